@@ -1,0 +1,341 @@
+"""One interface for every dual encoder: open_clip's and transformers' models, full size or miniature.
+
+CLIP (Radford et al. 2021, figure 3): an image encoder and a text encoder map into one joint space; both
+outputs are normalised, so that a dot product is a cosine, and `logit_scale` = exp(t) is the learned inverse
+temperature. The loaders build the libraries' own classes, put a checkpoint's tensors in by name, and say which
+name is missing or left over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from core import checkpoints, runtime
+from core.checkpoints import Checkpoint
+from core.clip.towers import OpenClipResNet, OpenClipViT, TransformersViT, VisionTower
+from core.errors import Refusal
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+# Stored in the published files, read by no version of the model: position ids and a text pooler.
+UNREAD_BY_CHINESE_CLIP = ("position_ids", "text_model.pooler.dense.weight", "text_model.pooler.dense.bias")
+TEXT_BATCH = 64
+IMAGE_BATCH = 32
+
+# Features of texts that were asked for before, by checkpoint, arithmetic and text: a changed label encodes
+# only what is new.
+TEXT_FEATURES = runtime.ByteCache(64 << 20)
+
+
+class Preprocess(Protocol):
+    """A picture to the tensor a tower wants."""
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """RGB image -> [3, H, W], normalised."""
+
+    def crop(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The part of a width x height picture that the tower sees: xyxy pixels of that picture."""
+
+
+class TextTower(Protocol):
+    """A text encoder with its tokenizer."""
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, special tokens included, cut to the context length, not padded."""
+
+    def __call__(self, ids: Sequence[Sequence[int]], device: str) -> Tensor:
+        """Text features [N, D] of token ids, not normalised."""
+
+
+class OpenClipPreprocess:
+    """open_clip's evaluation transform, with the place of its crop."""
+
+    def __init__(
+        self, size: int, mean: Sequence[float], std: Sequence[float], interpolation: str, resize: str
+    ):
+        import open_clip
+
+        self.resize = resize
+        self.transform = open_clip.image_transform(
+            size, False, tuple(mean), tuple(std), resize_mode=resize, interpolation=interpolation
+        )
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        return self.transform(image)
+
+    def crop(self, width: int, height: int) -> tuple[float, float, float, float]:
+        return (0, 0, width, height) if self.resize == "squash" else center_square(width, height)
+
+
+class TransformersPreprocess:
+    """The image processor of a transformers checkpoint, as its own file configures it."""
+
+    def __init__(self, processor: Any) -> None:
+        self.processor = processor
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        return self.processor(images=image, return_tensors="pt")["pixel_values"][0]
+
+    def crop(self, width: int, height: int) -> tuple[float, float, float, float]:
+        squashed = "height" in self.processor.size
+        return (0, 0, width, height) if squashed else center_square(width, height)
+
+
+def center_square(width: int, height: int) -> tuple[float, float, float, float]:
+    """The largest centred square, xyxy."""
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+class OpenClipText:
+    """open_clip's causal text transformer.
+
+    Attention is causal and the feature is read at the end token, so padding behind it changes nothing: a batch
+    is cut to its longest text instead of running all 77 positions.
+    """
+
+    def __init__(self, model: Any, tokenize: Callable[[Sequence[str]], list[list[int]]]) -> None:
+        self.model = model
+        self.tokenize = tokenize
+
+    def __call__(self, ids: Sequence[Sequence[int]], device: str) -> Tensor:
+        from open_clip.transformer import text_global_pool
+
+        model = self.model
+        length = max(map(len, ids)) if model.attn_mask is not None else model.context_length
+        tokens = torch.zeros(len(ids), length, dtype=torch.long)
+        for row, text in zip(tokens, ids, strict=True):
+            row[: len(text)] = torch.tensor(text)
+        tokens = tokens.to(device)
+        x = model.token_embedding(tokens) + model.positional_embedding[:length]  # [N, L, W]
+        mask = None if model.attn_mask is None else model.attn_mask[:length, :length]
+        x = model.ln_final(model.transformer(x, attn_mask=mask))
+        x = text_global_pool(x, tokens, model.text_pool_type, eos_token_id=model.text_eos_id)
+        projection = model.text_projection
+        return projection(x) if isinstance(projection, nn.Linear) else x @ projection
+
+
+class TransformersText:
+    """Chinese-CLIP's BERT: the feature of the first token, projected."""
+
+    def __init__(self, model: Any, tokenizer: Any, context_length: int) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.context_length = context_length
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.tokenizer(list(texts), truncation=True, max_length=self.context_length)["input_ids"]
+
+    def __call__(self, ids: Sequence[Sequence[int]], device: str) -> Tensor:
+        batch = self.tokenizer.pad({"input_ids": [list(i) for i in ids]}, return_tensors="pt").to(device)
+        return self.model.get_text_features(**batch).pooler_output
+
+
+class DualEncoder:
+    """Two encoders and one joint space of D dimensions (CLIP, figure 3)."""
+
+    def __init__(
+        self,
+        row: Checkpoint,
+        model: nn.Module,
+        *,
+        vision: VisionTower,
+        text: TextTower,
+        preprocess: Preprocess,
+        device: str,
+        dtype: torch.dtype,
+    ) -> None:
+        self.row = row
+        self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self.vision = vision
+        self.text = text
+        self.preprocess = preprocess
+        self.device = device
+        self.dtype = dtype
+        parameters = dict(model.named_parameters(recurse=False))
+        self.logit_scale = float(parameters["logit_scale"].exp())
+        bias = parameters.get("logit_bias")
+        self.logit_bias = None if bias is None else float(bias)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weights and buffers."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    def pixels(self, images: Sequence[Image.Image]) -> Tensor:
+        """RGB images -> [B, 3, H, W] on the device."""
+        return torch.stack([self.preprocess(image) for image in images]).to(self.device, self.dtype)
+
+    @torch.inference_mode()
+    def encode_image(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Normalised image features [B, D], float32."""
+        batches = [
+            F.normalize(self.vision(self.pixels(images[i : i + IMAGE_BATCH])).image_features.float(), dim=-1)
+            for i in range(0, len(images), IMAGE_BATCH)
+        ]
+        return torch.cat(batches).cpu().numpy()
+
+    @torch.inference_mode()
+    def encode_patches(self, image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+        """One picture's image feature [D] and patch features [h, w, D], both normalised, float32."""
+        output = self.vision(self.pixels([image]))
+        image_features = F.normalize(output.image_features[0].float(), dim=-1)
+        patch_features = F.normalize(output.patch_features[0].float(), dim=-1)
+        return image_features.cpu().numpy(), patch_features.cpu().numpy()
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
+        """Normalised text features [N, D], float32; texts of like length share a batch."""
+        ids = self.text.tokenize(texts)
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        features = [torch.empty(0)] * len(ids)
+        for start in range(0, len(order), TEXT_BATCH):
+            chosen = order[start : start + TEXT_BATCH]
+            batch = F.normalize(self.text([ids[i] for i in chosen], self.device).float(), dim=-1).cpu()
+            for i, feature in zip(chosen, batch, strict=True):
+                features[i] = feature
+        return torch.stack(features).numpy()
+
+    @torch.inference_mode()
+    def attention(self, image: Image.Image) -> np.ndarray:
+        """Attention weights [layers, heads, 1 + h*w, 1 + h*w], float32."""
+        return self.vision.attention(self.pixels([image]))[0].float().cpu().numpy()
+
+    def stages(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Feature maps [B, C, h, w] by stage; differentiable with respect to `pixels`."""
+        return self.vision.stages(pixels)
+
+
+def use(checkpoint: str, device: str, dtype: torch.dtype) -> AbstractContextManager[DualEncoder]:
+    """The encoder of a row while the context lasts: loaded once per process, shared by all users."""
+    return runtime.POOL.use(
+        (checkpoint, device, str(dtype)),
+        lambda: load(checkpoint, device, dtype),
+        size_bytes=lambda encoder: encoder.nbytes,
+    )
+
+
+def load(checkpoint: str, device: str, dtype: torch.dtype) -> DualEncoder:
+    """Builds the encoder of a row from its local files.
+
+    Raises:
+        Refusal: "unknown_checkpoint", "not_downloaded", or "bad_checkpoint" naming the first wrong tensor.
+    """
+    row = checkpoints.row(checkpoint)
+    paths = checkpoints.open(checkpoint, download=False)
+    module, function = row.loader.split(":")
+    return getattr(import_module(module), function)(paths, row, device, dtype)
+
+
+def put_state(model: nn.Module, state: Mapping[str, Tensor], row: Checkpoint) -> None:
+    """Puts a state dict in by name; one missing, unexpected or misshapen tensor refuses the whole file."""
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    wrong = [name for name in expected if name not in state or state[name].shape != expected[name]]
+    wrong += [name for name in state if name not in expected]
+    if wrong:
+        raise Refusal("bad_checkpoint", checkpoint=row.name, tensor=wrong[0], count=len(wrong))
+    model.load_state_dict(state, strict=True, assign=True)
+
+
+def load_open_clip(
+    paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
+) -> DualEncoder:
+    """An open_clip CLIP: a built-in configuration by name, or the configuration file beside the weights.
+
+    OpenAI's weights were trained with QuickGELU; their rows name the `-quickgelu` configurations, because the
+    plain ones would run the wrong activation without a word.
+    """
+    import open_clip
+
+    if "open_clip_config.json" in paths:
+        file = json.loads(paths["open_clip_config.json"].read_text(encoding="utf-8"))
+        config, preprocess = file["model_cfg"], file["preprocess_cfg"]
+    else:
+        config, preprocess = open_clip.get_model_config(row.options["model"]), row.options
+    with torch.device("meta"):
+        model = open_clip.CLIP(**config)
+    weights = next(path for name, path in paths.items() if name.endswith((".safetensors", ".bin", ".pt")))
+    put_state(model, {k: v.to(dtype) for k, v in checkpoints.load_state_dict(weights).items()}, row)
+    if model.attn_mask is not None:
+        # The causal mask is no part of a state dict: made again where the weights are.
+        shape = model.attn_mask.shape
+        model.attn_mask = torch.full(shape, float("-inf"), dtype=dtype).triu_(1)
+    is_vit = isinstance(model.visual, open_clip.transformer.VisionTransformer)
+    return DualEncoder(
+        row,
+        model,
+        vision=OpenClipViT(model.visual) if is_vit else OpenClipResNet(model.visual),
+        text=OpenClipText(model, open_clip_tokenizer(paths, row, model.context_length)),
+        preprocess=OpenClipPreprocess(
+            config["vision_cfg"]["image_size"],
+            preprocess.get("mean", OPENAI_MEAN),
+            preprocess.get("std", OPENAI_STD),
+            preprocess.get("interpolation", "bicubic"),
+            preprocess.get("resize_mode", "shortest"),
+        ),
+        device=device,
+        dtype=dtype,
+    )
+
+
+def open_clip_tokenizer(
+    paths: Mapping[str, Path], row: Checkpoint, context_length: int
+) -> Callable[[Sequence[str]], list[list[int]]]:
+    """The row's own tokenizer file, or open_clip's tokenizer of the model that the row names."""
+    if "tokenizer.json" in paths:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(paths["tokenizer.json"]))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(context_length)
+        return lambda texts: [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+    import open_clip
+
+    simple = open_clip.get_tokenizer(row.options["model"], context_length=context_length)
+
+    def tokenize(texts: Sequence[str]) -> list[list[int]]:
+        rows = simple(list(texts))  # [N, 77]; the end token has the highest id
+        return [ids[: int(ids.argmax()) + 1].tolist() for ids in rows]
+
+    return tokenize
+
+
+def load_chinese_clip(
+    paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
+) -> DualEncoder:
+    """Chinese-CLIP (Yang et al. 2022, https://arxiv.org/abs/2211.01335) as transformers' class."""
+    from transformers import BertTokenizerFast, ChineseCLIPImageProcessor, ChineseCLIPModel
+
+    folder = paths["config.json"].parent
+    # From a local folder: no request, no conversion thread; torch files are read with weights_only.
+    model, report = ChineseCLIPModel.from_pretrained(
+        folder, local_files_only=True, dtype=dtype, output_loading_info=True
+    )
+    wrong = [*report["missing_keys"], *report["mismatched_keys"]]
+    wrong += [name for name in report["unexpected_keys"] if not name.endswith(UNREAD_BY_CHINESE_CLIP)]
+    if wrong:
+        raise Refusal("bad_checkpoint", checkpoint=row.name, tensor=str(wrong[0]), count=len(wrong))
+    tokenizer = BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+    processor = ChineseCLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+    return DualEncoder(
+        row,
+        model,
+        vision=TransformersViT(model.vision_model, model.visual_projection),
+        text=TransformersText(model, tokenizer, context_length=52),
+        preprocess=TransformersPreprocess(processor),
+        device=device,
+        dtype=dtype,
+    )

@@ -1,0 +1,168 @@
+"""The image towers of CLIP seen from inside: one forward pass gives the image feature and the patch features.
+
+CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020, section 2.4) has two kinds of image encoder, a
+ResNet with attention pooling and a ViT. Both answer with one vector; what each place of the picture would say
+comes from the value path of the last attention, as in MaskCLIP (Zhou et al. 2022,
+https://arxiv.org/abs/2112.01071, section 3.2). The models themselves are open_clip's and transformers'; only
+the value path and the attention maps, which those libraries do not hand out, are computed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class VisionOutput:
+    """What one pass through an image tower gives; nothing is normalised yet."""
+
+    image_features: Tensor  # [B, D]
+    patch_features: Tensor  # [B, h, w, D], value path of the last attention, in the joint space
+
+
+class VisionTower(Protocol):
+    """An image encoder that can be taken apart."""
+
+    def __call__(self, pixels: Tensor) -> VisionOutput:
+        """Encodes `pixels` [B, 3, H, W], already normalised with the row's mean and deviation."""
+
+    def attention(self, pixels: Tensor) -> Tensor:
+        """Attention weights [B, layers, heads, 1 + h*w, 1 + h*w]; row 0 is what the class token looks at."""
+
+    def stages(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Feature maps [B, C, h, w] by stage name, shallow to deep, with gradients."""
+
+
+def attention_weights(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
+    """Softmax of scaled dot products: [B, T, W] twice -> [B, heads, T, T]."""
+    batch, length, width = queries.shape
+    q = queries.reshape(batch, length, heads, width // heads).transpose(1, 2)
+    k = keys.reshape(batch, length, heads, width // heads).transpose(1, 2)
+    return (q @ k.transpose(-1, -2) / (width // heads) ** 0.5).softmax(dim=-1)
+
+
+def as_grid(tokens: Tensor, rows: int, columns: int) -> Tensor:
+    """Patch tokens [B, h*w, W] -> feature map [B, W, h, w]."""
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, rows, columns)
+
+
+class OpenClipViT:
+    """open_clip's VisionTransformer."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        self.visual: Any = visual
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.visual.grid_size
+
+    def __call__(self, pixels: Tensor) -> VisionOutput:
+        blocks = self.visual.transformer.resblocks
+        output = self.visual.forward_intermediates(
+            pixels, indices=[len(blocks) - 2], output_fmt="NLC", output_extra_tokens=True
+        )
+        x = torch.cat(
+            [output["image_intermediates_prefix"][0], output["image_intermediates"][0]], dim=1
+        )  # [B, 1 + h*w, W], what enters the last block
+        block = blocks[-1]
+        width = x.shape[-1]
+        value = F.linear(
+            block.ln_1(x), block.attn.in_proj_weight[2 * width :], block.attn.in_proj_bias[2 * width :]
+        )
+        x = x + block.ls_1(block.attn.out_proj(value))
+        x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        patch_features = self.visual.ln_post(x[:, 1:]) @ self.visual.proj
+        return VisionOutput(output["image_features"], patch_features.unflatten(1, self.grid))
+
+    def attention(self, pixels: Tensor) -> Tensor:
+        blocks = self.visual.transformer.resblocks
+        output = self.visual.forward_intermediates(
+            pixels, indices=list(range(len(blocks))), output_fmt="NLC", output_extra_tokens=True
+        )
+        entering = [self.visual._embeds(pixels)] + [
+            torch.cat(pair, dim=1)
+            for pair in zip(
+                output["image_intermediates_prefix"][:-1], output["image_intermediates"][:-1], strict=True
+            )
+        ]
+        maps = []
+        for block, x in zip(blocks, entering, strict=True):
+            q, k, _ = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias).chunk(3, -1)
+            maps.append(attention_weights(q, k, block.attn.num_heads))
+        return torch.stack(maps, dim=1)
+
+    def stages(self, pixels: Tensor) -> dict[str, Tensor]:
+        maps = self.visual.forward_intermediates(pixels, intermediates_only=True)["image_intermediates"]
+        return {f"block{i}": x for i, x in enumerate(maps, start=1)}
+
+
+class OpenClipResNet:
+    """open_clip's ModifiedResNet with attention pooling (CLIP section 2.4)."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        self.visual: Any = visual
+
+    def __call__(self, pixels: Tensor) -> VisionOutput:
+        output = self.visual.forward_intermediates(pixels, indices=[4])
+        pool = self.visual.attnpool
+        x = output["image_intermediates"][0]  # [B, C, h, w]
+        patch_features = pool.c_proj(pool.v_proj(x.permute(0, 2, 3, 1)))
+        return VisionOutput(output["image_features"], patch_features)
+
+    def attention(self, pixels: Tensor) -> Tensor:
+        pool = self.visual.attnpool
+        x = self.visual.forward_intermediates(pixels, indices=[4], intermediates_only=True)
+        tokens = x["image_intermediates"][0].flatten(2).transpose(1, 2)  # [B, h*w, C]
+        tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1) + pool.positional_embedding
+        maps = attention_weights(pool.q_proj(tokens), pool.k_proj(tokens), pool.num_heads)
+        return maps[:, None]
+
+    def stages(self, pixels: Tensor) -> dict[str, Tensor]:
+        maps = self.visual.forward_intermediates(pixels, intermediates_only=True)["image_intermediates"]
+        return dict(zip(("stem", "layer1", "layer2", "layer3", "layer4"), maps, strict=True))
+
+
+class TransformersViT:
+    """The ViT of transformers' Chinese-CLIP with its projection."""
+
+    def __init__(self, vision_model: nn.Module, visual_projection: nn.Module) -> None:
+        self.vision: Any = vision_model
+        self.projection = visual_projection
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        side = self.vision.config.image_size // self.vision.config.patch_size
+        return side, side
+
+    def _entering(self, pixels: Tensor) -> list[Tensor]:
+        """What enters each block, and last what leaves the last one: [B, 1 + h*w, W] each."""
+        xs = [self.vision.pre_layrnorm(self.vision.embeddings(pixels))]
+        for layer in self.vision.encoder.layers:
+            xs.append(layer(xs[-1], None))
+        return xs
+
+    def __call__(self, pixels: Tensor) -> VisionOutput:
+        *_, x, leaving = self._entering(pixels)
+        block = self.vision.encoder.layers[-1]
+        image_features = self.projection(self.vision.post_layernorm(leaving[:, 0]))
+        x = x + block.self_attn.out_proj(block.self_attn.v_proj(block.layer_norm1(x)))
+        x = x + block.mlp(block.layer_norm2(x))
+        patch_features = self.projection(self.vision.post_layernorm(x[:, 1:]))
+        return VisionOutput(image_features, patch_features.unflatten(1, self.grid))
+
+    def attention(self, pixels: Tensor) -> Tensor:
+        maps = []
+        for block, x in zip(self.vision.encoder.layers, self._entering(pixels)[:-1], strict=True):
+            y = block.layer_norm1(x)
+            attn = block.self_attn
+            maps.append(attention_weights(attn.q_proj(y), attn.k_proj(y), attn.num_heads))
+        return torch.stack(maps, dim=1)
+
+    def stages(self, pixels: Tensor) -> dict[str, Tensor]:
+        leaving = self._entering(pixels)[1:]
+        return {f"block{i}": as_grid(x[:, 1:], *self.grid) for i, x in enumerate(leaving, start=1)}

@@ -1,0 +1,271 @@
+"""Zero-shot classification: a classifier written in words (CLIP, Radford et al. 2021, section 3.1).
+
+The labels become captions, the captions become the weights of a linear classifier over the image feature:
+
+    logits = logit_scale * image_features @ text_features.T        (figure 3, its last lines)
+    probabilities = softmax(logits)
+
+A softmax over the labels that were offered always sums to one, also when none of them is right; the cosines do
+not have to, and `absence_line` says how high an unrelated word reaches on the same picture.
+"""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from core import checkpoints, inputs, runtime
+from core.clip import encoders, prompts
+from core.errors import Refusal
+
+# Encoded pictures by checkpoint and content, so that a new label or slider never encodes a picture again.
+ENCODED_IMAGES = runtime.ByteCache(64 << 20)
+# The share of unrelated words that stays under the absence line.
+ABSENCE_QUANTILE = 0.95
+MAX_LOGIT_SCALE = 1000
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """The expensive half: one picture in the joint space of one checkpoint."""
+
+    checkpoint: str
+    digest: str
+    size: tuple[int, int]  # width, height of the caller's picture
+    crop: tuple[float, float, float, float]  # what the tower saw: xyxy pixels of the caller's picture
+    image_features: np.ndarray  # [D], norm 1
+    patch_features: np.ndarray  # [h, w, D], norm 1 each
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The answer first, then what it was made of."""
+
+    checkpoint: str
+    labels: tuple[str, ...]
+    probabilities: np.ndarray  # [N], in [0, 1]; sums to one where normalisation is "softmax"
+    cosines: np.ndarray  # [N], in [-1, 1]
+    logits: np.ndarray  # [N] = logit_scale * cosines + logit_bias
+    cosines_per_template: np.ndarray  # [M, N]
+    templates: tuple[str, ...]
+    image_features: np.ndarray  # [D]
+    text_features: np.ndarray  # [N, D]
+    relevance: np.ndarray  # [N, h, w], cosine of each patch with each label
+    crop: tuple[float, float, float, float]
+    logit_scale: float  # the one used
+    learned_logit_scale: float
+    logit_bias: float
+    normalisation: str
+    device: str
+    seconds: float
+    timings: dict[str, float]  # milliseconds by step
+
+    @property
+    def order(self) -> np.ndarray:
+        """Label indices, best first."""
+        return np.argsort(-self.logits, kind="stable")
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as plain values, best first."""
+        return {
+            "checkpoint": self.checkpoint,
+            "seconds": round(self.seconds, 4),
+            "results": [
+                {
+                    "label": self.labels[i],
+                    "probability": float(self.probabilities[i]),
+                    "cosine": float(self.cosines[i]),
+                }
+                for i in self.order
+            ],
+        }
+
+
+def normalise(logits: np.ndarray, normalisation: str) -> np.ndarray:
+    """Logits [..., N] -> probabilities: "softmax" over the last axis, or "sigmoid" each by itself."""
+    if normalisation == "sigmoid":
+        return 1 / (1 + np.exp(-logits))
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """CLIP as a zero-shot classifier. A light handle: the weights live in the process's model pool."""
+
+    checkpoint: str
+    device: str
+    dtype: torch.dtype
+
+    @classmethod
+    def load(cls, checkpoint: str, device: str | None = None, dtype: torch.dtype | None = None) -> ZeroShot:
+        """Makes sure that the checkpoint is on this machine and loads it.
+
+        Raises:
+            Refusal: "unknown_checkpoint", "not_downloaded", "bad_checkpoint", "out_of_memory".
+        """
+        model = cls(checkpoint, device or runtime.pick_device(), dtype or torch.float32)
+        if not runtime.zero_gpu():
+            with encoders.use(model.checkpoint, model.device, model.dtype):
+                pass
+        return model
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What a cached feature depends on, besides its input."""
+        return self.checkpoint, self.device, str(self.dtype)
+
+    def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
+        """One picture (RGB, from `core.inputs.image`) in the joint space; remembered by its content."""
+        if isinstance(image, EncodedImage):
+            return image
+        digest = inputs.digest(image)
+        key = (*self.key, digest)
+        known = ENCODED_IMAGES.get(key)
+        if known is None:
+            crop, image_features, patch_features = _encode_image(self, image)
+            known = EncodedImage(self.checkpoint, digest, image.size, crop, image_features, patch_features)
+            ENCODED_IMAGES.put(key, known, image_features.nbytes + patch_features.nbytes)
+        return known
+
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
+        """Normalised text features [N, D]; only texts that this checkpoint has not seen are computed."""
+        known = {text: encoders.TEXT_FEATURES.get((*self.key, text)) for text in texts}
+        missing = [text for text, feature in known.items() if feature is None]
+        if missing:
+            for text, feature in zip(missing, _encode_text(self, missing), strict=True):
+                known[text] = feature
+                encoders.TEXT_FEATURES.put((*self.key, text), feature, feature.nbytes)
+        return np.stack([known[text] for text in texts])
+
+    def classify(
+        self,
+        image: Image.Image | EncodedImage,
+        labels: Sequence[str],
+        templates: str | Sequence[str] | None = None,
+        logit_scale: float | None = None,
+    ) -> Classification:
+        """Ranks labels for one picture.
+
+        Args:
+            image: a picture, or what `encode` made of it.
+            labels: N texts in a language the checkpoint knows.
+            templates: a set's name, custom templates with `{}`, or None for bare labels.
+            logit_scale: inverse temperature in place of the learned one; positive.
+
+        Raises:
+            Refusal: "bad_logit_scale"; what `prompts.resolve` and the checkpoint refuse.
+        """
+        start = time.perf_counter()
+        if logit_scale is not None and not 0 < logit_scale <= MAX_LOGIT_SCALE:
+            raise Refusal("bad_logit_scale", value=logit_scale, limit=MAX_LOGIT_SCALE)
+        row = checkpoints.row(self.checkpoint)
+        templates = prompts.resolve(templates)
+        encoded = self.encode(image)
+        encoded_at = time.perf_counter()
+        captions = [prompts.fill(template, label) for template in templates for label in labels]
+        per_template = self.encode_text(captions).reshape(len(templates), len(labels), -1)  # [M, N, D]
+        text_features = prompts.ensemble(per_template)  # [N, D]
+        texts_at = time.perf_counter()
+
+        learned_scale, bias = _scale_and_bias(self)
+        scale = logit_scale or learned_scale
+        cosines = text_features @ encoded.image_features
+        logits = scale * cosines + bias
+        end = time.perf_counter()
+        return Classification(
+            checkpoint=self.checkpoint,
+            labels=tuple(labels),
+            probabilities=normalise(logits, row.normalisation),
+            cosines=cosines,
+            logits=logits,
+            cosines_per_template=per_template @ encoded.image_features,
+            templates=templates,
+            image_features=encoded.image_features,
+            text_features=text_features,
+            relevance=np.moveaxis(encoded.patch_features @ text_features.T, -1, 0),
+            crop=encoded.crop,
+            logit_scale=scale,
+            learned_logit_scale=learned_scale,
+            logit_bias=bias,
+            normalisation=row.normalisation,
+            device=self.device,
+            seconds=end - start,
+            timings={
+                "encode_image": 1000 * (encoded_at - start),
+                "encode_text": 1000 * (texts_at - encoded_at),
+                "classify": 1000 * (end - texts_at),
+            },
+        )
+
+    def compare_templates(
+        self,
+        image: Image.Image | EncodedImage,
+        labels: Sequence[str],
+        templates: Sequence[str],
+        logit_scale: float | None = None,
+    ) -> list[Classification]:
+        """The same labels under several template sets; the picture is encoded once."""
+        encoded = self.encode(image)
+        return [self.classify(encoded, labels, name, logit_scale) for name in templates]
+
+    def absence_line(
+        self,
+        image: Image.Image | EncodedImage,
+        templates: str | Sequence[str] | None = None,
+        language: str = "en",
+    ) -> float:
+        """The cosine that an unrelated word hardly reaches on this picture.
+
+        It is the 95th percentile of the picture's cosines with 120 everyday words under the same templates. A
+        set of labels whose best cosine is under it is best read as "none of these".
+        """
+        encoded = self.encode(image)
+        words = background_words(language)
+        cosines = self.classify(encoded, words, templates).cosines
+        return float(np.quantile(cosines, ABSENCE_QUANTILE))
+
+
+@cache
+def background_words(language: str) -> tuple[str, ...]:
+    """The everyday words of `words.toml` in "en" or "zh"."""
+    pairs = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))["words"]
+    return tuple(pair[1 if language == "zh" else 0] for pair in pairs)
+
+
+@runtime.on_device
+def _encode_image(
+    model: ZeroShot, image: Image.Image
+) -> tuple[tuple[float, float, float, float], np.ndarray, np.ndarray]:
+    with encoders.use(*_place(model)) as encoder, runtime.semaphore(model.device):
+        return encoder.preprocess.crop(*image.size), *encoder.encode_patches(image)
+
+
+@runtime.on_device
+def _encode_text(model: ZeroShot, texts: Sequence[str]) -> np.ndarray:
+    with encoders.use(*_place(model)) as encoder, runtime.semaphore(model.device):
+        return encoder.encode_text(texts)
+
+
+@cache
+def _scale_and_bias(model: ZeroShot) -> tuple[float, float]:
+    return _read_scale_and_bias(model)
+
+
+@runtime.on_device
+def _read_scale_and_bias(model: ZeroShot) -> tuple[float, float]:
+    with encoders.use(*_place(model)) as encoder:
+        return encoder.logit_scale, encoder.logit_bias or 0.0
+
+
+def _place(model: ZeroShot) -> tuple[str, str, torch.dtype]:
+    return model.checkpoint, model.device, model.dtype
