@@ -2,8 +2,8 @@
 
 CLIP (Radford et al. 2021, figure 3): an image encoder and a text encoder map into one joint space; both
 outputs are normalised, so that a dot product is a cosine, and `logit_scale` = exp(t) is the learned inverse
-temperature. The loaders build the libraries' own classes, put a checkpoint's tensors in by name, and say which
-name is missing or left over.
+temperature. The loaders build the libraries' own classes, put a checkpoint's tensors in by name, and say
+which name is missing or left over.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def center_square(width: int, height: int) -> tuple[float, float, float, float]:
 class OpenClipText:
     """open_clip's causal text transformer.
 
-    Attention is causal and the feature is read at the end token, so padding behind it changes nothing: a batch
-    is cut to its longest text instead of running all 77 positions.
+    Attention is causal and the feature is read at the end token, so padding behind it changes nothing: a
+    batch is cut to its longest text instead of running all 77 positions.
     """
 
     def __init__(self, model: Any, tokenize: Callable[[Sequence[str]], list[list[int]]]) -> None:

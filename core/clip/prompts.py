@@ -95,6 +95,6 @@ def fill(template: str, label: str) -> str:
 
 
 def ensemble(text_features: np.ndarray) -> np.ndarray:
-    """Averages normalised features over templates and normalises again: [M, N, D] -> [N, D] (section 3.1.4)."""
+    """Averages over templates and normalises again: unit rows [M, N, D] -> [N, D] (section 3.1.4)."""
     mean = text_features.mean(axis=0)
     return mean / np.linalg.norm(mean, axis=-1, keepdims=True)

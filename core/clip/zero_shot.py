@@ -5,8 +5,8 @@ The labels become captions, the captions become the weights of a linear classifi
     logits = logit_scale * image_features @ text_features.T        (figure 3, its last lines)
     probabilities = softmax(logits)
 
-A softmax over the labels that were offered always sums to one, also when none of them is right; the cosines do
-not have to, and `absence_line` says how high an unrelated word reaches on the same picture.
+A softmax over the labels that were offered always sums to one, also when none of them is right; the cosines
+do not have to, and `absence_line` says how high an unrelated word reaches on the same picture.
 """
 
 from __future__ import annotations
