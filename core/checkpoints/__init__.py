@@ -1,0 +1,100 @@
+"""Checkpoints: what exists (`rows`), whether it is here (`state`), verified local paths (`open`).
+
+Environment:
+
+    CLIP_ATLAS_DEFAULT     "classroom" (default) or "hub": the row that pages start on
+    CLIP_ATLAS_REGISTRY    a registry file in place of the built-in one
+    HF_HUB_OFFLINE, HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN    as the Hub client documents them
+
+The Hub client and torch are imported by the functions that need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from core.checkpoints import environment, integrity, registry
+from core.checkpoints.registry import Checkpoint, File, default, human, row, rows
+from core.checkpoints.transfer import Progress
+from core.checkpoints.weights import load_state_dict
+from core.errors import Refusal
+
+if TYPE_CHECKING:
+    from core.runtime import Cancel
+
+__all__ = [
+    "Checkpoint",
+    "File",
+    "Progress",
+    "State",
+    "default",
+    "human",
+    "load_state_dict",
+    "open",
+    "registry",
+    "row",
+    "rows",
+    "state",
+]
+
+State = Literal["bundled", "cached", "absent", "unpinned"]
+
+environment.prepare()
+
+
+def state(name: str) -> State:
+    """Whether a row can be opened without a network; never asks one.
+
+    "bundled" and "cached" are here, "absent" is not; "unpinned" is not here and has no fixed revision.
+    """
+    checkpoint = row(name)
+    if checkpoint.bundled:
+        here = all((checkpoint.folder / file.path).is_file() for file in checkpoint.files)
+        return "bundled" if here else "absent"
+    from core.checkpoints import hub
+
+    if all(hub.cached(checkpoint, file) for file in checkpoint.files):
+        return "cached"
+    return "absent" if checkpoint.pinned else "unpinned"
+
+
+def open(
+    name: str,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    cancel: Cancel | None = None,
+    download: bool = True,
+) -> dict[str, Path]:
+    """Local paths of a row's files, by file name; every file has been checked against its digest.
+
+    Bundled files lie in the repository. Hub files come from the Hub's cache; what is missing there is
+    downloaded at the pinned revision. An interrupted download is resumed by the next call.
+
+    Args:
+        name: a row of the registry.
+        progress: called about ten times a second during a download, in this thread.
+        cancel: a set flag stops within 0.5 s; what has arrived is kept.
+        download: False refuses with "not_downloaded" in place of using the network.
+
+    Raises:
+        Refusal: "unknown_checkpoint", "not_downloaded", "cancelled", or what went wrong with the Hub, the
+            network, the disk or the bytes, one code each.
+    """
+    checkpoint = row(name)
+    if checkpoint.bundled:
+        return _bundled(checkpoint)
+    from core.checkpoints import hub
+
+    return hub.open(checkpoint, progress=progress, cancel=cancel, download=download)
+
+
+def _bundled(checkpoint: Checkpoint) -> dict[str, Path]:
+    paths = {file.path: checkpoint.folder / file.path for file in checkpoint.files}
+    for file in checkpoint.files:
+        if not paths[file.path].is_file():
+            raise Refusal("bundle_missing", checkpoint=checkpoint.name, file=file.path)
+        if file.sha256 and not integrity.right(paths[file.path], file.sha256):
+            raise Refusal("bundle_damaged", checkpoint=checkpoint.name, file=file.path)
+    return paths

@@ -1,0 +1,188 @@
+"""Checkpoints on the command line: `python -m core.checkpoints list | fetch | verify | pin`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import unicodedata
+from dataclasses import asdict
+
+from core import checkpoints
+from core.checkpoints import Checkpoint, Progress, human, integrity, registry, transfer
+from core.errors import Refusal
+
+BAR = 24  # characters
+
+
+def language() -> str:
+    """ "zh" in a Chinese locale, else "en"."""
+    locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    return "zh" if locale.startswith("zh") else "en"
+
+
+def both(en: str, zh: str) -> str:
+    """One of two wordings, by the locale."""
+    return zh if language() == "zh" else en
+
+
+def columns(text: str) -> int:
+    """Terminal columns that a text takes: Chinese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def show(table: list[tuple[str, ...]]) -> None:
+    """Prints rows in aligned columns."""
+    widths = [max(columns(cell) for cell in column) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = [cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def list_rows(arguments: argparse.Namespace) -> int:
+    """Every row: state, size, licence, languages, title."""
+    rows = [(row, checkpoints.state(row.name)) for row in checkpoints.rows()]
+    if arguments.json:
+        listing = [{**asdict(row), "state": state, "pinned": row.pinned} for row, state in rows]
+        print(json.dumps(listing, ensure_ascii=False, indent=2))
+        return 0
+    table: list[tuple[str, ...]] = [
+        tuple(both("name state size licence languages title", "名称 状态 大小 许可证 语言 标题").split())
+    ]
+    for row, state in rows:
+        words = ", ".join(row.languages)
+        table.append((row.name, state, human(row.size_bytes), row.licence, words, row.title[language()]))
+    show(table)
+    return 0
+
+
+def bar(progress: Progress) -> None:
+    """One line on standard error, written over itself."""
+    share = progress.done / progress.total
+    filled = round(share * BAR)
+    eta = (
+        "" if progress.eta is None else both(f", {progress.eta:.0f} s left", f"，还需 {progress.eta:.0f} 秒")
+    )
+    counts = f"{human(progress.done)} / {human(progress.total)}  {human(progress.rate)}/s{eta}"
+    line = f"[{'#' * filled}{'.' * (BAR - filled)}] {share:4.0%}  {counts}"
+    print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
+
+
+def fetch(arguments: argparse.Namespace) -> int:
+    """Downloads what is missing of a row and prints where its files are."""
+    drawn = False
+
+    def draw(progress: Progress) -> None:
+        nonlocal drawn
+        drawn = True
+        bar(progress)
+
+    row = checkpoints.row(arguments.name)
+    if row.repo:
+        source = f"{row.repo} @ {(row.revision or '')[:7]}"
+        licence = both(f"licence: {row.licence}", f"许可证：{row.licence}")
+        print(f"{row.title[language()]}  {source}  {human(row.size_bytes)}  {licence}", file=sys.stderr)
+    try:
+        paths = checkpoints.open(row.name, progress=draw)
+    finally:
+        if drawn:
+            print(file=sys.stderr)
+    for path in paths.values():
+        print(path)
+    return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Reads every file that is here again and compares digests."""
+    rows = [checkpoints.row(arguments.name)] if arguments.name else checkpoints.rows()
+    good = True
+    table: list[tuple[str, ...]] = []
+    for row in rows:
+        for file, right in checked(row).items():
+            good &= right
+            table.append((row.name, file, both("right", "正确") if right else both("WRONG", "不符")))
+    if not table:
+        table = [(both("No checkpoint is on this machine.", "本机没有权重。"),)]
+    show(table)
+    return 0 if good else 1
+
+
+def checked(row: Checkpoint) -> dict[str, bool]:
+    """File name -> whether it is right, for the files that are here."""
+    if row.repo:
+        from core.checkpoints import hub
+
+        return transfer.run(lambda meter: hub.verify(row, meter), None, None)
+    here = {file.path: row.folder / file.path for file in row.files}
+    return {
+        file.path: file.sha256 is None or integrity.digest(here[file.path], file.sha256) == file.sha256
+        for file in row.files
+        if here[file.path].is_file()
+    }
+
+
+def pin(arguments: argparse.Namespace) -> int:
+    """Writes digests, sizes and revisions into the registry, from the disk (bundled rows) and from the Hub."""
+    from core.checkpoints import pins
+
+    rows = [checkpoints.row(name) for name in arguments.name] or checkpoints.rows()
+    path = registry.path()
+    text = path.read_text(encoding="utf-8")
+    unreachable: Refusal | None = None
+    good = True
+    for row in rows:
+        try:
+            if row.repo and unreachable:
+                continue
+            files, revision = pins.of(row)
+        except Refusal as refusal:
+            if refusal.code not in ("hub_unreachable", "hub_offline") or arguments.name:
+                print(f"{row.name}: {refusal.text(language())}", file=sys.stderr)
+                good = False
+            else:
+                unreachable = refusal
+            continue
+        text = registry.edited(text, row.name, files, revision)
+        print(f"{row.name}: {', '.join(files)}")
+    path.write_text(text, encoding="utf-8")
+    if unreachable:
+        kept = both("Hub rows stay as they are.", "Hub 的行保持不变。")
+        print(f"{unreachable.text(language())} {kept}", file=sys.stderr)
+    return 0 if good else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `python -m core.checkpoints`."""
+    main = argparse.ArgumentParser(prog="python -m core.checkpoints", description=__doc__)
+    verbs = main.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("list", help="the registry and what of it is on this machine")
+    verb.add_argument("--json", action="store_true", help="print every field as JSON")
+    verb.set_defaults(run=list_rows)
+    verb = verbs.add_parser("fetch", help="download a checkpoint, or finish an interrupted download")
+    verb.add_argument("name")
+    verb.set_defaults(run=fetch)
+    verb = verbs.add_parser("verify", help="check the files on this machine against their digests")
+    verb.add_argument("name", nargs="?")
+    verb.set_defaults(run=verify)
+    verb = verbs.add_parser("pin", help="write digests, sizes and revisions into the registry")
+    verb.add_argument("name", nargs="*")
+    verb.set_defaults(run=pin)
+    return main
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one verb; a refusal is one sentence on standard error and exit status 1."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except Refusal as refusal:
+        print(refusal.text(language()), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(Refusal("cancelled").text(language()), file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

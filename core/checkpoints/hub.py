@@ -1,0 +1,352 @@
+"""Checkpoints of the Hugging Face Hub: the cache first, then a pinned, checked download that resumes and stops.
+
+Files live in the Hub client's own cache and are linked there by its `hf_hub_download`. The bytes are fetched
+here, because that function (huggingface_hub 2.4) throws a partial file away when it is interrupted, reports
+progress every 10 MB and cannot be stopped in between. A download grows beside its place as
+`<etag>.atlas.incomplete` and becomes a blob of the cache only with the right digest; nothing reads it before.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.checkpoints import environment, integrity, transfer
+from core.checkpoints.registry import Checkpoint, File, human
+from core.checkpoints.transfer import Meter, Progress
+from core.errors import Refusal
+from core.runtime import on_space
+
+environment.prepare()
+
+import filelock  # noqa: E402
+import httpx2  # noqa: E402
+import huggingface_hub as hf  # noqa: E402
+from huggingface_hub import constants, errors  # noqa: E402
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # noqa: E402
+
+if TYPE_CHECKING:
+    from core.runtime import Cancel
+
+# Pauses before the attempts that follow a cut connection; an attempt that brought data starts the list again.
+RETRY_PAUSES = (0.5, 1.0, 2.0, 4.0)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+PLAIN_NAME = re.compile(r"[0-9A-Za-z._-]+")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What the Hub says of one file at one commit."""
+
+    file: File
+    commit: str
+    etag: str
+    size: int
+
+    @property
+    def expected(self) -> str | None:
+        """The digest that the bytes must have: the registry's, else the Hub's (sha256 or git blob hash)."""
+        if self.file.sha256:
+            return self.file.sha256
+        known = integrity.SHA256.fullmatch(self.etag) or integrity.GIT_SHA1.fullmatch(self.etag)
+        return self.etag if known else None
+
+
+def folder(row: Checkpoint) -> Path:
+    """The repository's folder in the Hub cache."""
+    return Path(constants.HF_HUB_CACHE) / f"models--{(row.repo or '').replace('/', '--')}"
+
+
+def record() -> Path:
+    """The file that remembers which cached files were checked."""
+    return Path(constants.HF_HOME) / "clip-atlas" / "checked.json"
+
+
+def cached(row: Checkpoint, file: File) -> Path | None:
+    """The cached path of a file at the row's revision, unchecked; None where it is not there. No network."""
+    found = hf.try_to_load_from_cache(
+        row.repo or "", file.path, cache_dir=constants.HF_HUB_CACHE, revision=row.revision
+    )
+    return Path(found) if isinstance(found, str) else None
+
+
+def expected(file: File, path: Path) -> str | None:
+    """The digest of a cached file: the registry's, else the one that names the blob it links to."""
+    name = path.resolve().name if path.is_symlink() else ""
+    named = integrity.SHA256.fullmatch(name) or integrity.GIT_SHA1.fullmatch(name)
+    return file.sha256 or (name if named else None)
+
+
+def open(
+    row: Checkpoint,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    cancel: Cancel | None = None,
+    download: bool = True,
+) -> dict[str, Path]:
+    """Local paths of a Hub row; see `core.checkpoints.open`."""
+    if not row.pinned and on_space():
+        raise Refusal("unpinned_on_space", checkpoint=row.name)
+    return transfer.run(lambda meter: _obtain(row, download, meter), progress, cancel)
+
+
+def verify(row: Checkpoint, meter: Meter) -> dict[str, bool]:
+    """Reads every cached file of a row again: file name -> whether it is right; wrong ones are removed."""
+    found = {}
+    for file in row.files:
+        if path := cached(row, file):
+            found[file.path] = _right(file, path, meter, afresh=True)
+            if not found[file.path]:
+                integrity.remove(path)
+    return found
+
+
+def _right(file: File, path: Path, meter: Meter, afresh: bool = False) -> bool:
+    digest = expected(file, path)
+    return digest is None or integrity.right(path, digest, record=record(), afresh=afresh, check=meter.check)
+
+
+def _obtain(row: Checkpoint, download: bool, meter: Meter) -> dict[str, Path]:
+    here, damaged = _local(row, meter)
+    if len(here) == len(row.files):
+        return here
+    offline = constants.is_offline_mode()
+    if damaged and (offline or not download):
+        raise Refusal("cache_damaged", checkpoint=row.name, file=damaged[0])
+    if not download:
+        raise Refusal("not_downloaded", checkpoint=row.name, size=human(row.size_bytes), licence=row.licence)
+    if offline:
+        missing = next(file.path for file in row.files if file.path not in here)
+        code = "incomplete_snapshot" if here else "hub_offline"
+        raise Refusal(code, checkpoint=row.name, file=missing)
+    with _disk(), _turn(row, meter):
+        # Another thread or process may have finished it in the meantime.
+        here, _ = _local(row, meter)
+        _download(row, [file for file in row.files if file.path not in here], here, meter)
+        here, damaged = _local(row, meter)
+    if damaged:
+        raise Refusal("wrong_digest", checkpoint=row.name, file=damaged[0])
+    return here
+
+
+def _local(row: Checkpoint, meter: Meter) -> tuple[dict[str, Path], list[str]]:
+    """The cached files that are right, and the names of those that were not and have been removed."""
+    here, damaged = {}, []
+    for file in row.files:
+        path = cached(row, file)
+        if path is None:
+            continue
+        if _right(file, path, meter):
+            here[file.path] = path
+        else:
+            integrity.remove(path)
+            damaged.append(file.path)
+    return here, damaged
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """Full and read-only disks as refusals."""
+    place = constants.HF_HUB_CACHE
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise Refusal("disk_full", folder=place) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise Refusal("cache_unwritable", folder=place) from error
+        raise
+
+
+@contextmanager
+def _turn(row: Checkpoint, meter: Meter) -> Iterator[None]:
+    """One download of a checkpoint at a time, over threads and processes; the others watch it grow."""
+    locks = Path(constants.HF_HUB_CACHE) / ".locks" / folder(row).name
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(locks / f"atlas-{row.name}.lock")
+    while True:
+        meter.check()
+        try:
+            lock.acquire(timeout=2 * transfer.POLL)
+            break
+        except filelock.Timeout:
+            meter.total = row.size_bytes
+            parts = [path for file in row.files if (path := cached(row, file))]
+            parts += (folder(row) / "blobs").glob("*.atlas.incomplete")
+            with suppress(FileNotFoundError):
+                meter.done = sum(path.stat().st_size for path in parts)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _download(row: Checkpoint, files: list[File], here: dict[str, Path], meter: Meter) -> None:
+    """Fetches, checks and links files; raises before the first byte what can be known before it."""
+    remotes = ask(row, files, meter.check)
+    present = sum(path.stat().st_size for path in here.values())
+    meter.started = time.monotonic()
+    meter.total = present + sum(remote.size for remote in remotes)
+    blobs = folder(row) / "blobs"
+    blobs.mkdir(parents=True, exist_ok=True)
+    needed = sum(remote.size - _size(_partial(blobs, remote)) for remote in remotes)
+    free = shutil.disk_usage(blobs).free
+    if needed > free:
+        raise Refusal("disk_too_small", size=human(needed), free=human(free), folder=constants.HF_HUB_CACHE)
+    for remote in remotes:
+        meter.file, meter.done = remote.file.path, present
+        blob = blobs / remote.etag
+        if not blob.exists() or not _proves(remote, blob, meter):
+            integrity.remove(blob)
+            _fetch(row, remote, _partial(blobs, remote), meter)
+            _partial(blobs, remote).replace(blob)
+            if remote.expected:
+                integrity.remember(blob, remote.expected, record())
+        meter.check()
+        small(row, remote)  # the blob is there: this only writes the snapshot's link to it
+        present += remote.size
+        meter.done = present
+
+
+def _partial(blobs: Path, remote: Remote) -> Path:
+    return blobs / f"{remote.etag}.atlas.incomplete"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _proves(remote: Remote, path: Path, meter: Meter) -> bool:
+    """Whether the bytes of a file are the wanted ones; by size alone where nobody states a digest."""
+    if remote.expected is None:
+        return _size(path) == remote.size
+    return integrity.right(path, remote.expected, record=record(), check=meter.check)
+
+
+def small(row: Checkpoint, remote: Remote) -> Path:
+    """A file by the Hub client's own function: no resume, so only for what is small or already a blob."""
+    with _refusals(row, remote.file):
+        return Path(
+            hf.hf_hub_download(
+                row.repo or "",
+                remote.file.path,
+                revision=row.revision,
+                cache_dir=constants.HF_HUB_CACHE,
+                endpoint=constants.ENDPOINT,
+            )
+        )
+
+
+def ask(
+    row: Checkpoint, files: Sequence[File] | None = None, check: Callable[[], None] | None = None
+) -> list[Remote]:
+    """The Hub's word on files of a row (all by default), from one commit."""
+    remotes: list[Remote] = []
+    for file in row.files if files is None else files:
+        if check:
+            check()
+        remotes.append(_ask(row, file, remotes[0].commit if remotes else row.revision or "main"))
+    return remotes
+
+
+def _ask(row: Checkpoint, file: File, revision: str) -> Remote:
+    """The Hub's word on a file."""
+    url = hf.hf_hub_url(row.repo or "", file.path, revision=revision, endpoint=constants.ENDPOINT)
+    with _refusals(row, file):
+        said = hf.get_hf_file_metadata(
+            url, timeout=constants.HF_HUB_ETAG_TIMEOUT, endpoint=constants.ENDPOINT
+        )
+    if not said.commit_hash or said.size is None or not PLAIN_NAME.fullmatch(said.etag or ""):
+        raise Refusal("not_a_hub", endpoint=constants.ENDPOINT)
+    remote = Remote(file, said.commit_hash, str(said.etag), said.size)
+    if file.sha256 and integrity.SHA256.fullmatch(remote.etag) and remote.etag != file.sha256:
+        # A large file's etag is its digest: the wrong bytes need not be fetched to know them.
+        raise Refusal("wrong_digest", checkpoint=row.name, file=file.path)
+    return remote
+
+
+def _fetch(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> None:
+    """Brings the partial file to its full size and checks it; a wrong one is removed."""
+    before, failures = meter.done, 0
+    while _size(partial) < remote.size:
+        had = _size(partial)
+        meter.done = before + had
+        try:
+            with _refusals(row, remote.file, stream=True):
+                _stream(row, remote, partial, meter)
+        except httpx2.TransportError as error:
+            failures = 1 if _size(partial) > had else failures + 1
+            if failures > len(RETRY_PAUSES):
+                raise Refusal(
+                    "connection_cut",
+                    checkpoint=row.name,
+                    done=human(_size(partial)),
+                    size=human(remote.size),
+                ) from error
+            if meter.stop.wait(RETRY_PAUSES[failures - 1]):
+                meter.check()
+        except OSError as error:
+            if error.errno in FULL:
+                # A full disk hurts everyone on the machine more than a second download.
+                integrity.remove(partial)
+            raise
+    meter.done = before + remote.size
+    if _size(partial) != remote.size or not _proves(remote, partial, meter):
+        integrity.remove(partial)
+        raise Refusal("wrong_digest", checkpoint=row.name, file=remote.file.path)
+
+
+def _stream(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> None:
+    """One request: appends to the partial file what it still lacks."""
+    had = _size(partial)
+    headers = build_hf_headers() | {"Accept-Encoding": "identity"}
+    if had:
+        headers["Range"] = f"bytes={had}-"
+    url = hf.hf_hub_url(row.repo or "", remote.file.path, revision=remote.commit, endpoint=constants.ENDPOINT)
+    # The session follows the redirect to the storage host and drops the token on the way.
+    with get_session().stream(
+        "GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT, follow_redirects=True
+    ) as response:
+        hf_raise_for_status(response)
+        whole = response.status_code == 200  # a server without ranges starts again
+        if whole:
+            meter.done -= had
+        with partial.open("wb" if whole else "ab") as file:
+            for chunk in response.iter_raw():
+                meter.check()
+                file.write(chunk)
+                meter.done += len(chunk)
+                meter.received += len(chunk)
+
+
+@contextmanager
+def _refusals(row: Checkpoint, file: File, stream: bool = False) -> Iterator[None]:
+    """The Hub client's errors as refusals; while bytes stream, a broken connection is left to the caller."""
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise Refusal("gated", checkpoint=row.name, repo=row.repo or "") from error
+    except errors.RepositoryNotFoundError as error:
+        raise Refusal("repo_not_found", checkpoint=row.name, repo=row.repo or "") from error
+    except errors.RevisionNotFoundError as error:
+        raise Refusal(
+            "revision_not_found", checkpoint=row.name, repo=row.repo or "", revision=row.revision or ""
+        ) from error
+    except errors.RemoteEntryNotFoundError as error:
+        raise Refusal("file_not_found", checkpoint=row.name, repo=row.repo or "", file=file.path) from error
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            raise Refusal("gated", checkpoint=row.name, repo=row.repo or "") from error
+        raise Refusal("hub_error", endpoint=constants.ENDPOINT, status=status) from error
+    except (httpx2.TransportError, errors.LocalEntryNotFoundError) as error:
+        if stream:
+            raise
+        raise Refusal("hub_unreachable", endpoint=constants.ENDPOINT) from error
