@@ -44,6 +44,7 @@ from core.classroom.scenes import SceneSettings, Spec, render, sample
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 MAX_SCALE = 16.0
+NAMES_EVERY = 3
 HEAD_UNTIL = 0.4  # share of the time during which the auxiliary head learns too
 SEED = 1 << 32  # training seeds start here; evaluation seeds are small numbers
 
@@ -74,10 +75,10 @@ _ONE = SceneSettings(kinds=(1, 0, 0, 0), augment=0.8, poses=0.02)
 _ALL = SceneSettings()
 PHASES: dict[str, tuple[Phase, ...]] = {
     "classroom-rn": (
-        Phase(0.10, 48, 96, _SINGLES, "none"),
-        Phase(0.15, 48, 128, _SINGLES, "names"),
-        Phase(0.32, 64, 160, _ONE, "names"),
-        Phase(0.58, 64, 256, _ALL, "captions"),
+        Phase(0.08, 48, 96, _SINGLES, "none"),
+        Phase(0.14, 48, 128, _SINGLES, "names"),
+        Phase(0.34, 48, 160, _ONE, "names"),
+        Phase(0.82, 64, 256, _ALL, "captions"),
         Phase(1.01, 96, 224, _ALL, "captions"),
     ),
     "classroom-vit": (
@@ -227,6 +228,7 @@ class Trainer:
         )  # fmt: skip
         self.step = self.images = 0
         self.seconds = 0.0
+        self.known: Tensor | None = None  # normalised features of all names, as last encoded
         self.names = {lang: self._names(lang) for lang in LANGUAGES}
         last = s.out / "last.pt"
         if last.exists():
@@ -294,13 +296,15 @@ class Trainer:
         spec = sample(phase.batch, SEED + (s.seed << 24) + self.step, self.atlas, phase.scenes)
         picture = render(spec, self.atlas, phase.size).picture
         rng = random.Random(self.step)
-        turn, other = LANGUAGES if self.step % 2 else LANGUAGES[::-1]
+        # Names in one language, captions in the other; the names' features are renewed, with a gradient, every third step.
+        renew = self.step % NAMES_EVERY == 0
+        turn, other = LANGUAGES if (self.step // NAMES_EVERY) % 2 else LANGUAGES[::-1]
         single = torch.nonzero(spec.kind == 0)[:, 0].to(self.device)
         label = spec.concept[:, 0].to(self.device)[single]
         self.learner.attend = phase.texts != "none"
         captions: list[Caption] = []
         texts: list[Tensor] = []
-        if phase.texts != "none":
+        if phase.texts != "none" and (renew or self.known is None):
             texts.append(rng.choice(self.names[turn]))
         if phase.texts == "captions":
             writer = Writer(spec, self.atlas.mono)
@@ -313,21 +317,25 @@ class Trainer:
             guess = self.learner.head(pooled[single])
             image = F.normalize(features, dim=-1)
             scale = self.learner.scale
-            parts: tuple[Tensor, ...] = ()
+            known, said = self.known, image[:0]
             if texts:
                 encoded = F.normalize(self.learner.encode_text(torch.cat(texts)), dim=-1)
-                parts = encoded.split([len(t) for t in texts])
+                if len(texts) == 2 or not captions:
+                    known, said = encoded.tensor_split([len(texts[0])])
+                    self.known = known.detach()
+                else:
+                    said = encoded
         zero = torch.zeros((), device=self.device)
         auxiliary = names = matched = zero
         if at < HEAD_UNTIL:
             auxiliary = F.cross_entropy(guess.float(), label)
-        if parts:
-            guess = scale * image[single] @ parts[0].T
+        if phase.texts != "none" and known is not None:
+            guess = scale * image[single] @ known.T
             names = F.cross_entropy(guess.float(), label)
         if captions:
             truth = true_pairs(captions, spec).to(self.device)
             b = len(truth)
-            matched = contrast(image, parts[1][:b], truth, scale, parts[1][b:])
+            matched = contrast(image, said[:b], truth, scale, said[b:])
         loss = auxiliary + names * (0.5 if captions else 1.0) + matched
 
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,0 +1,93 @@
+"""python -m core.classroom sprites | examples | train clip | evaluate clip"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import sys
+from pathlib import Path
+
+
+def _keep_memory() -> None:
+    """Tell glibc to keep freed blocks: a training step frees and asks for the same large ones again, and on some
+    machines getting fresh pages from the system takes longer than the arithmetic."""
+    if sys.platform == "linux":
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+            for option, value in ((-3, 1 << 30), (-1, (1 << 31) - 1), (-2, 1 << 28)):  # mmap, trim, top pad
+                libc.mallopt(option, value)
+        except OSError:
+            return
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse and run one command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m core.classroom", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    drawing = commands.add_parser("sprites", help="render the sprite sheets from build-time packages")
+    drawing.add_argument("--sources", type=Path, required=True, help="folder with node_modules and the two fonts")
+    commands.add_parser("examples", help="draw the example pictures of the CLIP page")
+    training = commands.add_parser("train", help="train a miniature")
+    training.add_argument("paper", choices=["clip"])
+    training.add_argument("--model", choices=["classroom-rn", "classroom-vit"], default="classroom-rn")
+    training.add_argument("--minutes", type=float, default=75.0, help="time budget; the curriculum scales with it")
+    training.add_argument("--device", default="cpu")
+    training.add_argument("--out", type=Path, help="folder for checkpoints, curve and export; a run there is resumed")
+    training.add_argument("--seed", type=int, default=0)
+    training.add_argument("--leave-out", action="append", default=[], metavar="STYLE", help="a style not to train on")
+    testing = commands.add_parser("evaluate", help="measure a miniature on seeds never trained on")
+    testing.add_argument("paper", choices=["clip"])
+    testing.add_argument("--checkpoint", required=True, help="a registry row or a folder with an export")
+    testing.add_argument("--sprites", type=Path, help="a folder of <CODEPOINT>.png in another style")
+    testing.add_argument("--json", action="store_true")
+    testing.add_argument("--record", action="store_true", help="put the rows into assets/report_card.json")
+    args = parser.parse_args(arguments)
+
+    if args.command == "sprites":
+        from core.classroom import sprites
+
+        for style, number in sprites.build(args.sources).items():
+            print(f"{style}: {number} concepts")
+    elif args.command == "examples":
+        from core.classroom import examples
+
+        for file in examples.write():
+            print(file)
+    elif args.command == "train":
+        _keep_memory()
+        _train(args)
+    else:
+        _evaluate(args)
+    return 0
+
+
+def _train(args: argparse.Namespace) -> None:
+    from core.classroom import evaluate, sprites
+    from core.classroom.recipes.clip import Settings, Trainer
+
+    styles = tuple(s for s in sprites.STYLES if s not in args.leave_out) if args.leave_out else ()
+    out = args.out or Path("runs") / args.model
+    settings = Settings(args.model, args.minutes, args.device, out, seed=args.seed, styles=styles)
+    folder = Trainer(settings).run(lambda line: print(line, flush=True))
+    print(f"exported {folder}", flush=True)
+    print(evaluate.table(evaluate.evaluate(str(folder), quick=True)))
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from core.classroom import evaluate
+
+    if args.sprites is not None:
+        result = evaluate.style(args.checkpoint, args.sprites)
+        print(json.dumps(result.row()) if args.json else result.line())
+        return
+    rows = evaluate.evaluate(args.checkpoint)
+    if args.record:
+        from core.classroom import report
+
+        report.record(rows)
+    print(json.dumps(rows, ensure_ascii=False, indent=1) if args.json else evaluate.table(rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
