@@ -123,7 +123,7 @@ def checked(row: Checkpoint) -> dict[str, bool]:
 
 
 def pin(arguments: argparse.Namespace) -> int:
-    """Writes digests, sizes and revisions into the registry, from the disk (bundled rows) and from the Hub."""
+    """Writes digests, sizes and revisions into the registry, from the disk and from the Hub."""
     from core.checkpoints import pins
 
     rows = [checkpoints.row(name) for name in arguments.name] or checkpoints.rows()
@@ -175,10 +175,16 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one verb; a refusal is one sentence on standard error and exit status 1."""
     arguments = parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return status
     except Refusal as refusal:
         print(refusal.text(language()), file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # The reader, `head` for one, has what it wanted; nothing may be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(Refusal("cancelled").text(language()), file=sys.stderr)
         return 130

@@ -1,4 +1,4 @@
-"""Checkpoints of the Hugging Face Hub: the cache first, then a pinned, checked download that resumes and stops.
+"""Checkpoints of the Hugging Face Hub: the cache first, then a pinned and checked download that resumes.
 
 Files live in the Hub client's own cache and are linked there by its `hf_hub_download`. The bytes are fetched
 here, because that function (huggingface_hub 2.4) throws a partial file away when it is interrupted, reports
@@ -153,16 +153,14 @@ def _local(row: Checkpoint, meter: Meter) -> tuple[dict[str, Path], list[str]]:
 
 @contextmanager
 def _disk() -> Iterator[None]:
-    """Full and read-only disks as refusals."""
+    """What a disk says no with, as refusals."""
     place = constants.HF_HUB_CACHE
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
             raise Refusal("disk_full", folder=place) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise Refusal("cache_unwritable", folder=place) from error
-        raise
+        raise Refusal("cache_unwritable", folder=place, reason=str(error.strerror or error)) from error
 
 
 @contextmanager
@@ -232,7 +230,7 @@ def _proves(remote: Remote, path: Path, meter: Meter) -> bool:
 
 def small(row: Checkpoint, remote: Remote) -> Path:
     """A file by the Hub client's own function: no resume, so only for what is small or already a blob."""
-    with _refusals(row, remote.file):
+    with _disk(), _refusals(row, remote.file):
         return Path(
             hf.hf_hub_download(
                 row.repo or "",
@@ -295,11 +293,11 @@ def _fetch(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> None
         except OSError as error:
             if error.errno in FULL:
                 # A full disk hurts everyone on the machine more than a second download.
-                integrity.remove(partial)
+                partial.unlink(missing_ok=True)
             raise
     meter.done = before + remote.size
     if _size(partial) != remote.size or not _proves(remote, partial, meter):
-        integrity.remove(partial)
+        partial.unlink(missing_ok=True)
         raise Refusal("wrong_digest", checkpoint=row.name, file=remote.file.path)
 
 
@@ -319,7 +317,7 @@ def _stream(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> Non
         if whole:
             meter.done -= had
         with partial.open("wb" if whole else "ab") as file:
-            for chunk in response.iter_raw():
+            for chunk in response.iter_bytes():
                 meter.check()
                 file.write(chunk)
                 meter.done += len(chunk)

@@ -113,4 +113,5 @@ def remove(path: Path) -> None:
         target = path.parent / path.readlink()
         path.unlink()
         path = target
-    path.unlink(missing_ok=True)
+    if path.is_file():
+        path.unlink()

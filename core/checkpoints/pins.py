@@ -11,8 +11,8 @@ def of(row: Checkpoint) -> tuple[dict[str, tuple[str, int]], str | None]:
     """The (sha256, bytes) of each file, and the 40-hex revision of a Hub row.
 
     Raises:
-        Refusal: "wrong_digest" where the Hub contradicts a recorded digest, "bundle_missing", or what is wrong
-            with the Hub or the network.
+        Refusal: "wrong_digest" where the Hub contradicts a recorded digest, "bundle_missing", or what is
+            wrong with the Hub or the network.
     """
     if row.bundled:
         return _bundled(row), None

@@ -61,8 +61,8 @@ def run(
 ) -> R:
     """Runs a job in a thread and returns its result or raises its exception.
 
-    The job may hang in a socket that nobody can interrupt: after a stop the caller leaves at once, and the job
-    ends by itself at its next `meter.check()`, before it writes anything more.
+    The job may hang in a socket that nobody can interrupt: after a stop the caller leaves at once, and the
+    job ends by itself at its next `meter.check()`, before it writes anything more.
     """
     meter, finished = Meter(), threading.Event()
     results: list[R] = []

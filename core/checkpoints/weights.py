@@ -35,8 +35,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
             raise Refusal("corrupt_weights", file=path.name)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        code = "unsafe_weights" if "GLOBAL" in str(error) else "corrupt_weights"
-        raise Refusal(code, file=path.name) from error
+        raise Refusal("unsafe_weights", file=path.name) from error
     except (OSError, EOFError, ValueError, RuntimeError, SafetensorError) as error:
         code = "unsafe_weights" if "TorchScript" in str(error) else "corrupt_weights"
         raise Refusal(code, file=path.name) from error
