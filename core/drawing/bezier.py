@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from xml.etree import ElementTree
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -139,7 +141,7 @@ def to_svg(
 ) -> str:
     """An SVG document of a scene: [S, P, 2], [S], [S, 4], (height, width).
 
-    Numbers carry the nine digits that bring a float32 back exactly through `from_svg`.
+    Numbers carry the digits that bring a float32 back exactly through `from_svg`.
     """
     height, width = size
     points, widths, colors = (value.detach().float().cpu() for value in (points, widths, colors))
@@ -160,16 +162,13 @@ def to_svg(
 
 
 def _number(value: float) -> str:
-    # Fixed point: an exponent is legal in SVG, but not every program reads it.
-    text = f"{value:.9g}"
-    if "e" in text:
-        text = f"{value:.45f}".rstrip("0").rstrip(".")
-    return text
+    """The shortest fixed-point decimal that is this float32; an exponent is legal, but not read everywhere."""
+    return np.format_float_positional(np.float32(value), trim="-")
 
 
 def _color(rgb: Sequence[float]) -> str:
     # Percentages, because 8-bit colours would not come back as they were.
-    return f"rgb({', '.join(_number(100 * channel) + '%' for channel in rgb)})"
+    return f"rgb({', '.join(format(Decimal(_number(c)).scaleb(2), 'f') + '%' for c in rgb)})"
 
 
 def from_svg(text: str) -> Drawing:
@@ -250,7 +249,7 @@ def _read_number(text: str) -> float:
         value = float(text)
     except ValueError:
         raise Refusal("bad_svg", what=text[:40]) from None
-    if not abs(value) < 1e6:
+    if not abs(value) < 1e9:
         raise Refusal("bad_svg", what=text[:40])
     return value
 

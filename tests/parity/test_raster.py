@@ -1,4 +1,4 @@
-"""The torch rasterizer against brute-force images and boundary-integral gradients, at their README's tolerances."""
+"""The torch rasterizer against brute-force images and boundary integrals, at the records' tolerances."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def is_closed(path: dict[str, Any]) -> bool:
 def regular(scene: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Which rows of the point gradients and which paths are compared number by number.
 
-    A dot's gradient may be split in any way over its points. Where a path ends in its own beginning the two round
-    caps coincide: the record counts that piece of outline twice (13.1e-5 for the width of path 2 of degenerate_a,
-    where central differences of an 8x render give 10.0e-5, as we do), so such a path is left out.
+    A dot's gradient may be split in any way over its points. Where a path ends in its own beginning the two
+    round caps coincide, and the record counts that piece of outline twice (13.1e-5 for the width of path 2 of
+    degenerate_a, where central differences of an 8x render give 10.0e-5, as we do): such a path is left out.
     """
     paths = np.array([not is_dot(path) and not is_closed(path) for path in scene["paths"]])
     return np.repeat(paths, [len(path["points"]) for path in scene["paths"]]), paths

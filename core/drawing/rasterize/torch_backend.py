@@ -151,8 +151,8 @@ class _Canvas:
 
     def put(self, image: Tensor, tiles: Tensor) -> Tensor:
         """A copy of the image with the tiles replaced."""
-        across, down = self.padded[3] - self.width, self.padded[2] - self.height
-        padded = F.pad(image.expand(self.scenes, 3, self.height, self.width), (0, across, 0, down))
+        padded = image.new_zeros(self.padded)
+        padded[:, :, : self.height, : self.width] = image
         padded.view(-1).index_copy_(0, self.place.flatten(), tiles.flatten())
         return padded[:, :, : self.height, : self.width].contiguous()
 
