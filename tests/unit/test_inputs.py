@@ -506,15 +506,6 @@ def test_importing_the_door_is_cheap() -> None:
     assert min(float(run.split()[0]) for run in runs) < 0.3
 
 
-PHOTOS = sorted((ROOT / "assets/examples/photos").glob("*.jpg"))
-
-
-@pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
-def test_example_photos_come_in(path: Path) -> None:
-    picture = inputs.image(path)
-    assert picture.mode == "RGB" and picture.size == Image.open(path).size
-
-
 # --- labels and texts --------------------------------------------------------------------------------------
 
 
