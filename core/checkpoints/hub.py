@@ -275,10 +275,9 @@ def _fetch(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> None
     before, failures = meter.done, 0
     while _size(partial) < remote.size:
         had = _size(partial)
-        meter.done = before + had
         try:
             with _refusals(row, remote.file, stream=True):
-                _stream(row, remote, partial, meter)
+                _stream(row, remote, partial, before, meter)
         except httpx2.TransportError as error:
             failures = 1 if _size(partial) > had else failures + 1
             if failures > len(RETRY_PAUSES):
@@ -301,8 +300,8 @@ def _fetch(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> None
         raise Refusal("wrong_digest", checkpoint=row.name, file=remote.file.path)
 
 
-def _stream(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> None:
-    """One request: appends to the partial file what it still lacks."""
+def _stream(row: Checkpoint, remote: Remote, partial: Path, before: int, meter: Meter) -> None:
+    """One request: appends to the partial file what it still lacks; `before` bytes are of earlier files."""
     had = _size(partial)
     headers = build_hf_headers() | {"Accept-Encoding": "identity"}
     if had:
@@ -313,14 +312,12 @@ def _stream(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> Non
         "GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT, follow_redirects=True
     ) as response:
         hf_raise_for_status(response)
-        whole = response.status_code == 200  # a server without ranges starts again
-        if whole:
-            meter.done -= had
-        with partial.open("wb" if whole else "ab") as file:
+        # A server without ranges answers 200 and starts again.
+        with partial.open("ab" if response.status_code == 206 else "wb") as file:
             for chunk in response.iter_bytes():
                 meter.check()
                 file.write(chunk)
-                meter.done += len(chunk)
+                meter.done = before + file.tell()
                 meter.received += len(chunk)
 
 

@@ -227,7 +227,7 @@ def test_sizes_are_written_as_people_write_them(size: int, text: str) -> None:
 def test_a_download_arrives_checked_and_is_not_asked_for_again(server: StandInHub, root: Path) -> None:
     assert checkpoints.state("small") == "absent"
     seen: list[Progress] = []
-    server.fault(f"{REPO}/{WEIGHTS}", "slow", rate=6e6)
+    server.fault(f"{REPO}/{WEIGHTS}", "slow", rate=4e6)
     paths = checkpoints.open("small", progress=seen.append)
     assert {name: path.read_bytes() for name, path in paths.items()} == {
         name: (root / REPO / COMMIT / name).read_bytes() for name in SIZES
@@ -237,7 +237,8 @@ def test_a_download_arrives_checked_and_is_not_asked_for_again(server: StandInHu
     done = [progress.done for progress in seen]
     assert done == sorted(done) and len(set(done)) >= 2 and done[-1] == TOTAL
     assert {progress.total for progress in seen} == {TOTAL}
-    assert 1e6 < seen[-1].rate < 2e7 and seen[-1].eta == 0 and seen[0].eta and seen[0].seconds < 0.3
+    assert 1e5 < seen[-1].rate < 2e7 and seen[-1].eta == 0
+    assert any(progress.eta and progress.file == WEIGHTS for progress in seen)
 
     asked = len(server.requests)
     integrity._checked.clear()  # as a new process
@@ -325,9 +326,9 @@ def test_a_hub_that_contradicts_the_registry_is_not_read(server: StandInHub, row
 
 
 def test_cuts_are_resumed_where_they_happened(server: StandInHub) -> None:
-    server.fault(f"{REPO}/{WEIGHTS}", "cut", after=400_000, times=3)
+    server.fault(f"{REPO}/{WEIGHTS}", "cut", after=200_000)
     checkpoints.open("small")
-    assert bodies(server) == ["", "bytes=400000-", "bytes=800000-", "bytes=1200000-"]
+    assert bodies(server) == ["", *(f"bytes={n}00000-" for n in range(2, 15, 2))]
     assert server.sent == TOTAL
 
 
@@ -392,21 +393,21 @@ def test_a_stop_is_prompt_and_keeps_what_arrived(
 
 
 def test_a_failing_progress_callback_ends_the_download(server: StandInHub) -> None:
-    server.fault(f"{REPO}/{WEIGHTS}", "slow", rate=1e6)
+    server.fault(f"{REPO}/{WEIGHTS}", "slow", rate=3e5)
 
     def gone(_: Progress) -> None:
         raise ConnectionAbortedError("the browser left")
 
     with pytest.raises(ConnectionAbortedError):
         checkpoints.open("small", progress=gone)
-    time.sleep(0.3)
+    time.sleep(0.5)
     sent = server.sent
-    time.sleep(0.2)
+    time.sleep(0.5)
     assert server.sent == sent < TOTAL
 
 
 def test_simultaneous_calls_download_once(server: StandInHub) -> None:
-    server.fault(f"{REPO}/{WEIGHTS}", "slow", rate=4e6)
+    server.fault(f"{REPO}/{WEIGHTS}", "slow", rate=2e6)
     seen: list[list[Progress]] = [[] for _ in range(4)]
     results: list[dict[str, Path]] = []
     threads = [
