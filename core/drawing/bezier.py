@@ -162,7 +162,7 @@ def to_svg(
 
 
 def _number(value: float) -> str:
-    """The shortest fixed-point decimal that is this float32; an exponent is legal, but not read everywhere."""
+    """The shortest decimal that is this float32, without an exponent, which not every program reads."""
     return np.format_float_positional(np.float32(value), trim="-")
 
 

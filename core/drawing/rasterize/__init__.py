@@ -8,9 +8,9 @@ itself it is not painted twice. Layers are composited with "over" in the order o
 area of the pixel that it covers, so the edge of a coloured stroke is an exact mixture (diffvg's usual call
 darkens it).
 
-Backends: `torch` runs everywhere, `triton` on CUDA, `diffvg` where pydiffvg is installed. `auto` takes triton
-on CUDA after it has agreed with torch on a small scene, else torch; the environment variable
-CLIP_ATLAS_RASTERIZER forces one.
+Backends: `torch` runs everywhere (of the three devices it has been tried on the CPU only), `triton` on CUDA
+(not tried on a GPU yet), `diffvg` where pydiffvg is installed. `auto` takes triton on CUDA after it has
+agreed with torch on a small scene, else torch; the environment variable CLIP_ATLAS_RASTERIZER forces one.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Jittered samples of a pixel, in each direction.
-SAMPLES = 4
+# Jittered samples of a pixel in each direction: what CLIPasso and CLIPDraw take.
+SAMPLES = 2
 
 
 def render(
