@@ -243,6 +243,9 @@ def load(checkpoint: str, device: str, dtype: torch.dtype) -> DualEncoder:
 def put_state(model: nn.Module, state: Mapping[str, Tensor], row: Checkpoint) -> None:
     """Puts a state dict in by name; one missing, unexpected or misshapen tensor refuses the whole file."""
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    # A counter of BatchNorm's training; some files leave it out, and inference never reads it.
+    counters = {n: torch.tensor(0) for n in expected if n.endswith("num_batches_tracked")}
+    state = {**counters, **state}
     wrong = [name for name in expected if name not in state or state[name].shape != expected[name]]
     wrong += [name for name in state if name not in expected]
     if wrong:
