@@ -7,6 +7,7 @@ Three tabs share one picture and one checkpoint. Each handler takes plain values
 from __future__ import annotations
 
 import json
+import time
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,15 +125,9 @@ def clip_compare_templates(
 # --- handlers ------------------------------------------------------------------------------------------------
 
 
-def shown_line(result: Classification, image: Image.Image, lang: str) -> str:
+def shown_line(result: Classification, image: Image.Image, seconds: float, lang: str) -> str:
     """The result line, with a hint when a miniature was given a picture from outside its world."""
-    timings = result.timings
-    extra = pick(
-        lang,
-        f"picture {timings['encode_image']:.0f} ms, words {timings['encode_text']:.0f} ms",
-        f"图像 {timings['encode_image']:.0f} ms，文字 {timings['encode_text']:.0f} ms",
-    )
-    line = shell.result_line(result.seconds, result.checkpoint, result.device, lang, extra)
+    line = shell.result_line(seconds, result.checkpoint, result.device, lang)
     is_miniature = checkpoints.row(result.checkpoint).bundled is not None
     outside = is_miniature and inputs.digest(image) not in classroom_pictures()
     return line + (shell.hint(lang) if outside else "")
@@ -167,7 +162,7 @@ def classify(
     ]
     return (
         draw.probability_bars(rows, lang),
-        shown_line(result, image, lang) + shell.downloads(files),
+        shown_line(result, image, result.seconds, lang) + shell.downloads(files),
         draw.relevance_figure(image, result.relevance[best], result.crop, names[best], lang),
         result.logit_scale,
         draw.scale_mark(result.learned_logit_scale, *SCALES, lang),
@@ -182,6 +177,7 @@ def absent(
     image = inputs.image(shell.picture_source(picture))
     present, missing = inputs.labels(labels), inputs.labels(absent_labels)
     clip = model(checkpoint)
+    start = time.perf_counter()
     encoded = clip.encode(image)
     templates = templates_of(template, own)
     language = "zh" if any("\u4e00" <= letter <= "\u9fff" for letter in labels + absent_labels) else "en"
@@ -191,7 +187,7 @@ def absent(
         result = clip.classify(encoded, names, templates)
         rows = result.to_json()["results"]
         shown.append(draw.probability_bars(rows, lang) + draw.absence_reading(rows[0], line, lang))
-    return shown[0], shown[1], shown_line(result, image, lang)
+    return shown[0], shown[1], shown_line(result, image, time.perf_counter() - start, lang)
 
 
 def compare(
@@ -201,11 +197,14 @@ def compare(
     image, names = inputs.image(shell.picture_source(picture)), inputs.labels(labels)
     own_lines = [line.strip() for line in (own or "").splitlines() if line.strip()]
     wanted = [*chosen, *own_lines] or ["none"]
-    results = model(checkpoint).compare_templates(image, names, wanted)
+    clip = model(checkpoint)
+    start = time.perf_counter()
+    results = clip.compare_templates(image, names, wanted)
+    seconds = time.perf_counter() - start
     sets = prompts.template_sets()
     titles = [pick(lang, sets[name].en, sets[name].zh) if name in sets else name for name in wanted]
     columns = [(title, result.to_json()["results"]) for title, result in zip(titles, results, strict=True)]
-    return draw.template_table(columns, names, lang), shown_line(results[-1], image, lang)
+    return draw.template_table(columns, names, lang), shown_line(results[-1], image, seconds, lang)
 
 
 # --- opening and links ---------------------------------------------------------------------------------------
@@ -308,12 +307,12 @@ def build() -> None:
                         )
                     )
                     with gr.Row():
-                        with gr.Column(min_width=260):
+                        with gr.Column(min_width=420):
                             present = gr.Textbox(
                                 label=tr("Labels with the answer", "含有答案的标签"), lines=2, elem_id="present"
                             )
                             present_out = gr.HTML("", padding=False, elem_id="present-out")
-                        with gr.Column(min_width=260):
+                        with gr.Column(min_width=420):
                             missing = gr.Textbox(
                                 label=tr("Labels without it", "不含答案的标签"), lines=2, elem_id="missing"
                             )

@@ -121,7 +121,9 @@ def test_absence_line_lies_inside_the_cosines_of_unrelated_words() -> None:
         words = zero_shot.background_words(language)
         assert len(words) == len(set(words)) == 120
         cosines = model.classify(picture(), words).cosines
-        assert (cosines > model.absence_line(picture(), None, language)).mean() == pytest.approx(0.05)
+        line = model.absence_line(picture(), None, language)
+        # Words that this tiny vocabulary does not know share one feature, so a few may tie with the line.
+        assert (cosines > line).mean() <= 0.05 <= (cosines >= line).mean()
 
 
 def test_unknown_and_missing_checkpoints_are_refused() -> None:
