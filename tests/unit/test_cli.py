@@ -1,0 +1,68 @@
+"""`python -m core classify`: the answer as text and JSON, and one sentence for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from core import __main__ as cli
+from tests import tiny
+
+PHOTO = str(Path(__file__).resolve().parents[2] / "assets" / "examples" / "photos" / "rose.jpg")
+
+
+@pytest.fixture(autouse=True)
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.make_bundle(tmp_path / "bundle")
+    (tmp_path / "registry.toml").write_text(tiny.row("tiny-cli", tmp_path / "bundle"), encoding="utf-8")
+    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(tmp_path / "registry.toml"))
+    monkeypatch.setenv("CLIP_ATLAS_DEVICE", "cpu")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["core", *arguments])
+    return cli.main()
+
+
+def test_json_is_the_endpoints_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "classify", PHOTO, "--labels", "dog,cat", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert set(answer) == {"checkpoint", "seconds", "results"}
+    assert answer["checkpoint"] == "tiny-cli"
+    assert [set(row) for row in answer["results"]] == [{"label", "probability", "cosine"}] * 2
+    probabilities = [row["probability"] for row in answer["results"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_text_lists_every_label_best_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "classify", PHOTO, "--labels", "狗，猫，红包", "--template", "一张{}的照片") == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.startswith("tiny-cli")
+    assert {line.split()[-1] for line in lines} == {"狗", "猫", "红包"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nowhere.jpg", "--labels", "dog"),
+        (__file__, "--labels", "dog"),
+        (PHOTO, "--labels", " , ，"),
+        (PHOTO, "--labels", "dog", "--checkpoint", "no-such-row"),
+        (PHOTO, "--labels", "dog", "--template", "no place"),
+        (PHOTO, "--labels", "dog", "--logit-scale", "-3"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "classify", *arguments) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1 and printed.err.strip()
