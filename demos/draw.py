@@ -115,7 +115,7 @@ def heat_overlay(
     scaled = (relevance - low) / (high - low if high > low else 1.0)
     left, top, right, bottom = (round(value) for value in crop)
     size = max(right - left, 1), max(bottom - top, 1)
-    smooth = Image.fromarray(np.float32(scaled)).resize(size, Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(np.asarray(scaled, np.float32)).resize(size, Image.Resampling.BICUBIC)
     colours = Image.fromarray(heat_colors(np.asarray(smooth)))
     # What lies outside the crop was not seen: it is shown pale.
     shown = Image.blend(image, Image.new("RGB", image.size, "white"), 0.6)

@@ -35,7 +35,7 @@ IMAGE_BATCH = 32
 
 # Features of texts that were asked for before, by checkpoint, arithmetic and text: a changed label encodes
 # only what is new.
-TEXT_FEATURES = runtime.ByteCache(64 << 20)
+TEXT_FEATURES: runtime.ByteCache[np.ndarray] = runtime.ByteCache(64 << 20)
 
 
 class Preprocess(Protocol):
@@ -320,18 +320,19 @@ def load_chinese_clip(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> DualEncoder:
     """Chinese-CLIP (Yang et al. 2022, https://arxiv.org/abs/2211.01335) as transformers' class."""
-    from transformers import BertTokenizerFast, ChineseCLIPImageProcessor, ChineseCLIPModel
+    from transformers import BertTokenizer, ChineseCLIPImageProcessor, ChineseCLIPModel
 
     folder = paths["config.json"].parent
     # From a local folder: no request, no conversion thread; torch files are read with weights_only.
-    model, report = ChineseCLIPModel.from_pretrained(
+    loaded: Any = ChineseCLIPModel.from_pretrained(
         folder, local_files_only=True, dtype=dtype, output_loading_info=True
     )
+    model, report = loaded
     wrong = [*report["missing_keys"], *report["mismatched_keys"]]
     wrong += [name for name in report["unexpected_keys"] if not name.endswith(UNREAD_BY_CHINESE_CLIP)]
     if wrong:
         raise Refusal("bad_checkpoint", checkpoint=row.name, tensor=str(wrong[0]), count=len(wrong))
-    tokenizer = BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+    tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
     processor = ChineseCLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     return DualEncoder(
         row,

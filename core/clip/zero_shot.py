@@ -28,7 +28,7 @@ from core.clip import encoders, prompts
 from core.errors import Refusal
 
 # Encoded pictures by checkpoint and content, so that a new label or slider never encodes a picture again.
-ENCODED_IMAGES = runtime.ByteCache(64 << 20)
+ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache(64 << 20)
 # The share of unrelated words that stays under the absence line.
 ABSENCE_QUANTILE = 0.95
 MAX_LOGIT_SCALE = 1000
@@ -139,8 +139,12 @@ class ZeroShot:
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """Normalised text features [N, D]; only texts that this checkpoint has not seen are computed."""
-        known = {text: encoders.TEXT_FEATURES.get((*self.key, text)) for text in texts}
-        missing = [text for text, feature in known.items() if feature is None]
+        known: dict[str, np.ndarray] = {}
+        for text in texts:
+            feature = encoders.TEXT_FEATURES.get((*self.key, text))
+            if feature is not None:
+                known[text] = feature
+        missing = list(dict.fromkeys(text for text in texts if text not in known))
         if missing:
             for text, feature in zip(missing, _encode_text(self, missing), strict=True):
                 known[text] = feature
