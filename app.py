@@ -19,24 +19,33 @@ if "GRADIO_TEMP_DIR" not in os.environ:
     os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="clip-atlas-")
     atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 
+
+
+def command_line() -> argparse.Namespace:
+    """Options of `python app.py`; where to listen also comes from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT."""
+    host = "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
+    parser = argparse.ArgumentParser(prog="app.py", description="Serves CLIP Atlas.")
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME") or host)
+    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT") or 7860))
+    parser.add_argument("--share", action="store_true", help="also serve at a public address through Gradio's tunnel")
+    parser.add_argument("--default", choices=("hub", "classroom"), help="the checkpoints that pages start on")
+    arguments = parser.parse_args()
+    if arguments.default:
+        os.environ["CLIP_ATLAS_DEFAULT"] = arguments.default
+    return arguments
+
+
+# Before the pages are built, because their menus start on the default checkpoint.
+arguments = command_line() if __name__ == "__main__" else None
+
 from demos import site
 
 demo = site.build()
 
-
-def main() -> None:
-    """Reads the command line and serves until interrupted."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME"))
-    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
-    parser.add_argument("--share", action="store_true", help="a public link through Gradio's tunnel")
-    parser.add_argument("--default", choices=("hub", "classroom"), help="what pages start on")
-    arguments = parser.parse_args()
-    if arguments.default:
-        os.environ["CLIP_ATLAS_DEFAULT"] = arguments.default
-    host = arguments.host or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
-    demo.launch(server_name=host, server_port=arguments.port, share=arguments.share, **site.launch_options())
-
-
-if __name__ == "__main__":
-    main()
+if arguments:
+    demo.launch(
+        server_name=arguments.host,
+        server_port=arguments.port,
+        share=arguments.share,
+        **site.launch_options(),
+    )

@@ -15,6 +15,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,13 @@ def entry(slug: str) -> Entry:
     return {row.slug: row for row in PAGES}[slug]
 
 
-def page(slug: str, build: Callable[[], None], warm: Callable[[], None] | None = None) -> Page:
-    """A page from its catalog row: a module writes `PAGE = catalog.page("clip", build, warm)`."""
+def page(slug: str, build: Callable[[], None]) -> Page:
+    """A page from its catalog row: a module writes `PAGE = catalog.page("clip", build)`."""
     row = entry(slug)
-    return Page(row.slug, row.title, row.paper, row.idea, build, warm)
+    return Page(row.slug, row.title, row.paper, row.idea, build)
 
 
+@cache
 def load(row: Entry) -> Page | str:
     """The `PAGE` of an entry's module, or one line that says why it is not there."""
     if row.module is None:

@@ -1,7 +1,8 @@
 """English and Chinese on one page: markers that the browser translates, and the script that chooses.
 
 Gradio translates by the browser's language only. `head` returns what the middleware puts in front of Gradio's own
-scripts: it reads `?lang=` or the remembered choice, answers for the browser, and tells Python by `language_box`.
+scripts: it reads `?lang=` or the remembered choice, answers for the browser, and tells Python through the
+hidden language box of a page (`demos.wiring.Shell`).
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ def tr(en: str, zh: str) -> I18nData:
 def both(en: str, zh: str) -> str:
     """Both languages as HTML, one of them hidden by the stylesheet; for trusted text only, it is not escaped."""
     return f'<span class="l-en" lang="en">{en}</span><span class="l-zh" lang="zh-CN">{zh}</span>'
+
+
+def pick(lang: str, en: str, zh: str) -> str:
+    """One of two texts, for sentences that Python composes."""
+    return zh if lang == "zh" else en
 
 
 def both_of(text: Text) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import html
-import os
 import threading
-import time
 from collections.abc import Generator
 from typing import Any
 
@@ -15,185 +13,217 @@ from core import checkpoints
 from core.checkpoints import Checkpoint, Progress
 from core.errors import Refusal
 from core.runtime import Cancel
-from demos import shell
-from demos.shell import Shell, both, pick, tr
+from demos.language import both, pick, tr
+from demos.page import Text
+from demos.wiring import Shell, browser_state, refusal_html
 
 POLL_SECONDS = 0.2
+# Downloads that the server runs at once; more of them wait.
+DOWNLOADS = 2
+STATES = {
+    "bundled": Text("built in, works offline", "内置，可离线使用"),
+    "cached": Text("downloaded", "已下载"),
+    "absent": Text("not on this machine yet", "尚未下载"),
+    "unpinned": Text("not on this machine yet, without a fixed revision", "尚未下载，且没有固定版本"),
+}
+LANGUAGES = {"en": Text("English", "英文"), "zh": Text("Chinese", "中文")}
 
 
-def label(row: Checkpoint) -> Any:
-    """A row in the dropdown: its title, and what it would cost."""
-    if row.bundled:
-        return tr(f"{row.title['en']} · built in", f"{row.title['zh']} · 内置")
-    size = checkpoints.human(row.size_bytes)
-    return tr(f"{row.title['en']} · {size}", f"{row.title['zh']} · {size}")
+def needs_download(name: str) -> bool:
+    """Whether a row is not on this machine yet."""
+    return checkpoints.state(name) in ("absent", "unpinned")
+
+
+def choices(paper: str, lang: str) -> list[tuple[str, str]]:
+    """The rows of a paper as the dropdown shows them: title, then "built in", "downloaded" or the size."""
+    found = []
+    for row in checkpoints.rows(paper):
+        state = checkpoints.state(row.name)
+        shown = {"bundled": pick(lang, "built in", "内置"), "cached": pick(lang, "downloaded", "已下载")}
+        note = shown.get(state, f"↓ {checkpoints.human(row.size_bytes)}")
+        found.append((f"{row.title[lang]} · {note}", row.name))
+    return found
 
 
 def card(name: str) -> str:
     """What a person should know of a row before choosing it: state, size, licence, languages, limits."""
     row = checkpoints.row(name)
-    state = checkpoints.state(name)
+    state = STATES[checkpoints.state(name)]
     size = checkpoints.human(row.size_bytes)
-    states = {
-        "bundled": both("built in, works offline", "内置，可离线使用"),
-        "cached": both(f"downloaded, {size}", f"已下载，{size}"),
-        "absent": both(f"not on this machine yet, {size}", f"尚未下载，{size}"),
-        "unpinned": both(
-            f"not on this machine yet, {size}; no fixed revision is known", f"尚未下载，{size}；没有固定版本"
-        ),
-    }
-    languages = " + ".join(
-        both(*{"en": ("English", "英文"), "zh": ("Chinese", "中文")}[code]) for code in row.languages
-    )
-    source = f"{row.repo} @ {(row.revision or '')[:12]}" if row.repo else row.bundled or ""
+    languages = ", ".join(both(LANGUAGES[code].en, LANGUAGES[code].zh) for code in row.languages)
     facts = [
-        (both("State", "状态"), states[state]),
+        (both("State", "状态"), f"{both(state.en, state.zh)}, {size}"),
         (both("Labels in", "标签语言"), languages),
         (both("Licence", "许可证"), f"{html.escape(row.licence)}. {_pair(row.licence_note)}"),
         (both("Knows", "擅长"), _pair(row.knows)),
         (both("Does not know", "不擅长"), _pair(row.lacks)),
-        (both("Source", "来源"), f"<code>{html.escape(source)}</code>"),
+        (both("Source", "来源"), _source(row)),
+        (both("Cite", "引用"), html.escape(row.citation)),
     ]
     rows = "".join(f"<dt>{term}</dt><dd>{fact}</dd>" for term, fact in facts)
-    return f'<dl class="atlas-card-facts">{rows}</dl>'
+    return f'<dl class="atlas-facts">{rows}</dl>'
 
 
 def _pair(text: Any) -> str:
     return both(html.escape(text["en"]), html.escape(text["zh"]))
 
 
-def bar(progress: Progress, lang: str) -> str:
-    """A download's progress as an accessible bar."""
-    share = progress.done / progress.total if progress.total else 0.0
-    done, total = checkpoints.human(progress.done), checkpoints.human(progress.total)
-    rate = f"{checkpoints.human(progress.rate)}/s" if progress.rate else ""
-    left = pick(lang, f"{progress.eta:.0f} s left", f"剩余 {progress.eta:.0f} 秒") if progress.eta else ""
-    text = " · ".join(part for part in (f"{share:.0%}", f"{done} / {total}", rate, left) if part)
+def _source(row: Checkpoint) -> str:
+    if not row.repo:
+        return f"<code>{html.escape(row.bundled or '')}</code>"
+    address = html.escape(f"https://huggingface.co/{row.repo}/tree/{row.revision}")
     return (
-        f'<div class="atlas-progress" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'<a href="{address}" target="_blank" rel="noopener">{html.escape(row.repo)}</a> '
+        f"<code>@ {html.escape((row.revision or '')[:12])}</code>"
+    )
+
+
+def cost(name: str, lang: str) -> str:
+    """What a download would bring and under which licence; nothing for a row that is here."""
+    if not needs_download(name):
+        return ""
+    row = checkpoints.row(name)
+    size, licence = checkpoints.human(row.size_bytes), row.licence
+    sentence = pick(
+        lang,
+        f"Not on this machine yet: {size} to download once, licence: {licence}.",
+        f"本机尚无这组权重：需要下载一次，{size}，许可证：{licence}。",
+    )
+    return f'<p class="atlas-hint">{html.escape(sentence)}</p>'
+
+
+def bar(progress: Progress | None, lang: str) -> str:
+    """A download's progress as an accessible bar with bytes, speed and the time that is left."""
+    label = pick(lang, "Download", "下载")
+    if progress is None or not progress.total:
+        share, text = 0.0, pick(lang, "Asking the Hub …", "正在连接 Hub……")
+    else:
+        share = progress.done / progress.total
+        parts = [
+            f"{share:.0%}",
+            f"{checkpoints.human(progress.done)} / {checkpoints.human(progress.total)}",
+        ]
+        if progress.rate:
+            parts.append(f"{checkpoints.human(progress.rate)}/s")
+        if progress.eta:
+            minutes, seconds = divmod(round(progress.eta), 60)
+            parts.append(pick(lang, f"{minutes}:{seconds:02d} left", f"剩余 {minutes}:{seconds:02d}"))
+        text = " · ".join(parts)
+    return (
+        f'<div class="atlas-progress" role="progressbar" aria-label="{label}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{100 * share:.0f}"><span style="width:{100 * share:.1f}%"></span></div>'
         f'<p class="atlas-line">{html.escape(text)}</p>'
     )
 
 
-def download(name: str, lang: str) -> Generator[tuple[Any, ...], None, None]:
-    """Fetches a row in a thread and shows its progress; stopping the generator stops the download.
+def download(name: str, lang: str) -> Generator[Progress | None, None, None]:
+    """Fetches a row in a thread and yields how far it is, about five times a second.
 
-    Yields:
-        Updates of (progress, card, download button, stop button).
+    Closing the generator, as Stop and a closed tab do, stops the download; what has arrived is kept.
+
+    Raises:
+        Refusal: what the Hub, the network or the disk refused.
     """
     cancel = Cancel()
     latest: list[Progress] = []
-    failure: list[BaseException] = []
+    failure: list[Exception] = []
 
     def work() -> None:
         try:
             checkpoints.open(name, progress=lambda now: latest.__setitem__(slice(None), [now]), cancel=cancel)
-        except BaseException as error:
+        except Exception as error:
             failure.append(error)
 
     worker = threading.Thread(target=work, name=f"download {name}", daemon=True)
     worker.start()
     try:
-        yield pick(lang, "Asking the Hub …", "正在连接 Hub……"), gr.skip(), _button(False), _button(True)
         while worker.is_alive():
-            time.sleep(POLL_SECONDS)
-            if latest:
-                yield bar(latest[0], lang), gr.skip(), gr.skip(), gr.skip()
-        worker.join()
-        if failure:
-            shown = failure[0]
-            if not isinstance(shown, Refusal):
-                raise shown
-            yield shell.refusal_html(shown, lang), card(name), _button(True), _button(False)
-        else:
-            yield "", card(name), _button(False), _button(False)
+            yield latest[0] if latest else None
+            worker.join(POLL_SECONDS)
     finally:
         cancel.set()
-
-
-def _button(visible: bool) -> Any:
-    return gr.update(visible=visible)
-
-
-def needs_download(name: str) -> bool:
-    """Whether the Download button has something to do."""
-    return checkpoints.state(name) in ("absent", "unpinned")
+    if failure:
+        raise failure[0]
 
 
 class CheckpointMenu:
-    """Dropdown, card, download and stop; `value` is the component that holds the chosen row's name."""
+    """Dropdown, card, download and stop; `value` is the component that holds the chosen row's name.
+
+    The choice is remembered in the browser; a link with `?checkpoint=NAME` wins over it. `downloaded` is the event
+    after a download, for `.then`.
+    """
 
     def __init__(self, paper: str, page: Shell) -> None:
         self.paper = paper
         self.names = [row.name for row in checkpoints.rows(paper)]
-        self.remembered = shell.browser_state(f"checkpoint_{paper}", "")
+        self.remembered = browser_state(f"checkpoint_{paper}", "")
         start = checkpoints.default(paper)
-        self.value = gr.Dropdown(
-            [(label(row), row.name) for row in checkpoints.rows(paper)],
-            value=start,
-            label=tr("Checkpoint", "检查点"),
-            elem_id="checkpoint",
-            filterable=False,
-        )
-        with gr.Row():
-            self.button = gr.Button(
-                tr("Download", "下载"), visible=needs_download(start), size="sm", elem_id="download"
+        with gr.Column(elem_classes="atlas-checkpoint"):
+            self.value = gr.Dropdown(
+                choices(paper, "en"),
+                value=start,
+                label=tr("Checkpoint", "权重"),
+                elem_id="checkpoint",
+                filterable=False,
             )
-            self.stop = gr.Button(tr("Stop", "停止"), visible=False, size="sm", elem_id="stop-download")
-        self.progress = gr.HTML("", padding=False)
-        with gr.Accordion(tr("About this checkpoint", "关于这个检查点"), open=False):
-            self.card = gr.HTML(card(start), padding=False)
+            with gr.Row(elem_classes="atlas-download-row"):
+                self.button = gr.Button(
+                    tr("Download", "下载"),
+                    variant="primary",
+                    size="sm",
+                    visible=needs_download(start),
+                    elem_id="download",
+                )
+                self.stop = gr.Button(
+                    tr("Stop", "停止"), variant="stop", size="sm", visible=False, elem_id="stop-download"
+                )
+            self.note = gr.HTML("", padding=False, elem_id="download-note")
+            with gr.Accordion(tr("About this checkpoint", "关于这组权重"), open=False, elem_id="about-checkpoint"):
+                self.card = gr.HTML(card(start), padding=False, elem_id="checkpoint-card")
 
+        state = [self.note, self.card, self.button, self.stop]
+        page.on_load(self._opened, [self.value, *state], [self.remembered])
+        page.on(self.value.change, self._shown, [self.value], state, show_progress="hidden")
         page.on(
-            self.value.change,
-            self.chosen,
+            self.value.input,
+            lambda name, lang: (name,),
             [self.value],
-            [self.card, self.button, self.progress, self.remembered],
+            [self.remembered],
             show_progress="hidden",
         )
         running = page.on(
             self.button.click,
-            download,
+            self._download,
             [self.value],
-            [self.progress, self.card, self.button, self.stop],
+            [self.value, *state],
             show_progress="hidden",
-            concurrency_limit=2,
+            concurrency_limit=DOWNLOADS,
             concurrency_id="download",
         )
-        self.downloaded = running
-        self.stop.click(
-            lambda name: ("", gr.update(visible=needs_download(name)), gr.update(visible=False)),
-            [self.value],
-            [self.progress, self.button, self.stop],
-            cancels=[running],
-            api_visibility="private",
-            show_progress="hidden",
+        page.on(
+            self.stop.click, self._shown, [self.value], state, show_progress="hidden", cancels=[running], queue=False
         )
+        self.downloaded = running
 
-    def chosen(self, name: str, lang: str) -> tuple[Any, ...]:
-        """The card of a newly chosen row; sizes and licence are seen before anything is downloaded."""
-        row = checkpoints.row(name)
-        note = ""
-        if needs_download(name):
-            size, licence = checkpoints.human(row.size_bytes), row.licence
-            note = (
-                '<p class="atlas-hint">'
-                + html.escape(
-                    pick(
-                        lang,
-                        f"{size} to download once, licence: {licence}.",
-                        f"需要下载一次，{size}，许可证：{licence}。",
-                    )
-                )
-                + "</p>"
-            )
-        return card(name), gr.update(visible=needs_download(name)), note, name
+    def _shown(self, name: str, lang: str) -> tuple[Any, ...]:
+        """Note, card and buttons of a chosen row."""
+        return cost(name, lang), card(name), gr.update(visible=needs_download(name)), gr.update(visible=False)
 
-    def on_open(self, remembered: str | None, asked: str | None) -> str:
-        """The row a page opens on: the link's, else the remembered one when it is here, else the default."""
-        if asked in self.names:
-            return str(asked)
-        if "CLIP_ATLAS_DEFAULT" not in os.environ and remembered in self.names:
-            return str(remembered) if not needs_download(str(remembered)) else checkpoints.default(self.paper)
-        return checkpoints.default(self.paper)
+    def _opened(self, remembered: str | None, lang: str, query: dict[str, str]) -> tuple[Any, ...]:
+        """The row that a page opens on: the link's, else the remembered one if it is here, else the default."""
+        name = query.get("checkpoint") or remembered or ""
+        if name not in self.names or (name == remembered and needs_download(name)):
+            name = checkpoints.default(self.paper)
+        return gr.update(choices=choices(self.paper, lang), value=name), *self._shown(name, lang)
+
+    def _download(self, name: str, lang: str) -> Generator[tuple[Any, ...], None, None]:
+        """The progress bar while a row is fetched, then its new state."""
+        same = gr.skip()
+        try:
+            for progress in download(name, lang):
+                yield same, bar(progress, lang), same, gr.update(visible=False), gr.update(visible=True)
+        except Refusal as refusal:
+            _, *rest = self._shown(name, lang)
+            yield same, refusal_html(refusal, lang), *rest
+            return
+        yield gr.update(choices=choices(self.paper, lang)), *self._shown(name, lang)

@@ -32,14 +32,10 @@ class Paper:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of the hub; `build` puts its components into the open Gradio context.
-
-    `warm` loads what the first answer needs. It runs in the background once a browser has the page.
-    """
+    """One page of the hub; `build` puts its components into the open Gradio context."""
 
     slug: str
     title: Text
     paper: Paper
     idea: Text
     build: Callable[[], None]
-    warm: Callable[[], None] | None = None

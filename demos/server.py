@@ -1,21 +1,25 @@
-"""The door of the server: ASGI middleware that streams, and the routes that Gradio does not have.
+"""The door of the server: ASGI middleware that streams, and what Gradio leaves to the app.
 
-What Gradio leaves to the app and this module does: security headers and a content policy, limits on request
-bodies whether they declare their length or not, no fetching of foreign URLs on a caller's behalf, the language
-script in front of Gradio's own start, a page for unknown addresses, and /healthz.
+Security headers and a content policy; limits on request bodies whether they declare their length or not; no
+fetching of foreign addresses on a caller's behalf; the language script in front of Gradio's own start; a page for
+unknown addresses; a warm-up that waits until a browser has its first page.
 """
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import re
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+from demos import language
+from demos.language import both
+from demos.page import Text
+from demos.theme import FONTS, variables
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -25,40 +29,57 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON_LIMIT = 8 << 20
 UPLOAD_LIMIT = 220 << 20
-SCRIPT = Path(__file__).resolve().parents[1] / "assets" / "js" / "language.js"
-TOO_LARGE = "The request is larger than {limit} MB; send less at once."
-FOREIGN_URL = "Files are not fetched from addresses; upload the file or send it as a data URI."
+TOO_LARGE = "The request is larger than the {limit} MB allowed; send less at once."
+FOREIGN = "Files are not fetched from addresses; upload the file or send it as a data URI."
+NOT_SERVED = "This address is not served."
+# Gradio's names for files of this server in addresses.
+OWN_FILES = re.compile(r"(/[^?#]*)?/gradio_api/(file|stream)[=/]")
+# A scheme of two letters or more (one is a Windows drive), or a host without a scheme.
+ADDRESS = re.compile(r"\s*(?!data:|blob:)([a-z][a-z0-9+.-]+:|//|\\\\)", re.IGNORECASE)
+FETCHING = re.compile(r"/(file=\s*(https?:|//|ftp:)|proxy=)", re.IGNORECASE)
+OTHER_PREVIEWS = re.compile(rb'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*')
+STYLE = Path(__file__).resolve().parents[1] / "assets" / "css" / "head.css"
 
 
 def headers() -> list[tuple[bytes, bytes]]:
     """Security headers of every answer; a Space is shown inside a frame of the Hub's site."""
     frames = "'self' https://huggingface.co" if "SPACE_ID" in os.environ else "'self'"
+    # Gradio's front end needs inline scripts and eval; the policy's worth is that nothing is loaded from elsewhere.
     policy = (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
         "media-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
-        f"frame-ancestors {frames}"
+        f"form-action 'self'; frame-ancestors {frames}"
     )
     return [
         (b"content-security-policy", policy.encode()),
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"same-origin"),
-        (b"permissions-policy", b"camera=(self), microphone=(self), geolocation=()"),
+        (b"permissions-policy", b"camera=(self), microphone=(self), geolocation=(), payment=(), usb=()"),
     ]
 
 
 class Warm:
-    """Loads torch and the default model in the background once a browser has been given its first page."""
+    """Runs slow preparations in the background, once, after a browser has been given its first page.
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    Args:
+        work: what to do.
+        delay: seconds between the page and the work; the browser fetches the page's parts in between.
+    """
+
+    def __init__(self, work: Callable[[], None], delay: float = 1.5) -> None:
         self.work = work
+        self.delay = delay
         self.done = threading.Event()
-        self._started = threading.Lock()
+        self._first = threading.Lock()
 
     def start(self) -> None:
-        """Starts the work in a thread; later calls do nothing."""
-        if self._started.acquire(blocking=False):
-            threading.Thread(target=self._run, name="warm-up", daemon=True).start()
+        """Starts the clock; later calls do nothing."""
+        if self._first.acquire(blocking=False):
+            timer = threading.Timer(self.delay, self._run)
+            timer.daemon = True
+            timer.name = "warm-up"
+            timer.start()
 
     def _run(self) -> None:
         try:
@@ -67,45 +88,64 @@ class Warm:
             self.done.set()
 
 
-class Guard:
-    """Headers, body limits, the SSRF check, the language script and the page for unknown addresses."""
+class _TooLarge(Exception):
+    """An upload went past its limit while it was being read."""
 
-    def __init__(self, app: App, warm: Warm) -> None:
+
+class Guard:
+    """The middleware: `app_kwargs={"middleware": [Middleware(Guard, titles=..., warm=...)]}`.
+
+    Args:
+        app: the application behind the door.
+        titles: document title by page slug, "" for home.
+        warm: started by the first page.
+    """
+
+    def __init__(self, app: App, titles: Mapping[str, Text], warm: Warm) -> None:
         self.app = app
+        self.titles = titles
         self.warm = warm
+        self.head = language.head(titles) + f"<style>{variables()}{STYLE.read_text(encoding='utf-8')}</style>"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        path: str = scope["path"]
         answer = _Answer(self, scope, send)
-        if scope["method"] in ("POST", "PUT", "PATCH"):
-            limit = UPLOAD_LIMIT if path.endswith("/upload") else JSON_LIMIT
-            declared = dict(scope["headers"]).get(b"content-length", b"0")
-            if not declared.isdigit() or int(declared) > limit:
-                await answer.refuse(413, TOO_LARGE.format(limit=limit >> 20))
+        if FETCHING.search(unquote(scope["path"])):
+            await answer.refuse(403, NOT_SERVED)
+            return
+        if scope["method"] not in ("POST", "PUT", "PATCH", "DELETE"):
+            await self.app(scope, receive, answer.send)
+            return
+
+        is_upload = scope["path"].endswith("/upload")
+        limit = UPLOAD_LIMIT if is_upload else JSON_LIMIT
+        too_large = TOO_LARGE.format(limit=limit >> 20)
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > limit:
+            await answer.refuse(413, too_large)
+            return
+        if is_upload:
+            receive = _limited(receive, limit)
+        else:
+            body = await _read(receive, limit)
+            if body is None:
+                await answer.refuse(413, too_large)
                 return
-            if path.endswith("/upload"):
-                receive = _limited(receive, limit)
-            else:
-                body = await _read(receive, limit)
-                if body is None:
-                    await answer.refuse(413, TOO_LARGE.format(limit=limit >> 20))
-                    return
-                if has_foreign_url(body, dict(scope["headers"]).get(b"host", b"").decode("latin-1")):
-                    await answer.refuse(400, FOREIGN_URL)
-                    return
-                receive = _replay(body, receive)
+            if has_foreign_file(body):
+                await answer.refuse(400, FOREIGN)
+                return
+            receive = _replay(body, receive)
         try:
             await self.app(scope, receive, answer.send)
         except _TooLarge:
-            if not answer.started:
-                await answer.refuse(413, TOO_LARGE.format(limit=UPLOAD_LIMIT >> 20))
+            if answer.started:
+                raise
+            await answer.refuse(413, too_large)
 
 
-class _TooLarge(Exception):
-    """An upload went past its limit while it was being read."""
+# --- request bodies ------------------------------------------------------------------------------------------
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
@@ -127,12 +167,10 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
     body = bytearray()
     while True:
         message = await receive()
-        if message["type"] == "http.disconnect":
-            return bytes(body)
         body += message.get("body", b"")
         if len(body) > limit:
             return None
-        if not message.get("more_body"):
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
             return bytes(body)
 
 
@@ -149,37 +187,39 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return read
 
 
-def has_foreign_url(body: bytes, host: str) -> bool:
-    """Whether a JSON body asks the server to fetch a file from elsewhere.
+def has_foreign_file(body: bytes) -> bool:
+    """Whether a JSON body holds file data that the server would have to fetch.
 
-    File data may carry an address of this server, a data URI or none.
+    File data is an object with a "path" or a "url". Its path may be a data URI or a path of this server, which
+    Gradio checks; its url may be a data URI, or one of this server's files beside a path, as browsers send it.
     """
-    if b"http" not in body.lower() and b"//" not in body:
-        return False
     try:
         value = json.loads(body)
-    except ValueError:
-        return False
+    except (ValueError, RecursionError):
+        return False  # no JSON for us is none for the app, which reads it in the same way
     pending = [value]
     while pending:
         item = pending.pop()
         if isinstance(item, list):
             pending += item
         elif isinstance(item, dict):
-            is_file = "path" in item or item.get("meta") == {"_type": "gradio.FileData"}
-            for key in ("url", "path"):
-                address = item.get(key)
-                if is_file and isinstance(address, str) and _is_foreign(address, host):
-                    return True
             pending += item.values()
+            path, url = item.get("path"), item.get("url")
+            if isinstance(path, str) and _is_address(path):
+                return True
+            if isinstance(url, str) and _is_address(url):
+                own = OWN_FILES.match(urlsplit(url.strip()).path)
+                if not own or not isinstance(path, str) or not path:
+                    return True
     return False
 
 
-def _is_foreign(address: str, host: str) -> bool:
-    parts = urlsplit(address.strip())
-    if parts.scheme in ("data", "blob"):
-        return False
-    return (bool(parts.netloc) or parts.scheme in ("http", "https", "ftp", "file")) and parts.netloc != host
+def _is_address(text: str) -> bool:
+    """Whether a text names another place; a data URI does not."""
+    return ADDRESS.match(text) is not None
+
+
+# --- answers -------------------------------------------------------------------------------------------------
 
 
 class _Answer:
@@ -190,87 +230,83 @@ class _Answer:
         self.scope = scope
         self.raw_send = send
         self.started = False
-        self._start: Message | None = None
-        self._html = bytearray()
+        self._held: Message | None = None  # the start of a page that is being collected
+        self._page = bytearray()
+        self._dropping = False
 
     async def send(self, message: Message) -> None:
+        """Takes the app's messages."""
         if message["type"] == "http.response.start":
             await self._on_start(message)
-        elif self._start is None:
+        elif self._dropping:
+            return
+        elif self._held is None:
             await self.raw_send(message)
         else:
-            self._html += message.get("body", b"")
+            self._page += message.get("body", b"")
             if not message.get("more_body"):
-                await self._finish()
+                await self._finish(self._held, self._completed())
 
     async def _on_start(self, message: Message) -> None:
         names = {name.lower(): value for name, value in message["headers"]}
-        is_html = names.get(b"content-type", b"").startswith(b"text/html")
         wants_page = b"text/html" in dict(self.scope["headers"]).get(b"accept", b"")
         if message["status"] == 404 and wants_page and self.scope["method"] == "GET":
+            self._dropping = True
             message["headers"] = [(b"content-type", b"text/html; charset=utf-8")]
-            self._html += not_found_page(self.scope["path"]).encode()
-            self._start = message
-            # What the app says in its own 404 is dropped.
-            self.send = self._drop  # type: ignore[method-assign]
-            await self._finish()
-            return
-        if is_html and b"content-encoding" not in names:
-            self._start = message
-            return
-        await self._forward(message)
+            await self._finish(message, not_found_page(self.guard.head, self.scope.get("root_path", "")))
+        elif names.get(b"content-type", b"").startswith(b"text/html") and b"content-encoding" not in names:
+            self._held = message
+        else:
+            await self._forward(message)
 
-    async def _drop(self, message: Message) -> None:
-        return None
+    def _completed(self) -> bytes:
+        slug = self.scope["path"].rstrip("/").rpartition("/")[2]
+        title = self.guard.titles.get(slug, self.guard.titles[""]).en
+        # Gradio's own previews advertise Gradio and name an address elsewhere.
+        page = OTHER_PREVIEWS.sub(b"", bytes(self._page))
+        insert = f"{self.guard.head}<title>{title}</title>".encode()
+        return re.sub(rb"<head[^>]*>", lambda found: found[0] + insert, page, count=1)
+
+    async def _finish(self, start: Message, body: bytes) -> None:
+        start["headers"] = [
+            *((name, value) for name, value in start["headers"] if name.lower() != b"content-length"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        await self._forward(start)
+        await self.raw_send({"type": "http.response.body", "body": body})
+        if start["status"] == 200 and self.scope["method"] == "GET":
+            self.guard.warm.start()
 
     async def _forward(self, message: Message) -> None:
         self.started = True
-        extra = headers()
-        taken = {name for name, _ in extra}
-        message["headers"] = [
-            (name, value) for name, value in message["headers"] if name.lower() not in taken
-        ] + extra
+        ours = headers()
+        taken = {name for name, _ in ours}
+        message["headers"] = [pair for pair in message["headers"] if pair[0].lower() not in taken] + ours
         await self.raw_send(message)
 
-    async def _finish(self) -> None:
-        assert self._start is not None
-        body = with_script(bytes(self._html))
-        self._start["headers"] = [
-            (name, value) for name, value in self._start["headers"] if name.lower() != b"content-length"
-        ] + [(b"content-length", str(len(body)).encode())]
-        await self._forward(self._start)
-        await self.raw_send({"type": "http.response.body", "body": body})
-        self.guard.warm.start()
-
     async def refuse(self, status: int, sentence: str) -> None:
-        """Answers with one sentence as JSON."""
+        """Answers with one sentence as JSON and ends the connection, which may still carry a body."""
         body = json.dumps({"error": sentence}).encode()
-        await self._forward(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", str(len(body)).encode()),
-                    (b"connection", b"close"),
-                ],
-            }
-        )
+        fields = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        await self._forward({"type": "http.response.start", "status": status, "headers": fields})
         await self.raw_send({"type": "http.response.body", "body": body})
 
 
-def with_script(page: bytes) -> bytes:
-    """The language script right behind <head>: it has to run before Gradio reads the browser's language."""
-    script = b"<script>" + SCRIPT.read_bytes() + b"</script>"
-    return re.sub(rb"<head[^>]*>", lambda match: match.group(0) + script, page, count=1)
+FONT_STACK = ",".join(f'"{name}"' if " " in name else name for name in FONTS)
 
 
-def not_found_page(path: str) -> str:
-    """The page of an unknown address, in both languages."""
+def not_found_page(head: str, root: str) -> bytes:
+    """The page of an unknown address, in the language of the visitor."""
+    words = both("There is no such page in this atlas.", "这本图谱里没有这一页。")
+    back = both("Back to the start", "回到首页")
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>CLIP Atlas</title>'
-        '<meta name="viewport" content="width=device-width"><style>body{font:18px/1.6 system-ui,sans-serif;'
-        "max-width:32em;margin:15vh auto;padding:0 1em;color-scheme:light dark}</style></head><body>"
-        f"<h1>404</h1><p>There is no page at {html.escape(path)}.</p><p>没有这个页面。</p>"
-        '<p><a href="/">CLIP Atlas</a></p></body></html>'
-    )
+        f'<!doctype html><html lang="en"><head>{head}<meta charset="utf-8"><title>CLIP Atlas</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>body{{font:1.125rem/1.6 {FONT_STACK};max-width:32rem;margin:18vh auto 0;padding:0 1.25rem}}"
+        "h1{font-size:3.5rem;margin:0;letter-spacing:-.02em;color:var(--atlas-accent)}a{color:var(--atlas-accent)}"
+        f'</style></head><body><main><h1>404</h1><p>{words}</p><p><a href="{root}/">{back}</a></p></main></body></html>'
+    ).encode()

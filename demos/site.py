@@ -15,19 +15,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from core import checkpoints
+from core import checkpoints, runtime
+from core.errors import Refusal
 from demos import catalog, home, shell
+from demos.page import Text
 from demos.server import Guard, Warm
+from demos.theme import theme
 
 log = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-FONTS = ["system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif"]
 CACHE_SWEEP, CACHE_AGE = 600, 3600  # seconds
+# Waiting requests of all events together; one more is told that the queue is full.
+QUEUE = 64
 
 
 @contextmanager
-def page(demo: gr.Blocks, name: str, path: str) -> Iterator[None]:
+def page_at(demo: gr.Blocks, name: str, path: str) -> Iterator[None]:
     """What Blocks.route() does, without building the whole app again for every page.
 
     With 30 pages route() takes seconds; tests/e2e/test_site.py holds this against it.
@@ -43,65 +47,82 @@ def page(demo: gr.Blocks, name: str, path: str) -> Iterator[None]:
 def build() -> gr.Blocks:
     """The app with every page of the catalog that has a module; one that fails to load says so."""
     with gr.Blocks(
-        title="CLIP Atlas", analytics_enabled=False, delete_cache=(CACHE_SWEEP, CACHE_AGE), fill_width=True
+        title=shell.NAME.en,
+        analytics_enabled=False,
+        delete_cache=(CACHE_SWEEP, CACHE_AGE),
+        fill_width=True,
     ) as demo:
         _no_navbar()
         home.build()
-        for entry in catalog.PAGES:
-            if entry.module is None:
-                continue
-            with page(demo, entry.title.en, entry.slug):
-                _no_navbar()
-                loaded = catalog.load(entry)
-                if isinstance(loaded, str):
-                    _broken(entry, loaded)
-                    continue
-                shell.header(loaded)
-                loaded.build()
-                shell.footer(loaded)
-    demo.queue(api_open=False, max_size=64, default_concurrency_limit=8)
+        for row in catalog.PAGES:
+            if row.ready:
+                with page_at(demo, row.title.en, row.slug):
+                    _build_page(row)
+    demo.queue(api_open=False, max_size=QUEUE, default_concurrency_limit=shell.CONCURRENCY)
     return demo
+
+
+def _build_page(row: catalog.Entry) -> None:
+    _no_navbar()
+    loaded = catalog.load(row)
+    if isinstance(loaded, str):
+        _broken(row, loaded)
+        return
+    shell.header(loaded)
+    with gr.Column(elem_classes="atlas-page") as body:
+        try:
+            loaded.build()
+        except Exception as error:
+            log.exception("The page %s cannot be built", row.slug)
+            # What was laid out before the failure stays hidden.
+            body.visible = False
+            failure = f"{type(error).__name__}: {error}"
+    if not body.visible:
+        _reason(failure)
+    shell.footer(loaded)
 
 
 def _no_navbar() -> None:
     gr.Navbar(visible=False, main_page_name="CLIP Atlas")
 
 
-def _broken(entry: catalog.Entry, error: str) -> None:
-    shell.top_bar()
-    reason = html.escape(error)
-    sentence = shell.both("This page does not load", "这一页无法加载")
-    gr.HTML(f'<h1>{html.escape(entry.title.en)}</h1><p role="alert">{sentence}: {reason}</p>')
+def _broken(row: catalog.Entry, reason: str) -> None:
+    shell.top_bar(row.slug)
+    gr.HTML(f"<h1>{shell.both_of(row.title)}</h1>", apply_default_css=False, padding=False)
+    _reason(reason)
+
+
+def _reason(failure: str) -> None:
+    sentence = shell.both("This page does not load on this server:", "这一页无法在本服务器上加载：")
+    gr.HTML(
+        f'<p role="alert" class="atlas-refusal">{sentence} <code>{html.escape(failure)}</code></p>',
+        apply_default_css=False,
+        padding=False,
+    )
+
+
+def titles() -> dict[str, Text]:
+    """Document titles by slug, "" for home."""
+    pages = {
+        row.slug: Text(f"{row.title.en} · CLIP Atlas", f"{row.title.zh} · CLIP Atlas")
+        for row in catalog.PAGES
+        if row.ready
+    }
+    return {"": shell.NAME, **pages}
 
 
 def warm_up() -> None:
-    """Loads torch and the default checkpoint, so that the first answer does not wait for them."""
+    """Loads torch and the model that every page starts from, so that the first answer does not wait for them."""
     try:
         from core.clip import ZeroShot
 
-        ZeroShot.load(checkpoints.default("clip")).encode_text(["a"])
+        model = ZeroShot.load(checkpoints.default("clip"))
+        if not runtime.zero_gpu():  # there a model step is taken off the visitor's quota
+            model.encode_text(["a"])
+    except Refusal as refusal:
+        log.info("warm-up: %s", refusal)
     except Exception:
         log.exception("warm-up failed; the first request will try again")
-
-
-def theme() -> gr.themes.Base:
-    """Our look: one accent, system fonts, nothing from elsewhere."""
-    return gr.themes.Base(
-        primary_hue=gr.themes.colors.blue,
-        neutral_hue=gr.themes.colors.slate,
-        font=FONTS,
-        font_mono=["ui-monospace", "Consolas", "monospace"],
-        radius_size=gr.themes.sizes.radius_md,
-    ).set(
-        button_primary_background_fill="#005a8f",
-        button_primary_background_fill_hover="#004a75",
-        button_primary_background_fill_dark="#005a8f",
-        button_primary_text_color="white",
-        block_label_text_color="*neutral_700",
-        block_label_text_color_dark="*neutral_200",
-        body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="*neutral_300",
-    )
 
 
 def launch_options() -> dict[str, Any]:
@@ -109,21 +130,23 @@ def launch_options() -> dict[str, Any]:
     warm = Warm(warm_up)
 
     async def healthz(_: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok", "warm": warm.done.is_set()})
+        broken = [row.slug for row in catalog.PAGES if row.ready and isinstance(catalog.load(row), str)]
+        return JSONResponse({"status": "ok", "warm": warm.done.is_set(), "broken": broken})
 
     return {
         "theme": theme(),
         "css_paths": [ASSETS / "css" / "atlas.css"],
         "i18n": shell.translations(),
+        "favicon_path": ASSETS / "favicon.svg",
         "show_error": False,
         "ssr_mode": False,
         "enable_monitoring": False,
         "max_file_size": "200mb",
-        "footer_links": ["api", "settings"],
+        "footer_links": ["api"],
         "run_history": False,
         "app_kwargs": {
             "routes": [Route("/healthz", healthz)],
-            "middleware": [Middleware(Guard, warm=warm)],
+            "middleware": [Middleware(Guard, titles=titles(), warm=warm)],
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,

@@ -19,6 +19,7 @@
   // Gradio translates by the browser's language and offers no other switch.
   Object.defineProperty(navigator, "language", { configurable: true, get: () => locale });
   Object.defineProperty(navigator, "languages", { configurable: true, get: () => [locale] });
+  window.atlasLang = lang;
   root.dataset.lang = lang;
   root.lang = locale;
 
@@ -99,7 +100,6 @@
   }
 
   window.atlas = {
-    lang,
     // The address of this page with the given inputs; empty ones are left out.
     link(names, values) {
       const url = new URL(location.pathname, location.origin);
