@@ -1,4 +1,4 @@
-"""The CLIP page through its endpoints and handlers: right answers, refusals in one sentence, nothing mixed up."""
+"""The CLIP page through its endpoints and handlers: right answers, refusals in one sentence, no mix-ups."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_thousand_labels_through_the_endpoint(client: Client) -> None:
     labels = [f"thing number {i}" for i in range(1000)]
     answer = classify(client, handle_file(EXAMPLES["toys"]["path"]), labels)
     assert len(answer["results"]) == 1000
-    with pytest.raises(AppError, match="1,?000"):
+    with pytest.raises(AppError, match=r"1,?000"):
         classify(client, handle_file(EXAMPLES["toys"]["path"]), [*labels, "one more"])
 
 
