@@ -20,14 +20,15 @@ if "GRADIO_TEMP_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 
 
-
 def command_line() -> argparse.Namespace:
     """Options of `python app.py`; where to listen also comes from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT."""
     host = "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
     parser = argparse.ArgumentParser(prog="app.py", description="Serves CLIP Atlas.")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME") or host)
     parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT") or 7860))
-    parser.add_argument("--share", action="store_true", help="also serve at a public address through Gradio's tunnel")
+    parser.add_argument(
+        "--share", action="store_true", help="also serve at a public address through Gradio's tunnel"
+    )
     parser.add_argument("--default", choices=("hub", "classroom"), help="the checkpoints that pages start on")
     arguments = parser.parse_args()
     if arguments.default:

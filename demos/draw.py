@@ -29,7 +29,8 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
 )
 # Anchors of a perceptually even, colour-blind-safe map from dark blue to yellow.
 HEAT = np.array(
-    [[0, 34, 78], [53, 69, 108], [102, 105, 112], [148, 142, 119], [200, 184, 102], [254, 232, 56]], np.float32
+    [[0, 34, 78], [53, 69, 108], [102, 105, 112], [148, 142, 119], [200, 184, 102], [254, 232, 56]],
+    np.float32,
 )
 
 Rows = Sequence[Mapping[str, Any]]  # {"label", "probability", "cosine"}, best first
@@ -85,9 +86,7 @@ def template_table(columns: Sequence[tuple[str, Rows]], labels: Sequence[str], l
             best = " class=best" if rows[0]["label"] == label else ""
             share = f"--share:{100 * row['probability']:.1f}%"
             mark = "✓ " if best else ""
-            cells += (
-                f'<td{best} style="{share}">{mark}{percent(row["probability"])}<small>{row["cosine"]:+.3f}</small></td>'
-            )
+            cells += f'<td{best} style="{share}">{mark}{percent(row["probability"])}<small>{row["cosine"]:+.3f}</small></td>'
         body.append(f'<tr><th scope="row">{html.escape(label)}</th>{cells}</tr>')
     corner = _words(lang, "label", "标签")
     return (
@@ -156,7 +155,11 @@ def scale_mark(learned: float, low: float, high: float, lang: str) -> str:
     """A mark under the temperature slider at the value that the checkpoint learned."""
     place = 100 * (min(max(learned, low), high) - low) / (high - low)
     text = _words(lang, f"▲ learned: {learned:.1f}", f"▲ 学到的值：{learned:.1f}")
-    return f'<div class="atlas-mark"><span style="left:{place:.1f}%">{text}</span></div>'
+    # Near the right edge the words stand to the left of their mark.
+    if place > 60:
+        text = _words(lang, f"learned: {learned:.1f} ▲", f"学到的值：{learned:.1f} ▲")
+    side = "right" if place > 60 else "left"
+    return f'<div class="atlas-mark"><span class="{side}" style="left:{place:.1f}%">{text}</span></div>'
 
 
 def absence_reading(best: Mapping[str, Any], line: float, lang: str) -> str:
@@ -214,7 +217,9 @@ def png_beside(image: Image.Image, rows: Rows) -> bytes:
     for i, row in enumerate(rows):
         y = shown.height + 10 + 30 * i
         pen.rectangle((0, y, int(canvas.width * row["probability"]), y + 26), fill=SKY)
-        pen.text((8, y + 2), f"{percent(row['probability']):>6}  {row['label'][:40]}", fill="black", font=font)
+        pen.text(
+            (8, y + 2), f"{percent(row['probability']):>6}  {row['label'][:40]}", fill="black", font=font
+        )
     buffer = io.BytesIO()
     canvas.save(buffer, "PNG")
     return buffer.getvalue()

@@ -31,7 +31,7 @@ GLYPHS = {
     "search": "M10.5 4a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13zM15.5 15.5L21 21",
 }
 
-TITLE = "One map for the family of CLIP", "一张图，看懂 CLIP 家族"
+TITLE = "A map of the CLIP family", "CLIP 家族的地图"
 LINES = (
     (
         "A picture and a sentence in one space: from this idea grew models that segment, detect, draw, answer and search.",
@@ -80,7 +80,9 @@ def matrix(n: int = 6) -> str:
             weak = ((row * 7 + column * 5) % 6) / 6
             style = "" if row == column else f' style="opacity:{0.12 + 0.3 * weak:.2f}"'
             kind = "on" if row == column else "off"
-            cells.append(f'<rect class="{kind}" x="{30 * column}" y="{30 * row}" width="26" height="26" rx="4"{style}/>')
+            cells.append(
+                f'<rect class="{kind}" x="{30 * column}" y="{30 * row}" width="26" height="26" rx="4"{style}/>'
+            )
     size = 30 * n
     return (
         f'<svg class="atlas-matrix" viewBox="-34 -34 {size + 40} {size + 40}" aria-hidden="true">'
@@ -140,7 +142,11 @@ def family_map() -> str:
         rows = sorted((row for row in PAGES if row.kind == kind), key=month)
         last = LEFT + MONTH * month(rows[-1])
         top = TOP + LANE // 2
-        line = f"M{trunk} {y}H{last}" if at == 0 else f"M{trunk} {top}V{y - 14}q0 14 14 14H{max(last, trunk + 14)}"
+        line = (
+            f"M{trunk} {y}H{last}"
+            if at == 0
+            else f"M{trunk} {top}V{y - 14}q0 14 14 14H{max(last, trunk + 14)}"
+        )
         parts.append(f'<path class="line" d="{line}"/>')
         parts.append(
             f'<text class="kind l-en" x="{LEFT - 22}" y="{y + 4}">{html.escape(KINDS[kind].en)}</text>'
@@ -148,16 +154,18 @@ def family_map() -> str:
         )
         parts += [station(row, side, y) for row, side in zip(rows, sides(rows), strict=True)]
     label = html.escape("Timeline of the CLIP family / CLIP 家族时间线")
-    return (
-        f'<svg class="atlas-map" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{label}">{"".join(parts)}</svg>'
-    )
+    return f'<svg class="atlas-map" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{label}">{"".join(parts)}</svg>'
 
 
 def station(row: Entry, side: str, y: int) -> str:
     """One paper on the map; a filled station can be visited."""
     x = LEFT + MONTH * month(row)
     at = x + 12 if side == "start" else x - 12
-    names = [("", row.title.en)] if row.title.en == row.title.zh else [("l-en", row.title.en), ("l-zh", row.title.zh)]
+    names = (
+        [("", row.title.en)]
+        if row.title.en == row.title.zh
+        else [("l-en", row.title.en), ("l-zh", row.title.zh)]
+    )
     texts = "".join(
         f'<text class="name {shown}" x="{at}" y="{y + 5}" text-anchor="{side}">{html.escape(name)}</text>'
         for shown, name in names
@@ -185,7 +193,11 @@ def family_list() -> str:
 def name(row: Entry) -> str:
     """A paper's name, a link where its page is open."""
     shown = both_of(row.title)
-    return f'<a class="atlas-chip" href="{row.slug}">{shown}</a>' if row.ready else f'<span class="atlas-chip">{shown}</span>'
+    return (
+        f'<a class="atlas-chip" href="{row.slug}">{shown}</a>'
+        if row.ready
+        else f'<span class="atlas-chip">{shown}</span>'
+    )
 
 
 # --- the cards -----------------------------------------------------------------------------------------------
@@ -194,7 +206,9 @@ def name(row: Entry) -> str:
 def section(kind: str) -> str:
     """The cards of one kind of task."""
     rows = [row for row in PAGES if row.kind == kind]
-    glyph = f'<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><path d="{GLYPHS[kind]}"/></svg>'
+    glyph = (
+        f'<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><path d="{GLYPHS[kind]}"/></svg>'
+    )
     cards = "".join(card(row) for row in rows)
     return f'<section class="atlas-kind"><h3>{glyph}{both_of(KINDS[kind])}</h3><div class="atlas-cards">{cards}</div></section>'
 
@@ -206,7 +220,7 @@ def card(row: Entry) -> str:
         f'<span class="atlas-card-head"><strong>{both_of(row.title)}</strong>'
         f'<span class="atlas-pill">{both_of(state)}</span></span>'
         f'<span class="atlas-card-idea">{both_of(row.idea)}</span>'
-        f'<small>{html.escape(row.paper.venue)} · {html.escape(row.paper.authors.split(", ")[0])}'
+        f"<small>{html.escape(row.paper.venue)} · {html.escape(row.paper.authors.split(', ')[0])}"
         f"{both(' et al.', ' 等') if ', ' in row.paper.authors else ''}</small>"
     )
     if row.ready:

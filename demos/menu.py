@@ -178,7 +178,9 @@ class CheckpointMenu:
                     tr("Stop", "停止"), variant="stop", size="sm", visible=False, elem_id="stop-download"
                 )
             self.note = gr.HTML("", padding=False, elem_id="download-note")
-            with gr.Accordion(tr("About this checkpoint", "关于这组权重"), open=False, elem_id="about-checkpoint"):
+            with gr.Accordion(
+                tr("About this checkpoint", "关于这组权重"), open=False, elem_id="about-checkpoint"
+            ):
                 self.card = gr.HTML(card(start), padding=False, elem_id="checkpoint-card")
 
         state = [self.note, self.card, self.button, self.stop]
@@ -201,7 +203,13 @@ class CheckpointMenu:
             concurrency_id="download",
         )
         page.on(
-            self.stop.click, self._shown, [self.value], state, show_progress="hidden", cancels=[running], queue=False
+            self.stop.click,
+            self._shown,
+            [self.value],
+            state,
+            show_progress="hidden",
+            cancels=[running],
+            queue=False,
         )
         self.downloaded = running
 

@@ -130,10 +130,10 @@ def footer(page: Page) -> None:
         else f'<a href="./#all">{both("All papers", "全部论文")} →</a>',
     ]
     gr.HTML(
-        f'<footer class="atlas-foot"><section><h2>{both("Cite the paper", "引用论文")}</h2>'
-        f'<div class="atlas-bibtex"><button type="button" class="atlas-chip" data-copy="bibtex-{page.slug}">'
-        f'{both("Copy BibTeX", "复制 BibTeX")}</button><pre id="bibtex-{page.slug}" tabindex="0">{bibtex}</pre>'
-        f"</div></section><p>{LICENCES}</p><nav>{''.join(ways)}</nav></footer>",
+        f'<footer class="atlas-foot"><div class="atlas-foot-head"><h2>{both("Cite the paper", "引用论文")}</h2>'
+        f'<button type="button" class="atlas-chip" data-copy="bibtex-{page.slug}">{both("Copy", "复制")}</button></div>'
+        f'<pre id="bibtex-{page.slug}" tabindex="0" aria-label="BibTeX">{bibtex}</pre>'
+        f"<p>{LICENCES}</p><nav>{''.join(ways)}</nav></footer>",
         padding=False,
         apply_default_css=False,
     )
@@ -177,5 +177,7 @@ def link_button(parts: Mapping[str, Any], **options: Any) -> gr.Button:
     """
     button = gr.Button(tr("Copy a link to this", "复制本页链接"), size="sm", **options)
     names = json.dumps(list(parts))
-    button.click(None, list(parts.values()), None, js=f"(...values) => {{ window.atlas.copyLink({names}, values); }}")
+    button.click(
+        None, list(parts.values()), None, js=f"(...values) => {{ window.atlas.copyLink({names}, values); }}"
+    )
     return button

@@ -23,7 +23,15 @@ DANGER = ("#a33a00", "#ffb088")
 BAR = ("#0072b2", "#56b4e9")  # Okabe and Ito's blue and sky blue
 MARK = ("#b45309", "#e69f00")
 
-FONTS = ("system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")
+FONTS = (
+    "system-ui",
+    "-apple-system",
+    "Segoe UI",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "Noto Sans CJK SC",
+    "sans-serif",
+)
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 # Names of the pairs as custom properties of the stylesheet: --atlas-paper and so on.

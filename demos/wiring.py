@@ -38,8 +38,10 @@ class Shell:
     """The hidden parts of one page: its language box and the place where refusals appear."""
 
     def __init__(self) -> None:
-        self.lang = gr.Textbox("en", visible="hidden", label=tr("Language", "语言"), elem_classes="atlas-lang")
-        self.message = gr.HTML("", elem_classes="atlas-message", padding=False, apply_default_css=False)
+        self.lang = gr.Textbox(
+            "en", visible="hidden", label=tr("Language", "语言"), elem_classes="atlas-lang"
+        )
+        self.message = gr.HTML("", elem_id="atlas-message", padding=False, apply_default_css=False)
 
     def on_load(
         self,
@@ -187,5 +189,3 @@ def browser_state(name: str, default: Any) -> gr.BrowserState:
     The value is nothing secret, so the secret is none.
     """
     return gr.BrowserState(default, storage_key=f"atlas_{name}", secret="clip-atlas")
-
-
