@@ -1,32 +1,52 @@
 """The classroom: a synthetic world of emoji scenes whose ground truth is exact, and the recipes that train on it.
 
-    concepts()   about 430 everyday things, named in English and Chinese
-    compose()    scenes from a seed: pictures with captions, masks, boxes, depth
-    open_atlas() the sprites that scenes are made of
+    concepts()            432 everyday things, named in English and Chinese; find(word) looks one up
+    compose(seed, count)  scenes: pictures with masks, boxes and depth; Writer(scenes.spec) writes their captions
+    arrange([Placed...])  one scene made by hand; render(spec, atlas, size) draws it
+    open_atlas()          the sprites that scenes are made of
 
 Importing this package loads no torch.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from core.classroom.concepts import Concept, concepts, find
 
 if TYPE_CHECKING:
-    from core.classroom.scenes import Scene, SceneSettings, compose
     from core.classroom.atlas import Atlas, open_atlas
+    from core.classroom.captions import Caption, Writer
+    from core.classroom.scenes import Placed, Scenes, SceneSettings, Spec, arrange, compose, render, sample
 
-__all__ = ["Atlas", "Concept", "Scene", "SceneSettings", "compose", "concepts", "find", "open_atlas"]
+_LAZY = {
+    "atlas": ("Atlas", "open_atlas"),
+    "captions": ("Caption", "Writer"),
+    "scenes": ("Placed", "SceneSettings", "Scenes", "Spec", "arrange", "compose", "render", "sample"),
+}
+
+__all__ = [
+    "Atlas",
+    "Caption",
+    "Concept",
+    "Placed",
+    "SceneSettings",
+    "Scenes",
+    "Spec",
+    "Writer",
+    "arrange",
+    "compose",
+    "concepts",
+    "find",
+    "open_atlas",
+    "render",
+    "sample",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Scene", "SceneSettings", "compose"):
-        from core.classroom import scenes
-
-        return getattr(scenes, name)
-    if name in ("Atlas", "open_atlas"):
-        from core.classroom import atlas
-
-        return getattr(atlas, name)
+    for module, names in _LAZY.items():
+        if name in names:
+            return getattr(importlib.import_module(f"core.classroom.{module}"), name)
     raise AttributeError(f"module 'core.classroom' has no attribute {name!r}")

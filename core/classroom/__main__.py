@@ -26,16 +26,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m core.classroom", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     drawing = commands.add_parser("sprites", help="render the sprite sheets from build-time packages")
-    drawing.add_argument("--sources", type=Path, required=True, help="folder with node_modules and the two fonts")
+    drawing.add_argument(
+        "--sources", type=Path, required=True, help="folder with node_modules and the two fonts"
+    )
     commands.add_parser("examples", help="draw the example pictures of the CLIP page")
     training = commands.add_parser("train", help="train a miniature")
     training.add_argument("paper", choices=["clip"])
     training.add_argument("--model", choices=["classroom-rn", "classroom-vit"], default="classroom-rn")
-    training.add_argument("--minutes", type=float, default=75.0, help="time budget; the curriculum scales with it")
+    training.add_argument(
+        "--minutes", type=float, default=75.0, help="time budget; the curriculum scales with it"
+    )
     training.add_argument("--device", default="cpu")
-    training.add_argument("--out", type=Path, help="folder for checkpoints, curve and export; a run there is resumed")
+    training.add_argument(
+        "--out", type=Path, help="folder for checkpoints, curve and export; a run there is resumed"
+    )
     training.add_argument("--seed", type=int, default=0)
-    training.add_argument("--leave-out", action="append", default=[], metavar="STYLE", help="a style not to train on")
+    training.add_argument(
+        "--leave-out", action="append", default=[], metavar="STYLE", help="a style not to train on"
+    )
     testing = commands.add_parser("evaluate", help="measure a miniature on seeds never trained on")
     testing.add_argument("paper", choices=["clip"])
     testing.add_argument("--checkpoint", required=True, help="a registry row or a folder with an export")

@@ -120,7 +120,6 @@ def eating(cell: sprites.Sprite) -> sprites.Sprite:
 
 def lying(cell: sprites.Sprite) -> sprites.Sprite:
     """The sheep on the ground: its legs folded to a sliver, the body flattened and widened."""
-    size = len(cell)
     rows = np.flatnonzero(cell[..., 3].max(1) > 60)
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     knee = top + round(0.74 * (bottom - top))

@@ -18,40 +18,113 @@ from torch import Tensor
 from core.classroom.atlas import POSES
 from core.classroom.concepts import Concept, concepts
 from core.classroom.renderings import RENDERINGS
-from core.classroom.scenes import _VIVID, BACKGROUNDS, KINDS, PLACES, RELATIONS, SIZES, Spec
+from core.classroom.scenes import BACKGROUNDS, KINDS, PLACES, RELATIONS, SIZES, VIVID, Spec
 
 LANGUAGES = ("en", "zh")
 
 # English names that take no article: plural, uncountable or proper.
 _BARE = frozenset(
-    "scissors|glasses|sunglasses|jeans|gloves|socks|headphones|french fries|noodles|peanuts|pancakes|grapes|cherries|"
-    "paw prints|books|skis|scales|chains|masks|crossed swords|footprints|popcorn|rice|spaghetti|bread|bacon|honey|milk|"
-    "coffee|tea|champagne|wine|beer|money|fire|toilet paper|thread|yarn|golf|tennis|badminton|ping pong|bowling|"
-    "billiards|corn|DNA|earth|soap|biceps|chopsticks|fork and knife|Santa Claus|meat on bone|broccoli|sushi|lightning|"
-    "dango|lips|mice|cattle|cutlery|hongbao|pasta|meat|fries|swords|medicine|luggage|dice|trousers|prawns|table tennis"
-    "|lucky money envelope".split("|")
+    [
+        "scissors",
+        "glasses",
+        "sunglasses",
+        "jeans",
+        "gloves",
+        "socks",
+        "headphones",
+        "french fries",
+        "noodles",
+        "peanuts",
+        "pancakes",
+        "grapes",
+        "cherries",
+        "paw prints",
+        "books",
+        "skis",
+        "scales",
+        "chains",
+        "masks",
+        "crossed swords",
+        "footprints",
+        "popcorn",
+        "rice",
+        "spaghetti",
+        "bread",
+        "bacon",
+        "honey",
+        "milk",
+        "coffee",
+        "tea",
+        "champagne",
+        "wine",
+        "beer",
+        "money",
+        "fire",
+        "toilet paper",
+        "thread",
+        "yarn",
+        "golf",
+        "tennis",
+        "badminton",
+        "ping pong",
+        "bowling",
+        "billiards",
+        "corn",
+        "DNA",
+        "earth",
+        "soap",
+        "biceps",
+        "chopsticks",
+        "fork and knife",
+        "Santa Claus",
+        "meat on bone",
+        "broccoli",
+        "sushi",
+        "lightning",
+        "dango",
+        "lips",
+        "mice",
+        "cattle",
+        "cutlery",
+        "hongbao",
+        "pasta",
+        "meat",
+        "fries",
+        "swords",
+        "medicine",
+        "luggage",
+        "dice",
+        "trousers",
+        "prawns",
+        "table tennis",
+        "lucky money envelope",
+    ]
 )
 _PLURALS = {"sheep": "sheep", "mouse": "mice", "goose": "geese", "wolf": "wolves", "tooth": "teeth", "knife": "knives",
             "deer": "deer", "shrimp": "shrimp", "squid": "squid", "die": "dice", "leaf": "leaves", "loaf": "loaves",
             "tropical fish": "tropical fish", "fish": "fish", "blowfish": "blowfish", "scarf": "scarves",
             "maple leaf": "maple leaves", "kitchen knife": "kitchen knives", "chicken leg": "chicken legs",
-            "octopus": "octopuses", "cactus": "cactuses", "bus": "buses", "hibiscus": "hibiscuses", "compact disc": "compact discs"}  # fmt: skip
-_NUMBERS = {2: ("two", "两"), 3: ("three", "三"), 4: ("four", "四")}
+            "octopus": "octopuses", "cactus": "cactuses", "bus": "buses",
+            "hibiscus": "hibiscuses"}  # fmt: skip
+NUMBERS = {2: ("two", "两"), 3: ("three", "三"), 4: ("four", "四")}
 _MEASURE = {"animal": "只", "vehicle": "辆", "flower": "朵", "plant": "棵", "clothing": "件"}
 
-_TEMPLATES = {
+TEMPLATES: dict[str, tuple[str, ...]] = {
     "en": ("{}", "{}", "a picture of {}", "a photo of {}", "an image of {}", "a drawing of {}", "this is {}"),
     "zh": ("{}", "{}", "一张{}的图片", "一张{}的照片", "{}的图片", "一幅{}的画", "这是{}", "图中有{}"),
 }
-_LOOKS: dict[str, dict[str, tuple[str, ...]]] = {
+LOOKS: dict[str, dict[str, tuple[str, ...]]] = {
     "colour": {"en": ("a colour picture of {}", "a colourful {n}"), "zh": ("{}的彩色图片", "彩色的{n}")},
-    "grey": {"en": ("a grey picture of {}", "a black and white photo of {}"), "zh": ("{}的灰度图", "{}的黑白照片")},
+    "grey": {
+        "en": ("a grey picture of {}", "a black and white photo of {}"),
+        "zh": ("{}的灰度图", "{}的黑白照片"),
+    },
     "silhouette": {"en": ("a silhouette of {}", "the shadow of {}"), "zh": ("{}的剪影", "{}的轮廓")},
     "line": {"en": ("a line drawing of {}", "an outline of {}"), "zh": ("{}的线条画", "{}的简笔画")},
     "sketch": {"en": ("a sketch of {}", "a pencil sketch of {}"), "zh": ("{}的素描", "{}的草图")},
     "depth": {"en": ("a depth map of {}", "the depth of {}"), "zh": ("{}的深度图", "{}的景深图")},
 }
-_RELATION = {
+_RELATION: dict[str, dict[str, tuple[str, ...]]] = {
     "left": {
         "en": ("{a} to the left of {b}", "{a} left of {b}", "{b} to the right of {a}", "{b} right of {a}"),
         "zh": ("{a}在{b}的左边", "{b}左边的{a}", "{b}在{a}的右边", "{a}右边的{b}"),
@@ -65,12 +138,15 @@ _RELATION = {
         "zh": ("{a}在{b}的前面", "{b}在{a}的后面", "{b}前面的{a}"),
     },
 }
-_SIZE_WORDS = {
+_SIZE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "giant": {"en": ("a giant {n}", "a huge {n}"), "zh": ("巨大的{n}",)},
     "close": {"en": ("{a} close to the camera", "a close {n}"), "zh": ("近处的{n}", "很近的{n}")},
-    "far": {"en": ("{a} far away", "a far {n}", "a small {n}"), "zh": ("远处的{n}", "很远的{n}", "小小的{n}")},
+    "far": {
+        "en": ("{a} far away", "a far {n}", "a small {n}"),
+        "zh": ("远处的{n}", "很远的{n}", "小小的{n}"),
+    },
 }
-_POSE_WORDS = {
+POSE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "standing": {"en": ("standing", "standing up"), "zh": ("站立的", "站着的")},
     "eating": {"en": ("eating", "eating grass"), "zh": ("进食的", "吃草的", "吃饭的")},
     "lying": {"en": ("lying down", "lying"), "zh": ("躺着的", "卧着的")},
@@ -99,7 +175,8 @@ _GROUND_ZH = {
 
 @dataclass(frozen=True)
 class Caption:
-    """A sentence, the false one made by swapping its two objects (if it tells a relation), and its claim (-1: only its own scene)."""
+    """A sentence, the false one made by swapping its two objects (if it tells a relation), and its claim
+    (-1: only its own scene)."""
 
     text: str
     swapped: str | None = None
@@ -130,7 +207,7 @@ def phrase(name: str, lang: str) -> str:
 
 def counted(concept: Concept, number: int, lang: str) -> str:
     """ "three sheep", "三只羊"; what has no plural is counted as drawings."""
-    en, zh = _NUMBERS[number]
+    en, zh = NUMBERS[number]
     if lang == "en":
         return f"{en} drawings of {concept.en}" if concept.en in _BARE else f"{en} {plural(concept.en)}"
     kinds = [p for p, _ in concept.parents]
@@ -201,7 +278,7 @@ class Writer:
         c = concepts()[self.concept[i][0]]
         word = self._word(c, lang, rng) if rng is not None else c.name(lang)
         if rng is not None and rng.random() < 0.5:
-            word = rng.choice(_TEMPLATES[lang]).format(phrase(word, lang))
+            word = rng.choice(TEMPLATES[lang]).format(phrase(word, lang))
         return Caption(word, claim=c.index)
 
     def content(self, i: int, lang: str) -> Caption:
@@ -212,7 +289,7 @@ class Writer:
             text = phrase(things[0].name(lang), lang)
             pose = POSES[self.pose[i][0]]
             if pose != "standing":
-                words = _POSE_WORDS[pose][lang][1 if pose == "eating" else 0]
+                words = POSE_WORDS[pose][lang][1 if pose == "eating" else 0]
                 text = f"{text} {words}" if lang == "en" else f"{words}{text}"
             return Caption(text, claim=things[0].index)
         if kind == "flock":
@@ -237,13 +314,15 @@ class Writer:
         pose = POSES[self.pose[i][0]]
         posed = pose != "standing" or c.en == "sheep"
         if posed and rng.random() < 0.7:
-            words = rng.choice(_POSE_WORDS[pose][lang])
+            words = rng.choice(POSE_WORDS[pose][lang])
             return Caption(f"{words}{name}" if zh else f"{phrase(name, lang)} {words}")
         roll = rng.random()
         tags = [pair[zh] for pair in c.associations]
         if tags and roll < 0.12:
             rng.shuffle(tags)
-            return Caption(("，" if zh else ", ").join([name, *tags[: rng.randint(1, len(tags))]]), claim=c.index)
+            return Caption(
+                ("，" if zh else ", ").join([name, *tags[: rng.randint(1, len(tags))]]), claim=c.index
+            )
         if tags and roll < 0.2:
             at = rng.randrange(len(c.associations))
             return Caption(c.associations[at][zh], claim=claims()[c.associations[at][0]])
@@ -252,7 +331,9 @@ class Writer:
             text = word if zh else en
             if rng.random() < 0.5:
                 return Caption(text if zh else phrase(text, "en"), claim=claims()[en])
-            return Caption(f"{name}，一种{word}" if zh else f"{phrase(name, lang)}, a kind of {en}", claim=c.index)
+            return Caption(
+                f"{name}，一种{word}" if zh else f"{phrase(name, lang)}, a kind of {en}", claim=c.index
+            )
         look = RENDERINGS[self.rendering[i]]
         if look != "colour" or (self.drawn[i] and roll < 0.6):
             if roll < 0.72:
@@ -262,10 +343,10 @@ class Writer:
             extra = self._extra(i, name, lang, rng)
             if extra is not None:
                 return Caption(extra)
-        return Caption(rng.choice(_TEMPLATES[lang]).format(phrase(name, lang)), claim=c.index)
+        return Caption(rng.choice(TEMPLATES[lang]).format(phrase(name, lang)), claim=c.index)
 
     def _look(self, look: str, name: str, noun: str, lang: str, rng: random.Random) -> str:
-        return rng.choice(_LOOKS[look][lang]).format(noun, n=name)
+        return rng.choice(LOOKS[look][lang]).format(noun, n=name)
 
     def _extra(self, i: int, name: str, lang: str, rng: random.Random) -> str | None:
         """Position, size or background of a single object."""
@@ -289,7 +370,9 @@ class Writer:
     def _grounded(self, i: int, text: str, lang: str) -> str | None:
         """The text with the background added; None where the background has no word in this rendering."""
         ground, look = list(BACKGROUNDS)[self.background[i]], RENDERINGS[self.rendering[i]]
-        if look not in ("colour", "grey") or (look == "grey" and ground not in PLACES and ground not in _VIVID):
+        if look not in ("colour", "grey") or (
+            look == "grey" and ground not in PLACES and ground not in VIVID
+        ):
             return None
         if ground in PLACES:
             en, zh = _PLACE_WORDS[ground]
@@ -317,9 +400,9 @@ class Writer:
         """Sometimes with the rendering, the background or a template around the content."""
         look, roll = RENDERINGS[self.rendering[i]], rng.random()
         if look != "colour" and roll < 0.5:
-            form = _LOOKS[look][lang][0]
+            form = LOOKS[look][lang][0]
         elif roll < 0.15:
-            form = rng.choice(_TEMPLATES[lang])
+            form = rng.choice(TEMPLATES[lang])
         elif roll < 0.3 and self._grounded(i, "", lang) is not None:
             added = self._grounded(i, "{}", lang)
             form = added if added is not None else "{}"
@@ -333,8 +416,8 @@ class Writer:
         poses = {POSES[p] for p in self.pose[i][:n]}
         text = counted(c, n, lang)
         if len(poses) == 1 and c.en == "sheep" and rng.random() < 0.6:
-            words = rng.choice(_POSE_WORDS[poses.pop()][lang])
-            text = f"{text} {words}" if lang == "en" else f"{_NUMBERS[n][1]}只{words}{c.zh}"
+            words = rng.choice(POSE_WORDS[poses.pop()][lang])
+            text = f"{text} {words}" if lang == "en" else f"{NUMBERS[n][1]}只{words}{c.zh}"
         return self._framed(i, Caption(text), lang, rng)
 
     def _group(self, i: int, lang: str, rng: random.Random) -> Caption:
@@ -358,11 +441,11 @@ def corpus() -> list[str]:
         zh = lang == "zh"
         for c in concepts():
             for name in (c.name(lang), *c.also(lang)):
-                lines += [form.format(phrase(name, lang)) for form in _TEMPLATES[lang]]
-            lines += [counted(c, n, lang) for n in _NUMBERS]
+                lines += [form.format(phrase(name, lang)) for form in TEMPLATES[lang]]
+            lines += [counted(c, n, lang) for n in NUMBERS]
             lines += [pair[zh] for pair in (*c.parents, *c.associations)] * 2
-        for forms in (*(f[lang] for f in _LOOKS.values()), *(f[lang] for f in _RELATION.values()),
-                      *(f[lang] for f in _SIZE_WORDS.values()), *(f[lang] for f in _POSE_WORDS.values())):  # fmt: skip
+        for forms in (*(f[lang] for f in LOOKS.values()), *(f[lang] for f in _RELATION.values()),
+                      *(f[lang] for f in _SIZE_WORDS.values()), *(f[lang] for f in POSE_WORDS.values())):  # fmt: skip
             lines += [re.sub(r"\{\w?\}", " ", form) for form in forms] * 20
         lines += [pair[zh] for pair in (*_POSITION.values(), *_PLACE_WORDS.values())] * 20
     lines += [f"{zh}背景上的" for zh in _GROUND_ZH.values()] * 10

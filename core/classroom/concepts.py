@@ -23,8 +23,7 @@ KEPT = ("1F411", "1F415", "1F408", "1F9E7", "1F986", "1F333", "1F697", "2709", "
 class Concept:
     """One thing the classroom can draw: `name` and `also` take "en" or "zh"; the pairs are (en, zh).
 
-    `names` and `also` are keyed by language ("en", "zh"); `parents` and `associations` are pairs (en, zh).
-    """
+    `names` and `also` are keyed by language ("en", "zh"); `parents` and `associations` are pairs (en, zh)."""
 
     index: int
     code: str
@@ -73,9 +72,7 @@ def by_code() -> dict[str, Concept]:
 @cache
 def by_name() -> dict[str, Concept]:
     """Any name or synonym of either language, lower case -> concept."""
-    return {
-        word.lower(): c for c in concepts() for word in (c.en, c.zh, *c.also_en, *c.also_zh)
-    }
+    return {word.lower(): c for c in concepts() for word in (c.en, c.zh, *c.also_en, *c.also_zh)}
 
 
 def find(word: str) -> Concept | None:

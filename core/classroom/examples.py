@@ -44,33 +44,42 @@ EXAMPLES = (
         "money, new year, red, envelope, red envelope, China", "钱, 新年, 红色, 信封, 红包, 中国",
     ),
     Example(
-        "sheep_eating", (_at("sheep", 0.02, 0.22, 0.68, style="fluent-emoji-flat", pose="eating"),), "grass", "colour",
+        "sheep_eating", (_at("sheep", 0.02, 0.22, 0.68, style="fluent-emoji-flat", pose="eating"),), "grass",
+        "colour",
         "a sheep standing, a sheep eating grass, a sheep lying down", "站立的羊, 进食的羊, 躺着的羊",
     ),
     Example(
         "dog_under_tree",
-        (_at("tree", -0.05, -0.12, 0.84, style="noto", depth=0.6), _at("dog", 0.12, 0.62, 0.34, style="twemoji", depth=0.3)),
-        "grass", "colour", "a dog under a tree, a cat under a tree, a dog above a tree, a house", "树下面的狗, 树下面的猫, 树上面的狗, 房子",
+        (_at("tree", -0.05, -0.12, 0.84, style="noto", depth=0.6),
+         _at("dog", 0.12, 0.62, 0.34, style="twemoji", depth=0.3)),
+        "grass", "colour", "a dog under a tree, a cat under a tree, a dog above a tree, a house",
+        "树下面的狗, 树下面的猫, 树上面的狗, 房子",
         "a dog under a tree", "树下面的狗",
     ),
     Example(
         "cat_left_of_car", (_at("cat", -0.5, 0.1, 0.42, style="twemoji"), _at("car", 0.5, 0.12, 0.44, style="noto")),
-        "orange", "colour", "a cat to the left of a car, a car to the left of a cat, a dog and a car, a cat",
+        "orange", "colour",
+        "a cat to the left of a car, a car to the left of a cat, a dog and a car, a cat",
         "猫在汽车的左边, 汽车在猫的左边, 狗和汽车, 猫", seed=4,
     ),
     Example(
         "flock",
-        (_at("sheep", -0.5, -0.42, 0.38, style="twemoji"), _at("sheep", 0.5, -0.4, 0.38, style="fluent-emoji", pose="eating"),
-         _at("sheep", -0.46, 0.5, 0.42, style="noto", pose="lying"), _at("sheep", 0.5, 0.5, 0.42, style="fluent-emoji-flat", flip=True)),
-        "grass", "colour", "a sheep drinking, a sheep eating, a sheep lying down, a sheep standing", "喝水的羊, 吃饭的羊, 躺着的羊, 站着的羊",
+        (_at("sheep", -0.5, -0.42, 0.38, style="twemoji"),
+         _at("sheep", 0.5, -0.4, 0.38, style="fluent-emoji", pose="eating"),
+         _at("sheep", -0.46, 0.5, 0.42, style="noto", pose="lying"),
+          _at("sheep", 0.5, 0.5, 0.42, style="fluent-emoji-flat", flip=True)),
+        "grass", "colour", "a sheep drinking, a sheep eating, a sheep lying down, a sheep standing",
+        "喝水的羊, 吃饭的羊, 躺着的羊, 站着的羊",
     ),
     Example(
         "airplane_drawing", (_at("airplane", 0, 0, 0.8, style="symbola", angle=10),), "white", "line",
         "an airplane, a bird, a car, a rocket", "飞机, 鸟, 汽车, 火箭",
     ),
     Example(
-        "horse_grey", (_at("horse", -0.48, 0.2, 0.44, style="noto"), _at("house", 0.48, 0.05, 0.46, style="twemoji")), "grass", "grey",
-        "a horse left of a house, a house left of a horse, a camel, a castle", "房子左边的马, 马左边的房子, 骆驼, 城堡",
+        "horse_grey", (_at("horse", -0.48, 0.2, 0.44, style="noto"), _at("house", 0.48, 0.05, 0.46, style="twemoji")), "grass",
+        "grey",
+        "a horse left of a house, a house left of a horse, a camel, a castle",
+        "房子左边的马, 马左边的房子, 骆驼, 城堡",
     ),
     Example(
         "toys", (_at("duck", -0.45, 0.42, 0.4, style="noto"), _at("teddy bear", 0.45, 0.4, 0.44, style="fluent-emoji"),
@@ -79,8 +88,10 @@ EXAMPLES = (
     ),
     Example(
         "medicine", (_at("syringe", -0.5, -0.42, 0.4, style="twemoji"), _at("syringe", 0.5, -0.42, 0.4, style="noto"),
-                     _at("test tube", -0.46, 0.48, 0.4, style="noto"), _at("pill", 0.48, 0.48, 0.36, style="fluent-emoji")), "white", "colour",
-        "two syringes and a test tube, a pill, a thermometer, a toothbrush", "两个注射器和一个试管, 药丸, 温度计, 牙刷",
+                     _at("test tube", -0.46, 0.48, 0.4, style="noto"),
+                      _at("pill", 0.48, 0.48, 0.36, style="fluent-emoji")), "white", "colour",
+        "two syringes and a test tube, a pill, a thermometer, a toothbrush",
+        "两个注射器和一个试管, 药丸, 温度计, 牙刷",
         "two syringes, a test tube and a pill", "两个注射器、一个试管和一个药丸",
     ),
 )  # fmt: skip
@@ -90,7 +101,9 @@ def draw(example: Example, size: int = SIZE) -> Scenes:
     """The example as a scene of one, at this size."""
     from core.classroom.atlas import open_atlas
 
-    spec = arrange(example.objects, background=example.background, rendering=example.rendering, seed=example.seed)
+    spec = arrange(
+        example.objects, background=example.background, rendering=example.rendering, seed=example.seed
+    )
     if example.rendering != "colour":
         spec.stroke[0] = spec.stroke.new_tensor([3.2, 0.98, 0.98, 0.97, 0.1, 0.1, 0.12, 0.0])
     return render(spec, open_atlas(), size)
@@ -137,5 +150,7 @@ def write(out: Path = OUT) -> list[Path]:
         files.append(out / f"{example.name}.png")
         Image.fromarray(pixels).save(files[-1], optimize=True)
         rows.append(truth(example, scenes))
-    (out / "examples.json").write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    (out / "examples.json").write_text(
+        json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+    )
     return files

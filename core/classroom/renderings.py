@@ -37,7 +37,9 @@ def line(picture: Tensor, gain: Tensor, paper: Tensor, colour: Tensor) -> Tensor
     return ink(strength, paper, colour)
 
 
-def sketch(picture: Tensor, gain: Tensor, paper: Tensor, colour: Tensor, wobble: Tensor, grain: Tensor) -> Tensor:
+def sketch(
+    picture: Tensor, gain: Tensor, paper: Tensor, colour: Tensor, wobble: Tensor, grain: Tensor
+) -> Tensor:
     """Sketch strokes: edges drawn twice with a shaking hand, broken by the grain of the paper.
 
     wobble [B, 2, 2, h, w] in canvas units (two passes, xy), grain [B, 1, H, W] in [0, 1].

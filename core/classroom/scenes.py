@@ -52,21 +52,32 @@ BACKGROUNDS: dict[str, tuple[str, tuple[float, float, float], tuple[float, float
     "night": ("gradient", (0.03, 0.04, 0.14), (0.12, 0.13, 0.32)),
 }
 PLACES = ("grass", "sky", "sea", "sand", "snow", "night")
-_TEXTURE = {"textured": 0.34, "grass": 0.16, "sea": 0.12, "sand": 0.1, "snow": 0.06, "night": 0.06, "sky": 0.08}
-_VIVID = ("gradient", "striped", "checkered", "dotted", "textured")  # their colours are free
+_TEXTURE = {
+    "textured": 0.34,
+    "grass": 0.16,
+    "sea": 0.12,
+    "sand": 0.1,
+    "snow": 0.06,
+    "night": 0.06,
+    "sky": 0.08,
+}
+VIVID = ("gradient", "striped", "checkered", "dotted", "textured")  # their colours are free
 
 
 @dataclass(frozen=True)
 class SceneSettings:
     """What `sample` may draw. Shares need not sum to one.
 
-    kinds: shares of KINDS. looks: shares of RENDERINGS. augment: 0 plain sprites .. 1 full colour, stroke and warp
+    kinds: shares of KINDS. looks: shares of RENDERINGS. sizes: shares of SIZES among singles. axes: shares of the
+    relations left, above, front among pairs. augment: 0 plain sprites .. 1 full colour, stroke and warp
     augmentation. easy: large single objects on plain ground. poses: share of scenes given to the sheep.
     concepts: indices allowed, all when empty. pairs: "any", "train" (held-out compositions excluded) or "new".
     """
 
     kinds: tuple[float, float, float, float] = (0.5, 0.32, 0.1, 0.08)
     looks: tuple[float, ...] = (0.66, 0.07, 0.06, 0.08, 0.08, 0.05)
+    sizes: tuple[float, ...] = (0.12, 0.36, 0.34, 0.18)
+    axes: tuple[float, ...] = (0.5, 0.28, 0.22)
     augment: float = 1.0
     easy: bool = False
     poses: float = 0.03
@@ -164,9 +175,7 @@ def sample(count: int, seed: int, atlas: Atlas, settings: SceneSettings | None =
     concept = torch.where((kind == 2)[:, None], concept[:, :1], concept)
 
     # 2. Drawn how: a style that has this concept, one-colour styles less often; a pose for the sheep.
-    shares = torch.where(
-        torch.tensor([sprites.STYLES.get(name, False) for name in atlas.styles]), 0.55, 1.0
-    )
+    shares = torch.where(torch.tensor([sprites.STYLES.get(name, False) for name in atlas.styles]), 0.55, 1.0)
     has = (atlas.table[:, :, 0] >= 0).T[concept]  # [B, K, T]
     race = -torch.log(u(*has.shape).clamp(1e-9)) / shares
     style = torch.where(has, race, torch.inf).argmin(-1)
@@ -177,7 +186,7 @@ def sample(count: int, seed: int, atlas: Atlas, settings: SceneSettings | None =
     sprite = atlas.table[style, concept, pose]
 
     # 3. Where: by kind.
-    size = pick((0.12, 0.36, 0.34, 0.18), b)
+    size = pick(s.sizes, b)
     if s.easy:
         size = pick((0.3, 0.7, 0.0, 0.0), b)
     low, high = _SIZE_RANGE[size].unbind(1)
@@ -187,7 +196,7 @@ def sample(count: int, seed: int, atlas: Atlas, settings: SceneSettings | None =
     room = (1.02 - half).clamp(min=0.04)
     x, y = x * room, y * room
 
-    axis = pick((0.5, 0.28, 0.22), b) + 1
+    axis = pick(s.axes, b) + 1
     relation = torch.where(kind == 1, axis, 0)
     gap, drift = u(b, 2, low=0.4, high=0.6), u(b, 2, low=-0.4, high=0.4)
     sign = torch.tensor([-1.0, 1.0])
@@ -200,7 +209,9 @@ def sample(count: int, seed: int, atlas: Atlas, settings: SceneSettings | None =
     shift = u(b, 1, low=0.12, high=0.34) * torch.where(u(b, 1) < 0.5, -1, 1)
     x[:, two] = torch.where(front, -sign * shift, x[:, two])
     y[:, two] = torch.where(front, torch.tensor([0.2, -0.16]) + 0.25 * drift, y[:, two])
-    half[:, two] = torch.where(front, torch.stack([u(b, low=0.4, high=0.5), u(b, low=0.5, high=0.62)], 1), half[:, two])
+    half[:, two] = torch.where(
+        front, torch.stack([u(b, low=0.4, high=0.5), u(b, low=0.5, high=0.62)], 1), half[:, two]
+    )
 
     crowd = (kind >= 2)[:, None]
     corner = torch.rand(b, k, generator=g).argsort(1)
@@ -224,38 +235,66 @@ def sample(count: int, seed: int, atlas: Atlas, settings: SceneSettings | None =
     )
     warp = a * 0.06 * torch.randn(b, k, 2, 4, 4, generator=g) * (u(b, k) < 0.6)[..., None, None, None]
 
-    hue = torch.where(u(b, k) < 0.22 * a, u(b, k, low=-math.pi, high=math.pi), a * u(b, k, low=-0.3, high=0.3))
-    colour = _colour_matrix(hue, 1 + a * u(b, k, low=-0.7, high=0.4), 1 + a * u(b, k, low=-0.3, high=0.15), a * u(b, k, 3, low=-0.08, high=0.08))
+    hue = torch.where(
+        u(b, k) < 0.22 * a, u(b, k, low=-math.pi, high=math.pi), a * u(b, k, low=-0.3, high=0.3)
+    )
+    colour = _colour_matrix(
+        hue,
+        1 + a * u(b, k, low=-0.7, high=0.4),
+        1 + a * u(b, k, low=-0.3, high=0.15),
+        a * u(b, k, 3, low=-0.08, high=0.08),
+    )
 
     names = list(BACKGROUNDS)
     weight = [1.2 if n == "white" else 1.0 if n in PLACES else 0.6 for n in names]
     if s.easy:
-        weight = [w if BACKGROUNDS[n][0] == "plain" and n != "textured" or n == "gradient" else 0.0 for n, w in zip(names, weight, strict=True)]
+        weight = [
+            w if (BACKGROUNDS[n][0] == "plain" and n != "textured") or n == "gradient" else 0.0
+            for n, w in zip(names, weight, strict=True)
+        ]
     background = pick(weight, b)
     ground = torch.tensor([BACKGROUNDS[n][1:] for n in names])[background]
-    free = torch.tensor([n in _VIVID for n in names])[background]
-    ground = torch.where(free[:, None, None], u(b, 2, 3), ground + u(b, 1, 3, low=-0.07, high=0.07)).clamp(0, 1)
+    free = torch.tensor([n in VIVID for n in names])[background]
+    ground = torch.where(free[:, None, None], u(b, 2, 3), ground + u(b, 1, 3, low=-0.07, high=0.07)).clamp(
+        0, 1
+    )
     strength = torch.tensor([_TEXTURE.get(n, 0.0) for n in names])[background]
     strength = strength + torch.where(u(b) < 0.35, 0.08 * u(b), torch.zeros(b)) * (not s.easy)
-    pattern = torch.stack([u(b, high=2 * math.pi), u(b, low=6, high=18), u(b, low=-0.35, high=0.3), strength], 1)
+    pattern = torch.stack(
+        [u(b, high=2 * math.pi), u(b, low=6, high=18), u(b, low=-0.35, high=0.3), strength], 1
+    )
 
     dark = ground.mean((1, 2)) < 0.42
     shade = u(b, k, 1, high=0.2) + 0.25 * a * u(b, k, 3) * (u(b, k, 1) < 0.5)
     ink_colour = torch.where(dark[:, None, None], 1 - shade, shade)
     fill = torch.cat([u(b, k, 3, low=0.25), (u(b, k, 1) < 0.45 * a).float()], -1)
     fill[..., :3] = torch.where(u(b, k, 1) < 0.35, torch.tensor(0.98), fill[..., :3])
-    fill[..., :3] = torch.where((dark[:, None, None]) & (fill[..., 3:] > 0), 0.4 * fill[..., :3], fill[..., :3])
+    fill[..., :3] = torch.where(
+        (dark[:, None, None]) & (fill[..., 3:] > 0), 0.4 * fill[..., :3], fill[..., :3]
+    )
     outline = (u(b, k) < 0.25 * a).float() * u(b, k, low=0.5, high=1.0)
 
     # 5. The look of the whole picture.
     rendering = pick(s.looks, b)
     paper = torch.where(u(b, 1) < 0.75, u(b, 1, low=0.88, high=1.0).expand(b, 3), u(b, 3, low=0.6, high=1.0))
     pen = torch.where(u(b, 1) < 0.75, u(b, 1, high=0.25).expand(b, 3), u(b, 3, high=0.5))
-    chalk = (u(b, 1) < 0.12)
-    stroke = torch.cat([u(b, 1, low=1.6, high=4.0), torch.where(chalk, pen, paper), torch.where(chalk, paper, pen), u(b, 1)], 1)
+    chalk = u(b, 1) < 0.12
+    stroke = torch.cat(
+        [u(b, 1, low=1.6, high=4.0), torch.where(chalk, pen, paper), torch.where(chalk, paper, pen), u(b, 1)],
+        1,
+    )
     wobble = 0.03 * torch.randn(b, 2, 2, 6, 6, generator=g)
-    tone = torch.stack([1 + a * u(b, low=-0.25, high=0.2), a * u(b, low=-0.1, high=0.1), a * 0.05 * (u(b) - 0.6).clamp(min=0) / 0.4], 1)
-    texture = torch.stack([torch.randint(0, _PLANES, (b,), generator=g), *torch.randint(0, 128, (2, b), generator=g)], 1)
+    tone = torch.stack(
+        [
+            1 + a * u(b, low=-0.25, high=0.2),
+            a * u(b, low=-0.1, high=0.1),
+            a * 0.05 * (u(b) - 0.6).clamp(min=0) / 0.4,
+        ],
+        1,
+    )
+    texture = torch.stack(
+        [torch.randint(0, _PLANES, (b,), generator=g), *torch.randint(0, 128, (2, b), generator=g)], 1
+    )
     return Spec(
         present, concept, sprite, pose, x, y, half, depth, shape @ turn, warp, colour, ink_colour, fill, outline, kind,
         relation, size, background, ground, pattern, rendering, stroke, wobble, tone, texture,
@@ -283,7 +322,9 @@ def _noise_planes(device: torch.device) -> Tensor:
     for i in range(_PLANES):
         cells = (128, 64, 32, 16)[i % 4]
         plane = torch.rand(1, 1, cells, cells, generator=g)
-        plane = F.interpolate(F.pad(plane, (1, 1, 1, 1), mode="circular"), scale_factor=128 // cells, mode="bilinear")
+        plane = F.interpolate(
+            F.pad(plane, (1, 1, 1, 1), mode="circular"), scale_factor=128 // cells, mode="bilinear"
+        )
         edge = 128 // cells
         planes.append(plane[0, 0, edge : edge + 128, edge : edge + 128])
     return torch.stack(planes).to(device)
@@ -311,7 +352,9 @@ def _background(spec: Spec, size: int, device: torch.device) -> Tensor:
     y, x = axis[:, None], axis[None, :]
     angle, frequency, horizon, strength = (spec.pattern.to(device)[:, i, None, None] for i in range(4))
     pattern = [BACKGROUNDS[n][0] for n in BACKGROUNDS]
-    which = torch.tensor([("plain", "gradient", "stripes", "checks", "dots", "horizon").index(p) for p in pattern])
+    which = torch.tensor(
+        [("plain", "gradient", "stripes", "checks", "dots", "horizon").index(p) for p in pattern]
+    )
     which = which[spec.background].to(device)
     along = x * angle.cos() + y * angle.sin()
     mix = torch.zeros(b, size, size, device=device)
@@ -421,7 +464,12 @@ def _render(spec: Spec, atlas: Atlas, size: int) -> tuple[Tensor, Tensor]:
 
     canvas = _look(spec, canvas, opacity, size)
     contrast, brightness, noise = (spec.tone.to(device)[:, i, None, None, None] for i in range(3))
-    grain = (_texture(replace(spec, texture=torch.cat([spec.texture[:, :1] * 0, spec.texture[:, 1:]], 1)), size, device) - 0.5)[:, None]
+    grain = (
+        _texture(
+            replace(spec, texture=torch.cat([spec.texture[:, :1] * 0, spec.texture[:, 1:]], 1)), size, device
+        )
+        - 0.5
+    )[:, None]
     canvas = ((canvas - 0.5) * contrast + 0.5 + brightness + 2 * noise * grain).clamp(0, 1)
     return canvas, opacity
 
@@ -443,7 +491,13 @@ def _objects(spec: Spec, owner: Tensor, slot: Tensor, atlas: Atlas, size: int) -
     for c in LEVELS[1::-1]:
         level = torch.where(pixels * 1.6 > c, c, level)
     axis = (torch.arange(size, device=device) + 0.5) * (2 / size) - 1
-    base = torch.stack([axis[None, :].expand(size, size), axis[:, None].expand(size, size), torch.ones(size, size, device=device)])
+    base = torch.stack(
+        [
+            axis[None, :].expand(size, size),
+            axis[:, None].expand(size, size),
+            torch.ones(size, size, device=device),
+        ]
+    )
     base = base.reshape(3, -1)  # [3, HW]
     warp = of(spec.warp).to(device)
     out = torch.empty(len(owner), 4, size, size, device=device)
@@ -455,7 +509,9 @@ def _objects(spec: Spec, owner: Tensor, slot: Tensor, atlas: Atlas, size: int) -
         texture = atlas.levels[c][sprite[rows].to(device)].float() / 255
         grid = (theta[index] @ base).reshape(-1, 2, size, size)
         grid = grid + F.interpolate(warp[index], size=(size, size), mode="bilinear", align_corners=True)
-        out[index] = F.grid_sample(texture, grid.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False)
+        out[index] = F.grid_sample(
+            texture, grid.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False
+        )
 
     mono = torch.nonzero(atlas.mono[sprite])[:, 0].to(device)
     if len(mono):
@@ -506,7 +562,9 @@ def _look(spec: Spec, canvas: Tensor, opacity: Tensor, size: int) -> Tensor:
             canvas[at] = renderings.line(part, gain[at], sheet(at), pen[at])
         elif name == "sketch":
             grain = _texture(spec.take(rows), size, device)[:, None]
-            canvas[at] = renderings.sketch(part, gain[at], sheet(at), pen[at], spec.wobble.to(device)[at], grain)
+            canvas[at] = renderings.sketch(
+                part, gain[at], sheet(at), pen[at], spec.wobble.to(device)[at], grain
+            )
         elif name == "depth":
             near = 1 - spec.depth.to(device)[at][:, :, None, None]
             value = (opacity[at] * near).amax(1, keepdim=True)
@@ -515,7 +573,12 @@ def _look(spec: Spec, canvas: Tensor, opacity: Tensor, size: int) -> Tensor:
 
 
 def compose(
-    seed: int, count: int = 1, settings: SceneSettings | None = None, *, size: int = 96, atlas: Atlas | None = None
+    seed: int,
+    count: int = 1,
+    settings: SceneSettings | None = None,
+    *,
+    size: int = 96,
+    atlas: Atlas | None = None,
 ) -> Scenes:
     """`count` scenes from a seed, drawn. The committed atlas on the CPU is used unless another is given."""
     atlas = atlas or open_atlas()
@@ -538,7 +601,12 @@ class Placed:
 
 
 def arrange(
-    objects: Sequence[Placed], *, background: str = "white", rendering: str = "colour", seed: int = 0, atlas: Atlas | None = None
+    objects: Sequence[Placed],
+    *,
+    background: str = "white",
+    rendering: str = "colour",
+    seed: int = 0,
+    atlas: Atlas | None = None,
 ) -> Spec:
     """A Spec of one scene from one to four objects placed by hand, without augmentation.
 
@@ -564,7 +632,9 @@ def arrange(
         else:
             painted = [t for t in styles if not sprites.STYLES.get(atlas.styles[t], False)] or styles
             t = painted[int(torch.randint(len(painted), (1,), generator=g))]
-        pose = POSES.index(placed.pose) if atlas.table[t, placed.concept, POSES.index(placed.pose)] >= 0 else 0
+        pose = (
+            POSES.index(placed.pose) if atlas.table[t, placed.concept, POSES.index(placed.pose)] >= 0 else 0
+        )
         angle, flip = math.radians(placed.angle), -1.0 if placed.flip else 1.0
         turn = torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
         spec.concept[0, j], spec.pose[0, j] = placed.concept, pose
@@ -574,7 +644,7 @@ def arrange(
         spec.affine[0, j] = torch.diag(torch.tensor([flip, 1.0])) @ turn
     spec.present[0] = torch.arange(SLOTS) < n
     spec.background[0] = names.index(background)
-    if background not in _VIVID:
+    if background not in VIVID:
         spec.ground[0] = torch.tensor(BACKGROUNDS[background][1:])
     spec.pattern[0, 3] = _TEXTURE.get(background, 0.0)
     spec.fill[..., 3] = 0.0

@@ -2,9 +2,8 @@
 
 Building needs, in a folder given by `--sources` (nothing of it is committed):
 
-    npm install @iconify-json/fluent-emoji-flat @iconify-json/fluent-emoji @iconify-json/fluent-emoji-high-contrast
-                @iconify-json/noto-v1 @iconify-json/fxemoji @iconify-json/emojione @iconify-json/emojione-monotone
-                @twemoji/svg                              (leaves `node_modules`)
+    npm packages, as `node_modules`: @twemoji/svg, and of @iconify-json: fluent-emoji-flat, fluent-emoji,
+        fluent-emoji-high-contrast, noto-v1, fxemoji, emojione, emojione-monotone
     Debian packages fonts-noto-color-emoji, fonts-symbola (NotoColorEmoji.ttf and Symbola_hint.ttf, anywhere below)
     Python package resvg_py                               (rasterises SVG)
 
@@ -103,7 +102,8 @@ def _renderer(style: str, sources: Path) -> Callable[[str], Image.Image | None]:
         return lambda code: _glyph(code, font, embedded=True)
     if style == "symbola":
         path = _only(sources, "Symbola_hint.ttf")
-        font, absent = ImageFont.truetype(str(path), 192), _glyph("10FFFE", ImageFont.truetype(str(path), 192))
+        font = ImageFont.truetype(str(path), 192)
+        absent = _glyph("10FFFE", font)  # what the font draws where it has no glyph
         blank = None if absent is None else absent.tobytes()
 
         def symbola(code: str) -> Image.Image | None:
@@ -155,7 +155,9 @@ def _svg(text: str) -> Image.Image:
 
 def _glyph(code: str, font: ImageFont.FreeTypeFont, embedded: bool = False) -> Image.Image | None:
     picture = Image.new("RGBA", (320, 320), (0, 0, 0, 0))
-    ImageDraw.Draw(picture).text((40, 40), chr(int(code, 16)), font=font, fill="black", embedded_color=embedded)
+    ImageDraw.Draw(picture).text(
+        (40, 40), chr(int(code, 16)), font=font, fill="black", embedded_color=embedded
+    )
     return picture if picture.getbbox() else None
 
 

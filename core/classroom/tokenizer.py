@@ -29,7 +29,7 @@ def train(pieces: int = PIECES, context: int = CONTEXT) -> Tokenizer:
     learned = json.loads(draft.to_str())["model"]
     names = ["<pad>", "<unk>", *(f"<0x{i:02X}>" for i in range(256))]
     names += [piece for piece, _ in sorted(learned["vocab"].items(), key=lambda item: item[1])]
-    merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in learned["merges"]]
+    merges: list[tuple[str, str]] = [(left, right) for left, right in learned["merges"]]
     tokenizer = Tokenizer(
         models.BPE({n: i for i, n in enumerate(names)}, merges, unk_token="<unk>", byte_fallback=True)
     )
@@ -47,7 +47,9 @@ def _front(tokenizer: Tokenizer) -> None:
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.NFKC(),
-            normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=True),
+            normalizers.BertNormalizer(
+                clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=True
+            ),
             normalizers.Replace(Regex(r"[.。,，、;；:：!！?？'\"“”]"), " "),
         ]
     )

@@ -8,14 +8,34 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from core.classroom import concepts, find
-from core.classroom import sprites
+from core.classroom import concepts, find, sprites
 from core.classroom.concepts import held_out
 
-REQUIRED = (
-    "red envelope, money, envelope, sheep, dog, cat, duck, teddy bear, chair, syringe, test tube, pill, tree, seedling, "
-    "car, airplane, bird, horse, camel, flamingo, rose, house, eye"
-).split(", ")
+REQUIRED = [
+    "red envelope",
+    "money",
+    "envelope",
+    "sheep",
+    "dog",
+    "cat",
+    "duck",
+    "teddy bear",
+    "chair",
+    "syringe",
+    "test tube",
+    "pill",
+    "tree",
+    "seedling",
+    "car",
+    "airplane",
+    "bird",
+    "horse",
+    "camel",
+    "flamingo",
+    "rose",
+    "house",
+    "eye",
+]
 
 
 def test_about_four_hundred_concepts_keyed_by_code_point() -> None:

@@ -4,10 +4,11 @@
 
 The paper's loss with four changes that make an hour on two CPU cores enough:
 
-1. A curriculum by share of the time budget (`PHASES`): first the image tower alone learns single objects under a linear
-   head over concepts, which is never shipped; then bare names, then captions and larger pictures.
-2. Names of all concepts are a batch of texts of their own: a single object is matched against all of them. Names are
-   in one language and captions in the other, taking turns by step.
+1. A curriculum by share of the time budget (`PHASES`): single objects on plain ground, then any single objects, then
+   scenes of up to four with captions, last at the full picture size.
+2. Anchors: one learned vector per concept, never shipped. Pictures of a single object and names in both languages are
+   classified against them, so that each tower gets a target before the other has learned anything. A batch of pictures
+   then costs no pass of the text tower; names take their turn every `NAMES_EVERY` steps.
 3. True pairs off the diagonal count as true: identical captions, and plain captions of a concept that another picture
    of the batch shows (`claims`). Captions with their two objects swapped are extra wrong answers.
 4. Both towers end in a BatchNorm without affine part, which keeps the features spread out; `export` folds it into the
@@ -38,19 +39,24 @@ from torch.nn import functional as F
 
 from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
-from core.classroom.captions import _TEMPLATES, LANGUAGES, Caption, Writer, claim_table, phrase
+from core.classroom.captions import LANGUAGES, TEMPLATES, Caption, Writer, claim_table, phrase
 from core.classroom.concepts import concepts
 from core.classroom.scenes import SceneSettings, Spec, render, sample
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 MAX_SCALE = 16.0
-NAMES_EVERY = 3
-HEAD_UNTIL = 0.4  # share of the time during which the auxiliary head learns too
+NAMES_EVERY = 4
 SEED = 1 << 32  # training seeds start here; evaluation seeds are small numbers
 
 TEXT = {"context_length": tokens.CONTEXT, "width": 128, "heads": 4, "layers": 3, "proj_bias": True}
 VISION: dict[str, dict[str, Any]] = {
-    "classroom-rn": {"layers": [2, 2, 2, 2], "width": 20, "head_width": 64, "image_size": 96, "patch_size": None},
+    "classroom-rn": {
+        "layers": [2, 2, 2, 2],
+        "width": 20,
+        "head_width": 64,
+        "image_size": 96,
+        "patch_size": None,
+    },
     "classroom-vit": {"layers": 6, "width": 192, "head_width": 64, "image_size": 64, "patch_size": 8},
 }
 EMBED = 192
@@ -60,31 +66,32 @@ EMBED = 192
 class Phase:
     """Until this share of the time: pictures of `size` pixels, `batch` a step, scenes drawn by `scenes`.
 
-    texts: "none" (the head alone), "names", or "captions" (and names).
+    captions: whether pictures are matched with captions too, not only with their concept.
     """
 
     until: float
     size: int
     batch: int
     scenes: SceneSettings
-    texts: str
+    captions: bool
 
 
-_SINGLES = SceneSettings(kinds=(1, 0, 0, 0), looks=(0.8, 0.04, 0.03, 0.05, 0.05, 0.03), augment=0.5, easy=True, poses=0)
+_SINGLES = SceneSettings(
+    kinds=(1, 0, 0, 0), looks=(0.8, 0.04, 0.03, 0.05, 0.05, 0.03), augment=0.5, easy=True, poses=0
+)
 _ONE = SceneSettings(kinds=(1, 0, 0, 0), augment=0.8, poses=0.02)
 _ALL = SceneSettings()
 PHASES: dict[str, tuple[Phase, ...]] = {
     "classroom-rn": (
-        Phase(0.08, 48, 96, _SINGLES, "none"),
-        Phase(0.14, 48, 128, _SINGLES, "names"),
-        Phase(0.34, 48, 160, _ONE, "names"),
-        Phase(0.82, 64, 256, _ALL, "captions"),
-        Phase(1.01, 96, 224, _ALL, "captions"),
+        Phase(0.06, 48, 96, _SINGLES, False),
+        Phase(0.38, 48, 128, _ONE, False),
+        Phase(0.84, 64, 224, _ALL, True),
+        Phase(1.01, 96, 192, _ALL, True),
     ),
     "classroom-vit": (
-        Phase(0.15, 64, 96, _SINGLES, "none"),
-        Phase(0.40, 64, 128, _ONE, "names"),
-        Phase(1.01, 64, 192, _ALL, "captions"),
+        Phase(0.10, 64, 96, _SINGLES, False),
+        Phase(0.35, 64, 128, _ONE, False),
+        Phase(1.01, 64, 192, _ALL, True),
     ),
 }
 
@@ -97,7 +104,7 @@ class Settings:
     minutes: float = 75.0
     device: str = "cpu"
     out: Path = Path("runs/classroom-rn")
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 0.05
     seed: int = 0
     steps: int | None = None
@@ -107,41 +114,44 @@ class Settings:
     log_every: int = 50
 
 
-def build(model: str, vocabulary: int, overrides: dict[str, Any] | None = None) -> tuple[CLIP, dict[str, Any]]:
+def build(
+    model: str, vocabulary: int, overrides: dict[str, Any] | None = None
+) -> tuple[CLIP, dict[str, Any]]:
     """The open_clip model of this name, untrained, and its model_cfg."""
     vision = {**VISION[model], **(overrides or {})}
-    config = {"embed_dim": EMBED, "vision_cfg": vision, "text_cfg": {**TEXT, "vocab_size": vocabulary}}
-    clip = CLIP(EMBED, dict(vision), dict(config["text_cfg"]), init_logit_scale=math.log(10.0))
+    text = {**TEXT, "vocab_size": vocabulary}
+    config = {"embed_dim": EMBED, "vision_cfg": dict(vision), "text_cfg": dict(text)}
+    clip = CLIP(EMBED, vision, text, init_logit_scale=math.log(10.0))
     return clip, config
 
 
 class Learner(nn.Module):
-    """A CLIP in training: its towers, the two BatchNorms at their ends, and the auxiliary head."""
+    """A CLIP in training: its towers, the two BatchNorms at their ends, and the anchors."""
 
     def __init__(self, clip: CLIP) -> None:
         super().__init__()
         self.clip = clip
-        self.attend = True  # False while only the auxiliary head learns
         self.image_norm = nn.BatchNorm1d(EMBED, affine=False)
         self.text_norm = nn.BatchNorm1d(EMBED, affine=False)
-        width = clip.visual.attnpool.v_proj.in_features if hasattr(clip.visual, "attnpool") else EMBED
-        self.head = nn.Linear(width, len(concepts()))  # auxiliary: never shipped
+        self.anchors = nn.Parameter(0.07 * torch.randn(len(concepts()), EMBED))  # never shipped
 
-    def encode_image(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures [B, 3, H, W] in [0, 1] -> features [B, D] before normalisation, and what the auxiliary head reads."""
+    def encode_image(self, picture: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in [0, 1] -> features [B, D], before normalisation."""
         x = ((picture - MEAN[0]) / STD[0]).contiguous(memory_format=torch.channels_last)
-        v = self.clip.visual
-        if not hasattr(v, "attnpool"):
-            x = self.image_norm(v(x).float())
-            return x, x
-        x = v.layer4(v.layer3(v.layer2(v.layer1(v.stem(x)))))  # [B, C, h, w]
-        pooled = x.mean((2, 3))
-        if not self.attend:
-            return pooled.float(), pooled.float()
-        side = v.image_size // 32
-        if x.shape[-1] != side:  # a smaller picture: its map is stretched to the places that the pooling knows
-            x = F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
-        return self.image_norm(attention_pool(v.attnpool, x).float()), pooled.float()
+        v: Any = self.clip.visual
+        if hasattr(v, "attnpool"):
+            x = v.layer4(v.layer3(v.layer2(v.layer1(v.stem(x)))))  # [B, C, h, w]
+            x = attention_pool(v.attnpool, x)
+        else:
+            x = v(x)
+        return self.image_norm(x.float())
+
+    def classify(self, features: Tensor, cosine: bool) -> Tensor:
+        """Logits [N, C] of features [N, D] against the anchors: plain products at first (they learn faster),
+        cosines at CLIP's temperature once captions are learned the same way."""
+        if not cosine:
+            return features @ self.anchors.T
+        return self.scale * F.normalize(features, dim=-1) @ F.normalize(self.anchors, dim=-1).T
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """Ids [N, L] -> features [N, D] after the norm. Short and long texts run apart, each cut to its length."""
@@ -164,15 +174,27 @@ class Learner(nn.Module):
         return self.clip.logit_scale.exp()
 
 
-def attention_pool(pool: nn.Module, x: Tensor) -> Tensor:
-    """open_clip's AttentionPool2d on a map [B, C, h, w], for the one query that is used (it computes all of them)."""
-    b, heads = len(x), pool.num_heads
-    x = x.flatten(2).transpose(1, 2)  # [B, hw, C]
-    x = torch.cat([x.mean(1, keepdim=True), x], 1) + pool.positional_embedding
-    query = pool.q_proj(x[:, :1]).reshape(b, 1, heads, -1).transpose(1, 2)
-    key, value = (f(x).reshape(b, x.shape[1], heads, -1).transpose(1, 2) for f in (pool.k_proj, pool.v_proj))
-    mixed = ((query @ key.transpose(2, 3)) * query.shape[-1] ** -0.5).softmax(-1) @ value  # [B, heads, 1, C / heads]
-    return pool.c_proj(mixed.transpose(1, 2).reshape(b, -1))
+def attention_pool(pool: Any, x: Tensor) -> Tensor:
+    """open_clip's AttentionPool2d on a map [B, C, h, w] of any size, for the one query that is used."""
+    b, c, h, w = x.shape
+    side = math.isqrt(len(pool.positional_embedding) - 1)
+    first, grid = pool.positional_embedding.split([1, side * side])
+    if (h, w) != (side, side):  # smaller pictures while training: the places are averaged
+        grid = grid.T.reshape(1, c, side, side)
+        grid = F.interpolate(grid, (h, w), mode="bilinear", antialias=True).flatten(2)[0].T
+    tokens = x.flatten(2).transpose(1, 2)  # [B, hw, C]
+    tokens = torch.cat([tokens.mean(1, keepdim=True) + first, tokens + grid], 1)
+
+    def heads(y: Tensor) -> Tensor:
+        return y.reshape(b, -1, pool.num_heads, c // pool.num_heads).transpose(1, 2)
+
+    query, key, value = (
+        heads(pool.q_proj(tokens[:, :1])),
+        heads(pool.k_proj(tokens)),
+        heads(pool.v_proj(tokens)),
+    )
+    mixed = F.scaled_dot_product_attention(query, key, value)  # [B, heads, 1, C / heads]
+    return pool.c_proj(mixed.transpose(1, 2).reshape(b, c))
 
 
 def soft_cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
@@ -182,11 +204,12 @@ def soft_cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
     return loss[total > 0].mean()
 
 
-def contrast(image: Tensor, text: Tensor, truth: Tensor, scale: Tensor, swapped: Tensor | None = None) -> Tensor:
+def contrast(
+    image: Tensor, text: Tensor, truth: Tensor, scale: Tensor, swapped: Tensor | None = None
+) -> Tensor:
     """The symmetric loss of CLIP (figure 3) with several true texts a picture.
 
-    image, text [B, D] normalised; truth [B, B] 0/1 (picture, text); swapped [M, D]: texts true of no picture.
-    """
+    image, text [B, D] normalised; truth [B, B] 0/1 (picture, text); swapped [M, D]: texts true of no picture."""
     logits = scale * image @ text.T
     rows, target = logits, truth
     if swapped is not None and len(swapped):
@@ -228,17 +251,20 @@ class Trainer:
         )  # fmt: skip
         self.step = self.images = 0
         self.seconds = 0.0
-        self.known: Tensor | None = None  # normalised features of all names, as last encoded
         self.names = {lang: self._names(lang) for lang in LANGUAGES}
         last = s.out / "last.pt"
         if last.exists():
             self._restore(torch.load(last, map_location=self.device, weights_only=True))
 
     def _names(self, lang: str) -> list[Tensor]:
-        """All names in each template, bare ones more often (they are short, so they are quick): ids [C, L]."""
-        forms = ["{}", "{}", "{}", *_TEMPLATES[lang]]
-        texts = [[form.format(phrase(c.name(lang), lang)) for c in concepts()] for form in forms]
-        return [tokens.tokenize(self.tokenizer, lines).to(self.device) for lines in texts]
+        """All names, ids [C, L], in several wordings: bare ones more often, because they are short and so quick."""
+        forms = ["{}"] * 6 + list(TEMPLATES[lang])
+        rng = random.Random(1)
+        tables = []
+        for form in forms:
+            words = [rng.choice([c.name(lang)] * 4 + list(c.also(lang))) for c in concepts()]
+            tables.append([form.format(phrase(word, lang)) for word in words])
+        return [tokens.tokenize(self.tokenizer, lines).to(self.device) for lines in tables]
 
     def progress(self) -> float:
         """Share of the budget used, 0..1."""
@@ -270,8 +296,9 @@ class Trainer:
                 rate = sum(r["batch"] for r in rows) / (now - logged)
                 say(
                     f"{self.progress():5.1%}  step {self.step}  {self.images / 1000:.0f}k pictures  {rate:.0f}/s  "
-                    f"{means['size']:.0f}px  top-1 {means['top1']:.1%}  head {means['head']:.2f}  "
-                    f"names {means['names']:.2f}  captions {means['captions']:.2f}  scale {means['scale']:.1f}  lr {means['lr']:.1e}"
+                    f"{means['size']:.0f}px  top-1 {means['top1']:.1%}  pictures {means['shown']:.2f}  "
+                    f"names {means['named']:.2f}  captions {means['captions']:.2f}  "
+                    f"scale {means['scale']:.1f}  lr {means['lr']:.1e}"
                 )
                 rows, logged = [], now
             if now - saved > 120:
@@ -296,47 +323,35 @@ class Trainer:
         spec = sample(phase.batch, SEED + (s.seed << 24) + self.step, self.atlas, phase.scenes)
         picture = render(spec, self.atlas, phase.size).picture
         rng = random.Random(self.step)
-        # Names in one language, captions in the other; the names' features are renewed, with a gradient, every third step.
-        renew = self.step % NAMES_EVERY == 0
-        turn, other = LANGUAGES if (self.step // NAMES_EVERY) % 2 else LANGUAGES[::-1]
-        single = torch.nonzero(spec.kind == 0)[:, 0].to(self.device)
-        label = spec.concept[:, 0].to(self.device)[single]
-        self.learner.attend = phase.texts != "none"
         captions: list[Caption] = []
         texts: list[Tensor] = []
-        if phase.texts != "none" and (renew or self.known is None):
-            texts.append(rng.choice(self.names[turn]))
-        if phase.texts == "captions":
+        if self.step % NAMES_EVERY == 0:
+            texts += [rng.choice(self.names[lang]) for lang in LANGUAGES]
+        if phase.captions:
             writer = Writer(spec, self.atlas.mono)
-            captions = [writer.write(i, other, rng) for i in range(len(writer))]
+            lang = LANGUAGES[self.step % 2]
+            captions = [writer.write(i, lang, rng) for i in range(len(writer))]
             lines = [c.text for c in captions] + [c.swapped for c in captions if c.swapped is not None]
             texts.append(tokens.tokenize(self.tokenizer, lines).to(self.device))
 
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type != "mps"):
-            features, pooled = self.learner.encode_image(picture)
-            guess = self.learner.head(pooled[single])
-            image = F.normalize(features, dim=-1)
-            scale = self.learner.scale
-            known, said = self.known, image[:0]
-            if texts:
-                encoded = F.normalize(self.learner.encode_text(torch.cat(texts)), dim=-1)
-                if len(texts) == 2 or not captions:
-                    known, said = encoded.tensor_split([len(texts[0])])
-                    self.known = known.detach()
-                else:
-                    said = encoded
-        zero = torch.zeros((), device=self.device)
-        auxiliary = names = matched = zero
-        if at < HEAD_UNTIL:
-            auxiliary = F.cross_entropy(guess.float(), label)
-        if phase.texts != "none" and known is not None:
-            guess = scale * image[single] @ known.T
-            names = F.cross_entropy(guess.float(), label)
+            image = self.learner.encode_image(picture)
+            text = self.learner.encode_text(torch.cat(texts)) if texts else image[:0]
+        single = torch.nonzero(spec.kind == 0)[:, 0].to(self.device)
+        label = spec.concept[:, 0].to(self.device)[single]
+        guess = self.learner.classify(image[single], phase.captions)
+        shown = F.cross_entropy(guess, label)
+        named = matched = torch.zeros((), device=self.device)
+        if self.step % NAMES_EVERY == 0:
+            c = len(concepts())
+            every = torch.arange(c, device=self.device).repeat(2)
+            named = F.cross_entropy(self.learner.classify(text[: 2 * c], phase.captions), every)
+            text = text[2 * c :]
         if captions:
             truth = true_pairs(captions, spec).to(self.device)
-            b = len(truth)
-            matched = contrast(image, said[:b], truth, scale, said[b:])
-        loss = auxiliary + names * (0.5 if captions else 1.0) + matched
+            image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+            matched = contrast(image, text[: len(truth)], truth, self.learner.scale, text[len(truth) :])
+        loss = (0.5 if captions else 1.0) * (shown + named) + matched
 
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -349,8 +364,9 @@ class Trainer:
         with torch.no_grad():
             correct = (guess.argmax(1) == label).float().mean()
         return {
-            "batch": len(spec), "size": phase.size, "loss": loss.item(), "head": auxiliary.item(), "names": names.item(),
-            "captions": matched.item(), "top1": correct.item(), "scale": scale.item(), "lr": rate,
+            "batch": len(spec), "size": phase.size, "loss": loss.item(), "shown": shown.item(),
+            "named": named.item() * NAMES_EVERY, "captions": matched.item(), "top1": correct.item(),
+            "scale": self.learner.scale.item(), "lr": rate,
         }  # fmt: skip
 
     def save(self) -> None:
@@ -376,7 +392,7 @@ def folded(learner: Learner) -> dict[str, Tensor]:
     (Wx + b - mean) / std: into the last linear map of the attention pooling and of the text tower. The ViT's
     projection has no bias, so its shift goes through the pseudo-inverse into the LayerNorm before it.
     """
-    state = {k: v.detach().clone().float().cpu() for k, v in learner.clip.state_dict().items()}
+    state = {k: v.detach().clone().cpu() for k, v in learner.clip.state_dict().items()}
 
     def statistics(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
         assert norm.running_mean is not None and norm.running_var is not None
@@ -401,11 +417,7 @@ def folded(learner: Learner) -> dict[str, Tensor]:
 def export(learner: Learner, config: dict[str, Any], tokenizer: Any, folder: Path) -> Path:
     """Write model.safetensors (fp16), open_clip_config.json and tokenizer.json into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        k: (v.half() if v.is_floating_point() else v).contiguous()
-        for k, v in folded(learner).items()
-        if not k.endswith("num_batches_tracked")
-    }
+    state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in folded(learner).items()}
     save_file(state, folder / "model.safetensors")
     preprocess = {"mean": list(MEAN), "std": list(STD), "interpolation": "bicubic", "resize_mode": "shortest"}
     (folder / "open_clip_config.json").write_text(
