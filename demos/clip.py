@@ -13,6 +13,7 @@ import gradio as gr
 from core.clip import prompts
 from demos import catalog, shell
 from demos import clip_handlers as handlers
+from demos.examples import strip
 from demos.menu import CheckpointMenu
 from demos.shell import Shell, tr
 
@@ -178,17 +179,7 @@ def build() -> None:
         with gr.Column(scale=4, min_width=300):
             menu = CheckpointMenu("clip", page)
             picture = shell.picture_input(height=300, elem_id="picture")
-            thumbnails = gr.Gallery(
-                [(row["path"], row["caption"]["en"]) for row in handlers.examples().values()],
-                columns=4,
-                height=230,
-                object_fit="cover",
-                allow_preview=False,
-                label=tr("Examples: one click fills and runs", "例子：点一下就运行"),
-                elem_id="examples",
-                interactive=False,
-                buttons=[],
-            )
+            thumbnails = strip(handlers.examples(), "examples")
             example = gr.Textbox("", visible="hidden", label="example")
         common = Common(page, menu, picture, example)
         with gr.Column(scale=6, min_width=320), gr.Tabs():
@@ -201,11 +192,7 @@ def build() -> None:
 
     filled = [picture, tab.labels, present, missing, lab_labels, example]
 
-    # Gradio hands the clicked thumbnail to a parameter of this type.
-    def clicked(lang: str, event: gr.SelectData) -> tuple[Any, ...]:
-        return handlers.fill(list(handlers.examples())[event.index], lang)
-
-    chosen = thumbnails.select(clicked, [page.lang], filled, api_visibility="private", show_progress="hidden")
+    chosen = page.on(thumbnails.change, handlers.choose, [thumbnails], filled, show_progress="hidden")
     page.then(chosen, handlers.classify, tab.inputs, tab.outputs)
     # A picture of one's own is no example: a link cannot carry it.
     picture.upload(lambda: "", None, [example], api_visibility="private", show_progress="hidden")

@@ -16,6 +16,7 @@ import gradio as gr
 from core import checkpoints, inputs
 from core.clip import prompts
 from demos import draw, shell
+from demos.examples import chosen as strip_choice
 from demos.shell import pick
 
 if TYPE_CHECKING:
@@ -234,6 +235,12 @@ def fill(name: str, lang: str) -> tuple[str, str, str, str, str, str]:
     row = examples()[name]
     labels = row["labels"][lang]
     return row["path"], labels, labels, ABSENT[lang], labels, name
+
+
+def choose(value: str, lang: str) -> tuple[Any, ...]:
+    """What a click on the strip of examples fills in."""
+    name = strip_choice(value, examples())
+    return fill(name, lang) if name else (gr.skip(),) * 6
 
 
 def opened(lang: str, query: dict[str, str]) -> tuple[Any, ...]:

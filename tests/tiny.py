@@ -11,7 +11,19 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-WORDS = "a photo of drawing dog cat red envelope money sheep 狗 猫 红 包 一 张 的 照 片".split()
+WORDS = [
+    "a",
+    "photo",
+    "of",
+    "drawing",
+    "dog",
+    "cat",
+    "red",
+    "envelope",
+    "money",
+    "sheep",
+    *"狗猫红包一张的照片",
+]
 
 
 def tokenizer() -> Tokenizer:

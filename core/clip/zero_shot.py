@@ -114,10 +114,15 @@ class ZeroShot:
             Refusal: "unknown_checkpoint", "not_downloaded", "bad_checkpoint", "out_of_memory".
         """
         model = cls(checkpoint, device or runtime.pick_device(), dtype or torch.float32)
+        checkpoints.row(checkpoint)
         if not runtime.zero_gpu():
-            with encoders.use(model.checkpoint, model.device, model.dtype):
-                pass
+            model.place()
         return model
+
+    def place(self) -> None:
+        """Loads the weights into this process. ZeroGPU wants that at start-up; its workers inherit them."""
+        with encoders.use(*_place(self)):
+            pass
 
     @property
     def key(self) -> tuple[str, str, str]:

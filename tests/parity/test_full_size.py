@@ -107,7 +107,17 @@ def test_a_full_size_row_from_the_hub_is_the_librarys_own(name: str, program: st
     run(["-c", program, name, str(PHOTO)], variables)
     answer = json.loads(
         run(
-            ["-m", "core", "classify", str(PHOTO), "--labels", "dog, cat，羊", "--checkpoint", name, "--json"],
+            [
+                "-m",
+                "core",
+                "classify",
+                str(PHOTO),
+                "--labels",
+                "dog, cat，羊",
+                "--checkpoint",
+                name,
+                "--json",
+            ],
             variables,
         )
     )

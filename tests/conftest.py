@@ -1,0 +1,151 @@
+"""The app as people meet it: a server in a process of its own, and the system's chromium."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def get(url: str, **headers: str) -> tuple[int, bytes]:
+    """Status and body of one request."""
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
+        return answer.status, answer.read()
+
+
+@contextmanager
+def running_app(log: Path, warm: bool = True, **environment: str) -> Iterator[str]:
+    """`python app.py` on a free port; yields its address once it answers (and is warm, if asked)."""
+    port = free_port()
+    variables = {**os.environ, "CLIP_ATLAS_DEVICE": "cpu", **environment}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port)],
+            cwd=ROOT,
+            env=variables,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                state = json.loads(get(url + "/healthz")[1])
+                if state["warm"] or not warm:
+                    break
+                # A browser's first page starts the warm-up.
+                get(url + "/", Accept="text/html")
+            except OSError:
+                pass
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the app does not come up:\n{log.read_text()[-3000:]}")
+            time.sleep(0.3)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one warm app for the whole session."""
+    log = tmp_path_factory.mktemp("server") / "app.log"
+    with running_app(log) as url:
+        yield url
+    assert "Traceback" not in log.read_text(), log.read_text()[-3000:]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless browser; tests that ask for it are skipped, loudly, where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("NO BROWSER: install chromium to run the browser tests")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A tab that keeps what must not happen: errors on the console and requests to other hosts."""
+
+    def __init__(self, browser: Any, server: str, **context: Any) -> None:
+        self.server = server
+        self.errors: list[str] = []
+        self.outside: list[str] = []
+        self.context = browser.new_context(**context)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
+        self.page.route("**/*", self._check)
+
+    def _check(self, route: Any) -> None:
+        if route.request.url.startswith((self.server, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.outside.append(route.request.url)
+            route.abort()
+
+    def open(self, path: str) -> Any:
+        """Opens a page of the app and waits until its load handlers have answered."""
+        self.page.goto(self.server + path)
+        self.page.wait_for_load_state("networkidle")
+        return self.page
+
+    def close(self) -> None:
+        """Closes the tab and says what must not have happened."""
+        self.context.close()
+        assert self.errors == []
+        assert self.outside == []
+
+
+@pytest.fixture
+def visit(chromium: Any, server: str) -> Iterator[Any]:
+    """`visit(width=..., height=..., locale=..., color_scheme=...)` opens a tab; all are checked at the end."""
+    opened: list[Visit] = []
+
+    def new(
+        width: int = 1280, height: int = 900, locale: str = "en-US", color_scheme: str = "light"
+    ) -> Visit:
+        opened.append(
+            Visit(
+                chromium,
+                server,
+                viewport={"width": width, "height": height},
+                locale=locale,
+                color_scheme=color_scheme,
+            )
+        )
+        return opened[-1]
+
+    yield new
+    for tab in opened:
+        tab.close()
