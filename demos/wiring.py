@@ -41,7 +41,9 @@ class Shell:
         self.lang = gr.Textbox(
             "en", visible="hidden", label=tr("Language", "语言"), elem_classes="atlas-lang"
         )
-        self.message = gr.HTML("", elem_id="atlas-message", padding=False, apply_default_css=False)
+        self.message = gr.HTML(
+            "", elem_id="atlas-message", elem_classes="atlas-message", padding=False, apply_default_css=False
+        )
 
     def on_load(
         self,
