@@ -201,6 +201,8 @@ class CheckpointMenu:
             show_progress="hidden",
             concurrency_limit=DOWNLOADS,
             concurrency_id="download",
+            # With "once" a click right after Stop is lost: the browser still counts the stopped run.
+            trigger_mode="multiple",
         )
         page.on(
             self.stop.click,

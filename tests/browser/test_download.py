@@ -1,0 +1,112 @@
+"""Real weights on the page: size and licence first, a progress bar, Stop, and the real architecture's answer.
+
+The weights come from the stand-in Hub on loopback and are random: what is shown is the way, not the knowledge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.checkpoints import registry
+from tests import standin_hub
+from tests.conftest import Visit, running_app
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+NAME = "clip-rn50"
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, standin_hub.StandInHub]]:
+    """An app whose Hub is the stand-in, with one real-size row on it."""
+    root: Path = tmp_path_factory.mktemp("hub")
+    made = standin_hub.make_repo(registry.row(NAME), root / "repos")
+    (root / "registry.toml").write_text(standin_hub.registry_text({NAME: made}), encoding="utf-8")
+    with standin_hub.serve(root / "repos") as hub:
+        environment = {
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(root / "home"),
+            "HF_HUB_CACHE": str(root / "home" / "hub"),
+            "HF_HUB_OFFLINE": "0",
+            "CLIP_ATLAS_REGISTRY": str(root / "registry.toml"),
+        }
+        with running_app(root / "app.log", **environment) as url:
+            yield url, hub
+
+
+def choose(page: Any, name: str) -> None:
+    """Picks a row of the checkpoint menu by the beginning of its title."""
+    page.locator("#checkpoint input").click()
+    page.get_by_role("option", name=name).first.click()
+
+
+@pytest.fixture
+def tab(chromium: Any, hub: tuple[str, standin_hub.StandInHub]) -> Iterator[Visit]:
+    """A tab on the app of the stand-in Hub."""
+    visit = Visit(chromium, hub[0], viewport={"width": 1280, "height": 900}, locale="en-US")
+    yield visit
+    visit.close()
+
+
+def test_download_stop_resume_and_answer(tab: Visit, hub: tuple[str, standin_hub.StandInHub]) -> None:
+    page = tab.open("/clip")
+    page.wait_for_function("document.querySelector('#labels textarea')?.value.length > 0")
+    choose(page, "ResNet-50")
+    note = page.locator("#download-note")
+    page.wait_for_function("document.querySelector('#download-note').innerText.includes('MB')")
+    assert "408 MB" in note.inner_text() and "mit" in note.inner_text().lower()
+
+    # Asked before it is here: a sentence that says what to do, the page stays on what it has.
+    page.locator("#classify-button").click()
+    alert = page.locator("#atlas-message [role=alert]")
+    alert.wait_for()
+    assert "408 MB" in alert.inner_text()
+
+    hub[1].fault(str(registry.row(NAME).repo), "slow", rate=30e6)
+    page.locator("#download").click()
+    page.wait_for_function(
+        "Number(document.querySelector('#download-note [role=progressbar]')?.getAttribute('aria-valuenow')) >= 5"
+    )
+    page.locator("#stop-download").click()
+    page.locator("#download").wait_for()
+    page.locator("#download-note [role=progressbar]").wait_for(state="detached")
+
+    hub[1].faults.clear()
+    page.locator("#download").click()
+    page.locator("#stop-download").wait_for()
+    page.locator("#stop-download").wait_for(state="hidden", timeout=60_000)
+    page.locator("#labels textarea").fill("a rose, a horse, a teapot")
+    page.locator("#classify-button").click()
+    page.wait_for_function("document.querySelector('#line').innerText.includes('ResNet-50')", timeout=60_000)
+    assert "real weights" in page.locator("#line").inner_text()
+    assert page.locator("#bars tbody tr").count() == 3
+    # Resumed: the second request asked for the rest of the file only.
+    ranges = [
+        {k.lower(): v for k, v in request.headers.items()}.get("range", "") for request in hub[1].requests
+    ]
+    assert any(re.fullmatch(r"bytes=[1-9]\d{6,}-.*", value) for value in ranges)
+
+    # The choice is remembered by this browser.
+    page.reload()
+    page.wait_for_function("document.querySelector('#checkpoint input')?.value.includes('ResNet-50')")
+
+
+def test_a_hub_that_is_not_there_is_one_sentence(tab: Visit, hub: tuple[str, standin_hub.StandInHub]) -> None:
+    page = tab.open("/clip")
+    page.wait_for_function("document.querySelector('#labels textarea')?.value.length > 0")
+    choose(page, "ViT-B/32 (OpenAI")
+    page.wait_for_function("document.querySelector('#download-note').innerText.includes('605 MB')")
+    page.locator("#download").click()
+    alert = page.locator("#download-note [role=alert]")
+    alert.wait_for()
+    assert "Traceback" not in alert.inner_text() and len(alert.inner_text()) < 400
+    # The page goes on with what it has.
+    choose(page, "Classroom")
+    page.locator("#labels textarea").fill("red envelope, dog")
+    page.locator("#classify-button").click()
+    page.wait_for_function("document.querySelectorAll('#bars tbody tr').length === 2")
