@@ -118,7 +118,7 @@ def sides(rows: Sequence[Entry]) -> list[str]:
     found = []
     taken = 0.0
     for i, row in enumerate(rows):
-        width = text_width(row.title.zh) + 18
+        width = max(text_width(row.title.en), text_width(row.title.zh)) + 18
         edge = places[i + 1] - 12 if i + 1 < len(rows) else WIDTH
         right = places[i] + width <= edge
         found.append("start" if right or places[i] - width < taken else "end")

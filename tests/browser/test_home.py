@@ -1,0 +1,276 @@
+"""The shell in a real browser: home, both languages, light and dark, phone width, links, downloads of checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demos import catalog
+from tests import standin_hub, tiny
+from tests.conftest import Visit, running_app
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOTS = ROOT / "shots"
+PATHS = ["/", *(f"/{row.slug}" for row in catalog.PAGES if row.ready)]
+
+Visits = Callable[..., Any]
+
+
+# --- home ----------------------------------------------------------------------------------------------------
+
+
+def test_home_lists_every_paper_and_links_only_what_is_open(visit: Visits) -> None:
+    page = visit().open("/")
+    page.locator("#home h1").wait_for()
+    assert page.locator(".atlas-card").count() == len(catalog.PAGES)
+    assert page.locator(".atlas-map .stop").count() == len(catalog.PAGES)
+    ready = {row.slug for row in catalog.PAGES if row.ready}
+    links = {link.get_attribute("href") for link in page.locator("#home a").all()}
+    assert links == ready
+    coming = page.locator(".atlas-card:not(.open) .atlas-pill").first
+    assert coming.inner_text() == "coming"
+    page.locator(".atlas-card.open").first.click()
+    page.locator(".atlas-head h1").wait_for()
+    assert page.url.rstrip("/").endswith("/" + next(row.slug for row in catalog.PAGES if row.ready))
+
+
+def test_names_on_the_map_do_not_touch(visit: Visits) -> None:
+    for locale in ("en-US", "zh-CN"):
+        page = visit(locale=locale).open("/")
+        page.locator(".atlas-map").wait_for()
+        overlaps = page.evaluate(
+            """() => {
+              const boxes = [...document.querySelectorAll(".atlas-map .name")]
+                .filter((text) => getComputedStyle(text).display !== "none")
+                .map((text) => [text.textContent, text.getBoundingClientRect()]);
+              const map = document.querySelector(".atlas-map").getBoundingClientRect();
+              const found = boxes.filter(([, b]) => b.right > map.right + 1 || b.left < map.left).map(([t]) => t);
+              boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
+                if (a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom) found.push([one, other]);
+              }));
+              return found;
+            }"""
+        )
+        assert overlaps == []
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_page_fits_and_has_one_heading(visit: Visits, path: str, theme: str, width: int) -> None:
+    """Also: no error on the console and no request to another host; `visit` checks both at the end."""
+    SHOTS.mkdir(exist_ok=True)
+    page = visit(width=width, height=844, color_scheme=theme).open(path)
+    page.locator("h1").wait_for()
+    assert page.locator("h1").count() == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    # What is shown lies inside the screen, also where the overflow is cut off.
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll(".atlas-bar *, .atlas-head *, .atlas-foot *, #home *")]
+          .filter((e) => e.checkVisibility() && !e.closest("svg, .atlas-only-read") && e.getBoundingClientRect().width)
+          .filter((e) => e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 80))"""
+    )
+    assert outside == []
+    page.screenshot(path=str(SHOTS / f"{path.strip('/') or 'home'}-{width}-{theme}.png"), full_page=True)
+
+
+# --- language and theme --------------------------------------------------------------------------------------
+
+
+def test_the_language_follows_the_browser_and_the_choice_stays(visit: Visits) -> None:
+    page = visit(locale="zh-TW").open("/")
+    page.locator("#home h1").wait_for()
+    assert page.title() == "CLIP Atlas 图文模型图谱"
+    assert "家族" in page.locator("h1").inner_text()
+    page.get_by_role("button", name="EN", exact=True).click()
+    page.wait_for_function("document.title === 'CLIP Atlas'")
+    assert "family" in page.locator("h1").inner_text()
+    page.goto(page.url.split("?")[0] + "clip")
+    page.locator("#classify-button").wait_for()
+    assert page.locator("#classify-button").inner_text() == "Classify"
+    assert page.title() == "CLIP · CLIP Atlas" and page.evaluate("document.documentElement.lang") == "en"
+
+
+def test_a_link_brings_its_language_with_it(visit: Visits) -> None:
+    tab = visit(locale="en-US")
+    for address in ("/clip?lang=zh", "/clip", "/clip"):
+        page = tab.open(address)
+        # Gradio's requests in flight are an error on the console when their page goes away.
+        page.wait_for_function("document.querySelector('#labels textarea')?.value.length > 0")
+        assert page.locator("#classify-button").inner_text() == "分类"
+        assert (
+            page.locator("button.show-api").inner_text().startswith("通过 API")
+        )  # Gradio's own words follow
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_each_language_is_shown_alone(visit: Visits, path: str) -> None:
+    for locale, other in (("en-US", "zh"), ("zh-CN", "en")):
+        page = visit(locale=locale).open(path)
+        page.locator("h1").wait_for()
+        assert page.locator(f".l-{other}:visible").count() == 0
+    english = visit(locale="en-US").open(path)
+    english.locator("h1").wait_for()
+    shown = english.locator(".gradio-container").inner_text().replace("中文", "")
+    chinese = [line for line in shown.splitlines() if any("\u4e00" <= letter <= "\u9fff" for letter in line)]
+    assert chinese == []
+
+
+def test_light_and_dark_are_chosen_and_stay(visit: Visits) -> None:
+    page = visit(color_scheme="light").open("/")
+    dark = "document.body.classList.contains('dark')"
+    page.locator("[data-toggle-theme]").wait_for()
+    assert not page.evaluate(dark)
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.locator("[data-toggle-theme]").click()
+    assert page.evaluate(dark)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != paper
+    page.goto(page.url + "clip")
+    page.locator("#classify-button").wait_for()
+    assert page.evaluate(dark) and page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_everything_in_the_bar_is_reached_by_keyboard(visit: Visits) -> None:
+    page = visit().open("/clip")
+    page.locator(".atlas-bar").wait_for()
+    reached = []
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent.trim()"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid", reached[-1]
+        if reached[-1].startswith("Papers"):
+            page.keyboard.press("Enter")
+            assert page.locator(".atlas-menu-list a").first.is_visible()
+            page.keyboard.press("Escape")
+            assert not page.locator(".atlas-menu-list a").first.is_visible()
+    text = " ".join(reached)
+    assert "CLIP Atlas" in text and "EN" in text and "中文" in text and "Light or dark" in text
+
+
+def test_bibtex_is_copied(visit: Visits) -> None:
+    tab = visit()
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = tab.open("/clip")
+    page.locator("[data-copy]").click()
+    page.locator("#atlas-toast").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == catalog.entry("clip").paper.bibtex
+    page.locator("#atlas-toast").wait_for(state="detached")
+
+
+def test_an_unknown_address_leads_back_home(visit: Visits) -> None:
+    tab = visit(locale="zh-CN")
+    page = tab.open("/no-such-page")
+    assert "没有这一页" in page.locator("main").inner_text()
+    page.get_by_role("link").click()
+    page.locator("#home h1").wait_for()
+    # The browser itself reports the status of the first page.
+    assert len(tab.errors) == 1 and "404" in tab.errors.pop()
+
+
+# --- checkpoints ---------------------------------------------------------------------------------------------
+
+
+REPO, COMMIT, SIZE = "lab/slow", "0123456789abcdef0123456789abcdef01234567", 6_000_000
+
+
+@contextmanager
+def app_with_hub(folder: Path) -> Iterator[tuple[str, Any]]:
+    """The app on a registry of a bundled row and one on a stand-in Hub; yields its address and the Hub."""
+    tiny.make_bundle(folder / "bundle")
+    repo = folder / "hub" / REPO / COMMIT
+    repo.mkdir(parents=True)
+    weights = bytes(range(256)) * (SIZE // 256)
+    (repo / "model.safetensors").write_bytes(weights)
+    table = tiny.row("lab-slow", repo).replace(
+        f'bundled = "{repo}"', f'repo = "{REPO}"\nrevision = "{COMMIT}"'
+    )
+    table = table.replace('en = "Tiny", zh = "微型"', 'en = "Slow", zh = "慢"')
+    table += f"size = {len(weights)}\n"
+    assert hashlib.sha256(weights).hexdigest() in table
+    registry = folder / "registry.toml"
+    registry.write_text(tiny.row("tiny", folder / "bundle") + table, encoding="utf-8")
+    with (
+        standin_hub.serve(folder / "hub") as hub,
+        running_app(
+            folder / "app.log",
+            warm=False,
+            CLIP_ATLAS_REGISTRY=str(registry),
+            HF_ENDPOINT=hub.url,
+            HF_HOME=str(folder / "home"),
+        ) as url,
+    ):
+        yield url, hub
+
+
+def choose(page: Any, text: str) -> None:
+    """Picks a row of the checkpoint menu."""
+    page.locator("#checkpoint input").click()
+    page.get_by_role("option", name=text).click()
+
+
+def test_a_checkpoint_is_downloaded_stopped_resumed_and_remembered(chromium: Any, tmp_path: Path) -> None:
+    with app_with_hub(tmp_path) as (url, hub):
+        hub.fault(REPO, "slow", rate=1_500_000)
+        tab = Visit(chromium, url, locale="en-US")
+        page = tab.open("/clip")
+        page.locator("#checkpoint input").wait_for()
+        assert not page.locator("#download").is_visible()
+        choose(page, "Slow")
+        # Size and licence are there before anything is fetched.
+        page.locator("#download").wait_for()
+        note = page.locator("#download-note").inner_text()
+        assert "6 MB" in note and "apache-2.0" in note
+        assert not (tmp_path / "home" / "hub").exists() or not list(
+            (tmp_path / "home" / "hub").rglob("*.incomplete")
+        )
+        page.locator("#download").click()
+        bar = page.locator("[role=progressbar]")
+        page.wait_for_function("+document.querySelector('[role=progressbar]')?.ariaValueNow > 5")
+        assert "MB" in page.locator("#download-note").inner_text()
+        page.locator("#stop-download").click()
+        page.locator("#download").wait_for()
+        assert bar.count() == 0 and not page.locator("#stop-download").is_visible()
+
+        page.locator("#download").click()
+        page.wait_for_function("+document.querySelector('[role=progressbar]')?.ariaValueNow > 10")
+        page.locator("#download").wait_for(state="hidden")
+        page.wait_for_function("!document.querySelector('#stop-download')")
+        assert page.locator("#checkpoint input").input_value() == "Slow · downloaded"
+        page.locator("#about-checkpoint button").first.click()
+        assert "downloaded, 6 MB" in page.locator("#checkpoint-card").inner_text()
+
+        # A new page of the same browser starts on it; a link can ask for another.
+        page.goto(f"{url}/clip?lang=zh")
+        page.wait_for_function("document.querySelector('#checkpoint input')?.value === '慢 · 已下载'")
+        page.goto(f"{url}/clip?checkpoint=tiny")
+        page.wait_for_function("document.querySelector('#checkpoint input')?.value === '微型 · 内置'")
+        tab.close()
+        assert "Traceback" not in (tmp_path / "app.log").read_text()
+
+
+def test_a_hub_out_of_reach_is_one_sentence_and_the_page_goes_on(chromium: Any, tmp_path: Path) -> None:
+    with app_with_hub(tmp_path) as (url, hub):
+        hub.fault(REPO, "error")
+        tab = Visit(chromium, url, locale="zh-CN")
+        page = tab.open("/clip")
+        page.locator("#checkpoint input").wait_for()
+        choose(page, "慢")
+        page.locator("#download").click()
+        alert = page.locator("#download-note [role=alert]")
+        alert.wait_for(timeout=60_000)
+        assert "500" in alert.inner_text() and "重试" in alert.inner_text()
+        choose(page, "微型")
+        page.wait_for_function("!document.querySelector('#download-note [role=alert]')")
+        page.locator("#classify-button").click()
+        page.locator("#line .atlas-line").wait_for(timeout=60_000)
+        tab.close()
