@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Tell glibc to keep freed blocks: a training step frees and asks for the same large ones again, and on some
     machines getting fresh pages from the system takes longer than the arithmetic."""
     if sys.platform == "linux":
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         for file in examples.write():
             print(file)
     elif args.command == "train":
-        _keep_memory()
+        keep_memory()
         _train(args)
     else:
         _evaluate(args)

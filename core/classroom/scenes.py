@@ -613,10 +613,10 @@ def arrange(
     Relations follow from the places: with two objects, the wider gap of left/right and above/below, unless they overlap
     so much that in front/behind is what one sees.
     """
-    atlas = atlas or open_atlas()
     n = len(objects)
     if not 1 <= n <= SLOTS:
         raise ValueError(f"a scene has 1 to {SLOTS} objects, got {n}")
+    atlas = atlas or open_atlas()
     if n == 2:
         objects, relation = _related(objects)
     else:

@@ -14,8 +14,8 @@ The paper's loss with four changes that make an hour on two CPU cores enough:
 4. Both towers end in a BatchNorm without affine part, which keeps the features spread out; `export` folds it into the
    projections, so that the shipped file is open_clip's plain CLIP class.
 
-Not in the paper: the learned temperature is capped at `MAX_SCALE`, so that a softmax over labels that are all absent
-stays undecided.
+Not in the paper: the learned temperature is capped at `MAX_SCALE`, and the anchors' targets are smoothed, so that all
+wrong names end up equally far away and a softmax over labels that are all absent stays undecided.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from core.classroom.scenes import SceneSettings, Spec, render, sample
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 MAX_SCALE = 16.0
 NAMES_EVERY = 4
+SMOOTHING = 0.1
 SEED = 1 << 32  # training seeds start here; evaluation seeds are small numbers
 
 TEXT = {"context_length": tokens.CONTEXT, "width": 128, "heads": 4, "layers": 3, "proj_bias": True}
@@ -272,6 +273,10 @@ class Trainer:
             return min(1.0, self.step / self.settings.steps)
         return min(1.0, self.seconds / (60 * self.settings.minutes))
 
+    def phase(self) -> Phase:
+        """The part of the curriculum that is on."""
+        return next(p for p in self.phases if self.progress() < p.until)
+
     def run(self, say: Callable[[str], None] = print) -> Path:
         """Train to the end of the budget, with a line and a row of `curve.csv` now and then; returns the export."""
         s = self.settings
@@ -310,7 +315,7 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         """One step on one batch of scenes, both languages."""
         s, at = self.settings, self.progress()
-        phase = next(p for p in self.phases if at < p.until)
+        phase = self.phase()
         rate = s.learning_rate * min(1.0, at / 0.02 + 0.02) * (0.5 + 0.5 * math.cos(math.pi * at))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -340,12 +345,13 @@ class Trainer:
         single = torch.nonzero(spec.kind == 0)[:, 0].to(self.device)
         label = spec.concept[:, 0].to(self.device)[single]
         guess = self.learner.classify(image[single], phase.captions)
-        shown = F.cross_entropy(guess, label)
+        shown = F.cross_entropy(guess, label, label_smoothing=SMOOTHING)
         named = matched = torch.zeros((), device=self.device)
         if self.step % NAMES_EVERY == 0:
             c = len(concepts())
             every = torch.arange(c, device=self.device).repeat(2)
-            named = F.cross_entropy(self.learner.classify(text[: 2 * c], phase.captions), every)
+            guess_text = self.learner.classify(text[: 2 * c], phase.captions)
+            named = F.cross_entropy(guess_text, every, label_smoothing=SMOOTHING)
             text = text[2 * c :]
         if captions:
             truth = true_pairs(captions, spec).to(self.device)
