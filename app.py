@@ -10,6 +10,7 @@ import argparse
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 
 # Read by Gradio and the Hub client when they are imported.
@@ -44,6 +45,8 @@ from demos import site
 demo = site.build()
 
 if arguments:
+    # A stop of the container ends like Ctrl-C, so that the temporary folder goes too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     demo.launch(
         server_name=arguments.host,
         server_port=arguments.port,

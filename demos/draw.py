@@ -69,7 +69,7 @@ def probability_bars(rows: Rows, lang: str, limit: int = 20) -> str:
     ]
     return (
         '<table class="atlas-bars"><thead><tr>'
-        + "".join(f'<th scope="col">{text}</th>' for text in head)
+        + "".join(f'<th scope="col">{text}</th>' if text else "<td></td>" for text in head)
         + f"</tr></thead><tbody>{''.join(lines)}</tbody></table>{more}"
     )
 

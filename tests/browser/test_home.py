@@ -124,6 +124,21 @@ def test_each_language_is_shown_alone(visit: Visits, path: str) -> None:
     assert chinese == []
 
 
+def test_where_storage_is_forbidden_the_language_travels_in_the_address(visit: Visits) -> None:
+    tab = visit(locale="en-US")
+    # As browsers do in a frame of another site.
+    tab.context.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
+    )
+    page = tab.open("/")
+    page.get_by_role("button", name="中文").click()
+    page.wait_for_url("**/?lang=zh")
+    page.locator(".atlas-start").click()
+    page.wait_for_url("**/clip?lang=zh")
+    page.locator(".atlas-head h1").first.wait_for()
+    assert page.title().startswith("CLIP") and page.evaluate("document.documentElement.lang") == "zh-CN"
+
+
 def test_light_and_dark_are_chosen_and_stay(visit: Visits) -> None:
     page = visit(color_scheme="light").open("/")
     dark = "document.body.classList.contains('dark')"
