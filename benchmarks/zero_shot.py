@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -35,7 +36,7 @@ def random_pictures(count: int) -> list[Image.Image]:
 
 
 @torch.inference_mode()
-def baseline(model: torch.nn.Module, name: str, pictures: list[Image.Image], labels: list[str]) -> np.ndarray:
+def baseline(model: Any, name: str, pictures: list[Image.Image], labels: list[str]) -> np.ndarray:
     """open_clip as its README uses it: probabilities [B, N]."""
     transform = open_clip.image_transform(model.visual.image_size, is_train=False)
     tokenizer = open_clip.get_tokenizer(name)
