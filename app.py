@@ -19,6 +19,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 if "GRADIO_TEMP_DIR" not in os.environ:
     os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="clip-atlas-")
     atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
+if os.environ.get("SPACES_ZERO_GPU"):
+    # It patches torch, so it comes before torch.
+    import spaces  # noqa: F401
 
 
 def command_line() -> argparse.Namespace:

@@ -59,6 +59,11 @@ def build() -> gr.Blocks:
                 with page_at(demo, row.title.en, row.slug):
                     _build_page(row)
     demo.queue(api_open=False, max_size=QUEUE, default_concurrency_limit=shell.CONCURRENCY)
+    if runtime.zero_gpu():
+        # A ZeroGPU Space wants its models on the GPU while the app starts; its workers inherit them.
+        from core.clip import ZeroShot
+
+        ZeroShot.load(checkpoints.default("clip")).place()
     return demo
 
 
