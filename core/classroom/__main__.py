@@ -83,16 +83,16 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from core.classroom import evaluate
+    from core.classroom import evaluate, report
 
     if args.sprites is not None:
         result = evaluate.style(args.checkpoint, args.sprites)
+        if args.record:
+            report.record(result.rows(args.checkpoint))
         print(json.dumps(result.row()) if args.json else result.line())
         return
     rows = evaluate.evaluate(args.checkpoint)
     if args.record:
-        from core.classroom import report
-
         report.record(rows)
     print(json.dumps(rows, ensure_ascii=False, indent=1) if args.json else evaluate.table(rows))
 

@@ -15,7 +15,6 @@ import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +137,30 @@ class StyleResult:
             f"style {self.folder}: {self.concepts} concepts, top-1 en {self.top1['en']:.3f} zh {self.top1['zh']:.3f}, "
             f"top-5 en {self.top5['en']:.3f} zh {self.top5['zh']:.3f}"
         )
+
+    def rows(self, checkpoint: str) -> list[dict[str, Any]]:
+        """As rows of the report card."""
+        name = Path(self.folder).name
+        split = f"{name}, {self.concepts} concepts"
+        command = (
+            f"python -m core.classroom evaluate clip --checkpoint {Path(checkpoint).name} --sprites {name}"
+        )
+        values = [("top-1", self.top1), ("top-5", self.top5)]
+        return [
+            _stamped(
+                {
+                    "measure": f"unseen style {k}",
+                    "split": split,
+                    "language": lang,
+                    "value": round(v[lang], 4),
+                    "unit": "share",
+                },
+                checkpoint,
+                command,
+            )
+            for k, v in values
+            for lang in LANGUAGES
+        ]
 
     def row(self) -> dict[str, Any]:
         return {"style": self.folder, "concepts": self.concepts, "top1": self.top1, "top5": self.top5}
@@ -395,7 +418,7 @@ def patch_text(model: Miniature, atlas: Atlas) -> float:
     return float(torch.stack(ratios).mean())
 
 
-def _stamped(row: dict[str, Any], checkpoint: str) -> dict[str, Any]:
+def _stamped(row: dict[str, Any], checkpoint: str, command: str = "") -> dict[str, Any]:
     """The row in the schema of the report card."""
     name = Path(checkpoint).name
     note = ASSETS / "checkpoints" / name / "training.json"
@@ -405,12 +428,11 @@ def _stamped(row: dict[str, Any], checkpoint: str) -> dict[str, Any]:
         **row,
         "checkpoint": name,
         "published": None,
-        "command": f"python -m core.classroom evaluate clip --checkpoint {name}",
+        "command": command or f"python -m core.classroom evaluate clip --checkpoint {name}",
         "seed": made.get("seed", 0),
         "commit": made.get("commit", _commit()),
         "minutes": made.get("minutes"),
         "hardware": made.get("hardware", f"CPU {platform.machine()}, {torch.get_num_threads()} threads"),
-        "date": date.today().isoformat(),
     }
 
 

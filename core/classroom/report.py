@@ -17,8 +17,8 @@ def rows() -> list[dict[str, Any]]:
 
 
 def record(new: Sequence[dict[str, Any]]) -> None:
-    """Put rows on the card; those of the same paper and checkpoint are replaced."""
-    replaced = {(r["paper"], r["checkpoint"]) for r in new}
-    kept = [r for r in rows() if (r["paper"], r["checkpoint"]) not in replaced]
+    """Put rows on the card; those that the same command measured before are replaced."""
+    replaced = {(r["paper"], r["checkpoint"], r["command"]) for r in new}
+    kept = [r for r in rows() if (r["paper"], r["checkpoint"], r["command"]) not in replaced]
     body = ",\n".join(json.dumps(r, ensure_ascii=False) for r in [*kept, *new])
     CARD.write_text(f"[\n{body}\n]\n", encoding="utf-8")

@@ -181,6 +181,12 @@ def test_style_evaluation_reads_a_folder(tmp_path: Path, atlas: Atlas) -> None:
     assert result.concepts == 3
     assert result.line().startswith(f"style {folder}: 3 concepts, top-1 en ")
     assert set(result.row()) == {"style", "concepts", "top1", "top5"}
+    rows = result.rows("model")
+    assert [(r["measure"], r["language"]) for r in rows[:2]] == [
+        ("unseen style top-1", "en"),
+        ("unseen style top-1", "zh"),
+    ]
+    assert len(rows) == 4 and all(0 <= r["value"] <= 1 for r in rows)
     with pytest.raises(SystemExit):
         evaluate.style(str(tmp_path / "model"), tmp_path)
     with pytest.raises(SystemExit):
@@ -194,9 +200,9 @@ def test_topk() -> None:
     assert evaluate.topk(features, names, torch.tensor([0, 0]), 2) == 1.0
 
 
-def test_report_replaces_rows_of_the_same_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_replaces_rows_of_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "CARD", tmp_path / "card.json")
-    row = {"paper": "clip", "checkpoint": "a", "measure": "m", "value": 1}
+    row = {"paper": "clip", "checkpoint": "a", "command": "evaluate", "measure": "m", "value": 1}
     report.record([row, {**row, "checkpoint": "b"}])
     report.record([{**row, "value": 2}])
     assert [(r["checkpoint"], r["value"]) for r in report.rows()] == [("b", 1), ("a", 2)]
