@@ -116,15 +116,15 @@ def bar(progress: Progress | None, lang: str) -> str:
     )
 
 
-def download(name: str, lang: str) -> Generator[Progress | None, None, None]:
+def download(name: str, cancel: Cancel) -> Generator[Progress | None, None, None]:
     """Fetches a row in a thread and yields how far it is, about five times a second.
 
-    Closing the generator, as Stop and a closed tab do, stops the download; what has arrived is kept.
+    Setting `cancel` stops the download, and so does closing the generator, as a closed tab does; what has arrived is
+    kept.
 
     Raises:
-        Refusal: what the Hub, the network or the disk refused.
+        Refusal: "cancelled", or what the Hub, the network or the disk refused.
     """
-    cancel = Cancel()
     latest: list[Progress] = []
     failure: list[Exception] = []
 
@@ -140,8 +140,9 @@ def download(name: str, lang: str) -> Generator[Progress | None, None, None]:
         while worker.is_alive():
             yield latest[0] if latest else None
             worker.join(POLL_SECONDS)
-    finally:
+    except GeneratorExit:
         cancel.set()
+        raise
     if failure:
         raise failure[0]
 
@@ -156,6 +157,7 @@ class CheckpointMenu:
     def __init__(self, paper: str, page: Shell) -> None:
         self.paper = paper
         self.names = [row.name for row in checkpoints.rows(paper)]
+        self._running: dict[str, Cancel] = {}  # by session
         self.remembered = browser_state(f"checkpoint_{paper}", "")
         start = checkpoints.default(paper)
         with gr.Column(elem_classes="atlas-checkpoint"):
@@ -193,27 +195,20 @@ class CheckpointMenu:
             [self.remembered],
             show_progress="hidden",
         )
-        running = page.on(
+        self.downloaded = page.on(
             self.button.click,
             self._download,
             [self.value],
             [self.value, *state],
+            session=True,
             show_progress="hidden",
             concurrency_limit=DOWNLOADS,
             concurrency_id="download",
-            # With "once" a click right after Stop is lost: the browser still counts the stopped run.
-            trigger_mode="multiple",
         )
+        # Gradio's own `cancels` would let a last bar arrive after the answer to Stop: here one handler writes both.
         page.on(
-            self.stop.click,
-            self._shown,
-            [self.value],
-            state,
-            show_progress="hidden",
-            cancels=[running],
-            queue=False,
+            self.stop.click, self._stop, [], [self.stop], session=True, show_progress="hidden", queue=False
         )
-        self.downloaded = running
 
     def _shown(self, name: str, lang: str) -> tuple[Any, ...]:
         """Note, card and buttons of a chosen row."""
@@ -226,14 +221,24 @@ class CheckpointMenu:
             name = checkpoints.default(self.paper)
         return gr.update(choices=choices(self.paper, lang), value=name), *self._shown(name, lang)
 
-    def _download(self, name: str, lang: str) -> Generator[tuple[Any, ...], None, None]:
+    def _stop(self, session: str, lang: str) -> tuple[Any, ...]:
+        """Asks the session's download to stop; its own handler shows that it has."""
+        if session in self._running:
+            self._running[session].set()
+        return (gr.update(interactive=False),)
+
+    def _download(self, session: str, name: str, lang: str) -> Generator[tuple[Any, ...], None, None]:
         """The progress bar while a row is fetched, then its new state."""
         same = gr.skip()
+        cancel = self._running[session] = Cancel()
         try:
-            for progress in download(name, lang):
-                yield same, bar(progress, lang), same, gr.update(visible=False), gr.update(visible=True)
+            for progress in download(name, cancel):
+                shown = gr.update(visible=True, interactive=not cancel.is_set())
+                yield same, bar(progress, lang), same, gr.update(visible=False), shown
         except Refusal as refusal:
-            _, *rest = self._shown(name, lang)
-            yield same, refusal_html(refusal, lang), *rest
+            note, *rest = self._shown(name, lang)
+            yield same, note if refusal.code == "cancelled" else refusal_html(refusal, lang), *rest
             return
+        finally:
+            self._running.pop(session, None)
         yield gr.update(choices=choices(self.paper, lang)), *self._shown(name, lang)

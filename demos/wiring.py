@@ -13,6 +13,7 @@ import inspect
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -79,6 +80,8 @@ class Shell:
         handler: Callable[..., Any],
         inputs: Sequence[Any],
         outputs: Sequence[Any],
+        *,
+        session: bool = False,
         **options: Any,
     ) -> Any:
         """Wires `handler(*inputs, lang)`; a refusal becomes one sentence and leaves the outputs as they are.
@@ -88,6 +91,7 @@ class Shell:
             handler: returns one value for each output, as a tuple.
             inputs: components; the language follows them.
             outputs: components; the message area comes before them.
+            session: whether the handler's first argument is the name of the visitor's session.
             options: of Gradio's event listeners: show_progress, concurrency_limit, queue...
 
         Returns:
@@ -96,7 +100,7 @@ class Shell:
         listen = list(triggers) if isinstance(triggers, list | tuple) else [triggers]
         return gr.on(
             listen,
-            guarded(handler, len(outputs)),
+            (with_session if session else guarded)(handler, len(outputs)),
             [*inputs, self.lang],
             [self.message, *outputs],
             api_visibility="private",
@@ -152,6 +156,21 @@ def guarded(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]:
             return ("", *handler(*values, **special))
         except Exception as error:
             return (sentence(error, values), *still)
+
+    return call
+
+
+def with_session(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]:
+    """A guarded handler whose first argument is the name of the session: the same for all events of one open page."""
+    if inspect.isgeneratorfunction(handler):
+
+        def stream(request: gr.Request, *values: Any) -> Generator[tuple[Any, ...], None, None]:
+            yield from guarded(partial(handler, request.session_hash), outputs)(*values)
+
+        return stream
+
+    def call(request: gr.Request, *values: Any) -> tuple[Any, ...]:
+        return guarded(partial(handler, request.session_hash), outputs)(*values)
 
     return call
 

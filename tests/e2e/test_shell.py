@@ -307,22 +307,46 @@ def slow_open(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_a_download_reports_and_ends(slow_open: dict[str, Any]) -> None:
     slow_open["steps"] = 12
-    seen = [progress.done for progress in menu.download("clip-vit-b32", "en") if progress]
+    seen = [progress.done for progress in menu.download("clip-vit-b32", Cancel()) if progress]
     assert seen == sorted(seen) and len(set(seen)) >= 2 and not slow_open["stopped"]
 
 
 def test_closing_the_tab_stops_the_download(slow_open: dict[str, Any]) -> None:
-    steps = menu.download("clip-vit-b32", "en")
+    steps = menu.download("clip-vit-b32", Cancel())
     next(steps)
     next(steps)
     steps.close()
     assert slow_open["end"].wait(2) and slow_open["stopped"]
 
 
+def test_stop_ends_the_download(slow_open: dict[str, Any]) -> None:
+    cancel = Cancel()
+    steps = menu.download("clip-vit-b32", cancel)
+    next(steps)
+    cancel.set()
+    with pytest.raises(Refusal) as caught:
+        list(steps)
+    assert caught.value.code == "cancelled"
+
+
+def test_a_handler_can_know_its_session() -> None:
+    class Request:
+        session_hash = "abc"
+
+    def name(session: str, value: int, lang: str) -> tuple[str, int, str]:
+        return session, value, lang
+
+    def names(session: str, value: int, lang: str) -> Iterator[tuple[str, int, str]]:
+        yield session, value, lang
+
+    assert wiring.with_session(name, 3)(Request(), 7, "zh") == ("", "abc", 7, "zh")
+    assert list(wiring.with_session(names, 3)(Request(), 7, "zh")) == [("", "abc", 7, "zh")]
+
+
 def test_a_refused_download_is_one_sentence(slow_open: dict[str, Any]) -> None:
     slow_open |= {"refuse": True, "steps": 1}
     with pytest.raises(Refusal, match="cannot be reached"):
-        list(menu.download("clip-vit-b32", "en"))
+        list(menu.download("clip-vit-b32", Cancel()))
 
 
 # --- result line, links, app.py ------------------------------------------------------------------------------
