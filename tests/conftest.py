@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ class Visit:
         self.outside: list[str] = []
         self.context = browser.new_context(**context)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
         self.page.route("**/*", self._check)
@@ -114,10 +114,17 @@ class Visit:
             self.outside.append(route.request.url)
             route.abort()
 
-    def open(self, path: str) -> Any:
-        """Opens a page of the app and waits until its load handlers have answered."""
+    def open(self, path: str, filled: str = "true") -> Any:
+        """Opens a page of the app and waits until the JavaScript expression `filled` is true in it."""
         self.page.goto(self.server + path)
-        self.page.wait_for_load_state("networkidle")
+        from playwright.sync_api import TimeoutError as NotIdle
+
+        # On a machine that is busy with other things the network may never rest for half a second; what a test
+        # needs of the page it waits for itself.
+        with suppress(NotIdle):
+            self.page.wait_for_load_state("networkidle", timeout=10_000)
+        self.page.locator("h1").first.wait_for()
+        self.page.wait_for_function(filled)
         return self.page
 
     def close(self) -> None:

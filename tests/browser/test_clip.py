@@ -16,6 +16,8 @@ PHOTO = ROOT / "assets" / "examples" / "photos" / "rose.jpg"
 SHOTS = ROOT / "shots"
 
 Visits = Callable[..., Any]
+# True once the page's load handlers have filled it in: what a test does before that would be overwritten.
+FILLED = "document.querySelector('#labels textarea')?.value.length > 0"
 
 
 def first_label(page: Any) -> str:
@@ -41,7 +43,7 @@ def classify(page: Any, labels: str) -> None:
     ("lang", "labels", "expected"), [("en", "sheep, dog, car", "sheep"), ("zh", "绵羊，狗，汽车", "绵羊")]
 )
 def test_classify_in_both_languages(visit: Visits, lang: str, labels: str, expected: str) -> None:
-    page = visit(locale="zh-CN" if lang == "zh" else "en-US").open("/clip")
+    page = visit(locale="zh-CN" if lang == "zh" else "en-US").open("/clip", FILLED)
     assert page.evaluate("document.documentElement.lang") == ("zh-CN" if lang == "zh" else "en")
     page.locator('[data-example="sheep_eating"]').click()
     page.wait_for_function("document.querySelector('#line').innerText.includes('ms')")
@@ -52,7 +54,7 @@ def test_classify_in_both_languages(visit: Visits, lang: str, labels: str, expec
 
 
 def test_a_dropped_photo_is_answered_with_a_hint(visit: Visits) -> None:
-    page = visit().open("/clip")
+    page = visit().open("/clip", FILLED)
     page.locator("#picture input[type=file]").first.set_input_files(str(PHOTO))
     page.wait_for_function("document.querySelector('#picture img')?.src.includes('rose')")
     classify(page, "a rose, a horse, a car")
@@ -60,7 +62,7 @@ def test_a_dropped_photo_is_answered_with_a_hint(visit: Visits) -> None:
 
 
 def test_a_fresh_page_shows_a_recorded_answer_and_a_link_shows_its_own_labels(visit: Visits) -> None:
-    page = visit().open("/clip")
+    page = visit().open("/clip", FILLED)
     page.wait_for_function("document.querySelector('#bars table')")
     assert "Recorded" in page.locator("#bars").inner_text()
     page.goto(page.url.split("?")[0] + "?labels=duck,goose&example=toys&template=photo&lang=zh")
@@ -71,8 +73,7 @@ def test_a_fresh_page_shows_a_recorded_answer_and_a_link_shows_its_own_labels(vi
 
 
 def test_wrong_input_is_one_sentence_that_goes_away_again(visit: Visits) -> None:
-    page = visit().open("/clip")
-    page.wait_for_function("document.querySelector('#labels textarea')?.value.length > 0")
+    page = visit().open("/clip", FILLED)
     page.locator("#labels textarea").fill(" , ")
     page.locator("#classify-button").click()
     alert = page.locator(".atlas-message [role=alert]")
@@ -84,16 +85,14 @@ def test_wrong_input_is_one_sentence_that_goes_away_again(visit: Visits) -> None
 
 
 def test_html_in_labels_is_text(visit: Visits) -> None:
-    page = visit().open("/clip")
-    page.wait_for_function("document.querySelector('#labels textarea')?.value.length > 0")
+    page = visit().open("/clip", FILLED)
     classify(page, "<img src=x onerror=\"document.title='owned'\">\n<script>1</script>")
     assert "<img src=x" in page.locator("#bars").inner_text()
     assert page.title() != "owned" and page.locator("#bars img").count() == 0
 
 
 def test_absent_labels_and_prompts(visit: Visits) -> None:
-    page = visit().open("/clip")
-    page.wait_for_function("document.querySelector('#labels textarea')?.value.length > 0")
+    page = visit().open("/clip", FILLED)
     page.get_by_role("tab", name="Absent labels").click()
     page.locator("#absent-button").click()
     page.locator("#missing-out .atlas-verdict").wait_for()
@@ -108,8 +107,7 @@ def test_absent_labels_and_prompts(visit: Visits) -> None:
 
 
 def test_temperature_sharpens_and_flattens(visit: Visits) -> None:
-    page = visit().open("/clip")
-    page.wait_for_function("document.querySelector('#labels textarea')?.value.length > 0")
+    page = visit().open("/clip", FILLED)
     classify(page, "red envelope, envelope, money, dog, car, house")
     page.locator("#knobs button").first.click()
     learned = float(re.search(r"[\d.]+", page.locator("#scale-mark").inner_text()).group())  # type: ignore[union-attr]
@@ -131,7 +129,7 @@ def test_temperature_sharpens_and_flattens(visit: Visits) -> None:
 def test_screenshots_fit_their_width(visit: Visits, theme: str, name: str, width: int, height: int) -> None:
     SHOTS.mkdir(exist_ok=True)
     for lang, locale in (("en", "en-US"), ("zh", "zh-CN")):
-        page = visit(width=width, height=height, locale=locale, color_scheme=theme).open("/clip")
+        page = visit(width=width, height=height, locale=locale, color_scheme=theme).open("/clip", FILLED)
         page.locator('[data-example="red_envelope"]').click()
         page.wait_for_function("document.querySelector('#line').innerText.includes('ms')")
         page.locator("#relevance img").wait_for()

@@ -14,6 +14,7 @@ import pytest
 
 from core.checkpoints import registry
 from tests import standin_hub
+from tests.browser.test_clip import FILLED
 from tests.conftest import Visit, running_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -54,8 +55,7 @@ def tab(chromium: Any, hub: tuple[str, standin_hub.StandInHub]) -> Iterator[Visi
 
 
 def test_download_stop_resume_and_answer(tab: Visit, hub: tuple[str, standin_hub.StandInHub]) -> None:
-    page = tab.open("/clip")
-    page.wait_for_function("document.querySelector('#labels textarea')?.value.length > 0")
+    page = tab.open("/clip", FILLED)
     choose(page, "ResNet-50")
     note = page.locator("#download-note")
     page.wait_for_function("document.querySelector('#download-note').innerText.includes('MB')")
@@ -79,10 +79,10 @@ def test_download_stop_resume_and_answer(tab: Visit, hub: tuple[str, standin_hub
     hub[1].faults.clear()
     page.locator("#download").click()
     page.locator("#stop-download").wait_for()
-    page.locator("#stop-download").wait_for(state="hidden", timeout=60_000)
+    page.locator("#stop-download").wait_for(state="hidden", timeout=180_000)
     page.locator("#labels textarea").fill("a rose, a horse, a teapot")
     page.locator("#classify-button").click()
-    page.wait_for_function("document.querySelector('#line').innerText.includes('ResNet-50')", timeout=60_000)
+    page.wait_for_function("document.querySelector('#line').innerText.includes('ResNet-50')", timeout=180_000)
     assert "real weights" in page.locator("#line").inner_text()
     assert page.locator("#bars tbody tr").count() == 3
     # Resumed: the second request asked for the rest of the file only.
@@ -97,8 +97,7 @@ def test_download_stop_resume_and_answer(tab: Visit, hub: tuple[str, standin_hub
 
 
 def test_a_hub_that_is_not_there_is_one_sentence(tab: Visit, hub: tuple[str, standin_hub.StandInHub]) -> None:
-    page = tab.open("/clip")
-    page.wait_for_function("document.querySelector('#labels textarea')?.value.length > 0")
+    page = tab.open("/clip", FILLED)
     choose(page, "ViT-B/32 (OpenAI")
     page.wait_for_function("document.querySelector('#download-note').innerText.includes('605 MB')")
     page.locator("#download").click()
