@@ -1,11 +1,11 @@
-"""Real weights on the page: size and licence first, a progress bar, Stop, and the real architecture's answer.
+"""Real weights on the page: size and licence first, a download, and the real architecture's answer.
 
 The weights come from the stand-in Hub on loopback and are random: what is shown is the way, not the knowledge.
+Stop, resume and a Hub out of reach are tested on a small row in test_home.py.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def tab(chromium: Any, hub: tuple[str, standin_hub.StandInHub]) -> Iterator[Visi
     visit.close()
 
 
-def test_download_stop_resume_and_answer(tab: Visit, hub: tuple[str, standin_hub.StandInHub]) -> None:
+def test_a_real_row_is_downloaded_and_answers(tab: Visit, hub: tuple[str, standin_hub.StandInHub]) -> None:
     page = tab.open("/clip", FILLED)
     choose(page, "ResNet-50")
     note = page.locator("#download-note")
@@ -67,45 +67,12 @@ def test_download_stop_resume_and_answer(tab: Visit, hub: tuple[str, standin_hub
     alert.wait_for()
     assert "408 MB" in alert.inner_text()
 
-    hub[1].fault(str(registry.row(NAME).repo), "slow", rate=30e6)
     page.locator("#download").click()
     page.wait_for_function(
-        "Number(document.querySelector('#download-note [role=progressbar]')?.getAttribute('aria-valuenow')) >= 5"
+        "document.querySelector('#checkpoint input').value.includes('· downloaded')", timeout=180_000
     )
-    page.locator("#stop-download").click()
-    page.locator("#download").wait_for()
-    page.locator("#download-note [role=progressbar]").wait_for(state="detached")
-
-    hub[1].faults.clear()
-    page.locator("#download").click()
-    page.locator("#stop-download").wait_for()
-    page.locator("#stop-download").wait_for(state="hidden", timeout=180_000)
     page.locator("#labels textarea").fill("a rose, a horse, a teapot")
     page.locator("#classify-button").click()
     page.wait_for_function("document.querySelector('#line').innerText.includes('ResNet-50')", timeout=180_000)
     assert "real weights" in page.locator("#line").inner_text()
     assert page.locator("#bars tbody tr").count() == 3
-    # Resumed: the second request asked for the rest of the file only.
-    ranges = [
-        {k.lower(): v for k, v in request.headers.items()}.get("range", "") for request in hub[1].requests
-    ]
-    assert any(re.fullmatch(r"bytes=[1-9]\d{6,}-.*", value) for value in ranges)
-
-    # The choice is remembered by this browser.
-    page.reload()
-    page.wait_for_function("document.querySelector('#checkpoint input')?.value.includes('ResNet-50')")
-
-
-def test_a_hub_that_is_not_there_is_one_sentence(tab: Visit, hub: tuple[str, standin_hub.StandInHub]) -> None:
-    page = tab.open("/clip", FILLED)
-    choose(page, "ViT-B/32 (OpenAI")
-    page.wait_for_function("document.querySelector('#download-note').innerText.includes('605 MB')")
-    page.locator("#download").click()
-    alert = page.locator("#download-note [role=alert]")
-    alert.wait_for()
-    assert "Traceback" not in alert.inner_text() and len(alert.inner_text()) < 400
-    # The page goes on with what it has.
-    choose(page, "Classroom")
-    page.locator("#labels textarea").fill("red envelope, dog")
-    page.locator("#classify-button").click()
-    page.wait_for_function("document.querySelectorAll('#bars tbody tr').length === 2")
