@@ -5,7 +5,7 @@
 The paper's loss with four changes that make an hour on two CPU cores enough:
 
 1. A curriculum by share of the time budget (`PHASES`): single objects on plain ground, then any single objects, then
-   scenes of up to four with captions, last at the full picture size.
+   scenes of up to four with captions, at the full picture size.
 2. Anchors: one learned vector per concept, never shipped. Pictures of a single object and names in both languages are
    classified against them, so that each tower gets a target before the other has learned anything. A batch of pictures
    then costs no pass of the text tower; names take their turn every `NAMES_EVERY` steps.
@@ -55,7 +55,7 @@ VISION: dict[str, dict[str, Any]] = {
         "layers": [2, 2, 2, 2],
         "width": 20,
         "head_width": 64,
-        "image_size": 96,
+        "image_size": 64,
         "patch_size": None,
     },
     "classroom-vit": {"layers": 6, "width": 192, "head_width": 64, "image_size": 64, "patch_size": 8},
@@ -86,8 +86,7 @@ PHASES: dict[str, tuple[Phase, ...]] = {
     "classroom-rn": (
         Phase(0.06, 48, 96, _SINGLES, False),
         Phase(0.38, 48, 128, _ONE, False),
-        Phase(0.84, 64, 224, _ALL, True),
-        Phase(1.01, 96, 192, _ALL, True),
+        Phase(1.01, 64, 224, _ALL, True),
     ),
     "classroom-vit": (
         Phase(0.10, 64, 96, _SINGLES, False),
