@@ -5,10 +5,28 @@
   const root = document.documentElement;
   const query = new URLSearchParams(location.search);
 
-  // In a frame of another site the browser may forbid storage; then choices travel in the address.
+  // In a frame of another site the browser may forbid storage; then choices travel in the address, and Gradio,
+  // which does not expect that, gets a storage that lasts as long as the page.
+  let storage = null;
+  try { storage = window.localStorage; } catch { /* forbidden */ }
+  if (!storage) {
+    const held = new Map();
+    const substitute = {
+      getItem: (key) => held.get(String(key)) ?? null,
+      setItem: (key, value) => { held.set(String(key), String(value)); },
+      removeItem: (key) => { held.delete(String(key)); },
+      clear: () => held.clear(),
+      key: (i) => [...held.keys()][i] ?? null,
+      get length() { return held.size; },
+    };
+    Object.defineProperty(window, "localStorage", { configurable: true, value: substitute });
+  }
   const store = {
-    get(key) { try { return localStorage.getItem(key); } catch { return null; } },
-    set(key, value) { try { localStorage.setItem(key, value); return true; } catch { return false; } },
+    get(key) { return storage ? storage.getItem(key) : null; },
+    set(key, value) {
+      // A full or read-only storage forgets; the page goes on.
+      try { storage.setItem(key, value); return true; } catch { return false; }
+    },
   };
   const known = (tag) => (tag ? (/^zh/i.test(tag) ? "zh" : "en") : null);
 
