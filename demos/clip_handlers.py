@@ -20,9 +20,7 @@ from demos.examples import chosen as strip_choice
 from demos.shell import pick
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from core.clip import Classification, ZeroShot
+    from core.clip import Classification, EncodedImage, ZeroShot
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets" / "examples"
 RECORDED = ASSETS / "clip" / "recorded.json"
@@ -115,10 +113,13 @@ def clip_compare_templates(
         names = inputs.labels(labels)
         picture = inputs.image(shell.uploaded(image))
         chosen = templates or COMPARED
-        results = model(checkpoint).compare_templates(picture, names, chosen)
+        clip = model(checkpoint)
+        start = time.perf_counter()
+        results = clip.compare_templates(picture, names, chosen)
+        seconds = time.perf_counter() - start
         return {
             "checkpoint": results[0].checkpoint,
-            "seconds": round(sum(result.seconds for result in results), 4),
+            "seconds": round(seconds, 4),
             "templates": {
                 name: result.to_json()["results"] for name, result in zip(chosen, results, strict=True)
             },
@@ -128,11 +129,11 @@ def clip_compare_templates(
 # --- handlers --------------------------------------------------------------------------------------------
 
 
-def shown_line(result: Classification, image: Image.Image, seconds: float, lang: str) -> str:
+def shown_line(result: Classification, encoded: EncodedImage, seconds: float, lang: str) -> str:
     """The result line, with a hint when a miniature was given a picture from outside its world."""
     line = shell.result_line(seconds, result.checkpoint, result.device, lang)
     is_miniature = checkpoints.row(result.checkpoint).bundled is not None
-    outside = is_miniature and inputs.digest(image) not in classroom_pictures()
+    outside = is_miniature and encoded.digest not in classroom_pictures()
     return line + (shell.hint(lang) if outside else "")
 
 
@@ -152,9 +153,12 @@ def classify(
     """
     image, names = inputs.image(shell.picture_source(picture)), inputs.labels(labels)
     clip = model(checkpoint)
+    start = time.perf_counter()
+    encoded = clip.encode(image)
     result = clip.classify(
-        image, names, templates_of(template, own), float(scale) if scale_of == clip.checkpoint else None
+        encoded, names, templates_of(template, own), float(scale) if scale_of == clip.checkpoint else None
     )
+    seconds = time.perf_counter() - start
     answer = result.to_json()
     rows, best = answer["results"], int(result.order[0])
     files = [
@@ -165,7 +169,7 @@ def classify(
     ]
     return (
         draw.probability_bars(rows, lang),
-        shown_line(result, image, result.seconds, lang) + shell.downloads(files),
+        shown_line(result, encoded, seconds, lang) + shell.downloads(files),
         draw.relevance_figure(image, result.relevance[best], result.crop, names[best], lang),
         result.logit_scale,
         draw.scale_mark(result.learned_logit_scale, *SCALES, lang),
@@ -190,7 +194,7 @@ def absent(
         result = clip.classify(encoded, names, templates)
         rows = result.to_json()["results"]
         shown.append(draw.probability_bars(rows, lang) + draw.absence_reading(rows[0], line, lang))
-    return shown[0], shown[1], shown_line(result, image, time.perf_counter() - start, lang)
+    return shown[0], shown[1], shown_line(result, encoded, time.perf_counter() - start, lang)
 
 
 def compare(
@@ -202,12 +206,13 @@ def compare(
     wanted = [*chosen, *own_lines] or ["none"]
     clip = model(checkpoint)
     start = time.perf_counter()
-    results = clip.compare_templates(image, names, wanted)
+    encoded = clip.encode(image)
+    results = clip.compare_templates(encoded, names, wanted)
     seconds = time.perf_counter() - start
     sets = prompts.template_sets()
     titles = [pick(lang, sets[name].en, sets[name].zh) if name in sets else name for name in wanted]
     columns = [(title, result.to_json()["results"]) for title, result in zip(titles, results, strict=True)]
-    return draw.template_table(columns, names, lang), shown_line(results[-1], image, seconds, lang)
+    return draw.template_table(columns, names, lang), shown_line(results[-1], encoded, seconds, lang)
 
 
 # --- opening ---------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from core.classroom import renderings, sprites
 from core.classroom.atlas import LEVELS, POSES, SHEEP, Atlas, open_atlas
-from core.classroom.concepts import by_code, concepts
+from core.classroom.concepts import by_code
 from core.classroom.renderings import RENDERINGS
 
 SLOTS = 4
@@ -669,12 +669,3 @@ def _related(objects: Sequence[Placed]) -> tuple[Sequence[Placed], int]:
     if abs(dx) >= abs(dy):
         return ((a, b) if dx > 0 else (b, a)), 1
     return ((a, b) if dy > 0 else (b, a)), 2
-
-
-def concept_names(spec: Spec, lang: str) -> list[list[str]]:
-    """Names of the present objects, scene by scene."""
-    table = concepts()
-    return [
-        [table[int(c)].name(lang) for c, here in zip(row, there, strict=True) if here]
-        for row, there in zip(spec.concept, spec.present, strict=True)
-    ]
