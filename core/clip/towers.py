@@ -25,8 +25,20 @@ class VisionOutput:
     patch_features: Tensor  # [B, h, w, D], value path of the last attention, in the joint space
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What one pass through an image tower leaves at each of its stages; nothing is normalised yet."""
+
+    image_features: Tensor  # [B, D]
+    maps: dict[str, Tensor]  # by stage: [B, C, h, w] of a ResNet, [B, 1 + h*w, W] of a ViT, class token first
+
+
 class VisionTower(Protocol):
     """An image encoder that can be taken apart."""
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """The stages, shallow to deep."""
 
     def __call__(self, pixels: Tensor) -> VisionOutput:
         """Encodes `pixels` [B, 3, H, W], already normalised with the row's mean and deviation."""
@@ -36,6 +48,9 @@ class VisionTower(Protocol):
 
     def stages(self, pixels: Tensor) -> dict[str, Tensor]:
         """Feature maps [B, C, h, w] by stage name, shallow to deep, with gradients."""
+
+    def see(self, pixels: Tensor) -> Seen:
+        """Image features and every stage in one pass, with gradients."""
 
 
 def attention_weights(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
@@ -51,6 +66,10 @@ def as_grid(tokens: Tensor, rows: int, columns: int) -> Tensor:
     return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, rows, columns)
 
 
+def _blocks(count: int) -> tuple[str, ...]:
+    return tuple(f"block{i}" for i in range(1, count + 1))
+
+
 class OpenClipViT:
     """open_clip's VisionTransformer."""
 
@@ -60,6 +79,10 @@ class OpenClipViT:
     @property
     def grid(self) -> tuple[int, int]:
         return self.visual.grid_size
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        return _blocks(len(self.visual.transformer.resblocks))
 
     def __call__(self, pixels: Tensor) -> VisionOutput:
         blocks = self.visual.transformer.resblocks
@@ -98,11 +121,19 @@ class OpenClipViT:
 
     def stages(self, pixels: Tensor) -> dict[str, Tensor]:
         maps = self.visual.forward_intermediates(pixels, intermediates_only=True)["image_intermediates"]
-        return {f"block{i}": x for i, x in enumerate(maps, start=1)}
+        return dict(zip(self.stage_names, maps, strict=True))
+
+    def see(self, pixels: Tensor) -> Seen:
+        output = self.visual.forward_intermediates(pixels, output_fmt="NLC", output_extra_tokens=True)
+        pairs = zip(output["image_intermediates_prefix"], output["image_intermediates"], strict=True)
+        maps = [torch.cat(pair, dim=1) for pair in pairs]
+        return Seen(output["image_features"], dict(zip(self.stage_names, maps, strict=True)))
 
 
 class OpenClipResNet:
     """open_clip's ModifiedResNet with attention pooling (CLIP section 2.4)."""
+
+    stage_names = ("stem", "layer1", "layer2", "layer3", "layer4")
 
     def __init__(self, visual: nn.Module) -> None:
         self.visual: Any = visual
@@ -124,7 +155,12 @@ class OpenClipResNet:
 
     def stages(self, pixels: Tensor) -> dict[str, Tensor]:
         maps = self.visual.forward_intermediates(pixels, intermediates_only=True)["image_intermediates"]
-        return dict(zip(("stem", "layer1", "layer2", "layer3", "layer4"), maps, strict=True))
+        return dict(zip(self.stage_names, maps, strict=True))
+
+    def see(self, pixels: Tensor) -> Seen:
+        output = self.visual.forward_intermediates(pixels)
+        maps = dict(zip(self.stage_names, output["image_intermediates"], strict=True))
+        return Seen(output["image_features"], maps)
 
 
 class TransformersViT:
@@ -138,6 +174,10 @@ class TransformersViT:
     def grid(self) -> tuple[int, int]:
         side = self.vision.config.image_size // self.vision.config.patch_size
         return side, side
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        return _blocks(len(self.vision.encoder.layers))
 
     def _entering(self, pixels: Tensor) -> list[Tensor]:
         """What enters each block, and last what leaves the last one: [B, 1 + h*w, W] each."""
@@ -164,5 +204,9 @@ class TransformersViT:
         return torch.stack(maps, dim=1)
 
     def stages(self, pixels: Tensor) -> dict[str, Tensor]:
+        return {name: as_grid(x[:, 1:], *self.grid) for name, x in self.see(pixels).maps.items()}
+
+    def see(self, pixels: Tensor) -> Seen:
         leaving = self._entering(pixels)[1:]
-        return {f"block{i}": as_grid(x[:, 1:], *self.grid) for i, x in enumerate(leaving, start=1)}
+        image_features = self.projection(self.vision.post_layernorm(leaving[-1][:, 0]))
+        return Seen(image_features, dict(zip(self.stage_names, leaving, strict=True)))

@@ -17,48 +17,17 @@ from PIL import Image
 from torch import Tensor
 
 from core.clip.encoders import DualEncoder
-from core.clip.towers import OpenClipResNet, OpenClipViT, TransformersViT, VisionTower
+from core.clip.towers import Seen, VisionTower
 
 SEMANTIC = 0.1
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What the image encoder made of a batch of pictures."""
-
-    image_features: Tensor  # [N, D], not normalised
-    maps: dict[str, Tensor]  # stage -> [N, C, h, w] of a ResNet, [N, 1 + h w, W] of a ViT
-
-
-def look(vision: VisionTower, pixels: Tensor) -> Seen:
-    """Image features and every stage in one pass, with gradients; `pixels` [N, 3, H, W] are normalised."""
-    if isinstance(vision, OpenClipResNet):
-        output = vision.visual.forward_intermediates(pixels)
-        names = ("stem", "layer1", "layer2", "layer3", "layer4")
-        return Seen(output["image_features"], dict(zip(names, output["image_intermediates"], strict=True)))
-    if isinstance(vision, OpenClipViT):
-        output = vision.visual.forward_intermediates(pixels, output_fmt="NLC", output_extra_tokens=True)
-        pairs = zip(output["image_intermediates_prefix"], output["image_intermediates"], strict=True)
-        maps = {f"block{i}": torch.cat(pair, dim=1) for i, pair in enumerate(pairs, start=1)}
-        return Seen(output["image_features"], maps)
-    if isinstance(vision, TransformersViT):
-        leaving = vision._entering(pixels)[1:]
-        features = vision.projection(vision.vision.post_layernorm(leaving[-1][:, 0]))
-        return Seen(features, {f"block{i}": x for i, x in enumerate(leaving, start=1)})
-    raise TypeError(f"no stages are known of {type(vision).__name__}")
-
-
 def usual_stages(vision: VisionTower) -> dict[str, float]:
     """The paper's stages 2 and 3 for a ResNet; for a ViT a third of the way and the end."""
-    if isinstance(vision, OpenClipResNet):
+    names = vision.stage_names
+    if "layer3" in names:
         return {"layer2": 1.0, "layer3": 1.0}
-    if isinstance(vision, OpenClipViT):
-        depth = len(vision.visual.transformer.resblocks)
-    elif isinstance(vision, TransformersViT):
-        depth = len(vision.vision.encoder.layers)
-    else:
-        raise TypeError(f"no stages are known of {type(vision).__name__}")
-    return {f"block{max(1, round(depth / 3))}": 1.0, f"block{depth}": 1.0}
+    return {names[max(1, round(len(names) / 3)) - 1]: 1.0, names[-1]: 1.0}
 
 
 class PerceptualLoss:
@@ -105,7 +74,7 @@ class PerceptualLoss:
 
     def see(self, images: Tensor) -> Seen:
         """The features of pictures [N, 3, H, W] in 0..1; differentiable."""
-        seen = look(self.vision, (self.resize(images) - self.mean) / self.std)
+        seen = self.vision.see((self.resize(images) - self.mean) / self.std)
         return Seen(seen.image_features, {name: seen.maps[name] for name in self.stages})
 
     def terms(self, sketch: Seen, picture: Seen) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from PIL import Image
 from core.clip.encoders import OPENAI_MEAN, OPENAI_STD, DualEncoder, OpenClipPreprocess
 from core.clip.towers import OpenClipResNet, OpenClipViT
 from core.drawing import saliency
-from core.drawing.losses import PerceptualLoss, Warps, look
+from core.drawing.losses import PerceptualLoss, Warps
 
 VISION = {
     "resnet": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None},
@@ -59,7 +59,8 @@ def test_loss_of_a_batch_of_sketches(kind: str) -> None:
 @pytest.mark.parametrize("kind", VISION)
 def test_weights_choose_the_terms(kind: str) -> None:
     model = encoder(kind)
-    names = list(look(model.vision, torch.rand(1, 3, 64, 64)).maps)
+    names = list(model.vision.see(torch.rand(1, 3, 64, 64)).maps)
+    assert tuple(names) == model.vision.stage_names
     assert len(names) == (5 if kind == "resnet" else 6)
     loss = PerceptualLoss.of(model, {names[0]: 2.0, names[1]: 0.0}, semantic=0)
     a, b = loss.see(torch.zeros(1, 3, 64, 64)), loss.see(torch.ones(1, 3, 64, 64))
