@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from core import checkpoints, runtime
 from core.errors import Refusal
-from demos import catalog, home, shell
+from demos import catalog, home, shell, tools
 from demos.page import Text
 from demos.server import Guard, Warm
 from demos.theme import theme
@@ -133,6 +133,7 @@ def warm_up() -> None:
 def launch_options() -> dict[str, Any]:
     """Everything that launch() wants besides the address."""
     warm = Warm(warm_up)
+    tools.install()
 
     async def healthz(_: Request) -> JSONResponse:
         broken = [row.slug for row in catalog.PAGES if row.ready and isinstance(catalog.load(row), str)]
@@ -146,6 +147,8 @@ def launch_options() -> dict[str, Any]:
         "show_error": False,
         "ssr_mode": False,
         "enable_monitoring": False,
+        # The named endpoints are tools of the Model Context Protocol too, below /gradio_api/mcp/.
+        "mcp_server": True,
         "max_file_size": "200mb",
         "footer_links": ["api"],
         "run_history": False,
