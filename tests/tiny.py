@@ -9,7 +9,7 @@ from pathlib import Path
 import open_clip
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 WORDS = [
     "a",
@@ -72,13 +72,72 @@ def make_bundle(folder: Path, seed: int = 0, image_size: int = 32) -> None:
     made.save(str(folder / "tokenizer.json"))
 
 
-def row(name: str, folder: Path, normalisation: str = "softmax") -> str:
+def gemma_like() -> dict[str, object]:
+    """A tokenizer.json in the published form of SigLIP 2's: BPE with bytes, which keeps capitals."""
+    letters = [chr(code) for code in range(33, 127)] + list("躺着的羊立进食")
+    vocabulary = [
+        "<pad>",
+        "<eos>",
+        "<bos>",
+        "<unk>",
+        "<mask>",
+        "▁",
+        *(f"<0x{i:02X}>" for i in range(256)),
+        *letters,
+    ]
+    merges = [("d", "o"), ("do", "g"), ("▁", "dog"), ("D", "O")]
+    vocabulary += ["".join(pair) for pair in merges]
+    made = Tokenizer(
+        models.BPE(
+            {piece: i for i, piece in enumerate(vocabulary)},
+            merges,
+            unk_token="<unk>",
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+    )
+    made.normalizer = normalizers.Replace(" ", "▁")
+    made.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    made.add_special_tokens(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"])
+    made.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    return json.loads(made.to_str())
+
+
+def make_siglip(folder: Path, seed: int = 0, image_size: int = 48) -> None:
+    """Writes the files of a SigLIP 2 row, a few thousand random weights: names and settings as published."""
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
+
+    tokenizer = gemma_like()
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = SiglipConfig(
+        text_config={**size, "vocab_size": len(tokenizer["model"]["vocab"]), "max_position_embeddings": 64},  # type: ignore[index]
+        vision_config={**size, "image_size": image_size, "patch_size": 16},
+    )
+    torch.manual_seed(seed)
+    model = SiglipModel(config)
+    for parameter in model.parameters():
+        if parameter.numel() > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    torch.nn.init.constant_(model.logit_scale, 2.0)
+    torch.nn.init.constant_(model.logit_bias, -1.5)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    side = {"height": image_size, "width": image_size}
+    SiglipImageProcessor(size=side, resample=2, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(
+        folder
+    )
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+
+
+def row(
+    name: str, folder: Path, normalisation: str = "softmax", loader: str = "core.clip.encoders:load_open_clip"
+) -> str:
     """The registry table of a bundle."""
     lines = [
         f"[{name}]",
         'paper = "clip"',
         'title = {en = "Tiny", zh = "微型"}',
-        'loader = "core.clip.encoders:load_open_clip"',
+        f'loader = "{loader}"',
         f'bundled = "{folder}"',
         'licence = "apache-2.0"',
         'licence_note = {en = "random weights", zh = "随机权重"}',

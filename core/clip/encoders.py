@@ -316,6 +316,27 @@ def open_clip_tokenizer(
     return tokenize
 
 
+def from_transformers(
+    kind: Any, folder: Path, row: Checkpoint, dtype: torch.dtype, unread: tuple[str, ...] = ()
+) -> Any:
+    """A model of a transformers class from a local folder; one wrong tensor refuses the whole file.
+
+    Args:
+        kind: the class.
+        folder: holds config.json and the weights.
+        row: named in the refusal.
+        dtype: of the weights.
+        unread: ends of names that may be in the file although no model reads them.
+    """
+    # From a local folder: no request, no conversion thread; torch files are read with weights_only.
+    model, report = kind.from_pretrained(folder, local_files_only=True, dtype=dtype, output_loading_info=True)
+    wrong = [*report["missing_keys"], *report["mismatched_keys"]]
+    wrong += [name for name in report["unexpected_keys"] if not name.endswith(unread)]
+    if wrong:
+        raise Refusal("bad_checkpoint", checkpoint=row.name, tensor=str(wrong[0]), count=len(wrong))
+    return model
+
+
 def load_chinese_clip(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> DualEncoder:
@@ -323,15 +344,7 @@ def load_chinese_clip(
     from transformers import BertTokenizer, ChineseCLIPImageProcessor, ChineseCLIPModel
 
     folder = paths["config.json"].parent
-    # From a local folder: no request, no conversion thread; torch files are read with weights_only.
-    loaded: Any = ChineseCLIPModel.from_pretrained(
-        folder, local_files_only=True, dtype=dtype, output_loading_info=True
-    )
-    model, report = loaded
-    wrong = [*report["missing_keys"], *report["mismatched_keys"]]
-    wrong += [name for name in report["unexpected_keys"] if not name.endswith(UNREAD_BY_CHINESE_CLIP)]
-    if wrong:
-        raise Refusal("bad_checkpoint", checkpoint=row.name, tensor=str(wrong[0]), count=len(wrong))
+    model = from_transformers(ChineseCLIPModel, folder, row, dtype, UNREAD_BY_CHINESE_CLIP)
     tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
     processor = ChineseCLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     return DualEncoder(

@@ -54,11 +54,10 @@ class VisionTower(Protocol):
 
 
 def attention_weights(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
-    """Softmax of scaled dot products: [B, T, W] twice -> [B, heads, T, T]."""
-    batch, length, width = queries.shape
-    q = queries.reshape(batch, length, heads, width // heads).transpose(1, 2)
-    k = keys.reshape(batch, length, heads, width // heads).transpose(1, 2)
-    return (q @ k.transpose(-1, -2) / (width // heads) ** 0.5).softmax(dim=-1)
+    """Softmax of scaled dot products: [B, Q, W] and [B, T, W] -> [B, heads, Q, T]."""
+    q = queries.unflatten(-1, (heads, -1)).transpose(1, 2)
+    k = keys.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(dim=-1)
 
 
 def as_grid(tokens: Tensor, rows: int, columns: int) -> Tensor:

@@ -93,7 +93,7 @@ class Classification:
 def normalise(logits: np.ndarray, normalisation: str) -> np.ndarray:
     """Logits [..., N] -> probabilities: "softmax" over the last axis, or "sigmoid" each by itself."""
     if normalisation == "sigmoid":
-        return 1 / (1 + np.exp(-logits))
+        return np.exp(-np.logaddexp(0, -logits))  # no overflow, and no zero where there is a tiny one
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
