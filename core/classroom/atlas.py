@@ -98,7 +98,14 @@ def enclosed(ink: Tensor) -> Tensor:
     outside[:, [0, -1]] = True
     outside[:, :, [0, -1]] = True
     while True:
-        grown = (F.max_pool2d(outside[:, None].float(), 3, 1, 1)[:, 0] > 0) & ~wall
+        # A 3 x 3 neighbourhood by shifts: on a CPU many times faster than a pooling window.
+        grown = outside.clone()
+        grown[:, 1:] |= outside[:, :-1]
+        grown[:, :-1] |= outside[:, 1:]
+        rows = grown.clone()
+        grown[:, :, 1:] |= rows[:, :, :-1]
+        grown[:, :, :-1] |= rows[:, :, 1:]
+        grown &= ~wall
         if not (grown & ~outside).any():
             break
         outside |= grown
