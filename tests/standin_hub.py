@@ -303,6 +303,8 @@ def make_repo(row: registry.Checkpoint, root: Path, seed: int = 0) -> dict[str, 
     folder.mkdir(parents=True, exist_ok=True)
     if row.loader.endswith(":load_chinese_clip"):
         write_chinese_clip(row, folder, seed)
+    elif row.loader.endswith(":load_siglip"):
+        write_siglip(row, folder, seed)
     else:
         import open_clip
         import torch
@@ -332,7 +334,9 @@ def write_weights(model: Any, path: Path, seed: int) -> None:
                 torch.arange(last).expand(shape).clone() if shape else torch.zeros(shape, dtype=tensor.dtype)
             )
         elif name == "logit_scale":
-            state[name] = torch.tensor(math.log(1 / 0.07))
+            state[name] = torch.full(shape, math.log(1 / 0.07))
+        elif name == "logit_bias":
+            state[name] = torch.full(shape, -10.0)
         elif name.endswith("running_var") or (len(shape) == 1 and name.endswith("weight")):
             state[name] = torch.ones(shape)
         elif len(shape) < 2 and not name.endswith("class_embedding"):
@@ -380,6 +384,28 @@ def write_chinese_clip(row: registry.Checkpoint, folder: Path, seed: int) -> Non
     with torch.device("meta"):
         model = ChineseCLIPModel(config)
     write_weights(model, folder / "pytorch_model.bin", seed)
+
+
+def write_siglip(row: registry.Checkpoint, folder: Path, seed: int) -> None:
+    """SigLIP 2 in the published sizes; the tokenizer knows a few pieces of the published 256,000."""
+    import torch
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
+
+    from tests import tiny
+
+    pixels, patch = (256, 32) if "b32" in row.name else (224, 16)
+    config = SiglipConfig(
+        text_config={"vocab_size": 256_000}, vision_config={"image_size": pixels, "patch_size": patch}
+    )
+    config.architectures = ["SiglipModel"]
+    config.save_pretrained(folder)
+    SiglipImageProcessor(
+        size={"height": pixels, "width": pixels}, resample=2, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    ).save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(tiny.gemma_like(), ensure_ascii=False), "utf-8")
+    with torch.device("meta"):
+        model = SiglipModel(config)
+    write_weights(model, folder / "model.safetensors", seed)
 
 
 def registry_text(repos: Mapping[str, Mapping[str, tuple[str, int]]]) -> str:
