@@ -15,7 +15,7 @@ import gradio as gr
 
 from core import checkpoints, inputs
 from core.clip import prompts
-from demos import draw, shell
+from demos import draw, draw_sigmoid, shell
 from demos.examples import chosen as strip_choice
 from demos.shell import pick
 
@@ -130,8 +130,11 @@ def clip_compare_templates(
 
 
 def shown_line(result: Classification, encoded: EncodedImage, seconds: float, lang: str) -> str:
-    """The result line, with a hint when a miniature was given a picture from outside its world."""
+    """The result line; what a sigmoid's probabilities mean, and a hint to a miniature's picture from outside."""
     line = shell.result_line(seconds, result.checkpoint, result.device, lang)
+    if result.normalisation == "sigmoid":
+        shares = result.probabilities.tolist()
+        line = draw_sigmoid.sum_note(shares, result.logit_scale, result.logit_bias, lang) + line
     is_miniature = checkpoints.row(result.checkpoint).bundled is not None
     outside = is_miniature and encoded.digest not in classroom_pictures()
     return line + (shell.hint(lang) if outside else "")
@@ -193,7 +196,8 @@ def absent(
     for names in (present, missing):
         result = clip.classify(encoded, names, templates)
         rows = result.to_json()["results"]
-        shown.append(draw.probability_bars(rows, lang) + draw.absence_reading(rows[0], line, lang))
+        reading = draw_sigmoid.absence_reading if result.normalisation == "sigmoid" else draw.absence_reading
+        shown.append(draw.probability_bars(rows, lang) + reading(rows[0], line, lang))
     return shown[0], shown[1], shown_line(result, encoded, time.perf_counter() - start, lang)
 
 
