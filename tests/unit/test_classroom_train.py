@@ -17,17 +17,22 @@ from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.captions import Caption, claims
 from core.classroom.recipes.clip import (
     EMBED,
-    MEAN,
-    STD,
+    Learner,
     Phase,
     Settings,
     Trainer,
     attention_pool,
     build,
+)
+from core.classroom.recipes.export import MEAN, STD, export, folded
+from core.classroom.recipes.muon import Muon, orthogonal
+from core.classroom.recipes.objectives import (
+    Roles,
+    content,
     contrast,
-    folded,
     soft_cross_entropy,
     true_pairs,
+    two_way,
 )
 from core.classroom.scenes import SceneSettings, sample
 
@@ -166,7 +171,6 @@ def test_ten_steps_lower_the_loss_resume_and_export(model: str, tmp_path: Path, 
 
 def test_style_evaluation_reads_a_folder(tmp_path: Path, atlas: Atlas) -> None:
     clip, config = build("classroom-rn", tokens.train().get_vocab_size(), TINY["classroom-rn"])
-    from core.classroom.recipes.clip import Learner, export
 
     learner = Learner(clip)
     export(learner, config, tokens.train(), tmp_path / "model")
@@ -206,3 +210,73 @@ def test_report_replaces_rows_of_the_same_command(tmp_path: Path, monkeypatch: p
     report.record([row, {**row, "checkpoint": "b"}])
     report.record([{**row, "value": 2}])
     assert [(r["checkpoint"], r["value"]) for r in report.rows()] == [("b", 1), ("a", 2)]
+
+
+def test_a_taught_vit_learns_its_teachers_features_and_keeps_its_text_tower(
+    tmp_path: Path, atlas: Atlas
+) -> None:
+    own = Trainer(Settings("classroom-rn", out=tmp_path / "rn", steps=2, vision=TINY["classroom-rn"]), atlas)
+    model = export(own.learner, own.config, own.tokenizer, tmp_path / "rn" / "classroom-rn")
+    vision = TINY["classroom-vit"] | {"image_size": 64}
+    few = SceneSettings(kinds=(1, 1, 0, 0), looks=(1, 0, 0, 0, 0, 0), concepts=tuple(range(6)), pairs="any")
+    phases = (Phase(0.1, 64, 16, few, False), Phase(1.01, 64, 32, few, True))
+
+    def trainer(steps: int) -> Trainer:
+        return Trainer(
+            Settings(
+                "classroom-vit",
+                out=tmp_path / "vit",
+                steps=steps,
+                vision=vision,
+                phases=phases,
+                teacher=model,
+            ),
+            atlas,
+        )
+
+    first = trainer(20)
+    steps = [first.train_step() for _ in range(16)]
+    assert sum(s["named"] for s in steps[-3:]) < sum(s["named"] for s in steps[2:5]), (
+        "distance to the teacher"
+    )
+    first.save()
+    folder = trainer(20).run(lambda line: None)
+    taught, teacher = evaluate.Miniature(folder), evaluate.Miniature(model)
+    lines = ["a dog", "狗在树的左边"]
+    assert torch.allclose(taught.texts(lines), teacher.texts(lines), atol=1e-3)
+    assert taught.scale == pytest.approx(teacher.scale)
+
+
+def test_orthogonal_steps_move_all_directions_alike() -> None:
+    torch.manual_seed(0)
+    for shape in ((12, 40), (40, 12)):
+        values = torch.linalg.svdvals(
+            orthogonal(torch.randn(shape) @ torch.diag(torch.linspace(0.1, 2, shape[1])))
+        )
+        assert values.min() > 0.5 and values.max() < 1.3
+    weight = torch.nn.Parameter(torch.randn(6, 4, 3, 3))
+    weight.grad = torch.randn_like(weight)
+    before = weight.detach().clone()
+    Muon([weight], lr=0.01).step()
+    step = (weight.detach() - before).pow(2).mean().sqrt().item()
+    assert step == pytest.approx(0.01 * 0.2, rel=0.4), "as large as AdamW's"
+    assert (weight.grad * (weight.detach() - before)).sum() < 0
+
+
+def test_roles_tell_who_is_left(atlas: Atlas) -> None:
+    settings = SceneSettings(kinds=(0, 1, 0, 0), axes=(1, 0, 0), poses=0)
+    spec = sample(32, 0, atlas, settings)
+    roles, anchors = Roles(EMBED), torch.nn.functional.normalize(torch.randn(len(concepts()), EMBED), dim=-1)
+    left, right = roles.matrix[0], roles.matrix[1]
+    pair = anchors[spec.concept[:, 0]] @ left + anchors[spec.concept[:, 1]] @ right
+    swapped = anchors[spec.concept[:, 1]] @ left + anchors[spec.concept[:, 0]] @ right
+    scale = torch.tensor(10.0)
+    assert roles.loss(pair, anchors, spec, scale, 0.0) < roles.loss(swapped, anchors, spec, scale, 0.0) - 1
+    shares = content(spec)
+    assert torch.allclose(shares.sum(1), torch.ones(32)) and shares[0, spec.concept[0, 0]] == 0.5
+
+
+def test_the_order_loss_prefers_the_true_sentence() -> None:
+    image, told, scale = torch.eye(3), torch.eye(3), torch.tensor(10.0)
+    assert two_way(image, told, told.flip(0), scale) < two_way(image, told.flip(0), told, scale)
+    assert two_way(image, told, told, scale).item() == pytest.approx(math.log(2))

@@ -1,21 +1,29 @@
 """Train a miniature CLIP on classroom scenes (Radford et al. 2021, section 2.3 and figure 3), in two languages.
 
-    python -m core.classroom train clip --model classroom-rn --minutes 75
+    python -m core.classroom train clip --model classroom-rn --minutes 85
+    python -m core.classroom train clip --model classroom-vit --teacher runs/classroom-rn/classroom-rn
 
-The paper's loss with four changes that make an hour on two CPU cores enough:
+The paper's loss with changes that make an hour or so on a laptop enough:
 
 1. A curriculum by share of the time budget (`PHASES`): single objects on plain ground, then any single objects, then
-   scenes of up to four with captions, at the full picture size.
-2. Anchors: one learned vector per concept, never shipped. Pictures of a single object and names in both languages are
-   classified against them, so that each tower gets a target before the other has learned anything. A batch of pictures
-   then costs no pass of the text tower; names take their turn every `NAMES_EVERY` steps.
+   scenes of up to four with captions, at last at the full picture size.
+2. Anchors: one learned vector per concept, never shipped. Pictures and names in both languages are classified against
+   them, so that each tower gets a target before the other has learned anything. A batch of pictures then costs no pass
+   of the text tower; names take their turn every `NAMES_EVERY` steps. Pairs are also classified by the role that each
+   object plays (`objectives.Roles`), which is how word order is learned.
 3. True pairs off the diagonal count as true: identical captions, and plain captions of a concept that another picture
    of the batch shows (`claims`). Captions with their two objects swapped are extra wrong answers.
 4. Both towers end in a BatchNorm without affine part, which keeps the features spread out; `export` folds it into the
    projections, so that the shipped file is open_clip's plain CLIP class.
+5. Matrices are stepped by Muon, the rest by AdamW. Every rendered batch is used twice, with captions in one language
+   each, moved a little the second time.
 
 Not in the paper: the learned temperature is capped at `MAX_SCALE`, and the anchors' targets are smoothed, so that all
 wrong names end up equally far away and a softmax over labels that are all absent stays undecided.
+
+With a teacher (`classroom-vit`) the text tower is the teacher's, locked (Zhai et al. 2022), and in the phases with
+captions the picture tower also learns the teacher's features; half of its patches are dropped in each step until the
+last fifth (Li et al. 2023), which makes a ViT twice as fast to train.
 """
 
 from __future__ import annotations
@@ -25,28 +33,41 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from open_clip.model import CLIP
-from open_clip.transformer import text_global_pool
-from safetensors.torch import save_file
+from open_clip.transformer import PatchDropout, text_global_pool
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
-from core.classroom.captions import LANGUAGES, TEMPLATES, Caption, Writer, claim_table, phrase
+from core.classroom.captions import LANGUAGES, TEMPLATES, Caption, Writer, phrase
 from core.classroom.concepts import concepts
+from core.classroom.recipes.export import MEAN, STD, export
+from core.classroom.recipes.muon import Muon
+from core.classroom.recipes.objectives import (
+    Roles,
+    content,
+    contrast,
+    soft_cross_entropy,
+    true_pairs,
+    two_way,
+)
 from core.classroom.scenes import SceneSettings, Spec, render, sample
 
-MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-MAX_SCALE = 16.0
+MAX_SCALE = 10.0
 NAMES_EVERY = 4
 SMOOTHING = 0.1
+ECHO = 7  # an odd step sees the pictures of the even step this many before it, in the other language
 SEED = 1 << 32  # training seeds start here; evaluation seeds are small numbers
 
 TEXT = {"context_length": tokens.CONTEXT, "width": 128, "heads": 4, "layers": 3, "proj_bias": True}
@@ -85,23 +106,25 @@ _ALL = SceneSettings()
 PHASES: dict[str, tuple[Phase, ...]] = {
     "classroom-rn": (
         Phase(0.06, 48, 96, _SINGLES, False),
-        Phase(0.38, 48, 128, _ONE, False),
+        Phase(0.30, 48, 128, _ONE, False),
+        Phase(0.64, 48, 192, _ALL, True),
         Phase(1.01, 64, 224, _ALL, True),
     ),
     "classroom-vit": (
-        Phase(0.10, 64, 96, _SINGLES, False),
-        Phase(0.35, 64, 128, _ONE, False),
-        Phase(1.01, 64, 192, _ALL, True),
+        Phase(0.07, 64, 96, _SINGLES, False),
+        Phase(0.72, 64, 128, _ONE, False),
+        Phase(1.01, 64, 160, _ALL, True),
     ),
 }
 
 
 @dataclass
 class Settings:
-    """One training run. `steps` ends it early (tests); `styles` leaves drawing styles out (ablations)."""
+    """One training run. `steps` ends it early (tests); `styles` leaves drawing styles out (ablations); `teacher` is
+    the folder of an exported miniature, read when the first phase with captions begins."""
 
     model: str = "classroom-rn"
-    minutes: float = 75.0
+    minutes: float = 85.0
     device: str = "cpu"
     out: Path = Path("runs/classroom-rn")
     learning_rate: float = 3e-3
@@ -109,6 +132,7 @@ class Settings:
     seed: int = 0
     steps: int | None = None
     styles: tuple[str, ...] = ()
+    teacher: Path | None = None
     vision: dict[str, Any] = field(default_factory=dict)  # overrides, for tests
     phases: tuple[Phase, ...] = ()
     log_every: int = 50
@@ -134,6 +158,7 @@ class Learner(nn.Module):
         self.image_norm = nn.BatchNorm1d(EMBED, affine=False)
         self.text_norm = nn.BatchNorm1d(EMBED, affine=False)
         self.anchors = nn.Parameter(0.07 * torch.randn(len(concepts()), EMBED))  # never shipped
+        self.roles = Roles(EMBED)
 
     def encode_image(self, picture: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] in [0, 1] -> features [B, D], before normalisation."""
@@ -197,37 +222,54 @@ def attention_pool(pool: Any, x: Tensor) -> Tensor:
     return pool.c_proj(mixed.transpose(1, 2).reshape(b, c))
 
 
-def soft_cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy against rows of `truth` (0/1), each divided among its ones; rows without a one do not count."""
-    total = truth.sum(1)
-    loss = -(truth * logits.log_softmax(1)).sum(1) / total.clamp(min=1)
-    return loss[total > 0].mean()
+class Teacher:
+    """An exported miniature, locked: its picture features, and its text features without gradients."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+        self.clip = CLIP(**config["model_cfg"])
+        state = load_file(folder / "model.safetensors")
+        self.clip.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        self.clip.to(device).eval().requires_grad_(False)
+        self.clip.visual.to(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def image(self, picture: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in [0, 1] -> normalised features [B, D]."""
+        x = ((picture - MEAN[0]) / STD[0]).contiguous(memory_format=torch.channels_last)
+        return F.normalize(self.clip.encode_image(x).float(), dim=-1)
+
+    @torch.no_grad()
+    def text(self, ids: Tensor) -> Tensor:
+        """Ids [N, L] -> normalised features [N, D]."""
+        return F.normalize(self.clip.encode_text(ids).float(), dim=-1)
 
 
-def contrast(
-    image: Tensor, text: Tensor, truth: Tensor, scale: Tensor, swapped: Tensor | None = None
-) -> Tensor:
-    """The symmetric loss of CLIP (figure 3) with several true texts a picture.
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees."""
 
-    image, text [B, D] normalised; truth [B, B] 0/1 (picture, text); swapped [M, D]: texts true of no picture."""
-    logits = scale * image @ text.T
-    rows, target = logits, truth
-    if swapped is not None and len(swapped):
-        rows = torch.cat([logits, scale * image @ swapped.T], 1)
-        target = torch.cat([truth, truth.new_zeros(len(truth), len(swapped))], 1)
-    return (soft_cross_entropy(rows, target) + soft_cross_entropy(logits.T, truth.T)) / 2
+    spec: Spec
+    picture: Tensor  # [B, 3, H, W]
+    lang: str
+    captions: list[Caption]
+    ids: Tensor | None  # [B + M, L]: the captions, then the M swapped ones
+
+    @property
+    def told(self) -> list[int]:
+        """Scenes whose caption tells a relation, and so has a swapped twin."""
+        return [i for i, caption in enumerate(self.captions) if caption.swapped is not None]
 
 
-def true_pairs(captions: Sequence[Caption], spec: Spec) -> Tensor:
-    """[B pictures, B captions] 1 where a caption is known to be true of a picture."""
-    b = len(captions)
-    order = {text: n for n, text in enumerate(dict.fromkeys(c.text for c in captions))}
-    same = torch.tensor([order[c.text] for c in captions])
-    truth = same[:, None] == same[None]
-    claim = torch.tensor([c.claim for c in captions])
-    single = spec.kind == 0
-    shown = claim_table()[claim.clamp(min=0)][:, spec.concept[:, 0]].T > 0  # [pictures, captions]
-    return (truth | (shown & (claim >= 0)[None] & single[:, None]) | torch.eye(b, dtype=torch.bool)).float()
+@contextmanager
+def fast_arithmetic(device: torch.device) -> Iterator[None]:
+    """bf16 products; on a CPU also plain attention, whose backward pass is twice as fast for so few tokens."""
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "mps"):
+        if device.type == "cpu":
+            with sdpa_kernel(SDPBackend.MATH):
+                yield
+        else:
+            yield
 
 
 class Trainer:
@@ -243,15 +285,32 @@ class Trainer:
         self.learner = Learner(clip).to(self.device)
         self.learner.clip.visual.to(memory_format=torch.channels_last)
         self.phases = s.phases or PHASES[s.model]
-        matrices = [p for p in self.learner.parameters() if p.ndim > 1]
-        vectors = [p for p in self.learner.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": s.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-            lr=s.learning_rate, betas=(0.9, 0.98),
-        )  # fmt: skip
+        # Muon is for hidden matrices; embeddings, anchors and what feeds the attention pooling stay with AdamW.
+        hidden: list[Tensor] = []
+        matrices: list[Tensor] = []
+        vectors: list[Tensor] = []
+        for name, p in self.learner.named_parameters():
+            inner = ".layer" in name or ".transformer." in name or ".stem" in name or ".conv" in name
+            (hidden if p.ndim > 1 and inner else matrices if p.ndim > 1 else vectors).append(p)
+        self.optimizers: tuple[torch.optim.Optimizer, ...] = (
+            Muon(hidden, s.learning_rate, weight_decay=s.weight_decay),
+            torch.optim.AdamW(
+                [
+                    {"params": matrices, "weight_decay": s.weight_decay},
+                    {"params": vectors, "weight_decay": 0.0},
+                ],
+                lr=s.learning_rate,
+                betas=(0.9, 0.98),
+                fused=True,
+            ),
+        )
         self.step = self.images = 0
         self.seconds = 0.0
         self.names = {lang: self._names(lang) for lang in LANGUAGES}
+        self.shelf: deque[tuple[int, Phase, Spec, Tensor]] = deque(maxlen=ECHO // 2 + 1)
+        self.teacher: Teacher | None = None
+        self.taught = torch.empty(0)
+        self.turned = False
         last = s.out / "last.pt"
         if last.exists():
             self._restore(torch.load(last, map_location=self.device, weights_only=True))
@@ -301,8 +360,8 @@ class Trainer:
                 say(
                     f"{self.progress():5.1%}  step {self.step}  {self.images / 1000:.0f}k pictures  {rate:.0f}/s  "
                     f"{means['size']:.0f}px  top-1 {means['top1']:.1%}  pictures {means['shown']:.2f}  "
-                    f"names {means['named']:.2f}  captions {means['captions']:.2f}  "
-                    f"scale {means['scale']:.1f}  lr {means['lr']:.1e}"
+                    f"names {means['named']:.2f}  roles {means['roles']:.2f}  captions {means['captions']:.2f}  "
+                    f"order {means['order']:.2f}  scale {means['scale']:.1f}  lr {means['lr']:.1e}"
                 )
                 rows, logged = [], now
             if now - saved > 120:
@@ -311,122 +370,194 @@ class Trainer:
         self.save()
         return export(self.learner, self.config, self.tokenizer, s.out / s.model)
 
+    def batch(self) -> Batch:
+        """The scenes of this step and, where the phase has them, their captions."""
+        phase = self.phase()
+        fresh = self.step % 2 == 0 or self.step < ECHO
+        number = self.step if fresh else self.step - ECHO
+        kept = next((b for b in self.shelf if b[:2] == (number, phase)), None)
+        if kept is not None:
+            _, _, spec, picture = kept
+            picture = _moved(picture, self.step)
+        else:
+            spec = sample(phase.batch, SEED + (self.settings.seed << 24) + number, self.atlas, phase.scenes)
+            picture = render(spec, self.atlas, phase.size).picture
+            self.shelf.append((number, phase, spec, picture))
+        lang = LANGUAGES[self.step % 2]
+        if not phase.captions:
+            return Batch(spec, picture, lang, [], None)
+        rng = random.Random(self.step)
+        writer = Writer(spec, self.atlas.mono)
+        captions = [writer.write(i, lang, rng) for i in range(len(writer))]
+        lines = [c.text for c in captions] + [c.swapped for c in captions if c.swapped is not None]
+        return Batch(spec, picture, lang, captions, tokens.tokenize(self.tokenizer, lines).to(self.device))
+
     def train_step(self) -> dict[str, float]:
-        """One step on one batch of scenes, both languages."""
+        """One step on one batch of scenes."""
         s, at = self.settings, self.progress()
         phase = self.phase()
         rate = s.learning_rate * min(1.0, at / 0.02 + 0.02) * (0.5 + 0.5 * math.cos(math.pi * at))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        if phase.captions and s.teacher is not None and self.teacher is None:
+            self._meet(s.teacher)
         self.learner.train()
+        self._drop_patches(at < 0.8)
         if at > 0.8:
             # The features that ship use the running statistics; the towers get used to them before the end.
             self.learner.image_norm.eval()
             self.learner.text_norm.eval()
 
-        spec = sample(phase.batch, SEED + (s.seed << 24) + self.step, self.atlas, phase.scenes)
-        picture = render(spec, self.atlas, phase.size).picture
-        rng = random.Random(self.step)
-        captions: list[Caption] = []
-        texts: list[Tensor] = []
-        if self.step % NAMES_EVERY == 0:
-            texts += [rng.choice(self.names[lang]) for lang in LANGUAGES]
-        if phase.captions:
-            writer = Writer(spec, self.atlas.mono)
-            lang = LANGUAGES[self.step % 2]
-            captions = [writer.write(i, lang, rng) for i in range(len(writer))]
-            lines = [c.text for c in captions] + [c.swapped for c in captions if c.swapped is not None]
-            texts.append(tokens.tokenize(self.tokenizer, lines).to(self.device))
+        batch = self.batch()
+        with fast_arithmetic(self.device):
+            image = self.learner.encode_image(batch.picture)
+        parts = self._taught(batch, image) if self.teacher else self._own(batch, image, phase.captions)
+        loss = parts.pop("loss")
 
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type != "mps"):
-            image = self.learner.encode_image(picture)
-            text = self.learner.encode_text(torch.cat(texts)) if texts else image[:0]
-        single = torch.nonzero(spec.kind == 0)[:, 0].to(self.device)
-        label = spec.concept[:, 0].to(self.device)[single]
-        guess = self.learner.classify(image[single], phase.captions)
-        shown = F.cross_entropy(guess, label, label_smoothing=SMOOTHING)
-        named = matched = torch.zeros((), device=self.device)
-        if self.step % NAMES_EVERY == 0:
-            c = len(concepts())
-            every = torch.arange(c, device=self.device).repeat(2)
-            guess_text = self.learner.classify(text[: 2 * c], phase.captions)
-            named = F.cross_entropy(guess_text, every, label_smoothing=SMOOTHING)
-            text = text[2 * c :]
-        if captions:
-            truth = true_pairs(captions, spec).to(self.device)
-            image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
-            matched = contrast(image, text[: len(truth)], truth, self.learner.scale, text[len(truth) :])
-        loss = (0.5 if captions else 1.0) * (shown + named) + matched
-
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         with torch.no_grad():
             self.learner.clip.logit_scale.clamp_(math.log(4.0), math.log(MAX_SCALE))
         self.step += 1
-        self.images += len(spec)
-        with torch.no_grad():
-            correct = (guess.argmax(1) == label).float().mean()
+        self.images += len(batch.spec)
         return {
-            "batch": len(spec), "size": phase.size, "loss": loss.item(), "shown": shown.item(),
-            "named": named.item() * NAMES_EVERY, "captions": matched.item(), "top1": correct.item(),
+            "batch": len(batch.spec), "size": phase.size, "loss": loss.item(),
+            **{name: value.item() for name, value in parts.items()},
             "scale": self.learner.scale.item(), "lr": rate,
         }  # fmt: skip
+
+    def _own(self, batch: Batch, image: Tensor, captions: bool) -> dict[str, Tensor]:
+        """Both towers learn: anchors, names, roles, captions."""
+        learner, spec = self.learner, batch.spec
+        texts = [] if batch.ids is None else [batch.ids]
+        turn = self.step % NAMES_EVERY == 0
+        if turn:
+            rng = random.Random(self.step)
+            texts = [rng.choice(self.names[lang]) for lang in LANGUAGES] + texts
+        with fast_arithmetic(self.device):
+            text = learner.encode_text(torch.cat(texts)) if texts else image[:0]
+
+        guess = learner.classify(image, captions)
+        target = content(spec).to(self.device)
+        shown = soft_cross_entropy(guess, (1 - SMOOTHING) * target + SMOOTHING / target.shape[1])
+        named = matched = roles = order = torch.zeros((), device=self.device)
+        if turn:
+            c = len(concepts())
+            every = torch.arange(c, device=self.device).repeat(2)
+            guess_text = learner.classify(text[: 2 * c], captions)
+            named = F.cross_entropy(guess_text, every, label_smoothing=SMOOTHING)
+            text = text[2 * c :]
+        if captions:
+            told = batch.told
+            twisted = spec.take(told)
+            turned = replace(twisted, concept=twisted.concept[:, [1, 0, *range(2, twisted.concept.shape[1])]])
+            pairs = torch.nonzero(spec.relation > 0)[:, 0]
+            b = len(spec)
+
+            def role(features: Tensor, scenes: Spec) -> Tensor:
+                return learner.roles.loss(features, learner.anchors, scenes, learner.scale, SMOOTHING)
+
+            roles = (
+                role(image[pairs], spec.take(pairs))
+                + 0.5 * role(text[told], twisted)
+                + 0.5 * role(text[b:], turned)
+            )
+            truth = true_pairs(batch.captions, spec).to(self.device)
+            image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+            matched = contrast(image, text[:b], truth, learner.scale, text[b:])
+            order = two_way(image[told], text[told], text[b:], learner.scale) if told else order
+        loss = (0.5 if captions else 1.0) * (shown + named) + 0.5 * roles + matched + order
+        return {
+            "loss": loss, "shown": shown, "named": named * NAMES_EVERY, "roles": roles, "captions": matched,
+            "order": order, "top1": self._top1(guess, spec),
+        }  # fmt: skip
+
+    def _taught(self, batch: Batch, image: Tensor) -> dict[str, Tensor]:
+        """The picture tower alone learns: the teacher's features, and its locked text features of names and captions."""
+        assert self.teacher is not None and batch.ids is not None
+        spec, scale = batch.spec, self.learner.scale
+        with fast_arithmetic(self.device):
+            model, text = self.teacher.image(batch.picture), self.teacher.text(batch.ids)
+        image = F.normalize(image, dim=-1)
+        distance = (1 - (image * model).sum(1)).mean()
+        guess = scale * image @ self.taught.T
+        target = content(spec).to(self.device)
+        shown = soft_cross_entropy(guess, (1 - SMOOTHING) * target + SMOOTHING / target.shape[1])
+        b, told = len(spec), batch.told
+        truth = true_pairs(batch.captions, spec).to(self.device)
+        matched = contrast(image, text[:b], truth, scale, text[b:])
+        order = two_way(image[told], text[told], text[b:], scale) if told else shown * 0
+        return {
+            "loss": 4 * distance + 0.5 * shown + 0.5 * matched + order, "shown": shown, "named": distance,
+            "roles": shown * 0, "captions": matched, "order": order, "top1": self._top1(guess, spec),
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def _top1(self, guess: Tensor, spec: Spec) -> Tensor:
+        single = torch.nonzero(spec.kind == 0)[:, 0].to(self.device)
+        return (guess[single].argmax(1) == spec.concept[:, 0].to(self.device)[single]).float().mean()
+
+    def _drop_patches(self, drop: bool) -> None:
+        """A ViT sees half of its patches while it learns, and all of them in the end."""
+        if self.settings.model == "classroom-vit":
+            self.learner.clip.visual.patch_dropout = PatchDropout(0.5) if drop else nn.Identity()
+
+    @torch.no_grad()
+    def _meet(self, folder: Path) -> None:
+        """Lock the teacher's text tower in, and turn the projection so that pictures land where its names are."""
+        teacher = self.teacher = Teacher(folder, self.device)
+        own = self.learner.clip.state_dict()
+        text = {
+            k: v for k, v in teacher.clip.state_dict().items() if not k.startswith("visual.") and k in own
+        }
+        self.learner.clip.load_state_dict({**own, **text})
+        for name, p in self.learner.clip.named_parameters():
+            if not name.startswith("visual."):
+                p.requires_grad_(False)
+        both = [teacher.text(self.names[lang][0]) for lang in LANGUAGES]
+        self.taught = F.normalize(both[0] + both[1], dim=-1)  # [C, D]
+        if self.turned:  # before this run was interrupted
+            return
+        # Procrustes: the rotation that brings the anchors, against which pictures were classified, to the names.
+        u, _, vt = torch.linalg.svd(F.normalize(self.learner.anchors, dim=-1).T @ self.taught)
+        visual, norm, plain = self.learner.clip.visual, self.learner.image_norm, self.learner.text_norm
+        assert norm.running_var is not None and plain.running_var is not None
+        visual.proj.copy_((visual.proj * (norm.running_var + norm.eps).rsqrt()) @ (u @ vt))
+        norm.reset_running_stats()
+        plain.reset_running_stats()  # the teacher's is inside its projection already
+        plain.running_var.fill_(1 - plain.eps)
+        self.turned = True
 
     def save(self) -> None:
         """Everything `run` needs to go on, written whole or not at all."""
         state = {
-            "learner": self.learner.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step,
-            "images": self.images, "seconds": self.seconds,
+            "learner": self.learner.state_dict(), "optimizers": [o.state_dict() for o in self.optimizers],
+            "step": self.step, "images": self.images, "seconds": self.seconds, "turned": self.turned,
         }  # fmt: skip
+        self.settings.out.mkdir(parents=True, exist_ok=True)
         part = self.settings.out / "last.part"
         torch.save(state, part)
         part.replace(self.settings.out / "last.pt")
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
         self.step, self.images, self.seconds = state["step"], state["images"], state["seconds"]
+        self.turned = state["turned"]
 
 
-@torch.no_grad()
-def folded(learner: Learner) -> dict[str, Tensor]:
-    """The CLIP's tensors with both BatchNorms inside its projections: same features, plain model.
-
-    (Wx + b - mean) / std: into the last linear map of the attention pooling and of the text tower. The ViT's
-    projection has no bias, so its shift goes through the pseudo-inverse into the LayerNorm before it.
-    """
-    state = {k: v.detach().clone().cpu() for k, v in learner.clip.state_dict().items()}
-
-    def statistics(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-        assert norm.running_mean is not None and norm.running_var is not None
-        return norm.running_mean.cpu(), (norm.running_var.cpu() + norm.eps).rsqrt()
-
-    def linear(weight: str, bias: str, mean: Tensor, inverse: Tensor) -> None:
-        state[weight] = state[weight] * inverse[:, None]
-        state[bias] = (state[bias] - mean) * inverse
-
-    linear("text_projection.weight", "text_projection.bias", *statistics(learner.text_norm))
-    mean, inverse = statistics(learner.image_norm)
-    if "visual.attnpool.c_proj.weight" in state:
-        linear("visual.attnpool.c_proj.weight", "visual.attnpool.c_proj.bias", mean, inverse)
-    else:
-        projection = state["visual.proj"].double()  # [W, D]
-        shift = -mean.double() @ torch.linalg.pinv(projection)
-        state["visual.ln_post.bias"] = state["visual.ln_post.bias"] + shift.float()
-        state["visual.proj"] = (projection * inverse.double()).float()
-    return state
-
-
-def export(learner: Learner, config: dict[str, Any], tokenizer: Any, folder: Path) -> Path:
-    """Write model.safetensors (fp16), open_clip_config.json and tokenizer.json into the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in folded(learner).items()}
-    save_file(state, folder / "model.safetensors")
-    preprocess = {"mean": list(MEAN), "std": list(STD), "interpolation": "bicubic", "resize_mode": "shortest"}
-    (folder / "open_clip_config.json").write_text(
-        json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2) + "\n", encoding="utf-8"
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
+def _moved(picture: Tensor, seed: int) -> Tensor:
+    """Pictures [B, 3, H, W] shifted together by up to a twentieth of their side, the edge repeated."""
+    h, w = picture.shape[-2:]
+    reach = max(1, h // 20)
+    rng = random.Random(seed)
+    dy, dx = rng.randint(-reach, reach), rng.randint(-reach, reach)
+    rows = (torch.arange(h, device=picture.device) + dy).clamp(0, h - 1)
+    columns = (torch.arange(w, device=picture.device) + dx).clamp(0, w - 1)
+    return picture[:, :, rows][..., columns]
