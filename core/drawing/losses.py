@@ -2,8 +2,7 @@
 
 CLIPasso (Vinker et al. 2022, https://arxiv.org/abs/2202.05822, section 3.2): the geometric loss compares
 feature maps of the middle of the image encoder, the semantic loss the image features; both pictures go
-through the same random warps, of which the encoder's answer should not depend. RN101 compares its stages 2
-and 3; other encoders the ones at the same depths.
+through the same random warps, of which the encoder's answer should not depend.
 """
 
 from __future__ import annotations
@@ -19,16 +18,6 @@ from torch import Tensor
 from core.clip.encoders import DualEncoder
 from core.clip.towers import Seen, VisionTower
 
-SEMANTIC = 0.1
-
-
-def usual_stages(vision: VisionTower) -> dict[str, float]:
-    """The paper's stages 2 and 3 for a ResNet; for a ViT a third of the way and the end."""
-    names = vision.stage_names
-    if "layer3" in names:
-        return {"layer2": 1.0, "layer3": 1.0}
-    return {names[max(1, round(len(names) / 3)) - 1]: 1.0, names[-1]: 1.0}
-
 
 class PerceptualLoss:
     """Distances of sketches to pictures in an image encoder.
@@ -36,8 +25,9 @@ class PerceptualLoss:
     Args:
         mean, std: [3], the encoder's normalisation of pixels in 0..1.
         side: of the encoder's square input; pictures of another size are resized to it.
-        stages: weight of the geometric loss by stage; by default the paper's for this kind of tower.
+        stages: weight of the geometric loss by stage of the tower (`core.drawing.guides` has the usual ones).
         semantic: weight of the semantic loss.
+        dtype: of the encoder's weights.
     """
 
     def __init__(
@@ -46,24 +36,24 @@ class PerceptualLoss:
         mean: Tensor,
         std: Tensor,
         side: int,
-        stages: Mapping[str, float] | None = None,
-        semantic: float = SEMANTIC,
+        stages: Mapping[str, float],
+        semantic: float,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.vision, self.side, self.semantic = vision, side, semantic
         self.mean, self.std = mean.view(3, 1, 1), std.view(3, 1, 1)
-        self.stages = {k: v for k, v in (usual_stages(vision) if stages is None else stages).items() if v}
+        self.stages = {k: v for k, v in stages.items() if v}
+        self.dtype = dtype
 
     @classmethod
-    def of(
-        cls, encoder: DualEncoder, stages: Mapping[str, float] | None = None, semantic: float = SEMANTIC
-    ) -> PerceptualLoss:
+    def of(cls, encoder: DualEncoder, stages: Mapping[str, float], semantic: float) -> PerceptualLoss:
         """With the input size and normalisation of an encoder, read off what it makes of black and white."""
         # A square of any size is scaled to the encoder's, so a flat one comes back as its normalised colour.
         black, white = (encoder.preprocess(Image.new("RGB", (512, 512), grey)) for grey in ("black", "white"))
         std = 1 / (white - black)[:, 0, 0]
         mean = -black[:, 0, 0] * std
-        device = encoder.device
-        return cls(encoder.vision, mean.to(device), std.to(device), black.shape[-1], stages, semantic)
+        mean, std = mean.to(encoder.device), std.to(encoder.device)
+        return cls(encoder.vision, mean, std, black.shape[-1], stages, semantic, encoder.dtype)
 
     def resize(self, images: Tensor) -> Tensor:
         """Pictures [N, 3, H, W] in 0..1 at the encoder's size."""
@@ -74,22 +64,33 @@ class PerceptualLoss:
 
     def see(self, images: Tensor) -> Seen:
         """The features of pictures [N, 3, H, W] in 0..1; differentiable."""
-        seen = self.vision.see((self.resize(images) - self.mean) / self.std)
+        seen = self.vision.see(((self.resize(images) - self.mean) / self.std).to(self.dtype))
         return Seen(seen.image_features, {name: seen.maps[name] for name in self.stages})
 
     def terms(self, sketch: Seen, picture: Seen) -> dict[str, Tensor]:
-        """The weighted terms [N] by stage and "semantic"; a picture batch of one serves all sketches."""
+        """The weighted terms [K N] by stage and "semantic" of N sketches in each of K views.
+
+        Args:
+            sketch: of a batch [K N], view by view. picture: of the picture in each view, a batch [K].
+        """
+        views = len(picture.image_features)
         terms = {
-            name: weight * (sketch.maps[name] - picture.maps[name]).float().square().flatten(1).mean(1)
+            name: weight
+            * (sketch.maps[name].float().unflatten(0, (views, -1)) - picture.maps[name].float()[:, None])
+            .square()
+            .flatten(2)
+            .mean(2)
+            .flatten()
             for name, weight in self.stages.items()
         }
         if self.semantic:
-            cosine = F.cosine_similarity(sketch.image_features.float(), picture.image_features.float())
-            terms["semantic"] = self.semantic * (1 - cosine)
+            drawn = sketch.image_features.float().unflatten(0, (views, -1))
+            cosine = F.cosine_similarity(drawn, picture.image_features.float()[:, None], dim=-1)
+            terms["semantic"] = self.semantic * (1 - cosine.flatten())
         return terms
 
     def __call__(self, sketch: Seen, picture: Seen) -> Tensor:
-        """The sum of the terms, [N]."""
+        """The sum of the terms, [K N]."""
         return torch.stack(list(self.terms(sketch, picture).values())).sum(0)
 
 

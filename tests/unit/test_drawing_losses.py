@@ -13,7 +13,7 @@ from PIL import Image
 
 from core.clip.encoders import OPENAI_MEAN, OPENAI_STD, DualEncoder, OpenClipPreprocess
 from core.clip.towers import OpenClipResNet, OpenClipViT
-from core.drawing import saliency
+from core.drawing import guides, saliency
 from core.drawing.losses import PerceptualLoss, Warps
 
 VISION = {
@@ -21,6 +21,11 @@ VISION = {
     "vit": {"image_size": 64, "layers": 6, "width": 32, "head_width": 16, "patch_size": 16},
 }
 TEXT = {"context_length": 8, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1}
+
+
+def usual_loss(model: DualEncoder) -> PerceptualLoss:
+    usual = guides.guide("", model.vision)
+    return PerceptualLoss.of(model, usual.stages, usual.semantic)
 
 
 def encoder(kind: str) -> DualEncoder:
@@ -32,12 +37,13 @@ def encoder(kind: str) -> DualEncoder:
             torch.nn.init.normal_(value, std=(value.shape[0] / value.numel()) ** 0.5)
     vision = OpenClipResNet(visual) if kind == "resnet" else OpenClipViT(visual)
     preprocess = OpenClipPreprocess(64, OPENAI_MEAN, OPENAI_STD, "bicubic", "shortest")
-    return cast(DualEncoder, SimpleNamespace(vision=vision, preprocess=preprocess, device="cpu"))
+    made = SimpleNamespace(vision=vision, preprocess=preprocess, device="cpu", dtype=torch.float32)
+    return cast(DualEncoder, made)
 
 
 @pytest.mark.parametrize("kind", VISION)
 def test_loss_of_a_batch_of_sketches(kind: str) -> None:
-    loss = PerceptualLoss.of(encoder(kind))
+    loss = usual_loss(encoder(kind))
     torch.testing.assert_close(loss.mean.flatten(), torch.tensor(OPENAI_MEAN), atol=1e-5, rtol=0)
     torch.testing.assert_close(loss.std.flatten(), torch.tensor(OPENAI_STD), atol=1e-5, rtol=0)
     assert loss.side == 64 and list(loss.stages.values()) == [1, 1]
@@ -67,6 +73,16 @@ def test_weights_choose_the_terms(kind: str) -> None:
     assert set(loss.terms(a, b)) == {names[0]}
     half = PerceptualLoss.of(model, {names[0]: 1.0}, semantic=0)
     torch.testing.assert_close(loss(a, b), 2 * half(a, b))
+
+
+@pytest.mark.parametrize("kind", VISION)
+def test_views_of_a_batch_meet_their_own_picture(kind: str) -> None:
+    """K views of N sketches against K views of one picture: as K calls with one view each."""
+    loss = usual_loss(encoder(kind))
+    pictures, sketches = torch.rand(3, 3, 64, 64), torch.rand(3, 2, 3, 64, 64)
+    together = loss(loss.see(sketches.flatten(0, 1)), loss.see(pictures))
+    apart = [loss(loss.see(s), loss.see(p[None])) for s, p in zip(sketches, pictures, strict=True)]
+    torch.testing.assert_close(together, torch.cat(apart), rtol=1e-4, atol=1e-5)
 
 
 def test_warps_without_chance_change_nothing() -> None:
@@ -150,7 +166,7 @@ def test_class_gradient_points_at_what_changes_the_answer() -> None:
 
 def test_the_normalisation_is_read_off_a_picture() -> None:
     model = encoder("resnet")
-    loss = PerceptualLoss.of(model)
+    loss = usual_loss(model)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     ours = (torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255 - loss.mean) / loss.std
     torch.testing.assert_close(ours, model.preprocess(image), atol=1e-4, rtol=0)
