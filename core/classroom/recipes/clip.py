@@ -22,8 +22,9 @@ Not in the paper: the learned temperature is capped at `MAX_SCALE`, and the anch
 wrong names end up equally far away and a softmax over labels that are all absent stays undecided.
 
 With a teacher (`classroom-vit`) the text tower is the teacher's, locked (Zhai et al. 2022), and in the phases with
-captions the picture tower also learns the teacher's features; half of its patches are dropped in each step until the
-last fifth (Li et al. 2023), which makes a ViT twice as fast to train.
+captions the picture tower learns the teacher's features too. The teacher may still be in training, one thread each: its
+export is renewed with every save, and read again when it is newer. Half of a ViT's patches are dropped in each step
+until the last fifth (Li et al. 2023), which makes it twice as fast to train.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ PHASES: dict[str, tuple[Phase, ...]] = {
     ),
     "classroom-vit": (
         Phase(0.07, 64, 96, _SINGLES, False),
-        Phase(0.72, 64, 128, _ONE, False),
+        Phase(0.22, 64, 128, _ONE, False),
         Phase(1.01, 64, 160, _ALL, True),
     ),
 }
@@ -121,7 +122,7 @@ PHASES: dict[str, tuple[Phase, ...]] = {
 @dataclass
 class Settings:
     """One training run. `steps` ends it early (tests); `styles` leaves drawing styles out (ablations); `teacher` is
-    the folder of an exported miniature, read when the first phase with captions begins."""
+    the folder of an exported miniature, read when the first phase with captions begins and whenever it is renewed."""
 
     model: str = "classroom-rn"
     minutes: float = 85.0
@@ -310,7 +311,7 @@ class Trainer:
         self.shelf: deque[tuple[int, Phase, Spec, Tensor]] = deque(maxlen=ECHO // 2 + 1)
         self.teacher: Teacher | None = None
         self.taught = torch.empty(0)
-        self.turned = False
+        self.turned, self.met = False, 0
         last = s.out / "last.pt"
         if last.exists():
             self._restore(torch.load(last, map_location=self.device, weights_only=True))
@@ -367,12 +368,10 @@ class Trainer:
             if now - saved > 120:
                 self.save()
                 saved = now
-        self.save()
-        return export(self.learner, self.config, self.tokenizer, s.out / s.model)
+        return self.save()
 
-    def batch(self) -> Batch:
-        """The scenes of this step and, where the phase has them, their captions."""
-        phase = self.phase()
+    def scenes(self, phase: Phase) -> tuple[Spec, Tensor]:
+        """The scenes of this step and their pictures: new ones, or in odd steps those of an earlier even one, moved."""
         fresh = self.step % 2 == 0 or self.step < ECHO
         number = self.step if fresh else self.step - ECHO
         kept = next((b for b in self.shelf if b[:2] == (number, phase)), None)
@@ -383,6 +382,12 @@ class Trainer:
             spec = sample(phase.batch, SEED + (self.settings.seed << 24) + number, self.atlas, phase.scenes)
             picture = render(spec, self.atlas, phase.size).picture
             self.shelf.append((number, phase, spec, picture))
+        return spec, picture
+
+    def batch(self) -> Batch:
+        """The scenes of this step and, where the phase has them, their captions."""
+        phase = self.phase()
+        spec, picture = self.scenes(phase)
         lang = LANGUAGES[self.step % 2]
         if not phase.captions:
             return Batch(spec, picture, lang, [], None)
@@ -400,7 +405,7 @@ class Trainer:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        if phase.captions and s.teacher is not None and self.teacher is None:
+        if phase.captions and s.teacher is not None:
             self._meet(s.teacher)
         self.learner.train()
         self._drop_patches(at < 0.8)
@@ -509,7 +514,11 @@ class Trainer:
 
     @torch.no_grad()
     def _meet(self, folder: Path) -> None:
-        """Lock the teacher's text tower in, and turn the projection so that pictures land where its names are."""
+        """Lock the teacher's text tower in; the first time, turn the projection so that pictures land at its names."""
+        stamp = (folder / "model.safetensors").stat().st_mtime_ns
+        if stamp == self.met:
+            return
+        self.met = stamp
         teacher = self.teacher = Teacher(folder, self.device)
         own = self.learner.clip.state_dict()
         text = {
@@ -533,8 +542,8 @@ class Trainer:
         plain.running_var.fill_(1 - plain.eps)
         self.turned = True
 
-    def save(self) -> None:
-        """Everything `run` needs to go on, written whole or not at all."""
+    def save(self) -> Path:
+        """Write what `run` needs to go on, and the export as it is now; returns the export's folder."""
         state = {
             "learner": self.learner.state_dict(), "optimizers": [o.state_dict() for o in self.optimizers],
             "step": self.step, "images": self.images, "seconds": self.seconds, "turned": self.turned,
@@ -543,6 +552,7 @@ class Trainer:
         part = self.settings.out / "last.part"
         torch.save(state, part)
         part.replace(self.settings.out / "last.pt")
+        return export(self.learner, self.config, self.tokenizer, self.settings.out / self.settings.model)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])

@@ -49,10 +49,13 @@ def export(learner: Learner, config: dict[str, Any], tokenizer: Any, folder: Pat
     """Write model.safetensors (fp16), open_clip_config.json and tokenizer.json into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in folded(learner).items()}
-    save_file(state, folder / "model.safetensors")
+    save_file(state, folder / "model.part")
     preprocess = {"mean": list(MEAN), "std": list(STD), "interpolation": "bicubic", "resize_mode": "shortest"}
     (folder / "open_clip_config.json").write_text(
         json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2) + "\n", encoding="utf-8"
     )
     tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "model.part").replace(
+        folder / "model.safetensors"
+    )  # last and whole: a learner may be waiting for it
     return folder
