@@ -1,0 +1,243 @@
+"""The loss of a batch, line by line (CLIP, Radford et al. 2021, figure 3), and SigLIP's beside it (Zhai et al. 2023).
+
+`contrast` keeps every tensor of the pseudocode under its name there:
+
+    I_e = l2_normalize(np.dot(I_f, W_i), axis=1)        picture features, as the image encoder ends
+    T_e = l2_normalize(np.dot(T_f, W_t), axis=1)        caption features
+    logits = np.dot(I_e, T_e.T) * np.exp(t)
+    labels = np.arange(n)
+    loss_i = cross_entropy_loss(logits, labels, axis=0)
+    loss_t = cross_entropy_loss(logits, labels, axis=1)
+    loss = (loss_i + loss_t) / 2
+
+The figure's `axis` is the one that the targets run along: loss_i asks of each picture which caption is its own, a
+softmax over a row; loss_t asks of each caption which picture, a softmax over a column.
+Plain numpy without a model: a slider that changes the temperature costs a millisecond.
+Shapes: n pictures, n captions, D embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.errors import Refusal
+
+MAX_SCALE = 1000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the pseudocode as it ran."""
+
+    code: str
+    name: str
+    shape: tuple[int, ...]
+    value: np.ndarray
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The losses first, then everything they are made of; pictures in rows, captions in columns."""
+
+    loss: float  # (loss_i + loss_t) / 2
+    loss_i: float  # pictures choose captions
+    loss_t: float  # captions choose pictures
+    chance: float  # the loss of pure guessing, log(n)
+    least: float  # the least a batch with repeated captions can reach; 0 without repeats
+    picture_accuracy: float  # share of pictures whose likeliest caption is right
+    caption_accuracy: float
+    cosines: np.ndarray  # [n, n]
+    logits: np.ndarray  # [n, n] = logit_scale * cosines
+    by_picture: np.ndarray  # [n, n] softmax of each row: which caption belongs to this picture
+    by_caption: np.ndarray  # [n, n] softmax of each column: which picture belongs to this caption
+    targets: (
+        np.ndarray
+    )  # [n, n] what by_picture should be: 1 on the diagonal, shared among identical captions
+    gradient: np.ndarray  # [n, n] d loss / d logits: below 0 pulls a pair together, above 0 pushes it apart
+    logit_scale: float
+    sigmoid: Sigmoid
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """SigLIP's loss on the same cosines: every cell is a yes-or-no question of its own."""
+
+    loss: float  # summed over the cells, divided by n, as in the paper's figure 1
+    logits: np.ndarray  # [n, n] = scale * cosines + bias
+    probabilities: np.ndarray  # [n, n] = 1 / (1 + exp(-logits)); rows do not sum to one
+    signs: np.ndarray  # [n, n] +1 for a pair, -1 for all others
+    scale: float
+    bias: float
+
+
+def contrast(
+    image_features: np.ndarray,
+    text_features: np.ndarray,
+    logit_scale: float,
+    captions: Sequence[str] | None = None,
+    learned_sigmoid: tuple[float, float] | None = None,
+) -> Contrast:
+    """The symmetric loss of n pictures and n captions that belong together in this order.
+
+    Args:
+        image_features, text_features: [n, D], finite; normalised here, as the pseudocode does.
+        logit_scale: exp(t), in (0, 1000].
+        captions: n texts; equal ones are right for each other's pictures too and share the target. Without them
+            every caption is one of its own.
+        learned_sigmoid: scale and bias of SigLIP's loss, as a SigLIP checkpoint has learned them; without them
+            `logit_scale` and the bias that is best for these cosines.
+
+    Raises:
+        Refusal: "bad_logit_scale", "matrix_shape".
+    """
+    image_features, text_features = np.asarray(image_features), np.asarray(text_features)
+    n = len(image_features)
+    if image_features.ndim != 2 or image_features.shape != text_features.shape or not n:
+        raise Refusal("matrix_shape", images=n, captions=len(text_features))
+    if captions is not None and len(captions) != n:
+        raise Refusal("matrix_shape", images=n, captions=len(captions))
+    if not 0 < logit_scale <= MAX_SCALE:
+        raise Refusal("bad_logit_scale", value=logit_scale, limit=MAX_SCALE)
+
+    i_e, t_e = normalised(image_features), normalised(text_features)  # [n, D]
+    cosines = i_e @ t_e.T  # [n, n]
+    logits = logit_scale * cosines
+    labels = np.arange(n)
+    same = np.eye(n) if captions is None else shared(captions)
+    targets = same / same.sum(1, keepdims=True)  # symmetric, so that columns share alike
+
+    by_picture, by_caption = softmax(logits, 1), softmax(logits, 0)
+    loss_i, loss_t = cross_entropy(logits, targets), cross_entropy(logits.T, targets)
+    loss = (loss_i + loss_t) / 2
+    return Contrast(
+        loss=loss,
+        loss_i=loss_i,
+        loss_t=loss_t,
+        chance=float(np.log(n)),
+        least=float(np.log(same.sum(1)).mean()),
+        picture_accuracy=float(same[labels, logits.argmax(1)].mean()),
+        caption_accuracy=float(same[logits.argmax(0), labels].mean()),
+        cosines=cosines,
+        logits=logits,
+        by_picture=by_picture,
+        by_caption=by_caption,
+        targets=targets,
+        # Softmax minus target, for rows and for columns, each a mean over n and half of the loss.
+        gradient=((by_picture - targets) + (by_caption - targets)) / (2 * n),
+        logit_scale=logit_scale,
+        sigmoid=pairwise_sigmoid(cosines, same, *(learned_sigmoid or (logit_scale, None))),
+        lines=(
+            line("I_f = image_encoder(I)", "I_f", image_features),
+            line("T_f = text_encoder(T)", "T_f", text_features),
+            line("I_e = l2_normalize(np.dot(I_f, W_i), axis=1)", "I_e", i_e),
+            line("T_e = l2_normalize(np.dot(T_f, W_t), axis=1)", "T_e", t_e),
+            line("logits = np.dot(I_e, T_e.T) * np.exp(t)", "logits", logits),
+            line("labels = np.arange(n)", "labels", labels),
+            line("loss_i = cross_entropy_loss(logits, labels, axis=0)", "loss_i", loss_i),
+            line("loss_t = cross_entropy_loss(logits, labels, axis=1)", "loss_t", loss_t),
+            line("loss = (loss_i + loss_t)/2", "loss", loss),
+        ),
+    )
+
+
+def pairwise_sigmoid(
+    cosines: np.ndarray, same: np.ndarray, scale: float, bias: float | None = None
+) -> Sigmoid:
+    """SigLIP (Zhai et al. 2023, equation 1): the sum over all cells of -log sigmoid(sign * (scale * cosine + bias)) / n.
+
+    Args:
+        cosines: [n, n]. same: [n, n], 1 where a caption fits a picture.
+        bias: None finds the one with the least loss, at which as many cells are expected to say yes as should.
+    """
+    if bias is None:
+        low, high = -scale - 50.0, scale + 50.0
+        for _ in range(60):  # d loss / d bias = sum(probabilities) - sum(same), which grows with the bias
+            bias = (low + high) / 2
+            too_many = sigmoid(scale * cosines + bias).sum() > same.sum()
+            low, high = (low, bias) if too_many else (bias, high)
+        bias = (low + high) / 2
+    logits = scale * cosines + bias
+    signs = 2 * same - 1
+    loss = np.logaddexp(0, -signs * logits).sum() / len(cosines)
+    return Sigmoid(float(loss), logits, sigmoid(logits), signs, scale, bias)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-logits)) without overflow."""
+    return np.exp(-np.logaddexp(0, -logits))
+
+
+def normalised(features: np.ndarray) -> np.ndarray:
+    """Rows [n, D] at length one."""
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
+    """Shares along an axis; large logits do not overflow."""
+    shares = np.exp(logits - logits.max(axis, keepdims=True))
+    return shares / shares.sum(axis, keepdims=True)
+
+
+def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
+    """Mean over rows of -sum(targets * log softmax(logits)); targets [n, n] sum to one in each row."""
+    return float(-(targets * (logits - log_sum_exp(logits, 1)[:, None])).sum(1).mean())
+
+
+def shared(captions: Sequence[str]) -> np.ndarray:
+    """[n, n] 1 where two captions are the same text, which then fits both pictures."""
+    places = {text: place for place, text in enumerate(dict.fromkeys(captions))}
+    which = np.array([places[text] for text in captions])
+    return (which[:, None] == which).astype(float)
+
+
+def line(code: str, name: str, value: Any) -> Line:
+    """A line of the pseudocode with the tensor it makes."""
+    array = np.asarray(value)
+    return Line(code, name, array.shape, array)
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """What a batch of each size costs the same model; K sizes."""
+
+    sizes: np.ndarray  # [K]
+    losses: np.ndarray  # [K] mean loss of random batches
+    accuracies: np.ndarray  # [K] share of pictures that find their own caption among n
+    chance: np.ndarray  # [K] log(n), the loss of guessing; guessing is right in 1 of n
+
+
+def difficulty(
+    image_features: np.ndarray,
+    text_features: np.ndarray,
+    logit_scale: float,
+    sizes: Sequence[int] = (2, 4, 8, 16, 32, 64),
+    draws: int = 32,
+    seed: int = 0,
+) -> Difficulty:
+    """Random batches of each size from M pairs: the larger the batch, the more wrong answers to tell apart.
+
+    Args:
+        image_features, text_features: [M, D] of pairs that belong together, no caption twice.
+        sizes: batch sizes n, at most M. draws: batches of each size.
+    """
+    logits = logit_scale * normalised(image_features) @ normalised(text_features).T  # [M, M]
+    rng = np.random.default_rng(seed)
+    losses, accuracies = [], []
+    for n in sizes:
+        order = rng.random((draws, len(logits))).argsort(1)[:, :n]  # [R, n]
+        batch = logits[order[:, :, None], order[:, None, :]]  # [R, n, n]
+        own = np.einsum("rnn->rn", batch)
+        losses.append((log_sum_exp(batch, 2) + log_sum_exp(batch, 1) - 2 * own).mean() / 2)
+        accuracies.append((batch.argmax(2) == np.arange(n)).mean())
+    return Difficulty(np.array(sizes), np.array(losses), np.array(accuracies), np.log(sizes))
+
+
+def log_sum_exp(values: np.ndarray, axis: int) -> np.ndarray:
+    """log(sum(exp(values))) along an axis."""
+    top = values.max(axis, keepdims=True)
+    return (top + np.log(np.exp(values - top).sum(axis, keepdims=True))).squeeze(axis)
