@@ -20,7 +20,8 @@ import torch
 from core.classroom.__main__ import keep_memory
 from core.classroom.atlas import open_atlas
 from core.classroom.recipes.clip import Settings, Trainer
-from core.classroom.scenes import SceneSettings, render, sample
+from core.classroom.scenes import render
+from core.classroom.specs import SceneSettings, sample
 
 COUNT = 192
 

@@ -18,12 +18,16 @@ from core.classroom.concepts import Concept, concepts, find
 if TYPE_CHECKING:
     from core.classroom.atlas import Atlas, open_atlas
     from core.classroom.captions import Caption, Writer
-    from core.classroom.scenes import Placed, Scenes, SceneSettings, Spec, arrange, compose, render, sample
+    from core.classroom.placing import Placed, arrange
+    from core.classroom.scenes import Scenes, compose, render
+    from core.classroom.specs import SceneSettings, Spec, sample
 
 _LAZY = {
     "atlas": ("Atlas", "open_atlas"),
     "captions": ("Caption", "Writer"),
-    "scenes": ("Placed", "SceneSettings", "Scenes", "Spec", "arrange", "compose", "render", "sample"),
+    "placing": ("Placed", "arrange"),
+    "scenes": ("Scenes", "compose", "render"),
+    "specs": ("SceneSettings", "Spec", "sample"),
 }
 
 __all__ = [

@@ -3,7 +3,7 @@
     python -m core.classroom evaluate clip --checkpoint classroom-rn [--sprites DIR] [--json] [--record]
 
 Evaluation seeds are below 2**20, training seeds start at 2**32; pairs of concepts are those that training scenes leave
-out (`scenes.new_pair`). Single objects are giant, close or middle-sized unless a row says far, with 0.4 of the
+out (`specs.new_pair`). Single objects are giant, close or middle-sized unless a row says far, with 0.4 of the
 augmentation that training uses. Names are asked in the templates of `captions`, their features averaged.
 """
 
@@ -23,94 +23,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.classroom import tokenizer as tokens
 from core.classroom.atlas import POSES, SHEEP, Atlas, open_atlas
-from core.classroom.captions import (
-    LANGUAGES,
-    LOOKS,
-    NUMBERS,
-    POSE_WORDS,
-    TEMPLATES,
-    Writer,
-    counted,
-    phrase,
-)
+from core.classroom.captions import Writer
 from core.classroom.concepts import ASSETS, by_code, concepts, find
+from core.classroom.miniature import Miniature, open_miniature
 from core.classroom.renderings import RENDERINGS
-from core.classroom.scenes import SceneSettings, Spec, compose, render, sample
+from core.classroom.scenes import compose, render
+from core.classroom.specs import SceneSettings, Spec, sample
+from core.classroom.wording import LANGUAGES, LOOKS, NUMBERS, POSE_WORDS, TEMPLATES, counted
 
-BATCH = 64
 _NEAR = (0.2, 0.45, 0.35, 0.0)
 _SINGLE = SceneSettings(
     kinds=(1, 0, 0, 0), looks=(1, 0, 0, 0, 0, 0), sizes=_NEAR, augment=0.4, poses=0.0, pairs="any"
 )
 _PAIRS = SceneSettings(kinds=(0, 1, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.4, poses=0.0, pairs="new")
-
-
-class Miniature:
-    """An exported miniature in open_clip's own class, float32 on the CPU."""
-
-    def __init__(self, folder: Path) -> None:
-        from open_clip.model import CLIP
-        from safetensors.torch import load_file
-
-        config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
-        self.model = CLIP(**config["model_cfg"])
-        self.model.load_state_dict(
-            {
-                k: v.float() if v.is_floating_point() else v
-                for k, v in load_file(folder / "model.safetensors").items()
-            }
-        )
-        self.model.eval().requires_grad_(False)
-        self.size = int(config["model_cfg"]["vision_cfg"]["image_size"])
-        self.mean = torch.tensor(config["preprocess_cfg"]["mean"])[:, None, None]
-        self.std = torch.tensor(config["preprocess_cfg"]["std"])[:, None, None]
-        self.tokenizer = tokens.load(folder / "tokenizer.json")
-        self.context = int(config["model_cfg"]["text_cfg"]["context_length"])
-
-    @property
-    def scale(self) -> float:
-        return float(self.model.logit_scale.exp())
-
-    @torch.inference_mode()
-    def images(self, pictures: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] in [0, 1] -> normalised features [B, D]."""
-        parts = [self.model.encode_image((p - self.mean) / self.std) for p in pictures.split(BATCH)]
-        return F.normalize(torch.cat(parts), dim=-1)
-
-    @torch.inference_mode()
-    def texts(self, lines: Sequence[str]) -> Tensor:
-        """Normalised features [N, D]."""
-        ids = tokens.tokenize(self.tokenizer, lines, self.context)
-        return F.normalize(torch.cat([self.model.encode_text(part) for part in ids.split(256)]), dim=-1)
-
-    @torch.inference_mode()
-    def patches(self, pictures: Tensor) -> Tensor:
-        """Value-path features of places, normalised: [B, h, w, D] (core.clip.towers)."""
-        from core.clip.towers import OpenClipResNet, OpenClipViT
-
-        visual = self.model.visual
-        tower = OpenClipResNet(visual) if hasattr(visual, "attnpool") else OpenClipViT(visual)
-        return F.normalize(tower((pictures - self.mean) / self.std).patch_features, dim=-1)
-
-    def names(self, lang: str, forms: Sequence[str], which: Sequence[int] | None = None) -> Tensor:
-        """Features of concept names averaged over wordings and normalised again: [C, D]."""
-        chosen = [concepts()[i] for i in which] if which is not None else list(concepts())
-        total = torch.zeros(len(chosen), self.model.text_projection.out_features)
-        for form in dict.fromkeys(forms):
-            total += self.texts([form.format(phrase(c.name(lang), lang), n=c.name(lang)) for c in chosen])
-        return F.normalize(total, dim=-1)
-
-
-def open_miniature(checkpoint: str) -> Miniature:
-    """By folder, or by the name of a bundled row."""
-    folder = Path(checkpoint)
-    if not (folder / "model.safetensors").exists():
-        folder = ASSETS / "checkpoints" / checkpoint
-    if not (folder / "model.safetensors").exists():
-        raise SystemExit(f"no miniature called {checkpoint!r}: neither a folder nor below assets/checkpoints")
-    return Miniature(folder)
 
 
 def wordings(look: str, lang: str) -> tuple[str, ...]:

@@ -10,22 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.classroom import captions, concepts, find
+from core.classroom import concepts, find, wording
 from core.classroom.atlas import POSES, Atlas, eating, enclosed, lying, open_atlas
 from core.classroom.captions import Writer, claim_table, claims
+from core.classroom.placing import Placed, arrange
 from core.classroom.renderings import RENDERINGS
-from core.classroom.scenes import (
-    KINDS,
-    RELATIONS,
-    Placed,
-    SceneSettings,
-    arrange,
-    compose,
-    nearness,
-    new_pair,
-    render,
-    sample,
-)
+from core.classroom.scenes import compose, render
+from core.classroom.specs import KINDS, RELATIONS, SceneSettings, nearness, new_pair, sample
 
 STYLES = ("twemoji", "symbola")
 
@@ -153,7 +144,7 @@ def test_captions_are_true_in_both_languages(atlas: Atlas) -> None:
         english, chinese = writer.content(i, "en").text, writer.content(i, "zh").text
         for thing in things:
             assert thing.zh in chinese
-            known = {thing.en, captions.plural(thing.en)}
+            known = {thing.en, wording.plural(thing.en)}
             assert any(word in english for word in known), (english, thing)
         for lang in ("en", "zh"):
             said = writer.write(i, lang, rng)

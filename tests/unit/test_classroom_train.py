@@ -15,6 +15,7 @@ from core.classroom import concepts, evaluate, report, sprites
 from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.captions import Caption, claims
+from core.classroom.miniature import Miniature, open_miniature
 from core.classroom.recipes.clip import (
     EMBED,
     Learner,
@@ -34,7 +35,7 @@ from core.classroom.recipes.objectives import (
     true_pairs,
     two_way,
 )
-from core.classroom.scenes import SceneSettings, sample
+from core.classroom.specs import SceneSettings, sample
 
 TINY = {
     "classroom-rn": {
@@ -147,7 +148,7 @@ def test_ten_steps_lower_the_loss_resume_and_export(model: str, tmp_path: Path, 
     folder = second.run(lines.append)
     assert second.step == 10 and lines and (tmp_path / "curve.csv").exists()
 
-    miniature = evaluate.Miniature(folder)
+    miniature = Miniature(folder)
     assert (folder / "model.safetensors").stat().st_size < 8_000_000
     config = json.loads((folder / "open_clip_config.json").read_text())
     assert config["preprocess_cfg"]["mean"] == list(MEAN)
@@ -194,7 +195,7 @@ def test_style_evaluation_reads_a_folder(tmp_path: Path, atlas: Atlas) -> None:
     with pytest.raises(SystemExit):
         evaluate.style(str(tmp_path / "model"), tmp_path)
     with pytest.raises(SystemExit):
-        evaluate.open_miniature("no-such-model")
+        open_miniature("no-such-model")
 
 
 def test_topk() -> None:
@@ -241,7 +242,7 @@ def test_a_taught_vit_learns_its_teachers_features_and_keeps_its_text_tower(
     )
     first.save()
     folder = trainer(20).run(lambda line: None)
-    taught, teacher = evaluate.Miniature(folder), evaluate.Miniature(model)
+    taught, teacher = Miniature(folder), Miniature(model)
     lines = ["a dog", "狗在树的左边"]
     assert torch.allclose(taught.texts(lines), teacher.texts(lines), atol=1e-3)
     assert taught.scale == pytest.approx(teacher.scale)

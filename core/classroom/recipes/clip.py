@@ -51,7 +51,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
-from core.classroom.captions import LANGUAGES, TEMPLATES, Caption, Writer, phrase
+from core.classroom.captions import Caption, Writer
 from core.classroom.concepts import concepts
 from core.classroom.recipes.export import MEAN, STD, export
 from core.classroom.recipes.muon import Muon
@@ -63,7 +63,9 @@ from core.classroom.recipes.objectives import (
     true_pairs,
     two_way,
 )
-from core.classroom.scenes import SceneSettings, Spec, render, sample
+from core.classroom.scenes import render
+from core.classroom.specs import SceneSettings, Spec, sample
+from core.classroom.wording import LANGUAGES, TEMPLATES, phrase
 
 MAX_SCALE = 10.0
 NAMES_EVERY = 4

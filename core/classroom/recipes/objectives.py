@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from core.classroom.captions import Caption, claim_table
 from core.classroom.concepts import concepts
-from core.classroom.scenes import RELATIONS, Spec
+from core.classroom.specs import RELATIONS, Spec
 
 # What the first and the second object of a pair are to each other, by relation.
 ROLES = ("left", "right", "above", "below", "front", "behind")

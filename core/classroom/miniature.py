@@ -1,0 +1,83 @@
+"""An exported miniature CLIP, as the evaluations use it: open_clip's own class on the CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.classroom import tokenizer as tokens
+from core.classroom.concepts import ASSETS, concepts
+from core.classroom.wording import phrase
+
+BATCH = 64
+
+
+class Miniature:
+    """An exported miniature in open_clip's own class, float32 on the CPU."""
+
+    def __init__(self, folder: Path) -> None:
+        from open_clip.model import CLIP
+        from safetensors.torch import load_file
+
+        config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+        self.model = CLIP(**config["model_cfg"])
+        self.model.load_state_dict(
+            {
+                k: v.float() if v.is_floating_point() else v
+                for k, v in load_file(folder / "model.safetensors").items()
+            }
+        )
+        self.model.eval().requires_grad_(False)
+        self.size = int(config["model_cfg"]["vision_cfg"]["image_size"])
+        self.mean = torch.tensor(config["preprocess_cfg"]["mean"])[:, None, None]
+        self.std = torch.tensor(config["preprocess_cfg"]["std"])[:, None, None]
+        self.tokenizer = tokens.load(folder / "tokenizer.json")
+        self.context = int(config["model_cfg"]["text_cfg"]["context_length"])
+
+    @property
+    def scale(self) -> float:
+        return float(self.model.logit_scale.exp())
+
+    @torch.inference_mode()
+    def images(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in [0, 1] -> normalised features [B, D]."""
+        parts = [self.model.encode_image((p - self.mean) / self.std) for p in pictures.split(BATCH)]
+        return F.normalize(torch.cat(parts), dim=-1)
+
+    @torch.inference_mode()
+    def texts(self, lines: Sequence[str]) -> Tensor:
+        """Normalised features [N, D]."""
+        ids = tokens.tokenize(self.tokenizer, lines, self.context)
+        return F.normalize(torch.cat([self.model.encode_text(part) for part in ids.split(256)]), dim=-1)
+
+    @torch.inference_mode()
+    def patches(self, pictures: Tensor) -> Tensor:
+        """Value-path features of places, normalised: [B, h, w, D] (core.clip.towers)."""
+        from core.clip.towers import OpenClipResNet, OpenClipViT
+
+        visual = self.model.visual
+        tower = OpenClipResNet(visual) if hasattr(visual, "attnpool") else OpenClipViT(visual)
+        return F.normalize(tower((pictures - self.mean) / self.std).patch_features, dim=-1)
+
+    def names(self, lang: str, forms: Sequence[str], which: Sequence[int] | None = None) -> Tensor:
+        """Features of concept names averaged over wordings and normalised again: [C, D]."""
+        chosen = [concepts()[i] for i in which] if which is not None else list(concepts())
+        total = torch.zeros(len(chosen), self.model.text_projection.out_features)
+        for form in dict.fromkeys(forms):
+            total += self.texts([form.format(phrase(c.name(lang), lang), n=c.name(lang)) for c in chosen])
+        return F.normalize(total, dim=-1)
+
+
+def open_miniature(checkpoint: str) -> Miniature:
+    """By folder, or by the name of a bundled row."""
+    folder = Path(checkpoint)
+    if not (folder / "model.safetensors").exists():
+        folder = ASSETS / "checkpoints" / checkpoint
+    if not (folder / "model.safetensors").exists():
+        raise SystemExit(f"no miniature called {checkpoint!r}: neither a folder nor below assets/checkpoints")
+    return Miniature(folder)
