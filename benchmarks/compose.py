@@ -16,14 +16,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from torch import Tensor
 
 from core.classroom.__main__ import keep_memory
 from core.classroom.atlas import open_atlas
-from core.classroom.recipes.clip import Settings, Trainer
+from core.classroom.recipes.clip import Phase, Settings, Trainer
 from core.classroom.scenes import render
-from core.classroom.specs import SceneSettings, sample
+from core.classroom.specs import SceneSettings, Spec, sample
 
 COUNT = 192
+STEPS = 16
 
 
 def seconds(work: Callable[[int], object], repeats: int) -> float:
@@ -58,14 +60,28 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as out:
         trainer = Trainer(Settings(minutes=60, out=Path(out)), atlas)
+        composed = 0.0
+        draw = trainer.scenes
+
+        def timed(phase: Phase) -> tuple[Spec, Tensor]:
+            nonlocal composed
+            start = time.perf_counter()
+            result = draw(phase)
+            composed += time.perf_counter() - start
+            return result
+
+        trainer.scenes = timed  # type: ignore[method-assign]
         for share in (0.1, 0.5, 0.9):
             trainer.seconds = share * 3600
-            phase = trainer.phase()
-            step = seconds(lambda _: trainer.train_step(), 3)
-            part = seconds(composing(phase.size, phase.batch, phase.scenes), args.repeats)
+            for _ in range(8):  # the shelf of this phase is filled
+                trainer.train_step()
+            composed, start = 0.0, time.perf_counter()
+            for _ in range(STEPS):
+                trainer.train_step()
+            whole, phase = time.perf_counter() - start, trainer.phase()
             print(
-                f"training at {phase.size} px, batch {phase.batch}: step {step:.2f} s, composing {part:.2f} s, "
-                f"ratio {part / step:.1%}"
+                f"training at {phase.size} px, batch {phase.batch}: {whole / STEPS:.2f} s a step, "
+                f"composing {composed / STEPS:.2f} s, ratio {composed / whole:.1%}"
             )
 
 
