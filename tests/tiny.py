@@ -72,6 +72,29 @@ def make_bundle(folder: Path, seed: int = 0, image_size: int = 32) -> None:
     made.save(str(folder / "tokenizer.json"))
 
 
+def make_chinese_clip(folder: Path, seed: int = 0) -> None:
+    """Writes the files of a Chinese-CLIP row, a few thousand random weights and a vocabulary of a few characters."""
+    from transformers import ChineseCLIPConfig, ChineseCLIPImageProcessor, ChineseCLIPModel
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"站立进食躺着的羊，。", "dog"]
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    config = ChineseCLIPConfig(
+        text_config={**size, "vocab_size": len(words), "num_hidden_layers": 2},
+        vision_config={**size, "num_hidden_layers": 3, "image_size": 64, "patch_size": 16},
+        projection_dim=24,
+    )
+    torch.manual_seed(seed)
+    model = ChineseCLIPModel(config).eval()
+    for parameter in model.parameters():
+        if parameter.ndim:
+            torch.nn.init.normal_(parameter, std=0.2)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    model.save_pretrained(folder)
+    side = {"height": 64, "width": 64}
+    ChineseCLIPImageProcessor(size=side, crop_size=side, do_center_crop=False).save_pretrained(folder)
+
+
 def gemma_like() -> dict[str, object]:
     """A tokenizer.json in the published form of SigLIP 2's: BPE with bytes, which keeps capitals."""
     letters = [chr(code) for code in range(33, 127)] + list("躺着的羊立进食")

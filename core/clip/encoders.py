@@ -30,6 +30,7 @@ OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 # Stored in the published files, read by no version of the model: position ids and a text pooler.
 UNREAD_BY_CHINESE_CLIP = ("position_ids", "text_model.pooler.dense.weight", "text_model.pooler.dense.bias")
+CHINESE_CLIP_CONTEXT = 52
 TEXT_BATCH = 64
 IMAGE_BATCH = 32
 
@@ -196,10 +197,13 @@ class DualEncoder:
         patch_features = F.normalize(output.patch_features[0].float(), dim=-1)
         return image_features.cpu().numpy(), patch_features.cpu().numpy()
 
-    @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        """Normalised text features [N, D], float32; texts of like length share a batch."""
-        ids = self.text.tokenize(texts)
+        """Normalised text features [N, D], float32."""
+        return self.encode_ids(self.text.tokenize(texts))
+
+    @torch.inference_mode()
+    def encode_ids(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
+        """Normalised text features [N, D] of token ids, float32; texts of like length share a batch."""
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         features = [torch.empty(0)] * len(ids)
         for start in range(0, len(order), TEXT_BATCH):
@@ -299,11 +303,7 @@ def open_clip_tokenizer(
 ) -> Callable[[Sequence[str]], list[list[int]]]:
     """The row's own tokenizer file, or open_clip's tokenizer of the model that the row names."""
     if "tokenizer.json" in paths:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(paths["tokenizer.json"]))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(context_length)
+        tokenizer = file_tokenizer(paths["tokenizer.json"], context_length)
         return lambda texts: [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     import open_clip
 
@@ -314,6 +314,16 @@ def open_clip_tokenizer(
         return [ids[: int(ids.argmax()) + 1].tolist() for ids in rows]
 
     return tokenize
+
+
+def file_tokenizer(path: Path, context_length: int) -> Any:
+    """A tokenizer.json that cuts to the context length and does not pad."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(context_length)
+    return tokenizer
 
 
 def from_transformers(
@@ -351,7 +361,7 @@ def load_chinese_clip(
         row,
         model,
         vision=TransformersViT(model.vision_model, model.visual_projection),
-        text=TransformersText(model, tokenizer, context_length=52),
+        text=TransformersText(model, tokenizer, context_length=CHINESE_CLIP_CONTEXT),
         preprocess=TransformersPreprocess(processor),
         device=device,
         dtype=dtype,

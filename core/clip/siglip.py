@@ -26,6 +26,7 @@ from core.clip.encoders import DualEncoder, TransformersPreprocess, from_transfo
 from core.clip.towers import Seen, VisionOutput, as_grid, attention_weights
 
 PAD, END = "<pad>", "<eos>"
+CONTEXT = 64  # places of a text, also where the row's configuration leaves them to transformers' default
 
 
 class SiglipTokenizer:

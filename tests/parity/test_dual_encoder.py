@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from core import checkpoints
 from core.clip import encoders
+from tests import tiny
 
 SMALL_TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 CONFIGS = {
@@ -146,37 +147,10 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
 
 @torch.inference_mode()
 def test_chinese_clip_is_transformers(tmp_path: Path) -> None:
-    from transformers import BertTokenizerFast, ChineseCLIPConfig, ChineseCLIPImageProcessor, ChineseCLIPModel
+    from transformers import BertTokenizerFast, ChineseCLIPImageProcessor, ChineseCLIPModel
 
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"站立进食躺着的羊，。", "dog"]
-    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    config = ChineseCLIPConfig(
-        text_config={
-            "vocab_size": len(vocabulary),
-            "hidden_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 64,
-        },
-        vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 2,
-            "image_size": 64,
-            "patch_size": 16,
-        },
-        projection_dim=24,
-    )
-    torch.manual_seed(0)
-    model = ChineseCLIPModel(config).eval()
-    for parameter in model.parameters():
-        if parameter.ndim:
-            torch.nn.init.normal_(parameter, std=0.2)
-    model.save_pretrained(tmp_path)
-    ChineseCLIPImageProcessor(
-        size={"height": 64, "width": 64}, crop_size={"height": 64, "width": 64}, do_center_crop=False
-    ).save_pretrained(tmp_path)
+    tiny.make_chinese_clip(tmp_path)
+    model = ChineseCLIPModel.from_pretrained(tmp_path, local_files_only=True).eval()
     paths = {path.name: path for path in tmp_path.iterdir()}
     row = checkpoints.row("chinese-clip-b16")
     encoder = encoders.load_chinese_clip(paths, row, "cpu", torch.float32)
