@@ -1,4 +1,4 @@
-"""python -m core.classroom sprites | examples | train clip | evaluate clip"""
+"""python -m core.classroom sprites | examples | dataset | train clip | evaluate clip"""
 
 from __future__ import annotations
 
@@ -29,12 +29,32 @@ def main(arguments: list[str] | None = None) -> int:
     drawing.add_argument(
         "--sources", type=Path, required=True, help="folder with node_modules and the two fonts"
     )
-    commands.add_parser("examples", help="draw the example pictures of the CLIP page")
+    commands.add_parser("examples", help="draw the example pictures of the CLIP page and the Classroom page")
+    exporting = commands.add_parser("dataset", help="write scenes with COCO boxes, masks and captions")
+    exporting.add_argument(
+        "--out", type=Path, required=True, help="a new folder, or an archive ending in .zip"
+    )
+    exporting.add_argument("--scenes", type=int, default=100)
+    exporting.add_argument("--seed", type=int, default=0)
+    exporting.add_argument("--size", type=int, default=224, help="pixels of a side")
+    exporting.add_argument("--kind", choices=["mixed", "single", "pair", "flock", "group"], default="mixed")
+    exporting.add_argument(
+        "--look",
+        choices=["mixed", "colour", "grey", "silhouette", "line", "sketch", "depth"],
+        default="mixed",
+    )
+    exporting.add_argument("--augment", type=float, default=0.5, help="0 plain sprites .. 1 as in training")
     training = commands.add_parser("train", help="train a miniature")
     training.add_argument("paper", choices=["clip"])
     training.add_argument("--model", choices=["classroom-rn", "classroom-vit"], default="classroom-rn")
     training.add_argument(
-        "--minutes", type=float, default=75.0, help="time budget; the curriculum scales with it"
+        "--minutes", type=float, default=85.0, help="time budget; the curriculum scales with it"
+    )
+    training.add_argument(
+        "--threads", type=int, help="CPU threads; one each is best for two runs side by side"
+    )
+    training.add_argument(
+        "--teacher", type=Path, help="folder of an exported miniature to learn from (classroom-vit)"
     )
     training.add_argument("--device", default="cpu")
     training.add_argument(
@@ -60,8 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
     elif args.command == "examples":
         from core.classroom import examples
 
-        for file in examples.write():
+        for file in (*examples.write(), *examples.write_described()):
             print(file)
+    elif args.command == "dataset":
+        return _dataset(args)
     elif args.command == "train":
         keep_memory()
         _train(args)
@@ -70,13 +92,40 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _dataset(args: argparse.Namespace) -> int:
+    from core.classroom import dataset
+    from core.errors import Refusal
+
+    if args.out.is_dir() and any(args.out.iterdir()):
+        print(f"{args.out} is not empty; choose a new folder", file=sys.stderr)
+        return 1
+    try:
+        settings = dataset.DatasetSettings(
+            args.scenes, args.seed, args.size, args.kind, args.look, args.augment
+        )
+        for done in dataset.write(args.out, settings):
+            print(f"\r{done} of {args.scenes} scenes", end="", file=sys.stderr, flush=True)
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
+    print(file=sys.stderr)
+    print(args.out)
+    return 0
+
+
 def _train(args: argparse.Namespace) -> None:
+    import torch
+
     from core.classroom import evaluate, sprites
     from core.classroom.recipes.clip import Settings, Trainer
 
+    if args.threads:
+        torch.set_num_threads(args.threads)
     styles = tuple(s for s in sprites.STYLES if s not in args.leave_out) if args.leave_out else ()
     out = args.out or Path("runs") / args.model
-    settings = Settings(args.model, args.minutes, args.device, out, seed=args.seed, styles=styles)
+    settings = Settings(
+        args.model, args.minutes, args.device, out, seed=args.seed, styles=styles, teacher=args.teacher
+    )
     folder = Trainer(settings).run(lambda line: print(line, flush=True))
     print(f"exported {folder}", flush=True)
     print(evaluate.table(evaluate.evaluate(str(folder), quick=True)))

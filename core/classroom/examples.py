@@ -1,8 +1,9 @@
-"""The example pictures of the CLIP page, composed by hand-written specs: `python -m core.classroom examples`."""
+"""The example pictures of the CLIP page and the Classroom page, composed by hand: `python -m core.classroom examples`."""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from PIL import Image
 
 from core.classroom.captions import Writer
 from core.classroom.concepts import ASSETS, concepts, find
-from core.classroom.scenes import Placed, Scenes, arrange, render
+from core.classroom.placing import Placed, arrange
+from core.classroom.scenes import Scenes, render
 
 OUT = ASSETS / "examples" / "clip"
+DESCRIBED = ASSETS / "examples" / "classroom"
 SIZE = 320
 
 
@@ -153,4 +156,21 @@ def write(out: Path = OUT) -> list[Path]:
     (out / "examples.json").write_text(
         json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
     )
+    return files
+
+
+def write_described(out: Path = DESCRIBED) -> list[Path]:
+    """Draw the scenes of `scenes.toml` into the folder, with their ground truth in `examples.json`."""
+    from core.classroom import description
+
+    out.mkdir(parents=True, exist_ok=True)
+    rows, files = [], []
+    for name, text in tomllib.loads((DESCRIBED / "scenes.toml").read_text(encoding="utf-8")).items():
+        drawn = description.draw(description.parse(text))
+        files.append(out / f"{name}.png")
+        Image.fromarray(drawn.picture).save(files[-1], optimize=True)
+        caption = {lang: texts[0] for lang, texts in drawn.truth["captions"].items()}
+        rows.append({"file": files[-1].name, "scene": text, "caption": caption, "truth": drawn.truth})
+    body = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (out / "examples.json").write_text(f"[\n{body}\n]\n", encoding="utf-8")
     return files

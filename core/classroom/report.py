@@ -1,14 +1,30 @@
-"""The report card: measured rows beside published numbers, `assets/report_card.json`."""
+"""The report card: measured rows beside published numbers, `assets/report_card.json`.
+
+A row is {paper, measure, split, language, value, unit, checkpoint, published, command, seed, commit, minutes,
+hardware}. `cards` lays the rows of each paper out as a table; bars, published numbers of others and Chinese names of
+the measures are data in `report.toml`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from core.classroom.concepts import ASSETS
 
 CARD = ASSETS / "report_card.json"
+FIELDS = (
+    "paper", "measure", "split", "language", "value", "unit", "checkpoint", "published", "command", "seed", "commit",
+    "minutes", "hardware",
+)  # fmt: skip
+COUNTED = "times"  # the unit of events that are listed, not compared
+
+Row = Mapping[str, Any]
 
 
 def rows() -> list[dict[str, Any]]:
@@ -22,3 +38,118 @@ def record(new: Sequence[dict[str, Any]]) -> None:
     kept = [r for r in rows() if (r["paper"], r["checkpoint"], r["command"]) not in replaced]
     body = ",\n".join(json.dumps(r, ensure_ascii=False) for r in [*kept, *new])
     CARD.write_text(f"[\n{body}\n]\n", encoding="utf-8")
+
+
+@cache
+def notes() -> dict[str, Any]:
+    """What `report.toml` knows beside the rows: {"names": ..., "papers": ...}."""
+    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+
+
+@dataclass
+class Line:
+    """One line of a paper's table.
+
+    splits: language -> what the row was measured on; one name where the languages share it.
+    values: (checkpoint, language) -> value. note: language -> where the published number is from.
+    """
+
+    measure: str
+    unit: str
+    splits: dict[str, str]
+    values: dict[tuple[str, str], float] = field(default_factory=dict)
+    bar: float | None = None
+    aim: float | None = None
+    chance: float | None = None
+    published: float | str | None = None
+    note: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A paper's part of the report card: columns, lines, events that were counted, and how to measure again."""
+
+    paper: str
+    lesson: dict[str, str] | None
+    columns: list[tuple[str, str]]  # (checkpoint, language)
+    lines: list[Line]
+    counted: list[Row]
+    commands: list[str]
+    training: dict[str, Row]  # checkpoint -> one of its rows: minutes, hardware, commit
+
+
+def cards(found: Sequence[Row] | None = None) -> list[Card]:
+    """The rows (those of the file when None) by paper, in the order in which papers and measures first appear."""
+    found = rows() if found is None else found
+    return [_card(paper, [r for r in found if r["paper"] == paper]) for paper in _unique(found, "paper")]
+
+
+def _unique(found: Sequence[Row], key: str) -> list[Any]:
+    return list(dict.fromkeys(r[key] for r in found))
+
+
+def _card(paper: str, found: Sequence[Row]) -> Card:
+    known = notes()["papers"].get(paper, {})
+    compared = [r for r in found if r["unit"] != COUNTED]
+    languages = sorted(_unique(compared, "language"), key=lambda name: (name not in ("en", "zh"), name))
+    columns = [
+        (checkpoint, language)
+        for checkpoint in _unique(compared, "checkpoint")
+        for language in languages
+        if any(r["checkpoint"] == checkpoint and r["language"] == language for r in compared)
+    ]
+    lines = [
+        line
+        for measure in _unique(compared, "measure")
+        for line in _lines([r for r in compared if r["measure"] == measure])
+    ]
+    for line in lines:
+        for row in known.get("marks", ()):
+            if _about(row, line):
+                line.bar = row.get("bar", line.bar)
+                line.aim = row.get("aim", line.aim)
+                line.chance = row.get("chance", line.chance)
+        for row in known.get("published", ()):
+            if line.published is None and _about(row, line):
+                line.published, line.note = row["value"], row.get("note", {})
+    return Card(
+        paper,
+        known.get("lesson"),
+        columns,
+        lines,
+        [r for r in found if r["unit"] == COUNTED],
+        _unique(found, "command"),
+        {r["checkpoint"]: r for r in reversed(found)},
+    )
+
+
+def _lines(found: Sequence[Row]) -> list[Line]:
+    """The lines of one measure. Where English and Chinese name their splits in words of their own, as for labels, the
+    first of one language belongs to the first of the other."""
+    by_language = {
+        language: _unique([r for r in found if r["language"] == language], "split")
+        for language in _unique(found, "language")
+    }
+    english, chinese = by_language.get("en", []), by_language.get("zh", [])
+    twins = {}
+    if not set(english) & set(chinese) and len(english) == len(chinese):
+        twins = dict(zip(chinese, english, strict=True))
+    lines: dict[str, Line] = {}
+    for row in found:
+        key: str = twins.get(row["split"]) or row["split"]
+        line = lines.setdefault(key, Line(row["measure"], row["unit"], {}))
+        line.splits[row["language"]] = row["split"]
+        line.values[row["checkpoint"], row["language"]] = row["value"]
+        if row["published"] is not None:
+            line.published = row["published"]
+    return list(lines.values())
+
+
+def _about(row: Row, line: Line) -> bool:
+    """Whether a note of `report.toml` is about a line; without a split it is about all lines of its measure."""
+    return row["measure"] == line.measure and row.get("split", "") in ("", *line.splits.values())
+
+
+def named(word: str, lang: str) -> str:
+    """A measure or split in "en" or "zh"; as recorded where it has no Chinese name."""
+    return notes()["names"].get(word, word) if lang == "zh" else word
