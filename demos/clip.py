@@ -1,175 +1,49 @@
-"""The CLIP page: classify a picture with words, ask for what is not there, and try prompts.
+"""The CLIP page: classify a picture with words first; closer looks, lessons and code behind further tabs.
 
-Three tabs share one picture and one checkpoint; what their buttons do is in `demos.clip_handlers`.
+The tabs share one picture and one checkpoint. What each holds is in a module of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 import gradio as gr
 
-from core.clip import prompts
 from demos import catalog, shell
 from demos import clip_handlers as handlers
+from demos.clip_ask import absent_tab, classify_tab, prompt_tab
+from demos.clip_crops import crops_tab
+from demos.clip_shared import Common, label_box
 from demos.examples import strip
 from demos.menu import CheckpointMenu
+from demos.page import Text
 from demos.shell import Shell, tr
 
-ABSENT_IDEA = (
-    "Softmax always shares out 100 %, even when no label is right. The raw cosine tells more: is the best "
-    "label any better than an unrelated word? *Predict first:* what will the second list say?",
-    "softmax 总要把 100 % 分完，哪怕没有一个标签是对的。"
-    "原始余弦能说明更多：最好的标签比随便一个无关词强吗？"
-    "*先猜一猜：*第二组标签会得到什么？",
-)
-PROMPT_IDEA = (
-    "CLIP learned from sentences, so a bare word is unusual to it and often ambiguous. A template repairs "
-    "both; averaging many templates (an ensemble) often helps again.",
-    "CLIP 是从句子里学的，单个词对它不常见，还常有歧义。"
-    "加上模板两个问题都能缓解；把许多模板取平均（集成）往往还能更好。",
-)
-SCALE_IDEA = (
-    "Cosines are multiplied by it before the softmax: small flattens, large sharpens.",
-    "余弦先乘以它再做 softmax：越小越平，越大越尖。",
+# The groups of tabs behind the first: id, title, and their tabs as (id, title, what lays one out).
+GROUPS: tuple[tuple[str, Text, tuple[tuple[str, Text, Callable[[Common], None]], ...]], ...] = (
+    ("closer", Text("Look closer", "细看"), (("crops", Text("Crops", "裁剪"), crops_tab),)),
 )
 
 
-@dataclass(frozen=True)
-class Common:
-    """What the tabs share: the page's hidden parts, the checkpoint, the picture and its example."""
-
-    page: Shell
-    menu: CheckpointMenu
-    picture: Any
-    example: gr.Textbox
-
-    @property
-    def checkpoint(self) -> gr.Dropdown:
-        """The component that holds the chosen row's name."""
-        return self.menu.value
+def groups(common: Common) -> None:
+    """Lays out every group of tabs behind the first."""
+    for group, title, tabs in GROUPS:
+        with gr.Tab(tr(title.en, title.zh), id=group, elem_id=f"group-{group}"):
+            here = with_labels(common) if group == "closer" else common
+            with gr.Tabs():
+                for name, text, lay_out in tabs:
+                    with gr.Tab(tr(text.en, text.zh), id=name, elem_id=f"tab-{name}"):
+                        lay_out(here)
 
 
-def template_choices() -> list[tuple[Any, str]]:
-    """The template sets as a menu shows them."""
-    return [(tr(row.en, row.zh), row.name) for row in prompts.template_sets().values()]
-
-
-def label_box(elem_id: str, label: Any = None) -> gr.Textbox:
-    """A box for labels."""
-    title = label or tr("Labels, separated by commas or lines", "标签，用逗号或换行分开")
-    return gr.Textbox(label=title, lines=2, elem_id=elem_id)
-
-
-def output(elem_id: str) -> gr.HTML:
-    """A place for a result."""
-    return gr.HTML("", elem_id=elem_id, padding=False, apply_default_css=False)
-
-
-@dataclass(frozen=True)
-class ClassifyTab:
-    """Labels in, bars out; template and temperature behind an accordion."""
-
-    labels: gr.Textbox
-    template: gr.Dropdown
-    own: gr.Textbox
-    bars: gr.HTML
-    inputs: list[Any]
-    outputs: list[Any]
-
-
-def classify_tab(common: Common) -> ClassifyTab:
-    """Lays out *Classify* and wires it."""
-    labels = label_box("labels")
-    run = gr.Button(tr("Classify", "分类"), variant="primary", elem_id="classify-button")
-    bars, line, relevance = output("bars"), output("line"), output("relevance")
-    with gr.Accordion(tr("Template and temperature", "模板与温度"), open=False, elem_id="knobs"):
-        template = gr.Dropdown(
-            template_choices(),
-            value="none",
-            label=tr("Prompt template", "提示模板"),
-            elem_id="template",
-            filterable=False,
-        )
-        own = gr.Textbox(
-            label=tr("Own template, {} is the label", "自定义模板，{} 是标签"),
-            placeholder="a photo of a {}.",
-            elem_id="own-template",
-        )
-        low, high = handlers.SCALES
-        scale = gr.Slider(
-            low,
-            high,
-            value=low,
-            step=0.1,
-            label=tr("Logit scale = 1 / temperature", "logit scale = 1 / 温度"),
-            info=tr(*SCALE_IDEA),
-            elem_id="scale",
-        )
-        mark = output("scale-mark")
-        # The row whose learned value the slider shows.
-        scale_of = gr.Textbox("", visible="hidden", label="scale of")
-    shell.link_button(
-        {
-            "labels": labels,
-            "template": template,
-            "checkpoint": common.checkpoint,
-            "example": common.example,
-        },
-        elem_id="link",
+def with_labels(common: Common) -> Common:
+    """The same with a box of labels that the tabs of a group share; it follows the first tab's."""
+    labels = label_box("closer-labels")
+    common.labels.change(
+        None, [common.labels], [labels], js="(text) => text", api_visibility="private", show_progress="hidden"
     )
-    inputs = [common.picture, labels, template, own, scale, scale_of, common.checkpoint]
-    outputs = [bars, line, relevance, scale, mark, scale_of]
-    common.page.on([run.click, labels.submit], handlers.classify, inputs, outputs)
-    common.page.on(scale.release, handlers.classify, inputs, outputs, show_progress="hidden")
-    return ClassifyTab(labels, template, own, bars, inputs, outputs)
-
-
-def absent_tab(common: Common, tab: ClassifyTab) -> tuple[gr.Textbox, gr.Textbox]:
-    """Lays out *Absent labels* and wires it; returns the two boxes of labels."""
-    gr.Markdown(tr(*ABSENT_IDEA))
-    with gr.Row():
-        with gr.Column(min_width=420):
-            present = label_box("present", tr("Labels with the answer", "含有答案的标签"))
-            present_out = output("present-out")
-        with gr.Column(min_width=420):
-            missing = label_box("missing", tr("Labels without it", "不含答案的标签"))
-            missing_out = output("missing-out")
-    run = gr.Button(tr("Compare", "比较"), variant="primary", elem_id="absent-button")
-    line = output("absent-line")
-    common.page.on(
-        run.click,
-        handlers.absent,
-        [common.picture, present, missing, tab.template, tab.own, common.checkpoint],
-        [present_out, missing_out, line],
-    )
-    return present, missing
-
-
-def prompt_tab(common: Common) -> gr.Textbox:
-    """Lays out *Prompt lab* and wires it; returns its box of labels."""
-    gr.Markdown(tr(*PROMPT_IDEA))
-    labels = label_box("lab-labels")
-    chosen = gr.CheckboxGroup(
-        template_choices(), value=handlers.COMPARED, label=tr("Templates", "模板"), elem_id="lab-templates"
-    )
-    own = gr.Textbox(
-        label=tr("Own templates, one a line, {} is the label", "自定义模板，每行一个，{} 是标签"),
-        lines=3,
-        elem_id="lab-own",
-    )
-    with gr.Row():
-        run = gr.Button(tr("Try them", "试试"), variant="primary", elem_id="lab-button")
-        senses = gr.Button(tr("One word, two senses", "一词多义"), elem_id="polysemy-button")
-    table, line = output("lab-out"), output("lab-line")
-    inputs, outputs = [common.picture, labels, chosen, own, common.checkpoint], [table, line]
-    common.page.on(run.click, handlers.compare, inputs, outputs)
-    filled = common.page.on(
-        senses.click, handlers.polysemy, [], [labels, own, chosen], show_progress="hidden"
-    )
-    common.page.then(filled, handlers.compare, inputs, outputs)
-    return labels
+    return replace(common, labels=labels)
 
 
 def build() -> None:
@@ -181,16 +55,19 @@ def build() -> None:
             picture = shell.picture_input(height=300, elem_id="picture")
             thumbnails = strip(handlers.examples(), "examples")
             example = gr.Textbox("", visible="hidden", label="example")
-        common = Common(page, menu, picture, example)
-        with gr.Column(scale=6, min_width=320), gr.Tabs():
-            with gr.Tab(tr("Classify", "分类"), id="classify"):
-                tab = classify_tab(common)
-            with gr.Tab(tr("Absent labels", "不在场的标签"), id="absent"):
-                present, missing = absent_tab(common, tab)
-            with gr.Tab(tr("Prompt lab", "提示实验室"), id="prompts"):
-                lab_labels = prompt_tab(common)
+        with gr.Column(scale=6, min_width=320), gr.Tabs(elem_classes="atlas-groups"):
+            with gr.Tab(tr("Try it", "试一试"), id="try"), gr.Tabs():
+                with gr.Tab(tr("Classify", "分类"), id="classify"):
+                    labels = label_box("labels")
+                    common = Common(page, menu, picture, example, labels)
+                    tab = classify_tab(common)
+                with gr.Tab(tr("Absent labels", "不在场的标签"), id="absent"):
+                    present, missing = absent_tab(common, tab)
+                with gr.Tab(tr("Prompt lab", "提示实验室"), id="prompts"):
+                    lab_labels = prompt_tab(common)
+            groups(common)
 
-    filled = [picture, tab.labels, present, missing, lab_labels, example]
+    filled = [picture, labels, present, missing, lab_labels, example]
 
     chosen = page.on(thumbnails.change, handlers.choose, [thumbnails], filled, show_progress="hidden")
     page.then(chosen, handlers.classify, tab.inputs, tab.outputs)

@@ -235,15 +235,18 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
+def plain_cell(text: str) -> str:
+    """A cell that a spreadsheet would run as a formula is disarmed."""
+    return "'" + text if text[:1] in "=+-@" else text
+
+
 def to_csv(rows: Rows) -> str:
-    """label, probability, cosine; a cell that a spreadsheet would run as a formula is disarmed."""
+    """label, probability, cosine."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(["label", "probability", "cosine"])
     for row in rows:
-        label = row["label"]
-        safe = "'" + label if label[:1] in "=+-@" else label
-        writer.writerow([safe, f"{row['probability']:.6f}", f"{row['cosine']:.6f}"])
+        writer.writerow([plain_cell(row["label"]), f"{row['probability']:.6f}", f"{row['cosine']:.6f}"])
     return buffer.getvalue()
 
 

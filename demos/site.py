@@ -141,7 +141,7 @@ def launch_options() -> dict[str, Any]:
 
     return {
         "theme": theme(),
-        "css_paths": [ASSETS / "css" / "atlas.css"],
+        "css_paths": [ASSETS / "css" / name for name in ("atlas.css", "clip.css")],
         "i18n": shell.translations(),
         "favicon_path": ASSETS / "favicon.svg",
         "show_error": False,
