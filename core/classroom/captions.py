@@ -73,9 +73,12 @@ class Writer:
 
     Args:
         mono: [S] of the atlas, so that one-colour drawings can be called line drawings.
+        forward: tell relations only in wordings that begin with the first object ("A left of B", never "B right of
+            A"). Who is left then follows from the order alone, and is easier to learn.
     """
 
-    def __init__(self, spec: Spec, mono: Tensor | None = None) -> None:
+    def __init__(self, spec: Spec, mono: Tensor | None = None, forward: bool = False) -> None:
+        self.forward = forward
         self.kind = spec.kind.tolist()
         self.number = spec.count.tolist()
         self.concept = spec.concept.tolist()
@@ -213,7 +216,10 @@ class Writer:
 
     def _related(self, i: int, lang: str, choose: Callable[[tuple[str, ...]], str]) -> Caption:
         a, b = (concepts()[c] for c in self.concept[i][:2])
-        form = choose(RELATION_WORDS[RELATIONS[self.relation[i]]][lang])
+        forms = RELATION_WORDS[RELATIONS[self.relation[i]]][lang]
+        if self.forward:
+            forms = tuple(form for form in forms if form.index("{a}") < form.index("{b}"))
+        form = choose(forms)
         first, second = phrase(a.name(lang), lang), phrase(b.name(lang), lang)
         return Caption(form.format(a=first, b=second), form.format(a=second, b=first))
 

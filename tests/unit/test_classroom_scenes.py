@@ -200,3 +200,19 @@ def test_enclosed_fills_holes_only() -> None:
 def test_scenes_by_hand_are_checked() -> None:
     with pytest.raises(ValueError, match="1 to 4"):
         arrange([])
+
+
+def test_forward_wordings_begin_with_the_first_object(atlas: Atlas) -> None:
+    spec = sample(60, 3, atlas, SceneSettings(kinds=(0, 1, 0, 0), poses=0))
+    rng = random.Random(0)
+    forward, both = Writer(spec, forward=True), Writer(spec)
+    reversed_seen = 0
+    for i in range(len(spec)):
+        first, second = (concepts()[c].zh for c in spec.concept[i, :2])
+        for _ in range(8):
+            said = forward.write(i, "zh", rng)
+            if said.swapped is not None:
+                assert said.text.index(first) < said.text.index(second)
+            other = both.relation_of(i, "zh", rng.randrange(12)).text
+            reversed_seen += other.index(second) < other.index(first)
+    assert reversed_seen > 20

@@ -21,10 +21,11 @@ The paper's loss with changes that make an hour or so on a laptop enough:
 Not in the paper: the learned temperature is capped at `MAX_SCALE`, and the anchors' targets are smoothed, so that all
 wrong names end up equally far away and a softmax over labels that are all absent stays undecided.
 
-With a teacher (`classroom-vit`) the text tower is the teacher's, locked (Zhai et al. 2022), and in the phases with
-captions the picture tower learns the teacher's features too. The teacher may still be in training, one thread each: its
-export is renewed with every save, and read again when it is newer. Half of a ViT's patches are dropped in each step
-until the last fifth (Li et al. 2023), which makes it twice as fast to train.
+With a teacher (`classroom-vit`, which learns from `classroom-rn`) the text tower is the teacher's, locked (Zhai et al.
+2022), and the picture tower learns the teacher's features: those of the whole picture, and, patch by patch, those of
+its inner stages (hints, Romero et al. 2015), which give a ViT 64 targets a picture in place of one. The teacher may
+still be in training, one thread each: its export is renewed with every save, and read again when it is newer. Half of
+the patches are left out in each step until the last fifth (Li et al. 2023), which makes a step twice as fast.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from typing import Any
 
 import torch
 from open_clip.model import CLIP
-from open_clip.transformer import PatchDropout, text_global_pool
+from open_clip.transformer import text_global_pool
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -70,6 +71,7 @@ from core.classroom.wording import LANGUAGES, TEMPLATES, phrase
 MAX_SCALE = 10.0
 NAMES_EVERY = 4
 SMOOTHING = 0.1
+RATES = {"classroom-rn": 3e-3, "classroom-vit": 1.5e-3}
 ECHO = 7  # an odd step sees the pictures of the even step this many before it, in the other language
 SEED = 1 << 32  # training seeds start here; evaluation seeds are small numbers
 
@@ -91,7 +93,8 @@ EMBED = 192
 class Phase:
     """Until this share of the time: pictures of `size` pixels, `batch` a step, scenes drawn by `scenes`.
 
-    captions: whether pictures are matched with captions too, not only with their concept.
+    captions: whether pictures are matched with captions too, not only with their concept. forward: whether relations
+    are told in one direction only; both at once is an exclusive-or of order and word, which is not learned from nothing.
     """
 
     until: float
@@ -99,6 +102,7 @@ class Phase:
     batch: int
     scenes: SceneSettings
     captions: bool
+    forward: bool = False
 
 
 _SINGLES = SceneSettings(
@@ -110,13 +114,13 @@ PHASES: dict[str, tuple[Phase, ...]] = {
     "classroom-rn": (
         Phase(0.06, 48, 96, _SINGLES, False),
         Phase(0.30, 48, 128, _ONE, False),
+        Phase(0.58, 48, 192, _ALL, True, forward=True),
         Phase(0.64, 48, 192, _ALL, True),
         Phase(1.01, 64, 224, _ALL, True),
     ),
     "classroom-vit": (
-        Phase(0.07, 64, 96, _SINGLES, False),
-        Phase(0.22, 64, 128, _ONE, False),
-        Phase(1.01, 64, 160, _ALL, True),
+        Phase(0.30, 64, 128, _ONE, False),
+        Phase(1.01, 64, 128, _ALL, True),
     ),
 }
 
@@ -124,13 +128,13 @@ PHASES: dict[str, tuple[Phase, ...]] = {
 @dataclass
 class Settings:
     """One training run. `steps` ends it early (tests); `styles` leaves drawing styles out (ablations); `teacher` is
-    the folder of an exported miniature, read when the first phase with captions begins and whenever it is renewed."""
+    the folder of an exported miniature, read again whenever it is renewed."""
 
     model: str = "classroom-rn"
     minutes: float = 85.0
     device: str = "cpu"
     out: Path = Path("runs/classroom-rn")
-    learning_rate: float = 3e-3
+    learning_rate: float | None = None  # RATES[model]
     weight_decay: float = 0.05
     seed: int = 0
     steps: int | None = None
@@ -162,17 +166,34 @@ class Learner(nn.Module):
         self.text_norm = nn.BatchNorm1d(EMBED, affine=False)
         self.anchors = nn.Parameter(0.07 * torch.randn(len(concepts()), EMBED))  # never shipped
         self.roles = Roles(EMBED)
+        self.hint: nn.Linear | None = None  # never shipped either; see `Trainer`
 
     def encode_image(self, picture: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] in [0, 1] -> features [B, D], before normalisation."""
         x = ((picture - MEAN[0]) / STD[0]).contiguous(memory_format=torch.channels_last)
         v: Any = self.clip.visual
         if hasattr(v, "attnpool"):
-            x = v.layer4(v.layer3(v.layer2(v.layer1(v.stem(x)))))  # [B, C, h, w]
-            x = attention_pool(v.attnpool, x)
-        else:
-            x = v(x)
-        return self.image_norm(x.float())
+            return self.image_norm(attention_pool(v.attnpool, stages(v, x)[-1]).float())
+        return self.image_norm(v(x).float())
+
+    def look(self, picture: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """A ViT on some of its patches: features [B, D], and what `hint` reads from the patches two thirds up.
+
+        picture [B, 3, H, W] in [0, 1], kept [K] indices of patches -> hints [B, K, C]."""
+        assert self.hint is not None
+        x = (picture - MEAN[0]) / STD[0]
+        v: Any = self.clip.visual
+        patches = v.conv1(x).flatten(2).transpose(1, 2)  # [B, h * w, W]
+        first, places = v.positional_embedding.split([1, patches.shape[1]])
+        cls = (v.class_embedding + first[0]).to(patches.dtype).expand(len(x), 1, -1)
+        tokens = v.ln_pre(torch.cat([cls, (patches + places)[:, kept]], 1))
+        blocks = v.transformer.resblocks
+        for block in blocks[: 2 * len(blocks) // 3]:
+            tokens = block(tokens)
+        hints = self.hint(tokens[:, 1:])
+        for block in blocks[2 * len(blocks) // 3 :]:
+            tokens = block(tokens)
+        return self.image_norm((v.ln_post(tokens)[:, 0] @ v.proj).float()), hints.float()
 
     def classify(self, features: Tensor, cosine: bool) -> Tensor:
         """Logits [N, C] of features [N, D] against the anchors: plain products at first (they learn faster),
@@ -200,6 +221,16 @@ class Learner(nn.Module):
     @property
     def scale(self) -> Tensor:
         return self.clip.logit_scale.exp()
+
+
+def stages(v: Any, x: Tensor) -> list[Tensor]:
+    """The maps after the four stages of a ModifiedResNet, each [B, C, h, w]."""
+    x = v.stem(x)
+    maps = []
+    for layer in (v.layer1, v.layer2, v.layer3, v.layer4):
+        x = layer(x)
+        maps.append(x)
+    return maps
 
 
 def attention_pool(pool: Any, x: Tensor) -> Tensor:
@@ -237,10 +268,23 @@ class Teacher:
         self.clip.visual.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
-    def image(self, picture: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] in [0, 1] -> normalised features [B, D]."""
-        x = ((picture - MEAN[0]) / STD[0]).contiguous(memory_format=torch.channels_last)
-        return F.normalize(self.clip.encode_image(x).float(), dim=-1)
+    def image(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures [B, 3, H, W] in [0, 1] -> normalised features [B, D], and hints [B, h * w, C]: the second and
+        third stage on the second's places, every channel with mean 0 and variance 1."""
+        v: Any = self.clip.visual
+        maps = stages(v, ((picture - MEAN[0]) / STD[0]).contiguous(memory_format=torch.channels_last))
+        features = F.normalize(v.attnpool(maps[-1]).float(), dim=-1)
+        fine = maps[1].float()
+        coarse = F.interpolate(maps[2].float(), fine.shape[-2:], mode="bilinear")
+        hints = torch.cat([fine, coarse], 1).flatten(2).transpose(1, 2)  # [B, h * w, C]
+        flat = hints.flatten(0, 1)
+        return features, (hints - flat.mean(0)) / (flat.std(0) + 1e-3)
+
+    @property
+    def channels(self) -> int:
+        """How many channels a hint has."""
+        v: Any = self.clip.visual
+        return sum(layer[-1].conv3.out_channels for layer in (v.layer2, v.layer3))
 
     @torch.no_grad()
     def text(self, ids: Tensor) -> Tensor:
@@ -288,7 +332,16 @@ class Trainer:
         self.learner = Learner(clip).to(self.device)
         self.learner.clip.visual.to(memory_format=torch.channels_last)
         self.phases = s.phases or PHASES[s.model]
+        self.teacher: Teacher | None = None
+        self.taught = torch.empty(0)
+        self.met = 0
+        if s.teacher is not None:
+            self.learner.hint = nn.Linear(
+                self.config["vision_cfg"]["width"], Teacher(s.teacher, self.device).channels
+            )
+            self.learner.hint.to(self.device)
         # Muon is for hidden matrices; embeddings, anchors and what feeds the attention pooling stay with AdamW.
+        self.peak = s.learning_rate or RATES[s.model]
         hidden: list[Tensor] = []
         matrices: list[Tensor] = []
         vectors: list[Tensor] = []
@@ -296,13 +349,13 @@ class Trainer:
             inner = ".layer" in name or ".transformer." in name or ".stem" in name or ".conv" in name
             (hidden if p.ndim > 1 and inner else matrices if p.ndim > 1 else vectors).append(p)
         self.optimizers: tuple[torch.optim.Optimizer, ...] = (
-            Muon(hidden, s.learning_rate, weight_decay=s.weight_decay),
+            Muon(hidden, self.peak, weight_decay=s.weight_decay),
             torch.optim.AdamW(
                 [
                     {"params": matrices, "weight_decay": s.weight_decay},
                     {"params": vectors, "weight_decay": 0.0},
                 ],
-                lr=s.learning_rate,
+                lr=self.peak,
                 betas=(0.9, 0.98),
                 fused=True,
             ),
@@ -311,9 +364,6 @@ class Trainer:
         self.seconds = 0.0
         self.names = {lang: self._names(lang) for lang in LANGUAGES}
         self.shelf: deque[tuple[int, Phase, Spec, Tensor]] = deque(maxlen=ECHO // 2 + 1)
-        self.teacher: Teacher | None = None
-        self.taught = torch.empty(0)
-        self.turned, self.met = False, 0
         last = s.out / "last.pt"
         if last.exists():
             self._restore(torch.load(last, map_location=self.device, weights_only=True))
@@ -394,7 +444,7 @@ class Trainer:
         if not phase.captions:
             return Batch(spec, picture, lang, [], None)
         rng = random.Random(self.step)
-        writer = Writer(spec, self.atlas.mono)
+        writer = Writer(spec, self.atlas.mono, phase.forward)
         captions = [writer.write(i, lang, rng) for i in range(len(writer))]
         lines = [c.text for c in captions] + [c.swapped for c in captions if c.swapped is not None]
         return Batch(spec, picture, lang, captions, tokens.tokenize(self.tokenizer, lines).to(self.device))
@@ -403,23 +453,20 @@ class Trainer:
         """One step on one batch of scenes."""
         s, at = self.settings, self.progress()
         phase = self.phase()
-        rate = s.learning_rate * min(1.0, at / 0.02 + 0.02) * (0.5 + 0.5 * math.cos(math.pi * at))
+        rate = self.peak * min(1.0, at / 0.02 + 0.02) * (0.5 + 0.5 * math.cos(math.pi * at))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        if phase.captions and s.teacher is not None:
+        if s.teacher is not None:
             self._meet(s.teacher)
         self.learner.train()
-        self._drop_patches(at < 0.8)
         if at > 0.8:
             # The features that ship use the running statistics; the towers get used to them before the end.
             self.learner.image_norm.eval()
             self.learner.text_norm.eval()
 
         batch = self.batch()
-        with fast_arithmetic(self.device):
-            image = self.learner.encode_image(batch.picture)
-        parts = self._taught(batch, image) if self.teacher else self._own(batch, image, phase.captions)
+        parts = self._taught(batch) if s.teacher else self._own(batch, phase.captions)
         loss = parts.pop("loss")
 
         for optimizer in self.optimizers:
@@ -438,9 +485,11 @@ class Trainer:
             "scale": self.learner.scale.item(), "lr": rate,
         }  # fmt: skip
 
-    def _own(self, batch: Batch, image: Tensor, captions: bool) -> dict[str, Tensor]:
+    def _own(self, batch: Batch, captions: bool) -> dict[str, Tensor]:
         """Both towers learn: anchors, names, roles, captions."""
         learner, spec = self.learner, batch.spec
+        with fast_arithmetic(self.device):
+            image = learner.encode_image(batch.picture)
         texts = [] if batch.ids is None else [batch.ids]
         turn = self.step % NAMES_EVERY == 0
         if turn:
@@ -478,30 +527,38 @@ class Trainer:
             image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
             matched = contrast(image, text[:b], truth, learner.scale, text[b:])
             order = two_way(image[told], text[told], text[b:], learner.scale) if told else order
-        loss = (0.5 if captions else 1.0) * (shown + named) + 0.5 * roles + matched + order
+        loss = (0.5 if captions else 1.0) * (shown + named) + roles + matched + order
         return {
             "loss": loss, "shown": shown, "named": named * NAMES_EVERY, "roles": roles, "captions": matched,
             "order": order, "top1": self._top1(guess, spec),
         }  # fmt: skip
 
-    def _taught(self, batch: Batch, image: Tensor) -> dict[str, Tensor]:
+    def _taught(self, batch: Batch) -> dict[str, Tensor]:
         """The picture tower alone learns: the teacher's features, and its locked text features of names and captions."""
-        assert self.teacher is not None and batch.ids is not None
+        assert self.teacher is not None
         spec, scale = batch.spec, self.learner.scale
+        places = (batch.picture.shape[-1] // self.config["vision_cfg"]["patch_size"]) ** 2
+        kept = torch.randperm(places)[: places // 2 if self.progress() < 0.8 else places].sort().values
         with fast_arithmetic(self.device):
-            model, text = self.teacher.image(batch.picture), self.teacher.text(batch.ids)
+            model, shown_there = self.teacher.image(batch.picture)
+            image, hints = self.learner.look(batch.picture, kept.to(self.device))
         image = F.normalize(image, dim=-1)
         distance = (1 - (image * model).sum(1)).mean()
+        local = F.mse_loss(hints, shown_there[:, kept])
         guess = scale * image @ self.taught.T
         target = content(spec).to(self.device)
         shown = soft_cross_entropy(guess, (1 - SMOOTHING) * target + SMOOTHING / target.shape[1])
-        b, told = len(spec), batch.told
-        truth = true_pairs(batch.captions, spec).to(self.device)
-        matched = contrast(image, text[:b], truth, scale, text[b:])
-        order = two_way(image[told], text[told], text[b:], scale) if told else shown * 0
+        matched = order = torch.zeros((), device=self.device)
+        if batch.ids is not None:
+            with fast_arithmetic(self.device):
+                text = self.teacher.text(batch.ids)
+            b, told = len(spec), batch.told
+            truth = true_pairs(batch.captions, spec).to(self.device)
+            matched = contrast(image, text[:b], truth, scale, text[b:])
+            order = two_way(image[told], text[told], text[b:], scale) if told else order
         return {
-            "loss": 4 * distance + 0.5 * shown + 0.5 * matched + order, "shown": shown, "named": distance,
-            "roles": shown * 0, "captions": matched, "order": order, "top1": self._top1(guess, spec),
+            "loss": local + 4 * distance + 0.5 * (shown + matched + order), "shown": shown, "named": distance,
+            "roles": local, "captions": matched, "order": order, "top1": self._top1(guess, spec),
         }  # fmt: skip
 
     @torch.no_grad()
@@ -509,14 +566,9 @@ class Trainer:
         single = torch.nonzero(spec.kind == 0)[:, 0].to(self.device)
         return (guess[single].argmax(1) == spec.concept[:, 0].to(self.device)[single]).float().mean()
 
-    def _drop_patches(self, drop: bool) -> None:
-        """A ViT sees half of its patches while it learns, and all of them in the end."""
-        if self.settings.model == "classroom-vit":
-            self.learner.clip.visual.patch_dropout = PatchDropout(0.5) if drop else nn.Identity()
-
     @torch.no_grad()
     def _meet(self, folder: Path) -> None:
-        """Lock the teacher's text tower in; the first time, turn the projection so that pictures land at its names."""
+        """Lock the teacher's text tower in, again when it is newer."""
         stamp = (folder / "model.safetensors").stat().st_mtime_ns
         if stamp == self.met:
             return
@@ -532,23 +584,16 @@ class Trainer:
                 p.requires_grad_(False)
         both = [teacher.text(self.names[lang][0]) for lang in LANGUAGES]
         self.taught = F.normalize(both[0] + both[1], dim=-1)  # [C, D]
-        if self.turned:  # before this run was interrupted
-            return
-        # Procrustes: the rotation that brings the anchors, against which pictures were classified, to the names.
-        u, _, vt = torch.linalg.svd(F.normalize(self.learner.anchors, dim=-1).T @ self.taught)
-        visual, norm, plain = self.learner.clip.visual, self.learner.image_norm, self.learner.text_norm
-        assert norm.running_var is not None and plain.running_var is not None
-        visual.proj.copy_((visual.proj * (norm.running_var + norm.eps).rsqrt()) @ (u @ vt))
-        norm.reset_running_stats()
-        plain.reset_running_stats()  # the teacher's is inside its projection already
+        plain = self.learner.text_norm  # the teacher's is inside its projection already
+        assert plain.running_var is not None
+        plain.reset_running_stats()
         plain.running_var.fill_(1 - plain.eps)
-        self.turned = True
 
     def save(self) -> Path:
         """Write what `run` needs to go on, and the export as it is now; returns the export's folder."""
         state = {
             "learner": self.learner.state_dict(), "optimizers": [o.state_dict() for o in self.optimizers],
-            "step": self.step, "images": self.images, "seconds": self.seconds, "turned": self.turned,
+            "step": self.step, "images": self.images, "seconds": self.seconds,
         }  # fmt: skip
         self.settings.out.mkdir(parents=True, exist_ok=True)
         part = self.settings.out / "last.part"
@@ -561,7 +606,6 @@ class Trainer:
         for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         self.step, self.images, self.seconds = state["step"], state["images"], state["seconds"]
-        self.turned = state["turned"]
 
 
 def _moved(picture: Tensor, seed: int) -> Tensor:
