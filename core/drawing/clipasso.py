@@ -391,6 +391,38 @@ def leave_one_out(
     return float(plain[0]), plain[1:] - plain[0]
 
 
+@runtime.on_device
+def judged_drawings(
+    image: Image.Image,
+    drawings: Sequence[np.ndarray],
+    settings: SketchSettings | None = None,
+    *,
+    device: str | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the guide says of drawings that no run of it made, such as an edge detector's.
+
+    Args:
+        image, settings: as for `sketch`; of the variants the first one's weights count.
+        drawings: N pictures uint8 [H, W, 3] of one size.
+
+    Returns:
+        Plain losses [N] and image features [N, D], norm 1.
+    """
+    settings = settings or SketchSettings()
+    check(settings)
+    settings = replace(settings, variants=settings.variants[:1], seeds=len(drawings))
+    device = device or runtime.pick_device()
+    checkpoint = settings.checkpoint or checkpoints.default("clip")
+    with encoders.use(checkpoint, device, torch.float32) as encoder, runtime.semaphore(device):
+        picture = np.asarray(subject(image, settings)[0])
+        judge = _judge(picture, settings, encoder, guides.guide(checkpoint, encoder.vision))
+        pixels = torch.from_numpy(np.stack(drawings)).to(device).permute(0, 3, 1, 2) / 255
+        with torch.no_grad():
+            verdict = judge(judge.loss.resize(pixels), slice(None), warped=False)
+    features = torch.nn.functional.normalize(verdict.features.float(), dim=-1)
+    return verdict.plain.cpu().numpy(), features.cpu().numpy()
+
+
 def name(
     features: np.ndarray,
     labels: Sequence[str],
