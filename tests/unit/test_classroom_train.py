@@ -237,9 +237,7 @@ def test_a_taught_vit_learns_its_teachers_features_and_keeps_its_text_tower(
 
     first = trainer(20)
     steps = [first.train_step() for _ in range(16)]
-    assert sum(s["named"] for s in steps[-3:]) < sum(s["named"] for s in steps[:3]), (
-        "distance to the teacher"
-    )
+    assert sum(s["named"] for s in steps[-3:]) < sum(s["named"] for s in steps[:3]), "distance to the teacher"
     first.save()
     folder = trainer(20).run(lambda line: None)
     taught, teacher = Miniature(folder), Miniature(model)
