@@ -16,9 +16,9 @@ import tempfile
 # Read by Gradio and the Hub client when they are imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-if "GRADIO_TEMP_DIR" not in os.environ:
-    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="clip-atlas-")
-    atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
+# A folder of this process alone, since whatever lies in it is removed.
+os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="clip-atlas-", dir=os.environ.get("GRADIO_TEMP_DIR"))
+atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 if os.environ.get("SPACES_ZERO_GPU"):
     # It patches torch, so it comes before torch.
     import spaces  # noqa: F401

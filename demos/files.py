@@ -30,7 +30,10 @@ class Picture(gr.Image):
 
 
 def picture_input(**options: Any) -> Picture:
-    """The picture input of every page: upload, paste or webcam."""
+    """The picture input of every page: upload, paste or webcam.
+
+    What it was given is named to the server at once, so that it goes with the tab even if nothing was asked of it.
+    """
     settings = {
         "type": "filepath",
         "image_mode": None,
@@ -39,7 +42,17 @@ def picture_input(**options: Any) -> Picture:
         "buttons": ["fullscreen"],
         **options,
     }
-    return Picture(**settings)
+    picture = Picture(**settings)
+    gr.on(
+        [picture.upload, picture.input],
+        lambda given: None,
+        [picture],
+        None,
+        queue=False,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    return picture
 
 
 def picture_source(value: str | None) -> str | bytes:

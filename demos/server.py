@@ -20,6 +20,7 @@ from demos import language
 from demos.language import both
 from demos.page import Text
 from demos.theme import FONTS, variables
+from demos.uploads import UPLOADS, Uploads
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -99,12 +100,14 @@ class Guard:
         app: the application behind the door.
         titles: document title by page slug, "" for home.
         warm: started by the first page.
+        uploads: learns which session uses which uploaded file.
     """
 
-    def __init__(self, app: App, titles: Mapping[str, Text], warm: Warm) -> None:
+    def __init__(self, app: App, titles: Mapping[str, Text], warm: Warm, uploads: Uploads = UPLOADS) -> None:
         self.app = app
         self.titles = titles
         self.warm = warm
+        self.uploads = uploads
         self.head = language.head(titles) + f"<style>{variables()}{STYLE.read_text(encoding='utf-8')}</style>"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,9 +136,12 @@ class Guard:
             if body is None:
                 await answer.refuse(413, too_large)
                 return
-            if has_foreign_file(body):
+            session, files = file_data(body)
+            if any(map(is_foreign, files)):
                 await answer.refuse(400, FOREIGN)
                 return
+            if session:
+                self.uploads.note(session, (str(file["path"]) for file in files if file.get("path")))
             receive = _replay(body, receive)
         try:
             await self.app(scope, receive, answer.send)
@@ -187,30 +193,37 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return read
 
 
-def has_foreign_file(body: bytes) -> bool:
-    """Whether a JSON body holds file data that the server would have to fetch.
-
-    File data is an object with a "path" or a "url". Its path may be a data URI or a path of this server, which
-    Gradio checks; its url may be a data URI, or one of this server's files beside a path, as browsers send it.
-    """
+def file_data(body: bytes) -> tuple[str, list[dict[str, Any]]]:
+    """What a JSON body says of files: the session it belongs to, "" for none, and every object with a "path" or a "url"."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        return False  # no JSON for us is none for the app, which reads it in the same way
-    pending = [value]
+        return "", []  # no JSON for us is none for the app, which reads it in the same way
+    session = value.get("session_hash") if isinstance(value, dict) else None
+    pending, found = [value], []
     while pending:
         item = pending.pop()
         if isinstance(item, list):
             pending += item
         elif isinstance(item, dict):
             pending += item.values()
-            path, url = item.get("path"), item.get("url")
-            if isinstance(path, str) and _is_address(path):
-                return True
-            if isinstance(url, str) and _is_address(url):
-                own = OWN_FILES.match(urlsplit(url.strip()).path)
-                if not own or not isinstance(path, str) or not path:
-                    return True
+            if "path" in item or "url" in item:
+                found.append(item)
+    return session if isinstance(session, str) else "", found
+
+
+def is_foreign(file: Mapping[str, Any]) -> bool:
+    """Whether the server would have to fetch this file.
+
+    Its path may be a data URI or a path of this server, which Gradio checks; its url may be a data URI, or one of
+    this server's files beside a path, as browsers send it.
+    """
+    path, url = file.get("path"), file.get("url")
+    if isinstance(path, str) and _is_address(path):
+        return True
+    if isinstance(url, str) and _is_address(url):
+        own = OWN_FILES.match(urlsplit(url.strip()).path)
+        return not own or not isinstance(path, str) or not path
     return False
 
 

@@ -269,12 +269,13 @@ def test_a_body_that_fits_arrives_whole() -> None:
     ],
 )
 def test_foreign_files_are_told_from_own_ones(value: Any, foreign: bool) -> None:
-    assert door.has_foreign_file(json.dumps(value).encode()) is foreign
+    _, files = door.file_data(json.dumps(value).encode())
+    assert any(map(door.is_foreign, files)) is foreign
 
 
 def test_a_body_that_is_no_json_is_the_apps_business() -> None:
-    assert not door.has_foreign_file(b"") and not door.has_foreign_file(b"\xff{")
-    assert not door.has_foreign_file(b"[" * 100_000)
+    for body in (b"", b"\xff{", b"[" * 100_000):
+        assert door.file_data(body) == ("", [])
 
 
 def test_a_space_may_be_shown_inside_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
