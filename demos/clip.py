@@ -13,8 +13,10 @@ import gradio as gr
 from demos import catalog, shell
 from demos import clip_handlers as handlers
 from demos.clip_ask import absent_tab, classify_tab, prompt_tab
+from demos.clip_batch import batch_tab
 from demos.clip_crops import crops_tab
 from demos.clip_shared import Common, label_box
+from demos.clip_train import live_tab
 from demos.examples import strip
 from demos.menu import CheckpointMenu
 from demos.page import Text
@@ -23,6 +25,14 @@ from demos.shell import Shell, tr
 # The groups of tabs behind the first: id, title, and their tabs as (id, title, what lays one out).
 GROUPS: tuple[tuple[str, Text, tuple[tuple[str, Text, Callable[[Common], None]], ...]], ...] = (
     ("closer", Text("Look closer", "细看"), (("crops", Text("Crops", "裁剪"), crops_tab),)),
+    (
+        "learn",
+        Text("How it learns", "怎样学会"),
+        (
+            ("batch", Text("Contrastive batch", "对比批次"), batch_tab),
+            ("live", Text("Train CLIP live", "现场训练 CLIP"), live_tab),
+        ),
+    ),
 )
 
 

@@ -213,7 +213,7 @@ def png_beside(image: Image.Image, rows: Rows) -> bytes:
     canvas = Image.new("RGB", (max(shown.width, 480), shown.height + 30 * len(rows) + 16), "white")
     canvas.paste(shown, ((canvas.width - shown.width) // 2, 0))
     pen = ImageDraw.Draw(canvas)
-    font = _font(18)
+    font = typeface(18)
     for i, row in enumerate(rows):
         y = shown.height + 10 + 30 * i
         pen.rectangle((0, y, int(canvas.width * row["probability"]), y + 26), fill=SKY)
@@ -225,7 +225,7 @@ def png_beside(image: Image.Image, rows: Rows) -> bytes:
     return buffer.getvalue()
 
 
-def _font(size: int) -> Any:
+def typeface(size: int) -> Any:
     """A font that can write Chinese where the machine has one; Pillow's own otherwise."""
     for name in ("NotoSansCJK-Regular.ttc", "msyh.ttc", "PingFang.ttc", "wqy-microhei.ttc", "DejaVuSans.ttf"):
         try:

@@ -18,14 +18,14 @@ from core import runtime
 from core.clip import encoders, reading
 from core.clip.zero_shot import EncodedImage, ZeroShot, normalise
 
-Way = Literal["zh", "en", "bytes"]
+Way = Literal["zh", "en", "bytes", "clip"]
 
 
 @dataclass(frozen=True)
 class Reader:
     """The answer for one picture when the labels reach the text encoder in one way."""
 
-    way: Way
+    way: Way  # the language of the labels, Chinese as bytes, or Chinese given to an English-only CLIP
     readings: tuple[reading.Reading, ...]  # N
     probabilities: np.ndarray  # [N]
     cosines: np.ndarray  # [N]
@@ -75,6 +75,13 @@ def compare(
         logits = result.learned_logit_scale * cosines + result.logit_bias
         readers.append(Reader("bytes", tuple(spelled), normalise(logits, result.normalisation), cosines))
     return readers
+
+
+def given_chinese(model: ZeroShot, image: Image.Image | EncodedImage, chinese: Sequence[str]) -> Reader:
+    """What a checkpoint that has read English only makes of Chinese labels: its pieces are bytes without meaning."""
+    result = model.classify(image, chinese)
+    readings = reading.read(model.checkpoint, chinese)
+    return Reader("clip", tuple(readings), result.probabilities, result.cosines)
 
 
 def agreement(

@@ -12,19 +12,25 @@
 
 The figure's `axis` is the one that the targets run along: loss_i asks of each picture which caption is its own, a
 softmax over a row; loss_t asks of each caption which picture, a softmax over a column.
-Plain numpy without a model: a slider that changes the temperature costs a millisecond.
+`contrast` is plain numpy: a slider that changes the temperature costs a millisecond. `match` asks a checkpoint.
 Shapes: n pictures, n captions, D embedding width.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.errors import Refusal
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from core.clip.zero_shot import EncodedImage, ZeroShot
 
 MAX_SCALE = 1000
 
@@ -212,7 +218,7 @@ class Difficulty:
 
 
 def difficulty(
-    image_features: np.ndarray,
+    image_features: np.ndarray | Sequence[np.ndarray],
     text_features: np.ndarray,
     logit_scale: float,
     sizes: Sequence[int] = (2, 4, 8, 16, 32, 64),
@@ -225,6 +231,7 @@ def difficulty(
         image_features, text_features: [M, D] of pairs that belong together, no caption twice.
         sizes: batch sizes n, at most M. draws: batches of each size.
     """
+    image_features, text_features = np.asarray(image_features), np.asarray(text_features)
     logits = logit_scale * normalised(image_features) @ normalised(text_features).T  # [M, M]
     rng = np.random.default_rng(seed)
     losses, accuracies = [], []
@@ -241,3 +248,80 @@ def log_sum_exp(values: np.ndarray, axis: int) -> np.ndarray:
     """log(sum(exp(values))) along an axis."""
     top = values.max(axis, keepdims=True)
     return (top + np.log(np.exp(values - top).sum(axis, keepdims=True))).squeeze(axis)
+
+
+# --- with a checkpoint --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`contrast` on what a checkpoint makes of pictures and captions."""
+
+    checkpoint: str
+    captions: tuple[str, ...]
+    contrast: Contrast
+    learned_logit_scale: float
+    normalisation: str
+    device: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as plain values: matrices have pictures in rows and captions in columns."""
+        made = self.contrast
+        return {
+            "checkpoint": self.checkpoint,
+            "seconds": round(self.seconds, 4),
+            "captions": list(self.captions),
+            "logit_scale": made.logit_scale,
+            "learned_logit_scale": self.learned_logit_scale,
+            "loss": made.loss,
+            "loss_i": made.loss_i,
+            "loss_t": made.loss_t,
+            "chance": made.chance,
+            "picture_accuracy": made.picture_accuracy,
+            "caption_accuracy": made.caption_accuracy,
+            "cosines": made.cosines.tolist(),
+            "logits": made.logits.tolist(),
+            "probabilities": made.by_picture.tolist(),
+            "probabilities_by_caption": made.by_caption.tolist(),
+            "gradient": made.gradient.tolist(),
+            "sigmoid": {
+                "loss": made.sigmoid.loss,
+                "scale": made.sigmoid.scale,
+                "bias": made.sigmoid.bias,
+                "probabilities": made.sigmoid.probabilities.tolist(),
+            },
+        }
+
+
+def match(
+    model: ZeroShot,
+    images: Sequence[Image.Image | EncodedImage],
+    captions: Sequence[str],
+    logit_scale: float | None = None,
+) -> Batch:
+    """The matrix of a batch under a checkpoint; pictures and texts seen before are not encoded again.
+
+    Args:
+        images, captions: n pictures, and n texts that are held to belong to them in this order.
+        logit_scale: in place of the learned one, in (0, 1000].
+
+    Raises:
+        Refusal: "matrix_shape", "bad_logit_scale"; what the checkpoint refuses.
+    """
+    start = time.perf_counter()
+    if not images or len(images) != len(captions):
+        raise Refusal("matrix_shape", images=len(images), captions=len(captions))
+    encoded = [model.encode(image) for image in images]
+    text_features = model.encode_text(captions)
+    first = model.classify(encoded[0], captions[:1])  # knows what the checkpoint has learned
+    learned, sigmoid_row = first.learned_logit_scale, first.normalisation == "sigmoid"
+    made = contrast(
+        np.stack([one.image_features for one in encoded]),
+        text_features,
+        learned if logit_scale is None else logit_scale,
+        captions,
+        (logit_scale or learned, first.logit_bias) if sigmoid_row else None,
+    )
+    seconds = time.perf_counter() - start
+    return Batch(model.checkpoint, tuple(captions), made, learned, first.normalisation, first.device, seconds)

@@ -1,7 +1,7 @@
 """How a text encoder reads a text: its pieces with their ids, and the place where the feature is taken from.
 
 CLIP (Radford et al. 2021, section 2.4) cuts text into pieces of bytes learned on English and reads the feature at the end
-token; Chinese-CLIP (Yang et al. 2022, section 2.2) takes a Chinese BERT, one piece a character, and reads it at the first
+token; Chinese-CLIP (Yang et al. 2022) takes a Chinese BERT, one piece a character, and reads it at the first
 token; SigLIP 2 pads to 64 places and reads the last. Cutting a text needs no weights.
 """
 

@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from core.classroom import lessons
 from core.classroom.concepts import concepts
+from core.classroom.lessons import LiveSettings, default_concepts
 from core.classroom.recipes import live
-from core.classroom.recipes.live import Lesson, LiveSettings, contrastive_loss, default_concepts
+from core.classroom.recipes.live import Lesson, contrastive_loss
 from core.errors import Refusal
 from core.runtime import Cancel
 
@@ -98,7 +100,7 @@ def test_the_loss_falls_and_stop_ends_it_before_the_next_step(lesson: Lesson, cl
     assert np.allclose(end[0].probabilities.sum(1), 1, atol=1e-5)
 
     toy = lesson.toy()
-    picture, name = lesson.scene(0)
+    picture, name = toy.scene(0)
     probabilities, cosines = toy.classify(picture)
     assert name == "sheep" and probabilities.sum() == pytest.approx(1, abs=1e-5)
     assert probabilities.argmax() == cosines.argmax() and np.abs(cosines).max() <= 1 + 1e-6
@@ -134,33 +136,33 @@ def test_time_is_a_limit(clock: None) -> None:
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(Refusal) as refused:
-        Lesson(LiveSettings(**wrong))  # type: ignore[arg-type]
+        LiveSettings(**wrong).check()  # type: ignore[arg-type]
     assert refused.value.code == "lesson_range" and refused.value.text("zh")
 
 
 def test_one_lesson_at_a_time() -> None:
-    with live.seat(2):
-        with pytest.raises(Refusal) as refused, live.seat(1):
+    with lessons.seat(2):
+        with pytest.raises(Refusal) as refused, lessons.seat(1):
             pass
         assert refused.value.code == "lesson_running" and refused.value.params == {"minutes": 2}
-    with live.seat(1):
+    with lessons.seat(1):
         pass
 
 
 def test_a_lesson_that_was_left_behind_gives_up_its_seat(monkeypatch: pytest.MonkeyPatch) -> None:
-    left = live.seat(1)
+    left = lessons.seat(1)
     left.__enter__()
-    later = live.time.monotonic() + 60 + live.GRACE + 1
-    monkeypatch.setattr(live, "time", SimpleNamespace(monotonic=lambda: later))
-    with live.seat(1):
+    later = lessons.time.monotonic() + 60 + lessons.GRACE + 1
+    monkeypatch.setattr(lessons, "time", SimpleNamespace(monotonic=lambda: later))
+    with lessons.seat(1):
         # The one left behind does not take the new one's seat with it.
         left.__exit__(None, None, None)
-        with pytest.raises(Refusal), live.seat(1):
+        with pytest.raises(Refusal), lessons.seat(1):
             pass
 
 
 def test_no_lesson_on_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPACE_ID", "someone/clip-atlas")
-    with pytest.raises(Refusal) as refused, live.seat(1):
+    with pytest.raises(Refusal) as refused, lessons.seat(1):
         pass
     assert refused.value.code == "lesson_off"

@@ -20,12 +20,9 @@ from __future__ import annotations
 
 import math
 import random
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 import torch
@@ -36,26 +33,13 @@ from torch.nn import functional as F
 from core import runtime
 from core.classroom import sprites
 from core.classroom.atlas import Atlas
-from core.classroom.concepts import concepts, find
+from core.classroom.concepts import concepts
+from core.classroom.lessons import LiveSettings
 from core.classroom.scenes import render
 from core.classroom.specs import SceneSettings, Spec, sample
 from core.classroom.wording import TEMPLATES, phrase
-from core.errors import Refusal
 
-# What a lesson starts with, in this order; every concept of the classroom may be chosen.
-NAMES = (
-    "sheep", "dog", "cat", "duck", "car", "airplane", "tree", "house", "rose", "eye", "chair", "key",
-    "red envelope", "teddy bear", "balloon", "umbrella", "horse", "banana", "guitar", "bicycle", "rocket", "camel",
-    "star", "book",
-)  # fmt: skip
 PROMPT = {"en": "a photo of {}", "zh": "一张{}的照片"}
-LIMITS = {
-    "concepts": (2, 24),
-    "minutes": (0.05, 5),
-    "batch": (4, 128),
-    "learning_rate": (1e-5, 0.03),
-    "scale": (1, 100),
-}
 SIZE = 32  # pixels of a training picture
 DIM = 64
 STYLES = tuple(style for style, one_colour in sprites.STYLES.items() if not one_colour)
@@ -63,44 +47,8 @@ SCENES = SceneSettings(
     kinds=(1, 0, 0, 0), looks=(1, 0, 0, 0, 0, 0), sizes=(0.3, 0.5, 0.2, 0), augment=0.3, poses=0
 )
 TRAINING, HELD_OUT = 5 << 32, 6 << 32  # where the seeds of scenes start
-EXAM, QUIZ = 40, 8  # held-out scenes a concept: at the end, and in between
+QUIZ = 8  # held-out scenes a concept, of those kept, that are looked at while it trains
 EVERY = 0.8  # seconds between two snapshots
-GRACE = 30  # seconds after its time when a lesson that was never closed gives up its seat
-
-
-@dataclass(frozen=True)
-class LiveSettings:
-    """One lesson. Numbers outside `LIMITS` are refused.
-
-    concepts: N indices, the first sixteen of `NAMES` when empty. language: "en" or "zh". scale: exp(t) at the start,
-    and for good unless `learn_scale`. exam: held-out scenes a concept in the last measurement.
-    """
-
-    concepts: tuple[int, ...] = ()
-    language: str = "en"
-    minutes: float = 2.0
-    batch: int = 48
-    learning_rate: float = 1.5e-3
-    learn_scale: bool = True
-    scale: float = 10.0
-    seed: int = 0
-    exam: int = EXAM
-
-    def chosen(self) -> tuple[int, ...]:
-        """The N concepts, each once."""
-        return tuple(dict.fromkeys(self.concepts)) or default_concepts(16)
-
-    def check(self) -> None:
-        """Raises Refusal("lesson_range") for a number out of its limits."""
-        given = {name: getattr(self, name) for name in LIMITS} | {"concepts": len(self.chosen())}
-        for name, (low, high) in LIMITS.items():
-            if not low <= given[name] <= high:
-                raise Refusal("lesson_range", name=name, low=low, high=high, value=given[name])
-
-
-def default_concepts(number: int) -> tuple[int, ...]:
-    """Indices of the first `number` of `NAMES`."""
-    return tuple(c.index for c in map(find, NAMES[:number]) if c is not None)
 
 
 # --- the two encoders -------------------------------------------------------------------------------------
@@ -208,6 +156,12 @@ def pixels(picture: Tensor) -> Tensor:
     return (4 * picture - 2).contiguous(memory_format=torch.channels_last)
 
 
+def drawn(spec: Spec, places: Sequence[int], atlas: Atlas, size: int) -> list[Image.Image]:
+    """Some scenes of a spec as pictures."""
+    values = render(spec.take(list(places)), atlas, size).picture.permute(0, 2, 3, 1)  # [M, H, W, 3]
+    return [Image.fromarray(picture) for picture in (values * 255).round().byte().numpy()]
+
+
 # --- the lesson ---------------------------------------------------------------------------------------------
 
 
@@ -223,6 +177,7 @@ class Snapshot:
     losses: tuple[tuple[float, float], ...]  # (seconds, mean loss since the last one)
     accuracies: tuple[tuple[float, float], ...]  # (seconds, zero-shot accuracy on `tested` held-out scenes)
     tested: int
+    guess: float  # the loss of guessing
     logits: np.ndarray  # [N, N] of the fixed held-out batch, pictures in rows
     probabilities: np.ndarray  # [N, N], softmax over the captions
     done: bool
@@ -235,18 +190,21 @@ class Snapshot:
 
     @property
     def loss(self) -> float:
-        """The last mean; log(N) is guessing."""
+        """The last mean; `guess` is what guessing costs."""
         return self.losses[-1][1] if self.losses else math.nan
 
 
 @dataclass(frozen=True)
 class Toy:
-    """What a lesson leaves: a classifier of its N concepts."""
+    """What a lesson leaves: a classifier of its N concepts, and the held-out scenes to try it on."""
 
     image: ImageEncoder
     text_features: Tensor  # [N, D], norm 1
     names: tuple[str, ...]
     scale: float
+    held_out: Spec
+    labels: tuple[int, ...]  # of the held-out scenes, places among the names
+    atlas: Atlas
 
     @torch.no_grad()
     def classify(self, picture: Image.Image) -> tuple[np.ndarray, np.ndarray]:
@@ -259,6 +217,11 @@ class Toy:
         with runtime.semaphore("cpu"):
             cosines = (F.normalize(self.image(pixels(values)), dim=1) @ self.text_features.T)[0]
         return (self.scale * cosines).softmax(0).numpy(), cosines.numpy()
+
+    def scene(self, index: int, size: int = 224) -> tuple[Image.Image, str]:
+        """A held-out scene, drawn large, and the name of what it shows; the first N show each concept once."""
+        place = index % len(self.labels)
+        return drawn(self.held_out, [place], self.atlas, size)[0], self.names[self.labels[place]]
 
 
 class Lesson:
@@ -316,9 +279,7 @@ class Lesson:
         label = self.labels(spec)
         rng = random.Random(self.step)
         wording = torch.tensor([rng.randrange(self.ids.shape[1]) for _ in label])
-        # Captions of one batch repeat; each different one is read once.
-        different, which = self.ids[label, wording].unique(dim=0, return_inverse=True)
-        text = self.text(different)[which]  # [B, D]
+        text = self.text(self.ids[label, wording])  # [B, D]
         same = (label[:, None] == label).float()
         loss = contrastive_loss(self.image(picture), text, self.t.exp(), same)
 
@@ -347,6 +308,7 @@ class Lesson:
         cancel = cancel or runtime.Cancel()
         budget = 60 * self.settings.minutes
         n, turn = len(self.chosen), runtime.semaphore("cpu")
+        guess = math.log(min(n, self.settings.batch))
         losses: list[tuple[float, float]] = []
         accuracies: list[tuple[float, float]] = []
         recent: list[float] = []
@@ -361,7 +323,7 @@ class Lesson:
             logits = self.t.exp().detach() * image[:n] @ text.T
             return Snapshot(
                 seconds, max(0.0, budget - seconds), self.step, self.pictures, self.t.exp().item(), tuple(losses),
-                tuple(accuracies), len(image), logits.numpy(), logits.softmax(1).numpy(), done, cancel.is_set(),
+                tuple(accuracies), len(image), guess, logits.numpy(), logits.softmax(1).numpy(), done, cancel.is_set(),
             )  # fmt: skip
 
         yield snapshot(0.0, done=False)
@@ -380,40 +342,9 @@ class Lesson:
     def toy(self) -> Toy:
         """The classifier as it is now."""
         _, text = self.features(1)
-        return Toy(self.image, text, self.names, self.t.exp().item())
+        labels = tuple(self.labels(self.held_out).tolist())
+        return Toy(self.image, text, self.names, self.t.exp().item(), self.held_out, labels, self.atlas)
 
-    def scene(self, index: int, size: int = 224) -> tuple[Image.Image, str]:
-        """A held-out scene, drawn large, and the name of what it shows."""
-        spec = self.held_out.take([index % len(self.held_out)])
-        picture = (render(spec, self.atlas, size).picture[0].permute(1, 2, 0) * 255).round().byte().numpy()
-        return Image.fromarray(picture), self.names[int(self.labels(spec)[0])]
-
-
-# --- one at a time ------------------------------------------------------------------------------------------
-
-_lock = threading.Lock()
-_tickets = count()
-_seat: dict[int, float] = {}  # ticket -> when its lesson is over at the latest
-
-
-@contextmanager
-def seat(minutes: float) -> Iterator[None]:
-    """The one place for a lesson in this process; a lesson left behind by a crash frees it after its time.
-
-    Raises:
-        Refusal: "lesson_off" on a Space, "lesson_running" while somebody else's lesson runs.
-    """
-    if runtime.on_space():
-        raise Refusal("lesson_off")
-    with _lock:
-        now = time.monotonic()
-        if _seat and (left := max(_seat.values()) - now) > 0:
-            raise Refusal("lesson_running", minutes=max(1, math.ceil((left - GRACE) / 60)))
-        _seat.clear()
-        ticket = next(_tickets)
-        _seat[ticket] = now + 60 * minutes + GRACE
-    try:
-        yield
-    finally:
-        with _lock:
-            _seat.pop(ticket, None)
+    def fixed_batch(self, size: int = 64) -> list[Image.Image]:
+        """The fixed held-out batch, one picture a concept."""
+        return drawn(self.held_out, range(len(self.chosen)), self.atlas, size)

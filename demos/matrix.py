@@ -1,0 +1,445 @@
+"""The n x n matrix of a batch, pictures in rows and captions in columns, and the curves beside it.
+
+Pure functions from plain values to plotly figures, HTML, SVG, PNG and CSV. What a user typed is escaped here. Where a
+pair belongs is marked by an outline, whether it is right by the outline's dashes: no meaning is in colour alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from demos import draw
+from demos.page import Text
+
+if TYPE_CHECKING:
+    from core.clip.contrastive import Batch, Contrast, Difficulty, Line
+
+VIEWS = {
+    "rows": Text("Pictures choose captions (rows sum to 1)", "图片选描述（每行和为 1）"),
+    "columns": Text("Captions choose pictures (columns sum to 1)", "描述选图片（每列和为 1）"),
+    "logits": Text("Logits: cosine × scale", "logits：余弦 × 尺度"),
+    "gradient": Text("Gradient: what pulls, what pushes", "梯度：拉近谁，推开谁"),
+    "sigmoid": Text("SigLIP: yes or no for each cell", "SigLIP：每格各答是否"),
+}
+# Below 0 blue (pulled together), above 0 vermilion (pushed apart): Okabe and Ito's, through near-white.
+DIVERGING = np.array(
+    [[0, 82, 140], [120, 180, 220], [246, 244, 240], [236, 160, 110], [190, 70, 0]], np.float32
+)
+ROOMY = 8  # pairs up to which a matrix fits any screen
+CELL = 54  # pixels of a cell of a larger one
+
+
+def values(made: Contrast, view: str) -> np.ndarray:
+    """The numbers [n, n] that a view shows."""
+    return {
+        "rows": made.by_picture,
+        "columns": made.by_caption,
+        "logits": made.logits,
+        "gradient": made.gradient,
+        "sigmoid": made.sigmoid.probabilities,
+    }[view]
+
+
+def shares(made: Contrast, view: str) -> np.ndarray:
+    """The same [n, n] in [0, 1], as the colours show it; a gradient's zero is in the middle."""
+    shown = values(made, view)
+    if view == "gradient":
+        return 0.5 + 0.5 * shown / max(float(np.abs(shown).max()), 1e-9)
+    if view == "logits":
+        return (shown - shown.min()) / max(float(np.ptp(shown)), 1e-9)
+    return shown
+
+
+def paint(share: np.ndarray, view: str) -> np.ndarray:
+    """Shares in [0, 1], any shape -> RGB uint8 [..., 3] on the view's scale."""
+    if view != "gradient":
+        return draw.heat_colors(share)
+    places = np.clip(share, 0, 1) * (len(DIVERGING) - 1)
+    channels = [np.interp(places, range(len(DIVERGING)), DIVERGING[:, c]) for c in range(3)]
+    return np.stack(channels, -1).round().astype(np.uint8)
+
+
+def cell_text(value: float, view: str) -> str:
+    """A number short enough for its cell."""
+    if view in ("rows", "columns", "sigmoid"):
+        return f"{100 * value:.0f}%" if value >= 0.005 else "0"
+    return f"{value:.1f}" if view == "logits" else f"{value:+.3f}"
+
+
+def right(made: Contrast, view: str) -> np.ndarray:
+    """[n] whether the pair on the diagonal wins: its row, or its column where captions choose."""
+    n = len(made.logits)
+    best = made.logits.argmax(0 if view == "columns" else 1)
+    return made.targets[best, np.arange(n)] > 0 if view == "columns" else made.targets[np.arange(n), best] > 0
+
+
+def short(text: str, width: int = 18, lines: int = 2) -> list[str]:
+    """A caption in at most `lines` lines; Chinese characters count twice."""
+    chinese = any(letter >= "\u2e80" for letter in text)
+    return textwrap.wrap(text, width // 2 if chinese else width, max_lines=lines, placeholder="…") or [""]
+
+
+def rgb(colour: np.ndarray) -> str:
+    """A colour [3] as CSS says it."""
+    return f"rgb({colour[0]},{colour[1]},{colour[2]})"
+
+
+def ink(colour: np.ndarray) -> str:
+    """Black or white, whichever is read more easily on this colour."""
+    return "#000" if colour @ np.array([0.299, 0.587, 0.114]) > 140 else "#fff"
+
+
+# --- the batch ----------------------------------------------------------------------------------------------
+
+
+def figure(batch: Batch, thumbnails: Sequence[str], view: str, lang: str) -> Any:
+    """The heat map with thumbnails for rows and captions for columns; hovering tells caption, cosine, probability."""
+    import plotly.graph_objects as go
+
+    made, n = batch.contrast, len(batch.captions)
+    shown, share = values(made, view), shares(made, view)
+    colour, steps = paint(share, view), np.linspace(0, 1, 11)
+    numbers = {
+        "en": "picture {} × caption {}<br>“{}”<br>cosine {:+.3f} · logit {:.2f}<br>"
+        "picture chooses it: {}<br>caption chooses it: {}<br>gradient {:+.4f}",
+        "zh": "图 {} × 描述 {}<br>“{}”<br>余弦 {:+.3f} · logit {:.2f}<br>图片选它：{}<br>描述选它：{}<br>梯度 {:+.4f}",
+    }["zh" if lang == "zh" else "en"]
+    hover = [
+        [
+            numbers.format(
+                i + 1,
+                j + 1,
+                html.escape(batch.captions[j]),
+                made.cosines[i, j],
+                made.logits[i, j],
+                draw.percent(float(made.by_picture[i, j])),
+                draw.percent(float(made.by_caption[i, j])),
+                made.gradient[i, j],
+            )
+            for j in range(n)
+        ]
+        for i in range(n)
+    ]
+    ramp = [[step, rgb(tone)] for step, tone in zip(steps, paint(steps, view), strict=True)]
+    plot = go.Figure(
+        go.Heatmap(
+            z=share, zmin=0, zmax=1, colorscale=ramp, showscale=False, xgap=2, ygap=2,
+            hovertext=hover, hovertemplate="%{hovertext}<extra></extra>",
+        )
+    )  # fmt: skip
+    size = 15 if n <= ROOMY else 12
+    for (i, j), value in np.ndenumerate(shown):
+        plot.add_annotation(
+            x=j, y=i, text=cell_text(float(value), view), showarrow=False,
+            font={"size": size, "color": ink(colour[i, j])},
+        )  # fmt: skip
+    for i, wins in enumerate(right(made, view)):
+        edge = {"color": "#E69F00", "width": 4, "dash": "solid" if wins else "dot"}
+        plot.add_shape(type="rect", x0=i - 0.47, x1=i + 0.47, y0=i - 0.47, y1=i + 0.47, line=edge)
+    for i, source in enumerate(thumbnails):
+        plot.add_layout_image(
+            source=source,
+            xref="x",
+            yref="y",
+            x=-0.6,
+            y=i,
+            sizex=0.92,
+            sizey=0.92,
+            xanchor="right",
+            yanchor="middle",
+        )
+    ticks = ["<br>".join(map(html.escape, short(f"{j + 1} {text}"))) for j, text in enumerate(batch.captions)]
+    width = None if n <= ROOMY else 120 + n * CELL
+    plot.update_layout(
+        width=width,
+        height=130 + (n + 1) * (62 if n <= ROOMY else CELL),
+        margin={"l": 4, "r": 4, "t": 4, "b": 4},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"size": 13},
+        dragmode=False,
+        xaxis={"range": [-1.6, n - 0.4], "tickvals": list(range(n)), "ticktext": ticks, "tickangle": -38,
+               "automargin": True, "showgrid": False, "zeroline": False, "fixedrange": True},
+        yaxis={"range": [n - 0.4, -0.6], "visible": False, "fixedrange": True},
+    )  # fmt: skip
+    return plot
+
+
+def loss_card(batch: Batch, lang: str) -> str:
+    """The loss, large, between perfect and guessing; who finds whom; SigLIP's loss beside it."""
+    made, n = batch.contrast, len(batch.captions)
+    zh = lang == "zh"
+    place = min(100 * made.loss / max(made.chance, 1e-9) / 2, 100)
+    found_i, found_t = round(made.picture_accuracy * n), round(made.caption_accuracy * n)
+    facts = (
+        [
+            (f"{found_i} / {n}", "张图片找到自己的描述"),
+            (f"{found_t} / {n}", "条描述找到自己的图片"),
+            (f"{made.loss_i:.3f}", "loss_i：图片选描述"),
+            (f"{made.loss_t:.3f}", "loss_t：描述选图片"),
+            (f"{made.sigmoid.loss:.3f}", f"同样余弦下 SigLIP 的损失（偏置 {made.sigmoid.bias:.1f}）"),
+        ]
+        if zh
+        else [
+            (f"{found_i} of {n}", "pictures find their caption"),
+            (f"{found_t} of {n}", "captions find their picture"),
+            (f"{made.loss_i:.3f}", "loss_i: pictures choose"),
+            (f"{made.loss_t:.3f}", "loss_t: captions choose"),
+            (f"{made.sigmoid.loss:.3f}", f"SigLIP's loss on the same cosines (bias {made.sigmoid.bias:.1f})"),
+        ]
+    )
+    least = ""
+    if made.least > 1e-6:
+        least = (
+            f"相同的描述互为正确答案，本批次损失最低为 {made.least:.3f}。"
+            if zh
+            else f"Identical captions are right for each other's pictures: this batch can get no lower than "
+            f"{made.least:.3f}."
+        )
+    guess = f"瞎猜 log {n} = {made.chance:.2f}" if zh else f"guessing: log {n} = {made.chance:.2f}"
+    rows = "".join(f"<li><b>{number}</b> {what}</li>" for number, what in facts)
+    return (
+        f'<div class="batch-loss"><p class="batch-number"><span>{"损失" if zh else "loss"}</span> '
+        f"<strong>{made.loss:.3f}</strong></p>"
+        f'<div class="batch-scale"><i style="width:{place:.1f}%"></i><span style="left:50%">▲ {guess}</span></div>'
+        f"<ul>{rows}</ul>{f'<p>{least}</p>' if least else ''}</div>"
+    )
+
+
+SAYS = {
+    "I_f": Text("the image encoder's output, a row a picture", "图像编码器的输出，一行一张图"),
+    "T_f": Text("the text encoder's output, a row a caption", "文本编码器的输出，一行一条描述"),
+    "I_e": Text("into the joint space, every row at length 1", "进入共同空间，每行长度为 1"),
+    "T_e": Text("the same for captions", "描述也一样"),
+    "logits": Text("all cosines, times the scale: the matrix above", "所有余弦乘以尺度：就是上面的矩阵"),
+    "labels": Text("picture 0 belongs to caption 0, and so on", "第 0 张图对应第 0 条描述，依此类推"),
+    "loss_i": Text("does each picture choose its caption?", "每张图片选对描述了吗？"),
+    "loss_t": Text("does each caption choose its picture?", "每条描述选对图片了吗？"),
+    "loss": Text("both count the same", "两者各占一半"),
+}
+
+
+def code_table(lines: Sequence[Line], lang: str) -> str:
+    """The pseudocode of the paper's figure 3, each line with the shape and the first numbers of what it made."""
+    head = ("代码", "形状", "这一批的值") if lang == "zh" else ("code", "shape", "value in this batch")
+    rows = "".join(
+        f"<tr><td><code>{html.escape(line.code)}</code><small>{html.escape(SAYS[line.name].get(lang))}</small></td>"
+        f"<td><code>{list(line.shape) if line.shape else '–'}</code></td>"
+        f"<td><code>{_preview(line.value)}</code></td></tr>"
+        for line in lines
+    )
+    titles = "".join(f'<th scope="col">{title}</th>' for title in head)
+    return (
+        f'<div class="atlas-scroll" tabindex="0"><table class="batch-code"><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _preview(value: np.ndarray) -> str:
+    if value.ndim == 0:
+        return f"<b>{float(value):.4f}</b>"
+    if value.ndim == 1:
+        return "[" + ", ".join(map(str, value[:8])) + (", …]" if len(value) > 8 else "]")
+    rows = [
+        "[" + ", ".join(f"{x:+.2f}" for x in row[:4]) + (", …]" if len(row) > 4 else "]") for row in value[:2]
+    ]
+    return "<br>".join(rows) + ("<br>…" if len(value) > 2 else "")
+
+
+def to_csv(batch: Batch) -> str:
+    """A row a cell: picture, caption, text, cosine, logit, both probabilities, gradient."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(
+        [
+            "picture",
+            "caption",
+            "text",
+            "cosine",
+            "logit",
+            "p_picture_chooses",
+            "p_caption_chooses",
+            "gradient",
+        ]
+    )
+    made = batch.contrast
+    for (i, j), cosine in np.ndenumerate(made.cosines):
+        numbers = (
+            cosine,
+            made.logits[i, j],
+            made.by_picture[i, j],
+            made.by_caption[i, j],
+            made.gradient[i, j],
+        )
+        writer.writerow([i + 1, j + 1, draw.plain_cell(batch.captions[j]), *(f"{x:.6f}" for x in numbers)])
+    return buffer.getvalue()
+
+
+def to_png(batch: Batch, pictures: Sequence[Image.Image], view: str, title: str) -> bytes:
+    """The matrix as a picture for slides: thumbnails in front of the rows, numbered captions below."""
+    made, n, cell = batch.contrast, len(batch.captions), 76
+    text_font, number_font = draw.typeface(18), draw.typeface(20)
+    canvas = Image.new("RGB", (max(30 + (n + 1) * cell, 620), 60 + n * cell + 40 + 28 * n), "white")
+    pen = ImageDraw.Draw(canvas)
+    pen.text((16, 14), title, fill="black", font=draw.typeface(22))
+    shown, colour, wins = values(made, view), paint(shares(made, view), view), right(made, view)
+    for i, picture in enumerate(pictures):
+        small = picture.copy()
+        small.thumbnail((cell - 8, cell - 8))
+        canvas.paste(small, (16, 60 + i * cell + (cell - small.height) // 2))
+    for (i, j), value in np.ndenumerate(shown):
+        left, top = 16 + (j + 1) * cell, 60 + i * cell
+        pen.rectangle((left, top, left + cell - 3, top + cell - 3), fill=tuple(colour[i, j].tolist()))
+        middle = (left + cell / 2 - 1, top + cell / 2 - 1)
+        pen.text(middle, cell_text(float(value), view), fill=ink(colour[i, j]), font=number_font, anchor="mm")
+        if i == j:
+            pen.rectangle(
+                (left, top, left + cell - 3, top + cell - 3), outline="#E69F00", width=5 if wins[i] else 2
+            )
+    for j, text in enumerate(batch.captions):
+        pen.text(
+            (16 + (j + 1.5) * cell, 68 + n * cell), str(j + 1), fill="black", font=text_font, anchor="ma"
+        )
+        pen.text((16, 100 + n * cell + 28 * j), f"{j + 1}  {text[:60]}", fill="black", font=text_font)
+    buffer = io.BytesIO()
+    canvas.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def difficulty_figure(found: Difficulty, lang: str) -> str:
+    """Loss and accuracy by batch size, with guessing beside them."""
+    sizes = [float(np.log2(n)) for n in found.sizes]
+    ticks = [(x, str(n)) for x, n in zip(sizes, found.sizes.tolist(), strict=True)]
+    zh = lang == "zh"
+    axis = "批次大小 n" if zh else "batch size n"
+    loss = curve(
+        [
+            list(zip(sizes, found.losses.tolist(), strict=True)),
+            list(zip(sizes, found.chance.tolist(), strict=True)),
+        ],
+        "损失" if zh else "Loss",
+        ("这组权重", "瞎猜：log n") if zh else ("this checkpoint", "guessing: log n"),
+        axis,
+        ticks,
+    )
+    accuracy = curve(
+        [
+            list(zip(sizes, found.accuracies.tolist(), strict=True)),
+            [(x, 1 / n) for x, n in zip(sizes, found.sizes.tolist(), strict=True)],
+        ],
+        "图片找到自己描述的比例" if zh else "Pictures that find their caption",
+        ("这组权重", "瞎猜：1/n") if zh else ("this checkpoint", "guessing: 1/n"),
+        axis,
+        ticks,
+        top=1.0,
+    )
+    return f'<div class="batch-curves">{loss}{accuracy}</div>'
+
+
+# --- shared with the lesson that trains -----------------------------------------------------------------------
+
+
+def curve(
+    series: Sequence[Sequence[tuple[float, float]]],
+    title: str,
+    names: Sequence[str],
+    axis: str,
+    ticks: Sequence[tuple[float, str]],
+    top: float | None = None,
+) -> str:
+    """One or two curves from zero up: the first drawn through, the second (what guessing would be) dashed.
+
+    Args:
+        series: points (x, y) of each. ticks: (x, text); the first and the last one bound the axis. top: of the axis.
+    """
+    wide, high, left, base = 420, 230, 46, 190
+    low_x, high_x = ticks[0][0], max(ticks[-1][0], ticks[0][0] + 1e-9)
+    top = top or 1.08 * max([y for points in series for _, y in points], default=1.0) or 1.0
+
+    def spot(x: float, y: float) -> str:
+        across = left + (x - low_x) / (high_x - low_x) * (wide - left - 14)
+        return f"{across:.1f},{base - min(max(y / top, 0), 1) * (base - 34):.1f}"
+
+    lines = "".join(
+        f'<polyline class="{"main" if k == 0 else "guess"}" points="{" ".join(spot(x, y) for x, y in points)}"/>'
+        for k, points in enumerate(series)
+        if points
+    )
+    last = series[0][-1] if series[0] else None
+    dot = ""
+    if last:
+        x, y = spot(*last).split(",")
+        dot = f'<circle class="main" cx="{x}" cy="{y}" r="4.5"/>'
+    marks = "".join(
+        f'<text x="{spot(x, 0).split(",")[0]}" y="{base + 17}" text-anchor="middle">{html.escape(text)}</text>'
+        for x, text in ticks
+    )
+    heights = "".join(
+        f'<line class="grid" x1="{left}" x2="{wide - 14}" y1="{(y := spot(low_x, share * top).split(",")[1])}" y2="{y}"/>'
+        f'<text x="{left - 6}" y="{float(y) + 4:.1f}" text-anchor="end">{_height(share * top, top)}</text>'
+        for share in (0, 0.5, 1)
+    )
+    key = " ".join(
+        f'<span class="{"main" if k == 0 else "guess"}">{html.escape(name)}</span>'
+        for k, name in enumerate(names)
+    )
+    now = "" if last is None else f" {_height(last[1], top)}"
+    return (
+        f'<figure class="batch-curve"><figcaption><b>{html.escape(title)}</b>{key}</figcaption>'
+        f'<svg viewBox="0 0 {wide} {high}" role="img" aria-label="{html.escape(title)}{now}">{heights}{lines}{dot}{marks}'
+        f'<text x="{(left + wide) / 2}" y="{high - 4}" text-anchor="middle">{html.escape(axis)}</text></svg></figure>'
+    )
+
+
+def _height(value: float, top: float) -> str:
+    """A number of the upright axis: shares as percent."""
+    return f"{100 * value:.0f}%" if top == 1.0 else f"{value:.2f}"
+
+
+def live_matrix(probabilities: np.ndarray, pictures: Sequence[str], names: Sequence[str], lang: str) -> str:
+    """The matrix of a fixed batch while its model learns: rows are pictures (data URIs), the diagonal the truth."""
+    n, cell = len(probabilities), 40
+    colour = paint(probabilities, "rows")
+    cells = "".join(
+        f'<rect x="{(j + 1) * cell}" y="{i * cell}" width="{cell - 2}" height="{cell - 2}" fill="{rgb(colour[i, j])}"/>'
+        for i, j in np.ndindex(n, n)
+    )
+    numbers = "".join(
+        f'<text x="{(j + 1.48) * cell}" y="{(i + 0.58) * cell}" text-anchor="middle" fill="{ink(colour[i, j])}">'
+        f"{100 * probabilities[i, j]:.0f}</text>"
+        for i, j in zip(*np.nonzero(probabilities >= 0.1), strict=True)
+    )
+    wins = probabilities.argmax(1) == np.arange(n)
+    marks = "".join(
+        f'<rect class="pair{"" if won else " lost"}" x="{(i + 1) * cell + 1}" y="{i * cell + 1}" width="{cell - 4}" '
+        f'height="{cell - 4}"/>'
+        for i, won in enumerate(wins.tolist())
+    )
+    images = "".join(
+        f'<image href="{source}" x="0" y="{i * cell + 1}" width="{cell - 4}" height="{cell - 4}"/>'
+        for i, source in enumerate(pictures)
+    )
+    below = n * cell + 8
+    words = "".join(
+        f'<text transform="translate({(j + 1.6) * cell} {below}) rotate(-45)" text-anchor="end" class="name">'
+        f"{html.escape(name)}</text>"
+        for j, name in enumerate(names)
+    )
+    label = (
+        f"{n} 张没训练过的图片里，{int(wins.sum())} 张选对了描述"
+        if lang == "zh"
+        else f"{int(wins.sum())} of {n} pictures never trained on choose their own caption"
+    )
+    side = (n + 1) * cell
+    return (
+        f'<figure class="live-matrix"><figcaption>{label}</figcaption><svg viewBox="-40 0 {side + 44} {side + 60}" '
+        f'role="img" aria-label="{label}">{images}{cells}{marks}{numbers}{words}</svg></figure>'
+    )
