@@ -42,11 +42,22 @@ class Entry:
     kind: str
     date: str  # "2021-01"
     module: str | None
+    scene: bool = False  # whether its address takes a scene of the classroom
 
     @property
     def ready(self) -> bool:
         """Whether the page can be visited."""
         return self.module is not None
+
+
+@dataclass(frozen=True)
+class Room:
+    """A page that is about no paper: it is in the bar and on the home page, not in the tables of papers."""
+
+    slug: str
+    title: Text
+    idea: Text
+    module: str
 
 
 def bibtex(facts: Mapping[str, Any]) -> str:
@@ -72,7 +83,7 @@ def _paper(facts: Mapping[str, Any]) -> Paper:
     )
 
 
-def _read(path: Path) -> tuple[dict[str, Text], tuple[Entry, ...]]:
+def _read(path: Path) -> tuple[dict[str, Text], tuple[Entry, ...], tuple[Room, ...]]:
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     entries = (
         Entry(
@@ -83,13 +94,23 @@ def _read(path: Path) -> tuple[dict[str, Text], tuple[Entry, ...]]:
             row["kind"],
             row["date"],
             row.get("module"),
+            row.get("scene", False),
         )
         for slug, row in tables["pages"].items()
     )
-    return {name: Text(**both) for name, both in tables["kinds"].items()}, tuple(entries)
+    rooms = (
+        Room(slug, Text(**row["title"]), Text(**row["idea"]), row["module"])
+        for slug, row in tables["rooms"].items()
+    )
+    return {name: Text(**both) for name, both in tables["kinds"].items()}, tuple(entries), tuple(rooms)
 
 
-KINDS, PAGES = _read(Path(__file__).with_suffix(".toml"))
+KINDS, PAGES, ROOMS = _read(Path(__file__).with_suffix(".toml"))
+
+
+def open_rows() -> list[Entry | Room]:
+    """The rows of every page that can be visited: papers in reading order, then the rooms."""
+    return [*(row for row in PAGES if row.ready), *ROOMS]
 
 
 def entry(slug: str) -> Entry:
@@ -99,12 +120,13 @@ def entry(slug: str) -> Entry:
 
 def page(slug: str, build: Callable[[], None]) -> Page:
     """A page from its catalog row: a module writes `PAGE = catalog.page("clip", build)`."""
-    row = entry(slug)
-    return Page(row.slug, row.title, row.paper, row.idea, build)
+    rows: list[Entry | Room] = [*PAGES, *ROOMS]
+    row = next(row for row in rows if row.slug == slug)
+    return Page(row.slug, row.title, row.paper if isinstance(row, Entry) else None, row.idea, build)
 
 
 @cache
-def load(row: Entry) -> Page | str:
+def load(row: Entry | Room) -> Page | str:
     """The `PAGE` of an entry's module, or one line that says why it is not there."""
     if row.module is None:
         return "coming"

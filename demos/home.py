@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import gradio as gr
 
 from demos import shell
-from demos.catalog import COMING, KINDS, OPEN, PAGES, Entry
+from demos.catalog import COMING, KINDS, OPEN, PAGES, ROOMS, Entry, Room
 from demos.language import both, both_of
 
 # The map, in its own units.
@@ -64,6 +64,8 @@ def build() -> None:
         f'<header class="atlas-hero"><div><h1>{both(*TITLE)}</h1><ul>{lines}</ul>{start}</div>{matrix()}</header>'
         f'<section class="atlas-family"><h2 id="map">{both("The family, 2021 and 2022", "家族地图，2021 至 2022")}</h2>'
         f"{family_map()}{family_list()}</section>"
+        f'<h2 id="rooms">{both("Where the miniatures learn", "微缩模型在哪里学习")}</h2>'
+        f'<div class="atlas-cards atlas-rooms">{"".join(room_card(row) for row in ROOMS)}</div>'
         f'<h2 id="all">{both("All papers", "全部论文")}</h2>' + "".join(section(kind) for kind in KINDS),
         padding=False,
         apply_default_css=False,
@@ -226,3 +228,11 @@ def card(row: Entry) -> str:
     if row.ready:
         return f'<a class="atlas-card open" href="{row.slug}">{inner}</a>'
     return f'<div class="atlas-card">{inner}</div>'
+
+
+def room_card(row: Room) -> str:
+    """A page that is about no paper."""
+    return (
+        f'<a class="atlas-card open" href="{row.slug}"><span class="atlas-card-head"><strong>{both_of(row.title)}'
+        f'</strong></span><span class="atlas-card-idea">{both_of(row.idea)}</span></a>'
+    )

@@ -34,10 +34,30 @@ def needs_download(name: str) -> bool:
     return checkpoints.state(name) in ("absent", "unpinned")
 
 
-def choices(paper: str, lang: str) -> list[tuple[str, str]]:
-    """The rows of a paper as the dropdown shows them: title, then "built in", "downloaded" or the size."""
+def offered(paper: str, language: str | None = None) -> list[Checkpoint]:
+    """The rows of a paper; only those that read labels in a language where one is named."""
+    return [row for row in checkpoints.rows(paper) if language is None or language in row.languages]
+
+
+def start_row(paper: str, language: str | None = None) -> str:
+    """The row a menu starts on: the paper's default one if it is offered, else the first with the same origin."""
+    names = [row.name for row in offered(paper, language)]
+    start = checkpoints.default(paper)
+    if start in names:
+        return start
+    return next((row.name for row in offered(paper, language) if row.repo), [*names, start][0])
+
+
+def choices(paper: str, lang: str, language: str | None = None) -> list[tuple[str, str]]:
+    """The rows of a paper as the dropdown shows them: title, then "built in", "downloaded" or the size.
+
+    Args:
+        paper: whose rows.
+        lang: of the dropdown, "en" or "zh".
+        language: only rows that read labels in it; all where it is None.
+    """
     found = []
-    for row in checkpoints.rows(paper):
+    for row in offered(paper, language):
         state = checkpoints.state(row.name)
         shown = {"bundled": pick(lang, "built in", "内置"), "cached": pick(lang, "downloaded", "已下载")}
         note = shown.get(state, f"↓ {checkpoints.human(row.size_bytes)}")
@@ -154,15 +174,25 @@ class CheckpointMenu:
     after a download, for `.then`.
     """
 
-    def __init__(self, paper: str, page: Shell) -> None:
-        self.paper = paper
-        self.names = [row.name for row in checkpoints.rows(paper)]
+    def __init__(
+        self, paper: str, page: Shell, *, language: str | None = None, remember: str | None = None
+    ) -> None:
+        """Lays the menu out.
+
+        Args:
+            paper: whose rows are offered.
+            page: the page that it is on.
+            language: only rows that read labels in it.
+            remember: the name under which the browser keeps the choice, where it is not the paper's.
+        """
+        self.paper, self.language = paper, language
+        self.names = [row.name for row in offered(paper, language)]
         self._running: dict[str, Cancel] = {}  # by session
-        self.remembered = browser_state(f"checkpoint_{paper}", "")
-        start = checkpoints.default(paper)
+        self.remembered = browser_state(f"checkpoint_{remember or paper}", "")
+        start = start_row(paper, language)
         with gr.Column(elem_classes="atlas-checkpoint"):
             self.value = gr.Dropdown(
-                choices(paper, "en"),
+                choices(paper, "en", language),
                 value=start,
                 label=tr("Checkpoint", "权重"),
                 elem_id="checkpoint",
@@ -218,8 +248,10 @@ class CheckpointMenu:
         """The row that a page opens on: the link's, else the remembered one if it is here, else the default."""
         name = query.get("checkpoint") or remembered or ""
         if name not in self.names or (name == remembered and needs_download(name)):
-            name = checkpoints.default(self.paper)
-        return gr.update(choices=choices(self.paper, lang), value=name), *self._shown(name, lang)
+            name = start_row(self.paper, self.language)
+        return gr.update(choices=choices(self.paper, lang, self.language), value=name), *self._shown(
+            name, lang
+        )
 
     def _stop(self, session: str, lang: str) -> tuple[Any, ...]:
         """Asks the session's download to stop; its own handler shows that it has."""
@@ -241,4 +273,4 @@ class CheckpointMenu:
             return
         finally:
             self._running.pop(session, None)
-        yield gr.update(choices=choices(self.paper, lang)), *self._shown(name, lang)
+        yield gr.update(choices=choices(self.paper, lang, self.language)), *self._shown(name, lang)

@@ -32,10 +32,10 @@ class Paper:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of the hub; `build` puts its components into the open Gradio context."""
+    """One page of the hub; `build` puts its components into the open Gradio context. A room has no paper."""
 
     slug: str
     title: Text
-    paper: Paper
+    paper: Paper | None
     idea: Text
     build: Callable[[], None]

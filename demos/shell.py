@@ -79,9 +79,16 @@ def top_bar(current: str = "") -> None:
         for row in catalog.PAGES
         if row.ready
     )
+    rooms = "".join(
+        f'<a href="{row.slug}"{CURRENT if row.slug == current else ""}>{both_of(row.title)}</a>'
+        for row in catalog.ROOMS
+    )
+    # On a narrow screen the rooms are in the menu, on a wide one beside it.
     menu = (
         f'<details class="atlas-menu"><summary>{both("Papers", "论文")}</summary>'
-        f'<div class="atlas-menu-list">{pages}<a href="./#all">{both("All papers", "全部论文")}</a></div></details>'
+        f'<div class="atlas-menu-list">{pages}<a href="./#all">{both("All papers", "全部论文")}</a>'
+        f'<div class="atlas-menu-rooms">{rooms}</div></div></details>'
+        f'<span class="atlas-bar-rooms">{rooms}</span>'
     )
     theme_name = both("Light or dark", "浅色或深色")
     gr.HTML(
@@ -100,15 +107,20 @@ def top_bar(current: str = "") -> None:
 def header(page: Page) -> None:
     """Title, the idea in one sentence, and the paper."""
     top_bar(page.slug)
-    paper, row = page.paper, catalog.entry(page.slug)
-    first, *others = paper.authors.split(", ")
-    authors = f"{html.escape(first)}{both(' et al.', ' 等') if others else ''}"
+    kicker, cited = both("Beside the papers", "论文之外"), ""
+    if page.paper:
+        paper = page.paper
+        kicker = both_of(catalog.KINDS[catalog.entry(page.slug).kind])
+        first, *others = paper.authors.split(", ")
+        authors = f"{html.escape(first)}{both(' et al.', ' 等') if others else ''}"
+        cited = (
+            f'<p class="atlas-paper"><a href="{html.escape(paper.url)}" target="_blank" rel="noopener">'
+            f"{html.escape(paper.title)}</a> · {authors} · {html.escape(paper.venue)}</p>"
+        )
     gr.HTML(
-        f'<header class="atlas-head"><p class="atlas-kicker">{both_of(catalog.KINDS[row.kind])}</p>'
+        f'<header class="atlas-head"><p class="atlas-kicker">{kicker}</p>'
         f"<h1>{both_of(page.title)}</h1>"
-        f'<p class="atlas-idea">{both_of(page.idea)}</p>'
-        f'<p class="atlas-paper"><a href="{html.escape(paper.url)}" target="_blank" rel="noopener">'
-        f"{html.escape(paper.title)}</a> · {authors} · {html.escape(paper.venue)}</p></header>",
+        f'<p class="atlas-idea">{both_of(page.idea)}</p>{cited}</header>',
         padding=False,
         apply_default_css=False,
     )
@@ -116,8 +128,7 @@ def header(page: Page) -> None:
 
 def footer(page: Page) -> None:
     """Citation, licences, and the way to the next page."""
-    bibtex = html.escape(page.paper.bibtex)
-    ready = [row for row in catalog.PAGES if row.ready]
+    ready = catalog.open_rows()
     at = [row.slug for row in ready].index(page.slug)
     previous = ready[at - 1] if at else None
     following = ready[at + 1] if at + 1 < len(ready) else None
@@ -129,11 +140,16 @@ def footer(page: Page) -> None:
         if following
         else f'<a href="./#all">{both("All papers", "全部论文")} →</a>',
     ]
-    gr.HTML(
-        f'<footer class="atlas-foot"><div class="atlas-foot-head"><h2>{both("Cite the paper", "引用论文")}</h2>'
+    citation = (
+        f'<div class="atlas-foot-head"><h2>{both("Cite the paper", "引用论文")}</h2>'
         f'<button type="button" class="atlas-chip" data-copy="bibtex-{page.slug}">{both("Copy", "复制")}</button></div>'
-        f'<pre id="bibtex-{page.slug}" tabindex="0" aria-label="BibTeX">{bibtex}</pre>'
-        f"<p>{LICENCES}</p><nav>{''.join(ways)}</nav></footer>",
+        f'<pre id="bibtex-{page.slug}" tabindex="0" aria-label="BibTeX">{html.escape(page.paper.bibtex)}</pre>'
+        if page.paper
+        else ""
+    )
+    gr.HTML(
+        f'<footer class="atlas-foot">{citation}<p>{LICENCES if page.paper else DRAWINGS}</p>'
+        f"<nav>{''.join(ways)}</nav></footer>",
         padding=False,
         apply_default_css=False,
     )
@@ -143,6 +159,12 @@ LICENCES = both(
     "Code: Apache-2.0. Every checkpoint keeps its own licence, shown in the menu above. Pictures that you give stay on "
     "this server and are deleted within an hour or two.",
     "代码采用 Apache-2.0 许可证；每组权重保留自己的许可证，见上方菜单。你提供的图片只留在本服务器上，一两个小时内删除。",
+)
+DRAWINGS = both(
+    "Code: Apache-2.0. The drawings come from ten free sets, each under its own licence, named in "
+    "<code>assets/sprites/LICENSES.md</code> and in every data set that you download.",
+    "代码采用 Apache-2.0 许可证。画面素材来自十套自由图集，各有许可证，见 <code>assets/sprites/LICENSES.md</code>，"
+    "下载的每个数据集里也附有一份。",
 )
 
 

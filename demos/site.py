@@ -21,11 +21,11 @@ from demos import catalog, home, shell, tools
 from demos.page import Text
 from demos.server import Guard, Warm
 from demos.theme import theme
+from demos.uploads import UPLOADS
 
 log = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-CACHE_SWEEP, CACHE_AGE = 600, 3600  # seconds
 # Waiting requests of all events together; one more is told that the queue is full.
 QUEUE = 64
 
@@ -49,15 +49,14 @@ def build() -> gr.Blocks:
     with gr.Blocks(
         title=shell.NAME.en,
         analytics_enabled=False,
-        delete_cache=(CACHE_SWEEP, CACHE_AGE),
         fill_width=True,
     ) as demo:
         _no_navbar()
         home.build()
-        for row in catalog.PAGES:
-            if row.ready:
-                with page_at(demo, row.title.en, row.slug):
-                    _build_page(row)
+        for row in catalog.open_rows():
+            with page_at(demo, row.title.en, row.slug):
+                _build_page(row)
+        demo.unload(UPLOADS.left)
     demo.queue(api_open=False, max_size=QUEUE, default_concurrency_limit=shell.CONCURRENCY)
     if runtime.zero_gpu():
         # A ZeroGPU Space wants its models on the GPU while the app starts; its workers inherit them.
@@ -67,7 +66,7 @@ def build() -> gr.Blocks:
     return demo
 
 
-def _build_page(row: catalog.Entry) -> None:
+def _build_page(row: catalog.Entry | catalog.Room) -> None:
     _no_navbar()
     loaded = catalog.load(row)
     if isinstance(loaded, str):
@@ -91,7 +90,7 @@ def _no_navbar() -> None:
     gr.Navbar(visible=False, main_page_name="CLIP Atlas")
 
 
-def _broken(row: catalog.Entry, reason: str) -> None:
+def _broken(row: catalog.Entry | catalog.Room, reason: str) -> None:
     shell.top_bar(row.slug)
     gr.HTML(f"<h1>{shell.both_of(row.title)}</h1>", apply_default_css=False, padding=False)
     _reason(reason)
@@ -110,8 +109,7 @@ def titles() -> dict[str, Text]:
     """Document titles by slug, "" for home."""
     pages = {
         row.slug: Text(f"{row.title.en} · CLIP Atlas", f"{row.title.zh} · CLIP Atlas")
-        for row in catalog.PAGES
-        if row.ready
+        for row in catalog.open_rows()
     }
     return {"": shell.NAME, **pages}
 
@@ -136,12 +134,14 @@ def launch_options() -> dict[str, Any]:
     tools.install()
 
     async def healthz(_: Request) -> JSONResponse:
-        broken = [row.slug for row in catalog.PAGES if row.ready and isinstance(catalog.load(row), str)]
+        broken = [row.slug for row in catalog.open_rows() if isinstance(catalog.load(row), str)]
         return JSONResponse({"status": "ok", "warm": warm.done.is_set(), "broken": broken})
 
     return {
         "theme": theme(),
-        "css_paths": [ASSETS / "css" / name for name in ("atlas.css", "clip.css")],
+        "css_paths": [
+            ASSETS / "css" / name for name in ("atlas.css", "clip.css", "batch.css", "classroom.css")
+        ],
         "i18n": shell.translations(),
         "favicon_path": ASSETS / "favicon.svg",
         "show_error": False,
@@ -155,6 +155,7 @@ def launch_options() -> dict[str, Any]:
         "app_kwargs": {
             "routes": [Route("/healthz", healthz)],
             "middleware": [Middleware(Guard, titles=titles(), warm=warm)],
+            "lifespan": UPLOADS.lifespan,
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
