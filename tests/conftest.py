@@ -52,7 +52,7 @@ def running_app(log: Path, warm: bool = True, **environment: str) -> Iterator[st
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while True:
             try:
                 state = json.loads(get(url + "/healthz")[1])
@@ -68,7 +68,7 @@ def running_app(log: Path, warm: bool = True, **environment: str) -> Iterator[st
         yield url
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 @pytest.fixture(scope="session")
