@@ -140,7 +140,8 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme(),
         "css_paths": [
-            ASSETS / "css" / name for name in ("atlas.css", "clip.css", "batch.css", "classroom.css")
+            ASSETS / "css" / name
+            for name in ("atlas.css", "clip.css", "batch.css", "classroom.css", "chinese_clip.css")
         ],
         "i18n": shell.translations(),
         "favicon_path": ASSETS / "favicon.svg",

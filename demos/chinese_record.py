@@ -1,0 +1,29 @@
+"""`python -m demos.chinese_record`: runs what the Chinese-CLIP page opens with and writes the answers it shows.
+
+tests/e2e/test_chinese_clip.py runs it again and compares: the recorded answer is never older than its miniature.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core import checkpoints, inputs
+from demos import chinese_handlers as page
+from demos import draw
+
+
+def record() -> dict[str, Any]:
+    """The opening example's answer and the three sheep, with four digits: the rest differs between processors."""
+    name = next(row.name for row in checkpoints.rows("clip") if row.bundled)
+    path, chinese, *_ = page.fill(page.OPENING)
+    answer = page.model(name).classify(inputs.image(path), inputs.labels(chinese)).to_json()
+    results = [
+        {**row, "probability": round(row["probability"], 4), "cosine": round(row["cosine"], 4)}
+        for row in answer["results"]
+    ]
+    sheep = {pose: [round(value, 4) for value in row] for pose, row in page.sheep_answers(name).items()}
+    return {"checkpoint": name, "results": results, "sheep": sheep}
+
+
+if __name__ == "__main__":
+    page.RECORDED.write_text(draw.to_json(record()) + "\n", encoding="utf-8")
