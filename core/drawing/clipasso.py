@@ -32,10 +32,11 @@ from core import checkpoints, runtime
 from core.clip import Classification, EncodedImage, ZeroShot, encoders
 from core.clip.encoders import OPENAI_MEAN, OPENAI_STD, DualEncoder
 from core.clip.towers import Seen
-from core.drawing import bezier, guides, rasterize, saliency
+from core.drawing import bezier, contours, guides, rasterize, saliency
 from core.drawing.losses import PerceptualLoss, Warps
 from core.drawing.optimise import Optimiser, Scenes, Schedule, Verdict, drawn, judged, run
 from core.drawing.strokes import CANVAS, Frame, Sketch, Start, Strokes
+from core.drawing.subject import cut_out, square
 from core.errors import Refusal
 
 # Steps of the first strokes of the paper: up to 2.5 % of the canvas each way.
@@ -137,7 +138,7 @@ def sketch(
     with encoders.use(checkpoint, device, dtype or torch.float32) as encoder:
         guide = guides.guide(checkpoint, encoder.vision)
         with runtime.semaphore(device):
-            start, scenes = _begin(image, settings, encoder, begin)
+            start, scenes = _begin(image, settings, encoder, guide, begin)
             judge = _judge(start.picture, settings, encoder, guide)
         schedule = Schedule(
             steps=settings.steps or guide.steps,
@@ -194,37 +195,34 @@ def check(settings: SketchSettings) -> None:
 # --- before the first step ---------------------------------------------------------------------------------
 
 
-def square(image: Image.Image) -> Image.Image:
-    """The picture on the canvas: transparent parts white, the shorter side filled up with white."""
-    if image.mode != "RGB":
-        rgba = image.convert("RGBA")
-        image = Image.new("RGB", rgba.size, "white")
-        image.paste(rgba, mask=rgba.getchannel("A"))
-    side = max(image.size)
-    if image.size != (side, side):
-        padded = Image.new("RGB", (side, side), "white")
-        padded.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-        image = padded
-    return image.resize((CANVAS, CANVAS), Image.Resampling.BICUBIC)
-
-
-def subject(image: Image.Image, settings: SketchSettings) -> tuple[Image.Image, np.ndarray | None]:
-    """The picture on the canvas, and what of it was kept when the background is removed."""
+def subject(
+    image: Image.Image, settings: SketchSettings, device: str = "cpu"
+) -> tuple[Image.Image, np.ndarray | None]:
+    """The picture on the canvas, and what of it was kept ([224, 224] in 0..1) when the background is removed."""
+    if settings.cut_out:
+        picture, kept, _ = cut_out(image, device)
+        return picture, kept
     return square(image), None
 
 
 def _begin(
-    image: Image.Image, settings: SketchSettings, guide: DualEncoder, begin: Strokes | None
+    image: Image.Image,
+    settings: SketchSettings,
+    encoder: DualEncoder,
+    guide: guides.Guide,
+    begin: Strokes | None,
 ) -> tuple[Start, list[Strokes]]:
     """Saliency, start points (section 3.3) and the strokes of every scene, variant by variant."""
-    picture, kept = subject(image, settings)
-    row = settings.saliency or guides.saliency_checkpoint(guide.row.name, guide.vision)
-    with encoders.use(row, guide.device, torch.float32) as looker:
+    picture, kept = subject(image, settings, encoder.device)
+    row = settings.saliency or guides.saliency_checkpoint(encoder.row.name, encoder.vision)
+    with encoders.use(row, encoder.device, torch.float32) as looker:
         attention = looker.attention(picture)
     looked = saliency.attention_map(attention, CANVAS)
     mean, std = np.array(OPENAI_MEAN), np.array(OPENAI_STD)
     edge = saliency.edges(((np.asarray(picture) / 255 - mean) / std).transpose(2, 0, 1))
     probability = saliency.probability(looked, edge)
+    lay = settings.lay or guide.lay
+    found = contours.tangents(np.asarray(picture)) if lay == "edge" else None
     scenes, points = [], []
     for variant in settings.variants:
         starts = np.stack(
@@ -232,8 +230,9 @@ def _begin(
         )
         points.append(starts)
         for i, where in enumerate(starts):
-            generator = torch.Generator().manual_seed(settings.first_seed + i)
-            strokes = _lay(where, np.asarray(picture), settings, generator)
+            # Edges are where salient strokes begin; of a random place they say nothing.
+            along = found if variant.start == "saliency" else None
+            strokes = _lay(where, np.asarray(picture), settings, guide.reach, along, settings.first_seed + i)
             scenes.append(strokes if begin is None else _continued(begin, strokes))
     start = Start(
         picture=np.asarray(picture),
@@ -256,10 +255,19 @@ def _starts(variant: Variant, probability: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _lay(
-    where: np.ndarray, picture: np.ndarray, settings: SketchSettings, generator: torch.Generator
+    where: np.ndarray,
+    picture: np.ndarray,
+    settings: SketchSettings,
+    reach: float,
+    along: np.ndarray | None,
+    seed: int,
 ) -> Strokes:
-    """The first strokes of one scene, which begin at `where` [S, 2]."""
-    points = bezier.walk(torch.from_numpy(where), WALK, generator).numpy()
+    """The first strokes of one scene, which begin at `where` [S, 2], or lie around it along the edges."""
+    if along is None:
+        generator = torch.Generator().manual_seed(seed)
+        points = bezier.walk(torch.from_numpy(where), WALK, generator).numpy()
+    else:
+        points = contours.trace(along, where, reach)
     colors = np.zeros((len(where), 4), np.float32)
     colors[:, 3] = 1
     if settings.colour:
@@ -383,7 +391,7 @@ def leave_one_out(
     device = device or runtime.pick_device()
     checkpoint = settings.checkpoint or checkpoints.default("clip")
     with encoders.use(checkpoint, device, torch.float32) as encoder, runtime.semaphore(device):
-        picture = np.asarray(subject(image, settings)[0])
+        picture = np.asarray(subject(image, settings, device)[0])
         judge = _judge(picture, settings, encoder, guides.guide(checkpoint, encoder.vision))
         # The first scene is whole; the others each lack one stroke.
         scenes = [strokes, *(strokes.without(i) for i in range(len(strokes)))]
@@ -414,7 +422,7 @@ def judged_drawings(
     device = device or runtime.pick_device()
     checkpoint = settings.checkpoint or checkpoints.default("clip")
     with encoders.use(checkpoint, device, torch.float32) as encoder, runtime.semaphore(device):
-        picture = np.asarray(subject(image, settings)[0])
+        picture = np.asarray(subject(image, settings, device)[0])
         judge = _judge(picture, settings, encoder, guides.guide(checkpoint, encoder.vision))
         pixels = torch.from_numpy(np.stack(drawings)).to(device).permute(0, 3, 1, 2) / 255
         with torch.no_grad():

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from core import checkpoints
 from core.clip.towers import VisionTower
@@ -24,6 +24,8 @@ class Guide:
     decay: float
     views: int
     draw_steps: int
+    lay: Literal["walk", "edge"] = "walk"
+    reach: float = 0.0
     saliency: str | None = None
 
 
