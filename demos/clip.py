@@ -65,11 +65,12 @@ def build() -> None:
             picture = shell.picture_input(height=300, elem_id="picture")
             thumbnails = strip(handlers.examples(), "examples")
             example = gr.Textbox("", visible="hidden", label="example")
+            scene = gr.Textbox("", visible="hidden", label="scene")
         with gr.Column(scale=6, min_width=320), gr.Tabs(elem_classes="atlas-groups"):
             with gr.Tab(tr("Try it", "试一试"), id="try"), gr.Tabs():
                 with gr.Tab(tr("Classify", "分类"), id="classify"):
                     labels = label_box("labels")
-                    common = Common(page, menu, picture, example, labels)
+                    common = Common(page, menu, picture, example, scene, labels)
                     tab = classify_tab(common)
                 with gr.Tab(tr("Absent labels", "不在场的标签"), id="absent"):
                     present, missing = absent_tab(common, tab)
@@ -77,12 +78,12 @@ def build() -> None:
                     lab_labels = prompt_tab(common)
             groups(common)
 
-    filled = [picture, labels, present, missing, lab_labels, example]
+    filled = [picture, labels, present, missing, lab_labels, example, scene]
 
     chosen = page.on(thumbnails.change, handlers.choose, [thumbnails], filled, show_progress="hidden")
     page.then(chosen, handlers.classify, tab.inputs, tab.outputs)
-    # A picture of one's own is no example: a link cannot carry it.
-    picture.upload(lambda: "", None, [example], api_visibility="private", show_progress="hidden")
+    # A picture of one's own is no example and no scene: a link cannot carry it.
+    picture.upload(lambda: ("", ""), None, [example, scene], api_visibility="private", show_progress="hidden")
     page.on_load(handlers.opened, [*filled, tab.bars, tab.template])
     gr.api(handlers.clip_classify, api_name="clip_classify")
     gr.api(handlers.clip_compare_templates, api_name="clip_compare_templates")

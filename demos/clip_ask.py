@@ -79,6 +79,7 @@ def classify_tab(common: Common) -> ClassifyTab:
             "template": template,
             "checkpoint": common.checkpoint,
             "example": common.example,
+            "scene": common.scene,
         },
         elem_id="link",
     )

@@ -15,7 +15,8 @@ import gradio as gr
 
 from core import checkpoints, inputs
 from core.clip import prompts
-from demos import draw, draw_sigmoid, shell
+from core.errors import Refusal
+from demos import draw, draw_sigmoid, scenes_link, shell
 from demos.examples import chosen as strip_choice
 from demos.shell import pick
 
@@ -136,7 +137,8 @@ def shown_line(result: Classification, encoded: EncodedImage, seconds: float, la
         shares = result.probabilities.tolist()
         line = draw_sigmoid.sum_note(shares, result.logit_scale, result.logit_bias, lang) + line
     is_miniature = checkpoints.row(result.checkpoint).bundled is not None
-    outside = is_miniature and encoded.digest not in classroom_pictures()
+    drawn = encoded.digest in classroom_pictures() or scenes_link.is_drawn(encoded.digest)
+    outside = is_miniature and not drawn
     return line + (shell.hint(lang) if outside else "")
 
 
@@ -239,24 +241,33 @@ def polysemy(lang: str) -> tuple[str, str, list[str]]:
     return labels, templates, []
 
 
-def fill(name: str, lang: str) -> tuple[str, str, str, str, str, str]:
-    """Everything an example fills in: picture, three boxes of labels, labels that are absent, its id."""
+def fill(name: str, lang: str) -> tuple[str, ...]:
+    """Everything an example fills in: picture, three boxes of labels, labels that are absent, its id, no scene."""
     row = examples()[name]
     labels = row["labels"][lang]
-    return row["path"], labels, labels, ABSENT[lang], labels, name
+    return row["path"], labels, labels, ABSENT[lang], labels, name, ""
 
 
 def choose(value: str, lang: str) -> tuple[Any, ...]:
     """What a click on the strip of examples fills in."""
     name = strip_choice(value, examples())
-    return fill(name, lang) if name else (gr.skip(),) * 6
+    return fill(name, lang) if name else (gr.skip(),) * 7
 
 
 def opened(lang: str, query: dict[str, str]) -> tuple[Any, ...]:
-    """A page's first state: what its address asks for, else the recorded example."""
-    fresh = not {"example", "labels"} & set(query)
+    """A page's first state: what its address asks for, an example or a scene, else the recorded example."""
+    fresh = not {"example", "labels", scenes_link.PARAMETER} & set(query)
     name, template = query.get("example", OPENING), query.get("template", "none")
-    path, labels, present, missing, lab, name = fill(name if name in examples() else OPENING, lang)
+    note = recorded(lang) if fresh else ""
+    filled = fill(name if name in examples() else OPENING, lang)
+    try:
+        scene = scenes_link.opened(query, lang)
+    except Refusal as refusal:
+        scene, note = None, shell.refusal_html(refusal, lang) + recorded(lang)
+    if scene:
+        labels = scene.labels
+        filled = (scene.path, labels, labels, ABSENT[lang], labels, "", query[scenes_link.PARAMETER])
+    path, labels, *others = filled
     labels = query.get("labels", labels)[:MAX_LINK_LABELS]
     known = template if template in prompts.template_sets() else "none"
-    return path, labels, present, missing, lab, name, recorded(lang) if fresh else "", known
+    return path, labels, *others, note, known

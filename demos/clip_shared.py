@@ -17,12 +17,13 @@ from demos.shell import Shell, tr
 
 @dataclass(frozen=True)
 class Common:
-    """What the tabs share: the page's hidden parts, the checkpoint, the picture, its example, the labels."""
+    """What the tabs share: the page's hidden parts, checkpoint, picture, its example or scene, labels."""
 
     page: Shell
     menu: CheckpointMenu
     picture: Any
     example: gr.Textbox
+    scene: gr.Textbox
     labels: gr.Textbox
 
     @property
