@@ -1,19 +1,33 @@
-"""Many moments of a drawing in pixels, for films: one batch instead of one picture after another."""
+"""Moments of a drawing as a film: pixels of all of them, GIF, MP4, and an SVG that draws itself.
+
+An MP4 is made without a video library: Pillow writes AVIF sequences, which are AV1 in the same boxes (ISO
+14496-12) under another brand, so that a few fields turn one into a film that browsers play.
+"""
 
 from __future__ import annotations
 
+import io
+import re
+import struct
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 
 from core import runtime
 from core.drawing.optimise import Scenes
 from core.drawing.rasterize import render
 from core.drawing.strokes import CANVAS, Strokes
+from core.errors import Refusal
 
 # Pictures that are rendered together.
 AT_ONCE = 8
+# Colours of a GIF, quality and speed of the AV1 encoder.
+GIF_COLOURS = 64
+QUALITY, SPEED = 82, 8
+# Boxes that hold boxes, on the way to those that are changed.
+CONTAINERS = (b"moov", b"trak", b"mdia")
 
 
 def pixels(moments: Sequence[Strokes], side: int) -> np.ndarray:
@@ -28,3 +42,127 @@ def pixels(moments: Sequence[Strokes], side: int) -> np.ndarray:
             )
         found.append((images.permute(0, 2, 3, 1).clamp(0, 1) * 255).round().byte().numpy())
     return np.concatenate(found)
+
+
+def _times(count: int, seconds: float, hold: float) -> list[int]:
+    """Milliseconds of each of `count` pictures, of which the last one stays."""
+    each = max(20, round(1000 * seconds / max(1, count)))
+    return [each] * (count - 1) + [each + round(1000 * hold)]
+
+
+def gif(pictures: np.ndarray, seconds: float, hold: float = 2.0) -> bytes:
+    """A GIF that repeats.
+
+    Args:
+        pictures: uint8 [F, H, W, 3].
+        seconds: of the drawing; hold: of its end.
+    """
+    # The last picture has every colour of a drawing: one palette, so that nothing flickers.
+    palette = Image.fromarray(pictures[-1]).quantize(GIF_COLOURS, method=Image.Quantize.MEDIANCUT)
+    frames = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+    file = io.BytesIO()
+    frames[0].save(
+        file,
+        "GIF",
+        save_all=True,
+        append_images=frames[1:],
+        duration=_times(len(frames), seconds, hold),
+        loop=0,
+        optimize=False,
+    )
+    return file.getvalue()
+
+
+def mp4(pictures: np.ndarray, seconds: float, hold: float = 2.0) -> bytes:
+    """An MP4 film, AV1 in 8 bits.
+
+    Args:
+        pictures: uint8 [F, H, W, 3]; F of 2 and more, sides even.
+        seconds: of the drawing; hold: of its end.
+
+    Raises:
+        Refusal: "no_video" where Pillow was built without AVIF.
+    """
+    from PIL import features
+
+    if not features.check("avif"):
+        raise Refusal("no_video")
+    times = _times(len(pictures), seconds, hold)
+    frames = [Image.fromarray(picture) for picture in pictures]
+    file = io.BytesIO()
+    frames[0].save(
+        file,
+        "AVIF",
+        save_all=True,
+        append_images=frames[1:],
+        duration=times,
+        quality=QUALITY,
+        speed=SPEED,
+        subsampling="4:2:0",
+    )
+    return _as_film(bytearray(file.getvalue()), sum(times))
+
+
+def _as_film(data: bytearray, milliseconds: int) -> bytes:
+    """An AVIF sequence, whose clock ticks in milliseconds, under the brand of films; every box keeps its size."""
+
+    def change(start: int, end: int) -> None:
+        while start < end:
+            size, kind = struct.unpack(">I4s", data[start : start + 8])
+            if kind in CONTAINERS:
+                change(start + 8, start + size)
+            elif kind == b"ftyp":
+                brands = (size - 16) // 4 * [b"iso6", b"av01", b"mp41"]
+                data[start + 8 : start + size] = b"isom" + bytes(4) + b"".join(brands[: (size - 16) // 4])
+            elif kind == b"hdlr":
+                data[start + 16 : start + 20] = b"vide"
+            elif kind in (b"edts", b"meta"):
+                # The endless repetition, and the still picture that the sequence also is.
+                data[start + 4 : start + 8] = b"free"
+            elif kind in (b"mvhd", b"tkhd"):
+                # Both are of version 1; the duration is "without end" in a picture that repeats.
+                at = start + (32 if kind == b"mvhd" else 36)
+                data[at : at + 8] = struct.pack(">Q", milliseconds)
+            start += size
+
+    change(0, len(data))
+    return bytes(data)
+
+
+def svg(moments: Sequence[Strokes], seconds: float) -> str:
+    """A standard SVG whose strokes move as they were optimised, and stay at the end.
+
+    Args:
+        moments: of one run, first to last; all have the same strokes.
+        seconds: of the film.
+
+    Returns:
+        The document of the last moment with SMIL animations; where these are not played it is that drawing.
+    """
+    S = len(moments[-1])
+    paths = [moment.paths() for moment in moments]  # [F][S]
+    widths = np.stack([moment.widths for moment in moments]).round(2)
+    colors = np.stack([moment.colors for moment in moments])
+    rgb = (colors[..., :3].clip(0, 1) * 255).round().astype(int)
+    alpha = colors[..., 3].round(3)
+
+    def animate(name: str, values: Sequence[str]) -> str:
+        if len(set(values)) == 1:
+            return ""
+        return (
+            f'<animate attributeName="{name}" dur="{seconds:g}s" fill="freeze" values="{";".join(values)}"/>'
+        )
+
+    moving = [
+        animate("d", [path[i] for path in paths])
+        + animate("stroke-width", [f"{value:g}" for value in widths[:, i]])
+        + animate("stroke", ["#{:02x}{:02x}{:02x}".format(*value) for value in rgb[:, i]])
+        + animate("stroke-opacity", [f"{value:g}" for value in alpha[:, i]])
+        for i in range(S)
+    ]
+    still = moments[-1].svg()
+    parts = re.split(r"(<path [^>]*)/>", still)  # text, path, text, path, ... text
+    if len(parts) != 2 * S + 1:
+        raise ValueError("an SVG with one path for each stroke was expected")
+    filled = [f"{path}>{inside}</path>" for path, inside in zip(parts[1::2], moving, strict=True)]
+    return "".join(text for pair in zip(parts[::2], [*filled, ""], strict=True) for text in pair)
