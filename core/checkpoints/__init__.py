@@ -53,9 +53,7 @@ def state(name: str) -> State:
     if checkpoint.bundled:
         here = all((checkpoint.folder / file.path).is_file() for file in checkpoint.files)
         return "bundled" if here else "absent"
-    from core.checkpoints import hub
-
-    if all(hub.cached(checkpoint, file) for file in checkpoint.files):
+    if _on_hub_cache(checkpoint) or _imported(checkpoint):
         return "cached"
     return "absent" if checkpoint.pinned else "unpinned"
 
@@ -70,7 +68,8 @@ def open(
     """Local paths of a row's files, by file name; every file has been checked against its digest.
 
     Bundled files lie in the repository. Hub files come from the Hub's cache; what is missing there is
-    downloaded at the pinned revision. An interrupted download is resumed by the next call.
+    downloaded at the pinned revision. An interrupted download is resumed by the next call. Originals that were
+    imported stand in where the Hub's cache lacks a row.
 
     Args:
         name: a row of the registry.
@@ -79,15 +78,35 @@ def open(
         download: False refuses with "not_downloaded" in place of using the network.
 
     Raises:
-        Refusal: "unknown_checkpoint", "not_downloaded", "cancelled", or what went wrong with the Hub, the
+        Refusal: "unknown_checkpoint", "not_downloaded", "not_imported", "cancelled", or what went wrong with the Hub, the
             network, the disk or the bytes, one code each.
     """
     checkpoint = row(name)
     if checkpoint.bundled:
         return _bundled(checkpoint)
+    from core.checkpoints import hub, originals
+
+    # The pinned copy of the Hub goes before one that was imported.
+    if checkpoint.original and not _on_hub_cache(checkpoint):
+        if _imported(checkpoint):
+            return originals.open(checkpoint)
+        if not checkpoint.repo:
+            raise Refusal("not_imported", checkpoint=checkpoint.name, source=checkpoint.original.source)
+    return hub.open(checkpoint, progress=progress, cancel=cancel, download=download)
+
+
+def _on_hub_cache(checkpoint: Checkpoint) -> bool:
     from core.checkpoints import hub
 
-    return hub.open(checkpoint, progress=progress, cancel=cancel, download=download)
+    return checkpoint.repo is not None and all(hub.cached(checkpoint, file) for file in checkpoint.files)
+
+
+def _imported(checkpoint: Checkpoint) -> bool:
+    if checkpoint.original is None:
+        return False
+    from core.checkpoints import originals
+
+    return originals.here(checkpoint)
 
 
 def _bundled(checkpoint: Checkpoint) -> dict[str, Path]:

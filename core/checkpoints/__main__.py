@@ -1,4 +1,4 @@
-"""Checkpoints on the command line: `python -m core.checkpoints list | fetch | verify | pin`."""
+"""Checkpoints on the command line: `python -m core.checkpoints list | fetch | import | verify | pin`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import sys
 import unicodedata
 from dataclasses import asdict
+from pathlib import Path
 
 from core import checkpoints
 from core.checkpoints import Checkpoint, Progress, human, integrity, registry, transfer
@@ -93,6 +94,17 @@ def fetch(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def bring(arguments: argparse.Namespace) -> int:
+    """Makes an original file the weights of a row and prints where its files are."""
+    from core.checkpoints import originals
+
+    row = checkpoints.row(arguments.name)
+    print(f"{row.title[language()]}  {both('licence', '许可证')}: {row.licence}", file=sys.stderr)
+    for path in originals.bring(row, Path(arguments.path).expanduser()).values():
+        print(path)
+    return 0
+
+
 def verify(arguments: argparse.Namespace) -> int:
     """Reads every file that is here again and compares digests."""
     rows = [checkpoints.row(arguments.name)] if arguments.name else checkpoints.rows()
@@ -110,10 +122,11 @@ def verify(arguments: argparse.Namespace) -> int:
 
 def checked(row: Checkpoint) -> dict[str, bool]:
     """File name -> whether it is right, for the files that are here."""
-    if row.repo:
-        from core.checkpoints import hub
+    if not row.bundled:
+        from core.checkpoints import hub, originals
 
-        return transfer.run(lambda meter: hub.verify(row, meter), None, None)
+        imported = originals.verify(row) if row.original else {}
+        return transfer.run(lambda meter: imported | (hub.verify(row, meter) if row.repo else {}), None, None)
     here = {file.path: row.folder / file.path for file in row.files}
     return {
         file.path: file.sha256 is None or integrity.digest(here[file.path], file.sha256) == file.sha256
@@ -127,6 +140,8 @@ def pin(arguments: argparse.Namespace) -> int:
     from core.checkpoints import pins
 
     rows = [checkpoints.row(name) for name in arguments.name] or checkpoints.rows()
+    # An imported row has the digests of its import alone.
+    rows = [row for row in rows if row.repo or row.bundled]
     path = registry.path()
     text = path.read_text(encoding="utf-8")
     unreachable: Refusal | None = None
@@ -162,6 +177,10 @@ def parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("fetch", help="download a checkpoint, or finish an interrupted download")
     verb.add_argument("name")
     verb.set_defaults(run=fetch)
+    verb = verbs.add_parser("import", help="make an original weight file, not from the Hub, a row's weights")
+    verb.add_argument("name")
+    verb.add_argument("path", help="the file as its authors published it")
+    verb.set_defaults(run=bring)
     verb = verbs.add_parser("verify", help="check the files on this machine against their digests")
     verb.add_argument("name", nargs="?")
     verb.set_defaults(run=verify)

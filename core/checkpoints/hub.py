@@ -126,7 +126,7 @@ def _obtain(row: Checkpoint, download: bool, meter: Meter) -> dict[str, Path]:
         missing = next(file.path for file in row.files if file.path not in here)
         code = "incomplete_snapshot" if here else "hub_offline"
         raise Refusal(code, checkpoint=row.name, file=missing)
-    with _disk(), _turn(row, meter):
+    with disk(), _turn(row, meter):
         # Another thread or process may have finished it in the meantime.
         here, _ = _local(row, meter)
         _download(row, [file for file in row.files if file.path not in here], here, meter)
@@ -152,7 +152,7 @@ def _local(row: Checkpoint, meter: Meter) -> tuple[dict[str, Path], list[str]]:
 
 
 @contextmanager
-def _disk() -> Iterator[None]:
+def disk() -> Iterator[None]:
     """What a disk says no with, as refusals."""
     place = constants.HF_HUB_CACHE
     try:
@@ -230,7 +230,7 @@ def _proves(remote: Remote, path: Path, meter: Meter) -> bool:
 
 def small(row: Checkpoint, remote: Remote) -> Path:
     """A file by the Hub client's own function: no resume, so only for what is small or already a blob."""
-    with _disk(), _refusals(row, remote.file):
+    with disk(), _refusals(row, remote.file):
         return Path(
             hf.hf_hub_download(
                 row.repo or "",

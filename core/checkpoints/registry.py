@@ -31,6 +31,22 @@ class File:
 
 
 @dataclass(frozen=True)
+class Original:
+    """How weights as their authors published them become a row's: the `import` table of the row.
+
+    Names are read with regular expressions that have to match the whole of them.
+    """
+
+    expects: str  # "module:function" of (row, paths): tensor name -> shape that the row's loader wants
+    source: str  # where people get the file, for the sentence that asks for it
+    key: str | None = None  # where the tensors lie in the file; None where they are all of it
+    rename: tuple[tuple[str, str], ...] = ()  # (pattern, replacement), the first that fits
+    unread: tuple[str, ...] = ()  # what the file holds, by its renamed name, and no loader reads
+    inert: tuple[str, ...] = ()  # classes of other libraries that the file mentions; they are never imported
+    sha256: str | None = None  # of the published file
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """One row of the registry: where the weights come from, what they may be used for, what they know."""
 
@@ -52,11 +68,13 @@ class Checkpoint:
     bundled: str | None = None  # folder, relative to the repository
     options: Mapping[str, Any] = field(default_factory=dict)  # of the loader: model, mean, std...
     requires: Mapping[str, str] = field(default_factory=dict)  # another row -> digest of its weights
+    original: Original | None = None  # how an original file is imported, where that is possible
 
     @property
     def pinned(self) -> bool:
         """Whether the bytes of this row can never change under its name."""
-        return self.bundled is not None or FULL_HASH.fullmatch(self.revision or "") is not None
+        # Without a repository the digests of what is bundled, or was imported, are all there is.
+        return self.repo is None or FULL_HASH.fullmatch(self.revision or "") is not None
 
     @property
     def folder(self) -> Path:
@@ -82,8 +100,17 @@ def _row(name: str, table: Mapping[str, Any]) -> Checkpoint:
         languages=tuple(fields.pop("languages")),
         options=fields.pop("options", {}),
         requires=fields.pop("requires", {}),
+        original=_original(fields.pop("import", None)),
         **fields,
     )
+
+
+def _original(table: Mapping[str, Any] | None) -> Original | None:
+    if table is None:
+        return None
+    lists = {name: tuple(table.get(name, ())) for name in ("unread", "inert")}
+    rename = tuple((pattern, replacement) for pattern, replacement in table.get("rename", ()))
+    return Original(**{**table, **lists, "rename": rename})
 
 
 @lru_cache(maxsize=4)

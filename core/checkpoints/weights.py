@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import Refusal
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Inert:
+    """Stands for an object of another library inside a weight file: takes whatever it is given and does nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -20,11 +30,38 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
         Refusal: "unsafe_weights" for a file that would run code or holds other objects, "corrupt_weights" for
             one that cannot be read.
     """
+    state = read(path)
+    if not is_state_dict(state):
+        raise Refusal("unsafe_weights", file=Path(path).name)
+    return dict(state)
+
+
+def is_state_dict(value: Any) -> bool:
+    """Whether a value is tensors by name and nothing else."""
+    import torch
+
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(tensor, torch.Tensor) for key, tensor in value.items()
+    )
+
+
+def read(path: str | Path, inert: Sequence[str] = ()) -> Any:
+    """What a safetensors or torch file holds: tensors, numbers, texts and containers of them.
+
+    Args:
+        path: the file.
+        inert: full names of classes that the file is known to mention; an `Inert` takes the place of each.
+
+    Raises:
+        Refusal: "unsafe_weights" for a file that would run code, "corrupt_weights" for one that cannot be read.
+    """
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = Path(path)
+    # A class of its own for each name: torch wants them to differ.
+    stand_ins: list[Any] = [(type("Inert", (Inert,), {}), name) for name in inert]
     try:
         with path.open("rb") as file:
             start = file.read(9)
@@ -33,14 +70,10 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         if not start.startswith((b"PK", b"\x80")):
             raise Refusal("corrupt_weights", file=path.name)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(stand_ins):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise Refusal("unsafe_weights", file=path.name) from error
     except (OSError, EOFError, ValueError, RuntimeError, SafetensorError) as error:
         code = "unsafe_weights" if "TorchScript" in str(error) else "corrupt_weights"
         raise Refusal(code, file=path.name) from error
-    if not isinstance(state, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
-    ):
-        raise Refusal("unsafe_weights", file=path.name)
-    return dict(state)

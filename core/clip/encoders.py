@@ -257,6 +257,25 @@ def put_state(model: nn.Module, state: Mapping[str, Tensor], row: Checkpoint) ->
     model.load_state_dict(state, strict=True, assign=True)
 
 
+def open_clip_model(paths: Mapping[str, Path], row: Checkpoint) -> tuple[Any, Any, Mapping[str, Any]]:
+    """open_clip's class without weights, its configuration and its preprocessing."""
+    import open_clip
+
+    if "open_clip_config.json" in paths:
+        file = json.loads(paths["open_clip_config.json"].read_text(encoding="utf-8"))
+        config, preprocess = file["model_cfg"], file["preprocess_cfg"]
+    else:
+        config, preprocess = open_clip.get_model_config(row.options["model"]), row.options
+    with torch.device("meta"):
+        return open_clip.CLIP(**config), config, preprocess
+
+
+def open_clip_tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors that `load_open_clip` wants."""
+    model, *_ = open_clip_model(paths, row)
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
 def load_open_clip(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> DualEncoder:
@@ -267,13 +286,7 @@ def load_open_clip(
     """
     import open_clip
 
-    if "open_clip_config.json" in paths:
-        file = json.loads(paths["open_clip_config.json"].read_text(encoding="utf-8"))
-        config, preprocess = file["model_cfg"], file["preprocess_cfg"]
-    else:
-        config, preprocess = open_clip.get_model_config(row.options["model"]), row.options
-    with torch.device("meta"):
-        model = open_clip.CLIP(**config)
+    model, config, preprocess = open_clip_model(paths, row)
     weights = next(path for name, path in paths.items() if name.endswith((".safetensors", ".bin", ".pt")))
     put_state(model, {k: v.to(dtype) for k, v in checkpoints.load_state_dict(weights).items()}, row)
     if model.attn_mask is not None:

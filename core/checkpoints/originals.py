@@ -1,0 +1,215 @@
+"""Original weight files that a person brings: read without running them, checked by name, kept as safetensors.
+
+Some papers published their weights outside the Hub. A row's `import` table says how such a file becomes the row's:
+where its tensors lie, how they are renamed, which are not read. What the loader expects is asked of the loader.
+The result lies beside the Hub's cache with its digests, and is checked against them whenever it is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.checkpoints import hub, integrity, weights
+from core.checkpoints.hub import constants
+from core.checkpoints.registry import Checkpoint, Original
+from core.errors import Refusal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RECORD = "imported.json"
+# Counters of BatchNorm's training, which inference never reads and some files leave out.
+COUNTER = "num_batches_tracked"
+NAMED = 3  # tensors that a refusal names of each kind
+
+
+def folder(row: Checkpoint) -> Path:
+    """Where the imported files of a row lie."""
+    return Path(constants.HF_HOME) / "clip-atlas" / "imported" / row.name
+
+
+def recorded(row: Checkpoint) -> dict[str, str]:
+    """The digests written at the import: file name -> sha256; empty where nothing was imported."""
+    try:
+        files = json.loads((folder(row) / RECORD).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {file.path: files[file.path] for file in row.files if file.path in files}
+
+
+def here(row: Checkpoint) -> bool:
+    """Whether every file of a row was imported, unchecked."""
+    known = recorded(row)
+    return all(file.path in known and (folder(row) / file.path).is_file() for file in row.files)
+
+
+def open(row: Checkpoint) -> dict[str, Path]:
+    """The imported files of a row by name, checked against the digests of their import.
+
+    Raises:
+        Refusal: "original_damaged" for a file that has changed; the import is removed.
+    """
+    for name, right in verify(row, afresh=False).items():
+        if not right:
+            shutil.rmtree(folder(row), ignore_errors=True)
+            raise Refusal("original_damaged", checkpoint=row.name, file=name)
+    return {file.path: folder(row) / file.path for file in row.files}
+
+
+def verify(row: Checkpoint, afresh: bool = True) -> dict[str, bool]:
+    """File name -> whether its bytes are those of the import, for the files that are here."""
+    paths = {name: (folder(row) / name, digest) for name, digest in recorded(row).items()}
+    return {
+        name: integrity.right(path, digest, record=hub.record(), afresh=afresh)
+        for name, (path, digest) in paths.items()
+        if path.is_file()
+    }
+
+
+def bring(row: Checkpoint, path: Path) -> dict[str, Path]:
+    """Imports an original file; what the row needs besides the weights has to lie beside it.
+
+    Args:
+        row: one with an `import` table.
+        path: the file as its authors published it, safetensors or torch.
+
+    Returns:
+        The row's files by name, as `open` gives them.
+
+    Raises:
+        Refusal: "no_import", "no_original", "wrong_original", "unsafe_weights", "scripted_weights",
+            "corrupt_weights", "original_without_tensors", "original_misfit", "original_not_finite",
+            "original_lacks_file", or what the disk says no with.
+    """
+    if row.original is None:
+        raise Refusal("no_import", checkpoint=row.name)
+    if not path.is_file():
+        raise Refusal("no_original", file=str(path))
+    digest = integrity.sha256(path)
+    if row.original.sha256 not in (None, digest):
+        raise Refusal("wrong_original", checkpoint=row.name, file=path.name, source=row.original.source)
+    target, *others = sorted(row.files, key=lambda file: not file.path.endswith(".safetensors"))
+    beside = {file.path: path.parent / file.path for file in others}
+    for name, other in beside.items():
+        if not other.is_file():
+            raise Refusal("original_lacks_file", checkpoint=row.name, file=name, folder=str(path.parent))
+    state = tensors(row.original, path)
+    check(row, path, state, expected(row, beside))
+    with hub.disk():
+        _keep(row, target.path, state, beside, {"name": path.name, "sha256": digest})
+    return open(row)
+
+
+def tensors(original: Original, path: Path) -> dict[str, Tensor]:
+    """The tensors of an original file under the names of the row's loader, without those that nobody reads."""
+    try:
+        held = weights.read(path, original.inert)
+    except Refusal as refusal:
+        # The form of OpenAI's own files: a program with its weights.
+        if refusal.code == "unsafe_weights" and "TorchScript" in str(refusal.__cause__):
+            raise Refusal("scripted_weights", file=path.name) from refusal
+        raise
+    if original.key is not None and isinstance(held, Mapping):
+        held = held.get(original.key)
+    if not held or not weights.is_state_dict(held):
+        raise Refusal("original_without_tensors", file=path.name, key=original.key or "-")
+    state: dict[str, Tensor] = {}
+    for name, tensor in held.items():
+        renamed = rename(name, original.rename)
+        if not any(re.fullmatch(pattern, renamed) for pattern in original.unread):
+            state[renamed] = tensor
+    return state
+
+
+def rename(name: str, rules: Sequence[tuple[str, str]]) -> str:
+    """A tensor's name in the row, by the first rule that fits the whole of the published one."""
+    for pattern, replacement in rules:
+        if match := re.fullmatch(pattern, name):
+            return match.expand(replacement)
+    return name
+
+
+def expected(row: Checkpoint, paths: Mapping[str, Path]) -> Mapping[str, Sequence[int]]:
+    """Names and shapes that the row's loader wants; `paths` are the row's files besides the weights."""
+    module, function = (row.original.expects if row.original else "").split(":")
+    ask: Callable[..., Mapping[str, Sequence[int]]] = getattr(import_module(module), function)
+    return ask(row, paths)
+
+
+def check(
+    row: Checkpoint, path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Sequence[int]]
+) -> None:
+    """Refuses tensors that are not exactly what the loader wants, by name, and values that are no numbers."""
+    missing = [name for name in wanted if name not in state and not name.endswith(COUNTER)]
+    extra = [name for name in state if name not in wanted]
+    misshapen = [
+        f"{name} {list(state[name].shape)} ≠ {list(shape)}"
+        for name, shape in wanted.items()
+        if name in state and tuple(state[name].shape) != tuple(shape)
+    ]
+    if missing or extra or misshapen:
+        kinds = {"missing": missing, "extra": extra, "misshapen": misshapen}
+        counts: dict[str, Any] = {kind: len(names) for kind, names in kinds.items()}
+        raise Refusal(
+            "original_misfit",
+            checkpoint=row.name,
+            file=path.name,
+            **counts,
+            **{f"{kind}_names": _some(names) for kind, names in kinds.items()},
+        )
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise Refusal("original_not_finite", file=path.name, tensor=name)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names of a list."""
+    return ", ".join([*names[:NAMED], *["…"][: len(names) > NAMED]]) or "–"
+
+
+def _keep(
+    row: Checkpoint,
+    target: str,
+    state: Mapping[str, Tensor],
+    beside: Mapping[str, Path],
+    origin: Mapping[str, str],
+) -> None:
+    """Writes a row's files and their digests into a folder that takes its place as a whole."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    place = folder(row)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{row.name}-", dir=place.parent) as name:
+        draft = Path(name) / "files"
+        draft.mkdir()
+        try:
+            # Copies: tensors of a torch file may share memory, which safetensors does not store.
+            save_file(
+                {k: v.contiguous().clone() for k, v in state.items()},
+                draft / target,
+                metadata={"format": "pt"},
+            )
+        except SafetensorError as error:
+            raise _disk_error(error) from error
+        for path, source in beside.items():
+            (draft / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, draft / path)
+        digests = {file.path: integrity.sha256(draft / file.path) for file in row.files}
+        record = {"checkpoint": row.name, "files": digests, "original": origin}
+        (draft / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        shutil.rmtree(place, ignore_errors=True)
+        draft.replace(place)
+
+
+def _disk_error(error: Exception) -> OSError:
+    """safetensors reports what the disk refused as an error of its own, with the system's number in its words."""
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]) if number else 0, str(error))
