@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 SIGMA = 1.4
 LOW = 0.4  # of the high threshold
@@ -33,7 +33,7 @@ def ridges(picture: np.ndarray) -> Tensor:
     """
     grey = torch.from_numpy(picture.astype(np.float32) / 255) @ torch.tensor(LUMA)  # [H, W]
     reach = 2 * round(3 * SIGMA) + 1
-    smooth = gaussian_blur(grey[None, None], [reach, reach], [SIGMA, SIGMA])
+    smooth = torchvision.transforms.functional.gaussian_blur(grey[None, None], [reach, reach], [SIGMA, SIGMA])
     padded = F.pad(smooth, (1, 1, 1, 1), "replicate")
     kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     dx, dy = F.conv2d(padded, torch.stack([kernel, kernel.T])[:, None])[0]  # [H, W] each

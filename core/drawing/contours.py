@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from core.drawing.strokes import CANVAS
 
@@ -32,7 +32,7 @@ def tangents(picture: np.ndarray) -> np.ndarray:
 
 def _blur(maps: Tensor, sigma: float) -> Tensor:
     reach = 2 * round(3 * sigma) + 1
-    return gaussian_blur(maps, [reach, reach], [sigma, sigma])
+    return torchvision.transforms.functional.gaussian_blur(maps, [reach, reach], [sigma, sigma])
 
 
 def trace(tangent: np.ndarray, starts: np.ndarray, reach: float, steps: int = 24) -> np.ndarray:
