@@ -226,7 +226,10 @@ def _begin(
     scenes, points = [], []
     for variant in settings.variants:
         starts = np.stack(
-            [_starts(variant, probability, settings.first_seed + i) for i in range(settings.seeds)]
+            [
+                _starts(variant, probability, settings.first_seed + i, lay == "edge")
+                for i in range(settings.seeds)
+            ]
         )
         points.append(starts)
         for i, where in enumerate(starts):
@@ -246,10 +249,11 @@ def _begin(
     return start, scenes
 
 
-def _starts(variant: Variant, probability: np.ndarray, seed: int) -> np.ndarray:
+def _starts(variant: Variant, probability: np.ndarray, seed: int, spread: bool) -> np.ndarray:
     """Where the strokes of one scene begin: [S, 2]."""
     if variant.start == "saliency":
-        return saliency.draw(probability, variant.strokes, seed)
+        drawn_ = saliency.draw(probability, variant.strokes, seed)
+        return saliency.spread(probability, drawn_) if spread else drawn_
     generator = torch.Generator().manual_seed(seed)
     return bezier.uniform(variant.strokes, (CANVAS, CANVAS), generator).numpy()
 

@@ -24,8 +24,8 @@ class Guide:
     decay: float
     views: int
     draw_steps: int
-    lay: Literal["walk", "edge"] = "walk"
-    reach: float = 0.0
+    lay: Literal["walk", "edge"]
+    reach: float
     saliency: str | None = None
 
 

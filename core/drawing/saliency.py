@@ -131,3 +131,27 @@ def draw(distribution: np.ndarray, count: int, seed: int) -> np.ndarray:
     index = generator.choice(flat.size, count, replace=again, p=flat)
     row, column = np.unravel_index(index, distribution.shape)
     return np.stack([column, row], axis=1).astype(np.float32)
+
+
+def spread(distribution: np.ndarray, starts: np.ndarray, rounds: int = 8) -> np.ndarray:
+    """Start points moved apart, so that no salient part is left without a stroke.
+
+    Lloyd's algorithm (1982): every place goes to its nearest start point, which moves to the middle of its
+    places, weighted by the distribution; at the end each takes the nearest place that a stroke may begin at.
+
+    Args:
+        distribution: [H, W], which sums to one.
+        starts: [S, 2] pixels (x, y), of `draw`.
+
+    Returns:
+        [S, 2].
+    """
+    row, column = np.nonzero(distribution)
+    weight = torch.from_numpy(distribution[row, column].astype(np.float32))  # [C]
+    places = torch.from_numpy(np.stack([column, row], axis=1).astype(np.float32))  # [C, 2]
+    moved = torch.from_numpy(starts.astype(np.float32))
+    for _ in range(rounds):
+        share = F.one_hot(torch.cdist(places, moved).argmin(1), len(moved)) * weight[:, None]  # [C, S]
+        total = share.sum(0)[:, None]
+        moved = torch.where(total > 0, share.T @ places / total.clamp_min(1e-12), moved)
+    return places[torch.cdist(moved, places).argmin(1)].numpy()

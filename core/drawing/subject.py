@@ -44,7 +44,7 @@ def cut_out(image: Image.Image, device: str = "cpu") -> tuple[Image.Image, np.nd
     """The subject on white.
 
     Args:
-        image: RGB, or RGBA, whose alpha then is the subject.
+        image: of any mode; where it has an alpha, that is the subject.
         device: for U2-Net.
 
     Returns:
@@ -52,6 +52,8 @@ def cut_out(image: Image.Image, device: str = "cpu") -> tuple[Image.Image, np.nd
         out and the picture is whole; who found it: "alpha", "u2net", "colours" or "".
     """
     canvas = square(image)
+    if image.mode != "RGBA":
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     if image.mode == "RGBA":
         alpha = square(Image.merge("RGB", [image.getchannel("A").point(lambda a: 255 - a)] * 3))
         kept, by = 1 - np.asarray(alpha, np.float32)[..., 0] / 255, "alpha"
@@ -69,7 +71,8 @@ def cut_out(image: Image.Image, device: str = "cpu") -> tuple[Image.Image, np.nd
 
 def _found(image: Image.Image, device: str) -> tuple[np.ndarray, str]:
     """Probability of the subject [h, w] over the whole picture."""
-    if checkpoints.state(u2net.ROW) in ("bundled", "cached"):
+    known = any(row.name == u2net.ROW for row in checkpoints.rows())
+    if known and checkpoints.state(u2net.ROW) in ("bundled", "cached"):
         row, paths = checkpoints.row(u2net.ROW), checkpoints.open(u2net.ROW, download=False)
         pixels = np.asarray(image.resize((u2net.SIDE, u2net.SIDE), Image.Resampling.BICUBIC))
         batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(device) / 255
