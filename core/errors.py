@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,12 @@ from pathlib import Path
 def sentences() -> dict[str, dict[str, str]]:
     """All refusals: code -> {"en": sentence, "zh": sentence}, with `{parameter}` places."""
     return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+
+
+def terminal_language() -> str:
+    """The language to speak in a terminal: "zh" in a Chinese locale, else "en"."""
+    locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    return "zh" if locale.startswith("zh") else "en"
 
 
 class Refusal(Exception):

@@ -25,7 +25,13 @@ Model = TypeVar("Model")
 Value = TypeVar("Value")
 
 UNKNOWN_MEMORY = 8 << 30
-OUT_OF_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
+OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "alloc_failed",
+)
 
 
 def first_line(path: str) -> str:

@@ -1,21 +1,24 @@
 """The door of the server: ASGI middleware that streams, and what Gradio leaves to the app.
 
-Security headers and a content policy; limits on request bodies whether they declare their length or not; no
-fetching of foreign addresses on a caller's behalf; the language script in front of Gradio's own start; a page for
-unknown addresses; a warm-up that waits until a browser has its first page.
+Security headers and a content policy; limits on request bodies, whether they declare their length or not, and on how
+many one address sends; no fetching of foreign addresses on a caller's behalf; the language script in front of
+Gradio's own start; a page for unknown addresses; a warm-up that waits until a browser has its first page.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from core.runtime import on_space
 from demos import language
 from demos.language import both
 from demos.page import Text
@@ -30,6 +33,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON_LIMIT = 8 << 20
 UPLOAD_LIMIT = 220 << 20
+# Requests that change something, from one address: so many a second, so many at once.
+RATE, BURST = 60.0, 600.0
+ADDRESSES = 10_000  # remembered at a time
+TOO_MANY = "Too many requests came from this address; wait {seconds} s, then go on."
 TOO_LARGE = "The request is larger than the {limit} MB allowed; send less at once."
 FOREIGN = "Files are not fetched from addresses; upload the file or send it as a data URI."
 NOT_SERVED = "This address is not served."
@@ -89,6 +96,39 @@ class Warm:
             self.done.set()
 
 
+class Flow:
+    """How many requests each address may send: a bucket of `burst` that fills by `rate` a second."""
+
+    def __init__(self, rate: float = RATE, burst: float = BURST) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._level: dict[str, tuple[float, float]] = {}  # address -> (requests left, at what time)
+
+    def wait(self, address: str) -> float:
+        """Seconds until this address may send again; 0 takes one request off its bucket."""
+        now = time.monotonic()
+        left, at = self._level.get(address, (self.burst, now))
+        left = min(self.burst, left + self.rate * (now - at))
+        if left < 1:
+            return (1 - left) / self.rate
+        self._level[address] = (left - 1, now)
+        if len(self._level) > ADDRESSES:
+            # Whoever has been away long enough for a full bucket needs none.
+            full = now - self.burst / self.rate
+            self._level = {who: level for who, level in self._level.items() if level[1] > full}
+        return 0.0
+
+
+def sender(scope: Scope) -> str | None:
+    """The address that a request is counted for; None for this machine itself, its user or a proxy in front."""
+    host = (scope.get("client") or ("",))[0]
+    if on_space():
+        # The Space's own proxy adds the last entry, a visitor may have made up the others.
+        forwarded = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1")
+        host = forwarded.rpartition(",")[2].strip() or host
+    return None if host in ("", "127.0.0.1", "::1") else host
+
+
 class _TooLarge(Exception):
     """An upload went past its limit while it was being read."""
 
@@ -101,10 +141,19 @@ class Guard:
         titles: document title by page slug, "" for home.
         warm: started by the first page.
         uploads: learns which session uses which uploaded file.
+        flow: counts what each address sends.
     """
 
-    def __init__(self, app: App, titles: Mapping[str, Text], warm: Warm, uploads: Uploads = UPLOADS) -> None:
+    def __init__(
+        self,
+        app: App,
+        titles: Mapping[str, Text],
+        warm: Warm,
+        uploads: Uploads = UPLOADS,
+        flow: Flow | None = None,
+    ) -> None:
         self.app = app
+        self.flow = flow or Flow()
         self.titles = titles
         self.warm = warm
         self.uploads = uploads
@@ -122,6 +171,10 @@ class Guard:
             await self.app(scope, receive, answer.send)
             return
 
+        address = sender(scope)
+        if address and (seconds := math.ceil(self.flow.wait(address))):
+            await answer.refuse(429, TOO_MANY.format(seconds=seconds), (b"retry-after", b"%d" % seconds))
+            return
         is_upload = scope["path"].endswith("/upload")
         limit = UPLOAD_LIMIT if is_upload else JSON_LIMIT
         too_large = TOO_LARGE.format(limit=limit >> 20)
@@ -297,13 +350,14 @@ class _Answer:
         message["headers"] = [pair for pair in message["headers"] if pair[0].lower() not in taken] + ours
         await self.raw_send(message)
 
-    async def refuse(self, status: int, sentence: str) -> None:
+    async def refuse(self, status: int, sentence: str, *more: tuple[bytes, bytes]) -> None:
         """Answers with one sentence as JSON and ends the connection, which may still carry a body."""
         body = json.dumps({"error": sentence}).encode()
         fields = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
+            *more,
         ]
         await self._forward({"type": "http.response.start", "status": status, "headers": fields})
         await self.raw_send({"type": "http.response.body", "body": body})

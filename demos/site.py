@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from core import checkpoints, runtime
 from core.errors import Refusal
-from demos import catalog, home, shell, tools
+from demos import catalog, home, shell, tools, values
 from demos.page import Text
 from demos.server import Guard, Warm
 from demos.theme import theme
@@ -57,6 +57,7 @@ def build() -> gr.Blocks:
             with page_at(demo, row.title.en, row.slug):
                 _build_page(row)
         demo.unload(UPLOADS.left)
+    values.check_endpoints(demo)
     demo.queue(api_open=False, max_size=QUEUE, default_concurrency_limit=shell.CONCURRENCY)
     if runtime.zero_gpu():
         # A ZeroGPU Space wants its models on the GPU while the app starts; its workers inherit them.
@@ -114,6 +115,13 @@ def titles() -> dict[str, Text]:
     return {"": shell.NAME, **pages}
 
 
+def stylesheets() -> list[Path]:
+    """The shared stylesheet, then each page's own; head.css goes out with the head of every page."""
+    first = ASSETS / "css" / "atlas.css"
+    others = sorted(path for path in first.parent.glob("*.css") if path.name not in ("atlas.css", "head.css"))
+    return [first, *others]
+
+
 def warm_up() -> None:
     """Loads torch and the model that every page starts from, so that the first answer does not wait for them."""
     try:
@@ -139,10 +147,7 @@ def launch_options() -> dict[str, Any]:
 
     return {
         "theme": theme(),
-        "css_paths": [
-            ASSETS / "css" / name
-            for name in ("atlas.css", "clip.css", "batch.css", "classroom.css", "chinese_clip.css")
-        ],
+        "css_paths": stylesheets(),
         "i18n": shell.translations(),
         "favicon_path": ASSETS / "favicon.svg",
         "show_error": False,

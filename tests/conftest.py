@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -35,6 +36,16 @@ def get(url: str, **headers: str) -> tuple[int, bytes]:
     """Status and body of one request."""
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
         return answer.status, answer.read()
+
+
+def process_of(url: str) -> int:
+    """The process that serves an address of `running_app`."""
+    wanted = [b"--port", str(urlsplit(url).port).encode(), b""]
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if line.read_bytes().split(b"\0")[-3:] == wanted:
+                return int(line.parent.name)
+    raise LookupError(url)
 
 
 @contextmanager

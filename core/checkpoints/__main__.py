@@ -13,14 +13,9 @@ from pathlib import Path
 from core import checkpoints
 from core.checkpoints import Checkpoint, Progress, human, integrity, registry, transfer
 from core.errors import Refusal
+from core.errors import terminal_language as language
 
 BAR = 24  # characters
-
-
-def language() -> str:
-    """ "zh" in a Chinese locale, else "en"."""
-    locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
-    return "zh" if locale.startswith("zh") else "en"
 
 
 def both(en: str, zh: str) -> str:

@@ -133,7 +133,7 @@ def row(name: str) -> Checkpoint:
     """The row of that name; Refusal("unknown_checkpoint") where there is none."""
     found = _all().get(name)
     if found is None:
-        raise Refusal("unknown_checkpoint", name=name, known=", ".join(_all()))
+        raise Refusal("unknown_checkpoint", name=name[:80], known=", ".join(_all()))
     return found
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import Refusal
+from core.runtime import is_out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +56,7 @@ def read(path: str | Path, inert: Sequence[str] = ()) -> Any:
 
     Raises:
         Refusal: "unsafe_weights" for a file that would run code, "corrupt_weights" for one that cannot be read.
+        MemoryError: there is no room for the tensors.
     """
     import torch
     from safetensors import SafetensorError
@@ -75,5 +78,8 @@ def read(path: str | Path, inert: Sequence[str] = ()) -> Any:
     except pickle.UnpicklingError as error:
         raise Refusal("unsafe_weights", file=path.name) from error
     except (OSError, EOFError, ValueError, RuntimeError, SafetensorError) as error:
+        # safetensors and torch give the system's word in their own errors: that is no fault of the file.
+        if is_out_of_memory(error) or f"os error {errno.ENOMEM}" in str(error):
+            raise MemoryError(str(error)) from error
         code = "unsafe_weights" if "TorchScript" in str(error) else "corrupt_weights"
         raise Refusal(code, file=path.name) from error

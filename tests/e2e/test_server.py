@@ -166,9 +166,11 @@ def run(
     path: str = "/",
     headers: dict[str, str] | None = None,
     warm: Warm | None = None,
+    client: str | None = None,
+    flow: door.Flow | None = None,
 ) -> list[dict[str, Any]]:
     """The messages that Guard sends for one request to `app`."""
-    guard = Guard(app, TITLES, warm or Warm(lambda: None))
+    guard = Guard(app, TITLES, warm or Warm(lambda: None), flow=flow)
     chunks = list(body or [b""])
     sent: list[dict[str, Any]] = []
 
@@ -184,6 +186,7 @@ def run(
         "type": "http",
         "method": method,
         "path": path,
+        "client": (client, 50_000) if client else None,
         "headers": [(name.encode(), value.encode()) for name, value in (headers or {}).items()],
     }
     # In a thread of its own: playwright's loop, where a browser test ran before, goes on in this one.
@@ -241,6 +244,45 @@ def test_uploads_have_a_limit_of_their_own(monkeypatch: pytest.MonkeyPatch) -> N
     declared = run(app, [b""], "POST", "/gradio_api/upload", {"content-length": "101"})
     assert declared[0]["status"] == 413
     assert run(app, [b""], "POST", "/gradio_api/upload", {"content-length": "-1"})[0]["status"] == 413
+
+
+def test_an_address_that_sends_too_much_waits_and_others_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(door.time, "monotonic", lambda: now[0])
+    flow = door.Flow(rate=2, burst=3)
+    app = answering("application/json", b"{}", read=True)
+
+    def send(client: str | None, method: str = "POST", **headers: str) -> dict[str, Any]:
+        return run(app, [b"{}"], method, "/x", headers, client=client, flow=flow)[0]
+
+    assert [send("10.0.0.7")["status"] for _ in range(5)] == [200, 200, 200, 429, 429]
+    refusal = send("10.0.0.7")
+    assert dict(refusal["headers"])[b"retry-after"] == b"1"
+    assert send("10.0.0.8")["status"] == 200 and send("10.0.0.7", "GET")["status"] == 200
+    now[0] += 1.1
+    assert [send("10.0.0.7")["status"] for _ in range(3)] == [200, 200, 429]
+    # The machine itself, or a proxy in front with limits of its own.
+    assert {send(client)["status"] for client in (None, "127.0.0.1", "::1") for _ in range(5)} == {200}
+
+
+def test_behind_a_spaces_proxy_visitors_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = [(b"x-forwarded-for", b"1.1.1.1, 10.9.9.9")]
+    scope = {"client": ("172.16.0.1", 5), "headers": headers}
+    assert door.sender(scope) == "172.16.0.1"
+    monkeypatch.setenv("SPACE_ID", "someone/clip-atlas")
+    assert door.sender(scope) == "10.9.9.9"
+    assert door.sender({"client": ("172.16.0.1", 5), "headers": []}) == "172.16.0.1"
+
+
+def test_addresses_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(door.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(door, "ADDRESSES", 100)
+    flow = door.Flow(rate=10, burst=10)
+    for i in range(1000):
+        now[0] += 0.1
+        flow.wait(f"10.0.0.{i}")
+    assert len(flow._level) <= 101
 
 
 def test_a_body_that_fits_arrives_whole() -> None:
