@@ -43,7 +43,7 @@ def command_line() -> argparse.Namespace:
 # Before the pages are built, because their menus start on the default checkpoint.
 arguments = command_line() if __name__ == "__main__" else None
 
-from demos import site
+from demos import lan, site
 
 demo = site.build()
 
@@ -54,5 +54,8 @@ if arguments:
         server_name=arguments.host,
         server_port=arguments.port,
         share=arguments.share,
+        prevent_thread_lock=True,
         **site.launch_options(),
     )
+    lan.announce(arguments.host, arguments.port)
+    demo.block_thread()
