@@ -11,7 +11,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor
 
 SIGMA = 1.4
@@ -31,9 +30,12 @@ def ridges(picture: np.ndarray) -> Tensor:
     Returns:
         float32 [H, W] in 0..1, 1 the strongest edge; all zero for a flat picture.
     """
+    # Not while this module loads: two threads that enter torchvision by different doors wait for each other.
+    from torchvision.transforms.functional import gaussian_blur
+
     grey = torch.from_numpy(picture.astype(np.float32) / 255) @ torch.tensor(LUMA)  # [H, W]
     reach = 2 * round(3 * SIGMA) + 1
-    smooth = torchvision.transforms.functional.gaussian_blur(grey[None, None], [reach, reach], [SIGMA, SIGMA])
+    smooth = gaussian_blur(grey[None, None], [reach, reach], [SIGMA, SIGMA])
     padded = F.pad(smooth, (1, 1, 1, 1), "replicate")
     kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     dx, dy = F.conv2d(padded, torch.stack([kernel, kernel.T])[:, None])[0]  # [H, W] each

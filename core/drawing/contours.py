@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor
 
 from core.drawing.strokes import CANVAS
@@ -32,7 +31,10 @@ def tangents(picture: np.ndarray) -> np.ndarray:
 
 def _blur(maps: Tensor, sigma: float) -> Tensor:
     reach = 2 * round(3 * sigma) + 1
-    return torchvision.transforms.functional.gaussian_blur(maps, [reach, reach], [sigma, sigma])
+    # Not while this module loads: two threads that enter torchvision by different doors wait for each other.
+    from torchvision.transforms.functional import gaussian_blur
+
+    return gaussian_blur(maps, [reach, reach], [sigma, sigma])
 
 
 def trace(tangent: np.ndarray, starts: np.ndarray, reach: float, steps: int = 24) -> np.ndarray:
