@@ -108,7 +108,7 @@ def random_weights(checkpoint: str, device: str, dtype: torch.dtype) -> encoders
 
 def official(device: str, dtype: torch.dtype, sample: int) -> None:
     """The published schedule at full size."""
-    encoders.load = random_weights  # type: ignore[assignment]
+    encoders.load = random_weights
     image = Image.open(EXAMPLE).convert("RGB")
     settings = replace(
         clipasso.official(),

@@ -1,4 +1,4 @@
-"""python -m core.classroom sprites | examples | dataset | train clip | evaluate clip"""
+"""python -m core.classroom sprites | examples | dataset | train clip | evaluate clip|clipasso"""
 
 from __future__ import annotations
 
@@ -65,8 +65,13 @@ def main(arguments: list[str] | None = None) -> int:
         "--leave-out", action="append", default=[], metavar="STYLE", help="a style not to train on"
     )
     testing = commands.add_parser("evaluate", help="measure a miniature on seeds never trained on")
-    testing.add_argument("paper", choices=["clip"])
-    testing.add_argument("--checkpoint", required=True, help="a registry row or a folder with an export")
+    testing.add_argument("paper", choices=["clip", "clipasso"])
+    testing.add_argument(
+        "--checkpoint", default="classroom-rn", help="a registry row, or for clip a folder with an export"
+    )
+    testing.add_argument(
+        "--other", default="classroom-vit", help="a miniature that names sketches it did not guide (clipasso)"
+    )
     testing.add_argument("--sprites", type=Path, help="a folder of <CODEPOINT>.png in another style")
     testing.add_argument("--json", action="store_true")
     testing.add_argument("--record", action="store_true", help="put the rows into assets/report_card.json")
@@ -134,6 +139,16 @@ def _train(args: argparse.Namespace) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     from core.classroom import evaluate, report
 
+    if args.paper == "clipasso":
+        from core.classroom import evaluate_sketch
+
+        rows = evaluate_sketch.evaluate(
+            args.checkpoint, args.other, lambda line: print(line, file=sys.stderr)
+        )
+        if args.record:
+            report.record(rows)
+        print(json.dumps(rows, ensure_ascii=False, indent=1) if args.json else evaluate.table(rows))
+        return
     if args.sprites is not None:
         result = evaluate.style(args.checkpoint, args.sprites)
         if args.record:

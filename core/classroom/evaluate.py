@@ -73,7 +73,7 @@ class StyleResult:
         )
         values = [("top-1", self.top1), ("top-5", self.top5)]
         return [
-            _stamped(
+            stamped(
                 {
                     "measure": f"unseen style {k}",
                     "split": split,
@@ -162,7 +162,7 @@ def evaluate(checkpoint: str, quick: bool = False) -> list[dict[str, Any]]:
     absent(model, atlas, add)
     poses(model, atlas, add)
     add("patch-text mIoU, two objects", "new pairs", "en", patch_text(model, atlas))
-    return [_stamped(row, checkpoint) for row in rows]
+    return [stamped(row, checkpoint) for row in rows]
 
 
 def zero_shot(model: Miniature, atlas: Atlas, add: Any, per_concept: int) -> None:
@@ -344,8 +344,8 @@ def patch_text(model: Miniature, atlas: Atlas) -> float:
     return float(torch.stack(ratios).mean())
 
 
-def _stamped(row: dict[str, Any], checkpoint: str, command: str = "") -> dict[str, Any]:
-    """The row in the schema of the report card."""
+def stamped(row: dict[str, Any], checkpoint: str, command: str = "") -> dict[str, Any]:
+    """The row in the schema of the report card; "paper" is "clip" unless the row says otherwise."""
     name = Path(checkpoint).name
     note = ASSETS / "checkpoints" / name / "training.json"
     made: dict[str, Any] = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
@@ -383,4 +383,6 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         shown = " ".join(f"{values[lang]:7.3f}" if lang in values else " " * 7 for lang in LANGUAGES)
         lines.append(f"{measure:52} {split:26} {shown}")
     confused = [f"{r['split']} ({r['value']:.0f})" for r in rows if r["measure"] == "confusion"]
-    return "\n".join([*lines, "confused most: " + "; ".join(confused)])
+    if confused:
+        lines.append("confused most: " + "; ".join(confused))
+    return "\n".join(lines)

@@ -182,7 +182,7 @@ def test_weights_of_the_losses_and_starts_make_variants(picture: Image.Image) ->
     frame = ended(clipasso.sketch(picture, settings(*variants, steps=2)))
     semantic = frame.terms["semantic"]
     assert (semantic[1] == 0).all() and (semantic[[0, 2]] > 0).all()
-    geometric = sum(value for name, value in frame.terms.items() if name != "semantic")
+    geometric = np.sum([value for name, value in frame.terms.items() if name != "semantic"], axis=0)
     assert (geometric[0] == 0).all() and (geometric[[1, 2]] > 0).all()
 
 

@@ -1,0 +1,129 @@
+"""Films of a drawing: pixels in one batch, GIF, MP4 as a browser plays it, and an SVG that draws itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+import struct
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from core.drawing import film
+from core.drawing.strokes import Strokes
+from core.errors import Refusal
+
+MOMENTS = 10
+PLAY = """async address => {
+    const video = document.createElement("video");
+    video.muted = true;
+    video.src = address;
+    await new Promise((done, fail) => { video.oncanplaythrough = done; video.onerror = () => fail(video.error.message) });
+    const shot = async time => {
+        video.currentTime = time;
+        await new Promise(done => { video.onseeked = done });
+        const canvas = Object.assign(document.createElement("canvas"), {width: 224, height: 224});
+        const context = canvas.getContext("2d");
+        context.drawImage(video, 0, 0);
+        return Array.from(context.getImageData(0, 0, 224, 224).data);
+    };
+    return [video.duration, video.videoWidth, await shot(0.01), await shot(video.duration - 0.05)];
+}"""
+
+
+@pytest.fixture(scope="module")
+def moments() -> list[Strokes]:
+    """Six strokes on the way from one place to another, turning from black to red."""
+    generator = np.random.default_rng(0)
+    begin, end = generator.uniform(20, 200, (2, 6, 4, 2)).astype(np.float32)
+    made = []
+    for share in np.linspace(0, 1, MOMENTS, dtype=np.float32):
+        colors = np.tile(np.array([share, 0, 0, 1], np.float32), (6, 1))
+        made.append(Strokes(begin + (end - begin) * share, np.full(6, 3 + share, np.float32), colors))
+    return made
+
+
+@pytest.fixture(scope="module")
+def pictures(moments: list[Strokes]) -> np.ndarray:
+    return film.pixels(moments, 224)
+
+
+def test_moments_in_one_batch_are_what_each_is_alone(moments: list[Strokes], pictures: np.ndarray) -> None:
+    assert pictures.shape == (MOMENTS, 224, 224, 3) and pictures.dtype == np.uint8
+    for i in (0, MOMENTS - 1):
+        alone = moments[i].image(224, quality=1)
+        assert np.abs(alone.astype(int) - pictures[i]).max() <= 1
+
+
+def test_a_gif_repeats_and_holds_its_end(pictures: np.ndarray) -> None:
+    with Image.open(io.BytesIO(film.gif(pictures, 2.0, 1.5))) as image:
+        assert image.info["loop"] == 0 and getattr(image, "n_frames", 0) == MOMENTS
+        times = []
+        for i in range(MOMENTS):
+            image.seek(i)
+            times.append(image.info["duration"])
+        assert times == [200] * (MOMENTS - 1) + [1700]
+        last = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(last - pictures[-1]).mean() < 2
+
+
+def boxes(data: bytes, start: int, end: int) -> dict[bytes, bytes]:
+    """The boxes of a part of an MP4 file by kind; they must fill it."""
+    found = {}
+    while start < end:
+        size, kind = struct.unpack(">I4s", data[start : start + 8])
+        found[kind] = data[start + 8 : start + size]
+        start += size
+    assert start == end
+    return found
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow writes no AVIF")
+def test_an_mp4_is_a_film_that_ends(pictures: np.ndarray) -> None:
+    data = film.mp4(pictures, 2.0, 1.0)
+    top = boxes(data, 0, len(data))
+    assert top[b"ftyp"][:4] == b"isom" and b"avif" not in top[b"ftyp"] and b"av01" in top[b"ftyp"]
+    assert b"meta" not in top and {b"moov", b"mdat"} <= set(top)
+    movie = boxes(top[b"moov"], 0, len(top[b"moov"]))
+    assert struct.unpack(">Q", movie[b"mvhd"][24:32])[0] == 3000
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow writes no AVIF")
+def test_a_browser_plays_the_mp4(chromium: Any, pictures: np.ndarray) -> None:
+    page = chromium.new_page()
+    try:
+        coded = base64.b64encode(film.mp4(pictures, 2.0, 1.0)).decode()
+        duration, width, first, last = page.evaluate(PLAY, f"data:video/mp4;base64,{coded}")
+    finally:
+        page.close()
+    assert duration == pytest.approx(3.0, abs=0.05) and width == 224
+    for shot, picture in ((first, pictures[0]), (last, pictures[-1])):
+        seen = np.array(shot, int).reshape(224, 224, 4)[..., :3]
+        assert np.abs(seen - picture).mean() < 3
+    assert np.abs(pictures[0].astype(int) - pictures[-1]).mean() > 10
+
+
+def test_without_av1_there_is_one_sentence(pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "check", lambda name: False)
+    with pytest.raises(Refusal) as refusal:
+        film.mp4(pictures, 2.0)
+    assert refusal.value.code == "no_video"
+
+
+def test_an_svg_moves_to_the_drawing_and_stays(moments: list[Strokes]) -> None:
+    text = film.svg(moments, 2.0)
+    paths = ElementTree.fromstring(text).findall(".//{*}path")
+    assert len(paths) == 6
+    for i, path in enumerate(paths):
+        animated = {a.get("attributeName"): a for a in path}
+        # Opacity never changes, so nothing is said of it.
+        assert set(animated) == {"d", "stroke-width", "stroke"}
+        values = str(animated["d"].get("values")).split(";")
+        assert values == [moment.paths()[i] for moment in moments]
+        assert all(a.get("fill") == "freeze" and a.get("dur") == "2s" for a in path)
+    # Without its animations it is the drawing itself.
+    assert np.array_equal(Strokes.from_svg(moments[-1].svg()).points, moments[-1].points)
+    assert moments[-1].svg().count("<path") == text.count("<path") == 6
