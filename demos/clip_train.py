@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.context import Context
 
-from core import inputs, runtime
+from core import inputs
 from core.classroom import lessons
 from core.classroom.concepts import Concept, find
 from core.errors import Refusal
-from demos import draw, matrix, shell
+from demos import curves, draw, jobs, shell
 from demos.clip_shared import Common, output
 from demos.shell import pick, tr
 from demos.stops import Stops
@@ -35,8 +35,9 @@ IDEA = (
     "matrix are pictures that are **never trained on**; when the diagonal lights up, each has found its caption. "
     "*Predict first:* which two things will it mix up the longest?",
     "两个一无所知的编码器，加上前一个标签页里的损失：看它们怎样找到共同语言。矩阵每一行是一张**从未训练过**的图片，"
-    "对角线亮起来，就说明每张都找到了自己的描述。*先猜一猜：*哪两样东西会混淆得最久？",
+    "对角线亮起来，就说明每张都找到了自己的描述。*先猜一猜*：哪两样东西会混淆得最久？",
 )
+TRYING = ("### Try what it has learned", "### 试试它学到了什么")
 OFF = (
     "Training is switched off on this Space, which many people share. On your own computer this tab trains a CLIP in "
     "two minutes.",
@@ -134,7 +135,7 @@ def train(
             "",
         )
         first = pick(lang, "Drawing the scenes …", "正在画场景……")
-        yield f'<p class="atlas-line">{first}</p>', *running
+        yield jobs.progress(None, first), *running
         from core.classroom.recipes.live import Lesson
 
         lesson = Lesson(settings)
@@ -167,13 +168,12 @@ def lesson_view(
         state = pick(
             lang, f"{minutes_left}:{seconds_left:02d} left", f"剩余 {minutes_left}:{seconds_left:02d}"
         )
-    share = 100 if shot.done else min(100 * shot.seconds / seconds, 100)
+    share = 1.0 if shot.done else min(shot.seconds / seconds, 1.0)
     facts = pick(
         lang,
         f"{shot.step:,} steps · {shot.pictures:,} pictures · scale {shot.scale:.1f} · {state}",
         f"{shot.step:,} 步 · {shot.pictures:,} 张图片 · 尺度 {shot.scale:.1f} · {state}",
     )
-    label = pick(lang, "Lesson", "训练进度")
     chance = 1 / n
     numbers = (
         (
@@ -189,7 +189,7 @@ def lesson_view(
     axis, end = pick(lang, "seconds", "秒"), max(shot.seconds if shot.done else seconds, 1.0)
     ticks = [(0.0, "0"), (end / 2, f"{end / 2:.0f}"), (end, f"{end:.0f}")]
     guess = pick(lang, "guessing", "瞎猜")
-    loss = matrix.curve(
+    loss = curves.curve(
         [shot.losses, [(0.0, shot.guess), (end, shot.guess)]],
         pick(lang, "Loss on training batches", "训练批次的损失"),
         (pick(lang, "loss", "损失"), guess),
@@ -197,7 +197,7 @@ def lesson_view(
         ticks,
         top=1.25 * shot.guess,
     )
-    accuracy = matrix.curve(
+    accuracy = curves.curve(
         [shot.accuracies, [(0.0, chance), (end, chance)]],
         pick(lang, "Zero-shot accuracy on new scenes", "新场景上的零样本准确率"),
         (pick(lang, "accuracy", "准确率"), guess),
@@ -206,11 +206,8 @@ def lesson_view(
         top=1.0,
     )
     return (
-        f'<div class="live-numbers">{big}</div>'
-        f'<div class="atlas-progress" role="progressbar" aria-label="{label}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{share:.0f}"><span style="width:{share:.1f}%"></span></div>'
-        f'<p class="atlas-line">{facts}</p>'
-        f'<div class="live-board">{matrix.live_matrix(shot.probabilities, pictures, names, lang)}'
+        f'<div class="live-numbers">{big}</div>{jobs.progress(share, facts)}'
+        f'<div class="live-board">{curves.live_matrix(shot.probabilities, pictures, names, lang)}'
         f'<div class="batch-curves">{accuracy}{loss}</div></div>'
     )
 
@@ -230,7 +227,7 @@ def another(session: str, lang: str) -> tuple[str]:
 
 
 def own(session: str, picture: str | None, lang: str) -> tuple[str]:
-    """What the toy says to the page's picture."""
+    """What the toy says to a picture from outside."""
     toy = TOYS.of(session)
     image = inputs.image(shell.picture_source(picture))
     verdict = pick(
@@ -264,7 +261,7 @@ def live_tab(common: Common) -> None:
     """Lays the tab out and wires it."""
     page = common.page
     root: Any = Context.root_block
-    off = runtime.on_space()
+    off = lessons.off()
     gr.Markdown(tr(*(OFF if off else IDEA)))
     limits = lessons.LIMITS
     names = gr.CheckboxGroup(
@@ -314,10 +311,17 @@ def live_tab(common: Common) -> None:
     stopping = gr.Button(tr("Stop", "停止"), variant="stop", visible=False, elem_id="live-stop")
     view = output("live-view")
     with gr.Column(visible=False, elem_id="live-trying") as trying:
-        with gr.Row(elem_classes="atlas-lessons"):
-            scene = gr.Button(tr("Try it on a new scene", "用新场景试试"), elem_id="live-scene")
-            mine = gr.Button(tr("Try it on the page's picture", "用本页图片试试"), elem_id="live-own")
-        result = output("live-result")
+        gr.Markdown(tr(*TRYING))
+        with gr.Row():
+            with gr.Column(scale=4, min_width=280):
+                scene = gr.Button(tr("Show it a new scene", "给它看一个新场景"), elem_id="live-scene")
+                mine = shell.picture_input(
+                    height=220,
+                    elem_id="live-own",
+                    label=tr("… or a picture of your own", "……或者你自己的图片"),
+                )
+            with gr.Column(scale=6, min_width=320):
+                result = output("live-result")
 
     knobs = [names, language, minutes, batch, rate, temperature, scale]
     page.on(
@@ -330,7 +334,7 @@ def live_tab(common: Common) -> None:
     )
     page.on(stopping.click, stop, [], [stopping], session=True, queue=False, show_progress="hidden")
     page.on(scene.click, another, [], [result], session=True)
-    page.on(mine.click, own, [common.picture], [result], session=True)
+    page.on([mine.upload, mine.input], own, [mine], [result], session=True)
     # The language of the page is the first choice.
     page.on_load(lambda lang, query: (lang,), [language])
     root.unload(STOPS.left)

@@ -1,4 +1,4 @@
-"""The n x n matrix of a batch, pictures in rows and captions in columns, and the curves beside it.
+"""The n x n matrix of a batch, pictures in rows and captions in columns, and the loss that is made of it.
 
 Pure functions from plain values to plotly figures, HTML, SVG, PNG and CSV. What a user typed is escaped here. Where a
 pair belongs is marked by an outline, whether it is right by the outline's dashes: no meaning is in colour alone.
@@ -20,7 +20,7 @@ from demos import draw
 from demos.page import Text
 
 if TYPE_CHECKING:
-    from core.clip.contrastive import Batch, Contrast, Difficulty, Line
+    from core.clip.contrastive import Batch, Contrast, Line
 
 VIEWS = {
     "rows": Text("Pictures choose captions (rows sum to 1)", "图片选描述（每行和为 1）"),
@@ -29,12 +29,35 @@ VIEWS = {
     "gradient": Text("Gradient: what pulls, what pushes", "梯度：拉近谁，推开谁"),
     "sigmoid": Text("SigLIP: yes or no for each cell", "SigLIP：每格各答是否"),
 }
+NOTES = {
+    "rows": Text(
+        "Read a row: how sure this picture is of each caption.", "看一行：这张图片对每条描述各有几分把握。"
+    ),
+    "columns": Text(
+        "Read a column: how sure this caption is of each picture.", "看一列：这条描述对每张图片各有几分把握。"
+    ),
+    "logits": Text(
+        "What the two softmaxes start from; a higher scale spreads these numbers out.",
+        "两个 softmax 的输入；尺度越大，这些数拉得越开。",
+    ),
+    "gradient": Text(
+        "Blue, below 0: training pulls the pair together. Orange, above 0: it pushes apart. Near 0: nothing left to learn.",
+        "蓝色（小于 0）：训练把这一对拉近；橙色（大于 0）：推开；接近 0：没什么可学的了。",
+    ),
+    "sigmoid": Text(
+        "SigLIP asks of every cell alone whether it is a pair: rows need not sum to 1, and no cell waits for the others.",
+        "SigLIP 对每一格单独问“是不是一对”：行的和不必为 1，每格也不依赖其他格。",
+    ),
+}
+OUTLINE = Text(
+    "Outlined: where caption k meets picture k; dashed where another wins.",
+    "描边处：第 k 条描述遇到第 k 张图；虚线表示别的赢了。",
+)
 # Below 0 blue (pulled together), above 0 vermilion (pushed apart): Okabe and Ito's, through near-white.
 DIVERGING = np.array(
     [[0, 82, 140], [120, 180, 220], [246, 244, 240], [236, 160, 110], [190, 70, 0]], np.float32
 )
-ROOMY = 8  # pairs up to which a matrix fits any screen
-CELL = 54  # pixels of a cell of a larger one
+ROOMY = 8  # pairs up to which a matrix fits any screen; a larger one is scrolled on a phone
 
 
 def values(made: Contrast, view: str) -> np.ndarray:
@@ -71,6 +94,9 @@ def cell_text(value: float, view: str) -> str:
     """A number short enough for its cell."""
     if view in ("rows", "columns", "sigmoid"):
         return f"{100 * value:.0f}%" if value >= 0.005 else "0"
+    digits = 1 if view == "logits" else 3
+    if abs(value) < 0.5 * 10**-digits:
+        return "0"
     return f"{value:.1f}" if view == "logits" else f"{value:+.3f}"
 
 
@@ -146,21 +172,11 @@ def figure(batch: Batch, thumbnails: Sequence[str], view: str, lang: str) -> Any
         plot.add_shape(type="rect", x0=i - 0.47, x1=i + 0.47, y0=i - 0.47, y1=i + 0.47, line=edge)
     for i, source in enumerate(thumbnails):
         plot.add_layout_image(
-            source=source,
-            xref="x",
-            yref="y",
-            x=-0.6,
-            y=i,
-            sizex=0.92,
-            sizey=0.92,
-            xanchor="right",
-            yanchor="middle",
-        )
+            source=source, xref="x", yref="y", x=-0.6, y=i, sizex=0.92, sizey=0.92, xanchor="right", yanchor="middle",
+        )  # fmt: skip
     ticks = ["<br>".join(map(html.escape, short(f"{j + 1} {text}"))) for j, text in enumerate(batch.captions)]
-    width = None if n <= ROOMY else 120 + n * CELL
     plot.update_layout(
-        width=width,
-        height=130 + (n + 1) * (62 if n <= ROOMY else CELL),
+        height=130 + (n + 1) * (66 if n <= ROOMY else 46),
         margin={"l": 4, "r": 4, "t": 4, "b": 4},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
@@ -173,8 +189,8 @@ def figure(batch: Batch, thumbnails: Sequence[str], view: str, lang: str) -> Any
     return plot
 
 
-def loss_card(batch: Batch, lang: str) -> str:
-    """The loss, large, between perfect and guessing; who finds whom; SigLIP's loss beside it."""
+def loss_card(batch: Batch, before: float | None, lang: str) -> str:
+    """The loss, large, between perfect and guessing; what it was `before`; who finds whom; SigLIP's beside it."""
     made, n = batch.contrast, len(batch.captions)
     zh = lang == "zh"
     place = min(100 * made.loss / max(made.chance, 1e-9) / 2, 100)
@@ -204,19 +220,32 @@ def loss_card(batch: Batch, lang: str) -> str:
             else f"Identical captions are right for each other's pictures: this batch can get no lower than "
             f"{made.least:.3f}."
         )
-    guess = f"瞎猜 log {n} = {made.chance:.2f}" if zh else f"guessing: log {n} = {made.chance:.2f}"
+    guess = f"瞎猜：log {n} = {made.chance:.2f}" if zh else f"guessing: log {n} = {made.chance:.2f}"
     rows = "".join(f"<li><b>{number}</b> {what}</li>" for number, what in facts)
+    was = ""
+    if before is not None and abs(before - made.loss) >= 0.0005:
+        was = f"<small>{'刚才' if zh else 'was'} {before:.3f}</small>"
     return (
-        f'<div class="batch-loss"><p class="batch-number"><span>{"损失" if zh else "loss"}</span> '
-        f"<strong>{made.loss:.3f}</strong></p>"
-        f'<div class="batch-scale"><i style="width:{place:.1f}%"></i><span style="left:50%">▲ {guess}</span></div>'
+        f'<div class="batch-loss{" many" if n > ROOMY else ""}"><p class="batch-number"><span>{"损失" if zh else "loss"}'
+        f"</span> <strong>{made.loss:.3f}</strong>{was}</p>"
+        f'<div class="batch-scale"><i style="width:{place:.1f}%"></i><span>{guess} ▲</span></div>'
         f"<ul>{rows}</ul>{f'<p>{least}</p>' if least else ''}</div>"
     )
 
 
+def note(view: str, lang: str) -> str:
+    """How to read the view."""
+    return f'<p class="atlas-line">{NOTES[view].get(lang)} {OUTLINE.get(lang)}</p>'
+
+
 SAYS = {
-    "I_f": Text("the image encoder's output, a row a picture", "图像编码器的输出，一行一张图"),
-    "T_f": Text("the text encoder's output, a row a caption", "文本编码器的输出，一行一条描述"),
+    "I_f": Text(
+        "the image encoder's output, a row a picture; here it already ends in W_i and length 1",
+        "图像编码器的输出，一行一张图；这里已包含 W_i 和归一化",
+    ),
+    "T_f": Text(
+        "the text encoder's output, a row a caption; likewise", "文本编码器的输出，一行一条描述；同上"
+    ),
     "I_e": Text("into the joint space, every row at length 1", "进入共同空间，每行长度为 1"),
     "T_e": Text("the same for captions", "描述也一样"),
     "logits": Text("all cosines, times the scale: the matrix above", "所有余弦乘以尺度：就是上面的矩阵"),
@@ -255,31 +284,22 @@ def _preview(value: np.ndarray) -> str:
 
 
 def to_csv(batch: Batch) -> str:
-    """A row a cell: picture, caption, text, cosine, logit, both probabilities, gradient."""
+    """A row a cell: picture, caption, text, cosine, logit, both probabilities, gradient, SigLIP's answer."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(
-        [
-            "picture",
-            "caption",
-            "text",
-            "cosine",
-            "logit",
-            "p_picture_chooses",
-            "p_caption_chooses",
-            "gradient",
-        ]
-    )
     made = batch.contrast
-    for (i, j), cosine in np.ndenumerate(made.cosines):
-        numbers = (
-            cosine,
-            made.logits[i, j],
-            made.by_picture[i, j],
-            made.by_caption[i, j],
-            made.gradient[i, j],
-        )
-        writer.writerow([i + 1, j + 1, draw.plain_cell(batch.captions[j]), *(f"{x:.6f}" for x in numbers)])
+    columns = {
+        "cosine": made.cosines,
+        "logit": made.logits,
+        "p_picture_chooses": made.by_picture,
+        "p_caption_chooses": made.by_caption,
+        "gradient": made.gradient,
+        "p_sigmoid": made.sigmoid.probabilities,
+    }
+    writer.writerow(["picture", "caption", "text", *columns])
+    for i, j in np.ndindex(made.cosines.shape):
+        numbers = [f"{column[i, j]:.6f}" for column in columns.values()]
+        writer.writerow([i + 1, j + 1, draw.plain_cell(batch.captions[j]), *numbers])
     return buffer.getvalue()
 
 
@@ -312,134 +332,3 @@ def to_png(batch: Batch, pictures: Sequence[Image.Image], view: str, title: str)
     buffer = io.BytesIO()
     canvas.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def difficulty_figure(found: Difficulty, lang: str) -> str:
-    """Loss and accuracy by batch size, with guessing beside them."""
-    sizes = [float(np.log2(n)) for n in found.sizes]
-    ticks = [(x, str(n)) for x, n in zip(sizes, found.sizes.tolist(), strict=True)]
-    zh = lang == "zh"
-    axis = "批次大小 n" if zh else "batch size n"
-    loss = curve(
-        [
-            list(zip(sizes, found.losses.tolist(), strict=True)),
-            list(zip(sizes, found.chance.tolist(), strict=True)),
-        ],
-        "损失" if zh else "Loss",
-        ("这组权重", "瞎猜：log n") if zh else ("this checkpoint", "guessing: log n"),
-        axis,
-        ticks,
-    )
-    accuracy = curve(
-        [
-            list(zip(sizes, found.accuracies.tolist(), strict=True)),
-            [(x, 1 / n) for x, n in zip(sizes, found.sizes.tolist(), strict=True)],
-        ],
-        "图片找到自己描述的比例" if zh else "Pictures that find their caption",
-        ("这组权重", "瞎猜：1/n") if zh else ("this checkpoint", "guessing: 1/n"),
-        axis,
-        ticks,
-        top=1.0,
-    )
-    return f'<div class="batch-curves">{loss}{accuracy}</div>'
-
-
-# --- shared with the lesson that trains -----------------------------------------------------------------------
-
-
-def curve(
-    series: Sequence[Sequence[tuple[float, float]]],
-    title: str,
-    names: Sequence[str],
-    axis: str,
-    ticks: Sequence[tuple[float, str]],
-    top: float | None = None,
-) -> str:
-    """One or two curves from zero up: the first drawn through, the second (what guessing would be) dashed.
-
-    Args:
-        series: points (x, y) of each. ticks: (x, text); the first and the last one bound the axis. top: of the axis.
-    """
-    wide, high, left, base = 420, 230, 46, 190
-    low_x, high_x = ticks[0][0], max(ticks[-1][0], ticks[0][0] + 1e-9)
-    top = top or 1.08 * max([y for points in series for _, y in points], default=1.0) or 1.0
-
-    def spot(x: float, y: float) -> str:
-        across = left + (x - low_x) / (high_x - low_x) * (wide - left - 14)
-        return f"{across:.1f},{base - min(max(y / top, 0), 1) * (base - 34):.1f}"
-
-    lines = "".join(
-        f'<polyline class="{"main" if k == 0 else "guess"}" points="{" ".join(spot(x, y) for x, y in points)}"/>'
-        for k, points in enumerate(series)
-        if points
-    )
-    last = series[0][-1] if series[0] else None
-    dot = ""
-    if last:
-        x, y = spot(*last).split(",")
-        dot = f'<circle class="main" cx="{x}" cy="{y}" r="4.5"/>'
-    marks = "".join(
-        f'<text x="{spot(x, 0).split(",")[0]}" y="{base + 17}" text-anchor="middle">{html.escape(text)}</text>'
-        for x, text in ticks
-    )
-    heights = "".join(
-        f'<line class="grid" x1="{left}" x2="{wide - 14}" y1="{(y := spot(low_x, share * top).split(",")[1])}" y2="{y}"/>'
-        f'<text x="{left - 6}" y="{float(y) + 4:.1f}" text-anchor="end">{_height(share * top, top)}</text>'
-        for share in (0, 0.5, 1)
-    )
-    key = " ".join(
-        f'<span class="{"main" if k == 0 else "guess"}">{html.escape(name)}</span>'
-        for k, name in enumerate(names)
-    )
-    now = "" if last is None else f" {_height(last[1], top)}"
-    return (
-        f'<figure class="batch-curve"><figcaption><b>{html.escape(title)}</b>{key}</figcaption>'
-        f'<svg viewBox="0 0 {wide} {high}" role="img" aria-label="{html.escape(title)}{now}">{heights}{lines}{dot}{marks}'
-        f'<text x="{(left + wide) / 2}" y="{high - 4}" text-anchor="middle">{html.escape(axis)}</text></svg></figure>'
-    )
-
-
-def _height(value: float, top: float) -> str:
-    """A number of the upright axis: shares as percent."""
-    return f"{100 * value:.0f}%" if top == 1.0 else f"{value:.2f}"
-
-
-def live_matrix(probabilities: np.ndarray, pictures: Sequence[str], names: Sequence[str], lang: str) -> str:
-    """The matrix of a fixed batch while its model learns: rows are pictures (data URIs), the diagonal the truth."""
-    n, cell = len(probabilities), 40
-    colour = paint(probabilities, "rows")
-    cells = "".join(
-        f'<rect x="{(j + 1) * cell}" y="{i * cell}" width="{cell - 2}" height="{cell - 2}" fill="{rgb(colour[i, j])}"/>'
-        for i, j in np.ndindex(n, n)
-    )
-    numbers = "".join(
-        f'<text x="{(j + 1.48) * cell}" y="{(i + 0.58) * cell}" text-anchor="middle" fill="{ink(colour[i, j])}">'
-        f"{100 * probabilities[i, j]:.0f}</text>"
-        for i, j in zip(*np.nonzero(probabilities >= 0.1), strict=True)
-    )
-    wins = probabilities.argmax(1) == np.arange(n)
-    marks = "".join(
-        f'<rect class="pair{"" if won else " lost"}" x="{(i + 1) * cell + 1}" y="{i * cell + 1}" width="{cell - 4}" '
-        f'height="{cell - 4}"/>'
-        for i, won in enumerate(wins.tolist())
-    )
-    images = "".join(
-        f'<image href="{source}" x="0" y="{i * cell + 1}" width="{cell - 4}" height="{cell - 4}"/>'
-        for i, source in enumerate(pictures)
-    )
-    below = n * cell + 8
-    words = "".join(
-        f'<text transform="translate({(j + 1.6) * cell} {below}) rotate(-45)" text-anchor="end" class="name">'
-        f"{html.escape(name)}</text>"
-        for j, name in enumerate(names)
-    )
-    label = (
-        f"{n} 张没训练过的图片里，{int(wins.sum())} 张选对了描述"
-        if lang == "zh"
-        else f"{int(wins.sum())} of {n} pictures never trained on choose their own caption"
-    )
-    side = (n + 1) * cell
-    return (
-        f'<figure class="live-matrix"><figcaption>{label}</figcaption><svg viewBox="-40 0 {side + 44} {side + 60}" '
-        f'role="img" aria-label="{label}">{images}{cells}{marks}{numbers}{words}</svg></figure>'
-    )

@@ -66,6 +66,11 @@ def default_concepts(number: int) -> tuple[int, ...]:
     return tuple(c.index for c in map(find, NAMES[:number]) if c is not None)
 
 
+def off() -> bool:
+    """Whether this server, which many share, trains nothing: a Space."""
+    return runtime.on_space() or runtime.zero_gpu()
+
+
 _lock = threading.Lock()
 _tickets = count()
 _seat: dict[int, float] = {}  # ticket -> when its lesson is over at the latest
@@ -78,7 +83,7 @@ def seat(minutes: float) -> Iterator[None]:
     Raises:
         Refusal: "lesson_off" on a Space, "lesson_running" while somebody else's lesson runs.
     """
-    if runtime.on_space():
+    if off():
         raise Refusal("lesson_off")
     with _lock:
         now = time.monotonic()

@@ -107,8 +107,7 @@ def contrast(
         raise Refusal("matrix_shape", images=n, captions=len(text_features))
     if captions is not None and len(captions) != n:
         raise Refusal("matrix_shape", images=n, captions=len(captions))
-    if not 0 < logit_scale <= MAX_SCALE:
-        raise Refusal("bad_logit_scale", value=logit_scale, limit=MAX_SCALE)
+    logit_scale = check_scale(logit_scale)
 
     i_e, t_e = normalised(image_features), normalised(text_features)  # [n, D]
     cosines = i_e @ t_e.T  # [n, n]
@@ -149,6 +148,18 @@ def contrast(
             line("loss = (loss_i + loss_t)/2", "loss", loss),
         ),
     )
+
+
+def check_scale(value: Any) -> float:
+    """A logit scale in (0, 1000].
+
+    Raises:
+        Refusal: "bad_logit_scale", also for what is no number.
+    """
+    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    if not 0 < number <= MAX_SCALE:
+        raise Refusal("bad_logit_scale", value=value, limit=MAX_SCALE)
+    return number
 
 
 def pairwise_sigmoid(
@@ -242,6 +253,15 @@ def difficulty(
         losses.append((log_sum_exp(batch, 2) + log_sum_exp(batch, 1) - 2 * own).mean() / 2)
         accuracies.append((batch.argmax(2) == np.arange(n)).mean())
     return Difficulty(np.array(sizes), np.array(losses), np.array(accuracies), np.log(sizes))
+
+
+def losses_by_scale(made: Contrast, scales: np.ndarray) -> np.ndarray:
+    """[K] the symmetric loss of the same cosines at K logit scales: what the learned temperature is chosen for."""
+    logits = scales[:, None, None] * made.cosines  # [K, n, n]
+    own = made.targets * logits
+    loss_i = (log_sum_exp(logits, 2) - own.sum(2)).mean(1)
+    loss_t = (log_sum_exp(logits, 1) - own.sum(1)).mean(1)
+    return (loss_i + loss_t) / 2
 
 
 def log_sum_exp(values: np.ndarray, axis: int) -> np.ndarray:

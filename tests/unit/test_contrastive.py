@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,6 +88,14 @@ def test_swapped_captions_cost_and_reorder_columns() -> None:
     right, wrong = contrast(image, text, 20.0), contrast(image, text[order], 20.0)
     assert wrong.loss > right.loss + 1 and wrong.picture_accuracy == pytest.approx(4 / 6)
     assert np.allclose(wrong.cosines, right.cosines[:, order])
+
+
+def test_the_curve_over_temperatures_is_the_loss_at_each() -> None:
+    image, text = features(5)
+    captions = ["a", "b", "a", "c", "d"]
+    scales = np.array([1.0, 14.3, 100.0, 1000.0])
+    found = contrastive.losses_by_scale(contrast(image, text, 3.0, captions), scales)
+    assert np.allclose(found, [contrast(image, text, scale, captions).loss for scale in scales])
 
 
 def test_no_logit_is_too_large() -> None:
@@ -174,10 +183,12 @@ def test_a_whole_pool_is_one_batch() -> None:
         (np.ones((0, 4)), np.ones((0, 4)), 1.0, None, "matrix_shape"),
         (np.ones((3, 4)), np.ones((3, 4)), 0.0, None, "bad_logit_scale"),
         (np.ones((3, 4)), np.ones((3, 4)), float("nan"), None, "bad_logit_scale"),
+        (np.ones((3, 4)), np.ones((3, 4)), "much", None, "bad_logit_scale"),
+        (np.ones((3, 4)), np.ones((3, 4)), True, None, "bad_logit_scale"),
     ],
 )
 def test_wrong_batches_are_refused(
-    image: np.ndarray, text: np.ndarray, scale: float, captions: list[str] | None, code: str
+    image: np.ndarray, text: np.ndarray, scale: Any, captions: list[str] | None, code: str
 ) -> None:
     with pytest.raises(Refusal) as refused:
         contrast(image, text, scale, captions)

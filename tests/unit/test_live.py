@@ -140,6 +140,15 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     assert refused.value.code == "lesson_range" and refused.value.text("zh")
 
 
+def test_the_command_line_prints_where_it_stands(capsys: pytest.CaptureFixture[str], clock: None) -> None:
+    live.main(["--minutes", "0.05", "--concepts", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["0", "s", "0"] and "of 80" in lines[-2] and "on the diagonal" in lines[-1]
+    with pytest.raises(SystemExit):
+        live.main(["--minutes", "99"])
+    assert "minutes must be from" in capsys.readouterr().err
+
+
 def test_one_lesson_at_a_time() -> None:
     with lessons.seat(2):
         with pytest.raises(Refusal) as refused, lessons.seat(1):
@@ -161,8 +170,9 @@ def test_a_lesson_that_was_left_behind_gives_up_its_seat(monkeypatch: pytest.Mon
             pass
 
 
-def test_no_lesson_on_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPACE_ID", "someone/clip-atlas")
+@pytest.mark.parametrize("name", ["SPACE_ID", "SPACES_ZERO_GPU"])
+def test_no_lesson_on_a_space(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1")
     with pytest.raises(Refusal) as refused, lessons.seat(1):
         pass
     assert refused.value.code == "lesson_off"
