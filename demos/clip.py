@@ -14,9 +14,13 @@ from demos import catalog, shell
 from demos import clip_handlers as handlers
 from demos.clip_ask import absent_tab, classify_tab, prompt_tab
 from demos.clip_batch import batch_tab
+from demos.clip_compare import compare_tab
 from demos.clip_crops import crops_tab
+from demos.clip_inside import attention_tab, tensors_tab, where_tab
+from demos.clip_map import map_tab
 from demos.clip_shared import Common, label_box
 from demos.clip_train import live_tab
+from demos.clip_whatif import whatif_tab
 from demos.examples import strip
 from demos.menu import CheckpointMenu
 from demos.page import Text
@@ -24,7 +28,25 @@ from demos.shell import Shell, tr
 
 # The groups of tabs behind the first: id, title, and their tabs as (id, title, what lays one out).
 GROUPS: tuple[tuple[str, Text, tuple[tuple[str, Text, Callable[[Common], None]], ...]], ...] = (
-    ("closer", Text("Look closer", "细看"), (("crops", Text("Crops", "裁剪"), crops_tab),)),
+    (
+        "closer",
+        Text("Look closer", "细看"),
+        (
+            ("crops", Text("Crops", "裁剪"), crops_tab),
+            ("compare", Text("Compare", "比较"), compare_tab),
+            ("whatif", Text("What if?", "假如……"), whatif_tab),
+        ),
+    ),
+    (
+        "inside",
+        Text("Look inside", "看内部"),
+        (
+            ("where", Text("Where is it?", "在哪里？"), where_tab),
+            ("attention", Text("Attention", "注意力"), attention_tab),
+            ("map", Text("Map", "地图"), map_tab),
+            ("tensors", Text("Tensors", "张量"), tensors_tab),
+        ),
+    ),
     (
         "learn",
         Text("How it learns", "怎样学会"),
@@ -34,22 +56,24 @@ GROUPS: tuple[tuple[str, Text, tuple[tuple[str, Text, Callable[[Common], None]],
         ),
     ),
 )
+# Groups whose tabs share one box of labels.
+SHARED = ("closer", "inside")
 
 
 def groups(common: Common) -> None:
     """Lays out every group of tabs behind the first."""
     for group, title, tabs in GROUPS:
         with gr.Tab(tr(title.en, title.zh), id=group, elem_id=f"group-{group}"):
-            here = with_labels(common) if group == "closer" else common
+            here = with_labels(common, group) if group in SHARED else common
             with gr.Tabs():
                 for name, text, lay_out in tabs:
                     with gr.Tab(tr(text.en, text.zh), id=name, elem_id=f"tab-{name}"):
                         lay_out(here)
 
 
-def with_labels(common: Common) -> Common:
+def with_labels(common: Common, group: str) -> Common:
     """The same with a box of labels that the tabs of a group share; it follows the first tab's."""
-    labels = label_box("closer-labels")
+    labels = label_box(f"{group}-labels")
     common.labels.change(
         None, [common.labels], [labels], js="(text) => text", api_visibility="private", show_progress="hidden"
     )

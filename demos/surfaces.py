@@ -18,6 +18,13 @@ from demos.language import both
 SCRIPTS = Path(__file__).resolve().parents[1] / "assets" / "js"
 # The page's picture as a surface takes it over, in the browser; what was drawn on another picture goes.
 TAKE_PICTURE = "(picture) => JSON.stringify({ src: picture ? picture.url : '' })"
+# The same where a handler may have drawn on the new picture already: its value names the picture's file in "for".
+KEEP_DRAWING = """(picture, value) => {
+  let old = {};
+  try { old = JSON.parse(value || "{}"); } catch { /* nothing there yet */ }
+  const src = picture ? picture.url : "";
+  return JSON.stringify(old.for && src.includes(old.for) ? { ...old, src } : { src });
+}"""
 MAX_VALUE = 200_000  # characters of a surface's value
 
 
@@ -27,7 +34,7 @@ def box_surface(elem_id: str) -> gr.HTML:
         "Drag on the picture to draw a box; drag a box to move it, its corner to resize it.",
         "在图上拖动可画方框；拖动方框可移动，拖动右下角可改变大小。",
     )
-    return _surface(
+    return surface(
         elem_id,
         "boxes.js",
         f'<div class="atlas-surface"><p class="atlas-line">{tip}</p>'
@@ -38,7 +45,8 @@ def box_surface(elem_id: str) -> gr.HTML:
     )
 
 
-def _surface(elem_id: str, script: str, template: str) -> gr.HTML:
+def surface(elem_id: str, script: str, template: str) -> gr.HTML:
+    """A surface of its own: a script of `assets/js` and the markup that it works on."""
     return gr.HTML(
         value="",
         html_template=template,
@@ -49,11 +57,10 @@ def _surface(elem_id: str, script: str, template: str) -> gr.HTML:
     )
 
 
-def follow(surface: gr.HTML, picture: Any) -> None:
-    """Lets a surface show the page's picture, whichever way it came."""
-    picture.change(
-        None, [picture], [surface], js=TAKE_PICTURE, api_visibility="private", show_progress="hidden"
-    )
+def follow(surface: gr.HTML, picture: Any, keep: bool = False) -> None:
+    """Lets a surface show the page's picture, whichever way it came; `keep` leaves what was drawn for that very one."""
+    given, script = ([picture, surface], KEEP_DRAWING) if keep else ([picture], TAKE_PICTURE)
+    picture.change(None, given, [surface], js=script, api_visibility="private", show_progress="hidden")
 
 
 def read(value: str | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from core import inputs, runtime
-from core.clip import encoders
+from core.clip import encoders, prompts, reading
 from core.clip.walk import Walk, walk
 from core.clip.zero_shot import Classification, ZeroShot
 from core.errors import Refusal
@@ -179,6 +179,25 @@ def attention(model: ZeroShot, image: Image.Image, reader: tuple[int, int] | Non
 def stages(model: ZeroShot, image: Image.Image) -> list[Stage]:
     """Every tensor of one pass through the image tower, from the caller's pixels to the normalised feature."""
     return _stages(model, image)
+
+
+def answer_stages(answer: Classification) -> list[Stage]:
+    """What follows the image feature: the texts, their features, cosines, logits and probabilities."""
+    captions = [prompts.fill(template, label) for template in answer.templates for label in answer.labels]
+    pieces = [one.ids for one in reading.read(answer.checkpoint, captions)]
+    longest = max(map(len, pieces))
+    ids = np.array([row + [0] * (longest - len(row)) for row in pieces], float)  # [M * N, L]
+    rows = [
+        ("tokens", "matrix", ids, ids),
+        ("text_features", "matrix", answer.text_features, answer.text_features),
+        ("cosines", "vector", answer.cosines, answer.cosines[None]),
+        ("logits", "vector", answer.logits, answer.logits[None]),
+        ("probabilities", "vector", answer.probabilities, answer.probabilities[None]),
+    ]
+    return [
+        Stage(name, kind, x.shape, float(x.mean()), float(x.std()), paint(shown))
+        for name, kind, x, shown in rows
+    ]
 
 
 def project(vectors: np.ndarray, texts: np.ndarray, dimensions: int = 2, centred: bool = False) -> Projection:
@@ -394,9 +413,13 @@ def components(features: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 
 
 def strip(values: np.ndarray, rows: int = 8) -> np.ndarray:
-    """A vector [D] as a picture uint8 [rows, about D / rows, 3]: blue below zero, orange above, white at zero."""
-    padded = np.pad(values, (0, -len(values) % rows)).reshape(rows, -1)
-    share = (padded / max(float(np.abs(values).max()), 1e-12))[..., None]
+    """A vector [D] as a picture uint8 [rows, about D / rows, 3], painted row by row."""
+    return paint(np.pad(values, (0, -len(values) % rows)).reshape(rows, -1))
+
+
+def paint(values: np.ndarray) -> np.ndarray:
+    """A matrix [h, w] as a picture uint8 [h, w, 3]: blue below zero, orange above, white at zero."""
+    share = (values / max(float(np.abs(values).max()), 1e-12))[..., None]
     above, below = np.array([230, 159, 0]), np.array([0, 114, 178])
     colour = np.where(share > 0, above, below)
     return (255 + np.abs(share) * (colour - 255)).round().astype(np.uint8)
