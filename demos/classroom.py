@@ -18,11 +18,18 @@ from demos.language import both
 from demos.shell import Shell, tr
 
 DATASET_IDEA = both(
-    "Pictures, boxes, masks and captions of many scenes in one archive: COCO files, split so that no pair of things in "
-    "val is a pair in train. More than 200: <code>python -m core.classroom dataset --out DIR --scenes N --seed S</code>",
-    "把许多场景的图片、框、掩码和描述打成一个包：COCO 格式，val 里的组合在 train 里都没有出现过。"
-    "超过 200 个请用 <code>python -m core.classroom dataset --out DIR --scenes N --seed S</code>",
+    "One archive: PNG pictures, COCO instances (boxes and masks, also of what is hidden), captions in English and Chinese, "
+    "the licences of the drawings. No pair of things in val is a pair in train. More than 200 scenes: "
+    "<code>python -m core.classroom dataset --out DIR --scenes N --seed S</code>",
+    "一个压缩包：PNG 图片、COCO 标注（框和掩码，挡住的部分也有）、中英文描述、素材的许可证。val 里的组合在 train 里都没有出现过。"
+    "超过 200 个场景请用 <code>python -m core.classroom dataset --out DIR --scenes N --seed S</code>",
 )
+# A click on a view makes it the big one, and keeps it so while scenes change: the stylesheet does the rest.
+SHOW_BIG = """element.dataset.shown = "picture";
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-view]");
+  if (button) element.dataset.shown = element.dataset.shown === button.dataset.view ? "picture" : button.dataset.view;
+})"""
 
 
 def options(name: str, first: tuple[Any, str] | None = None) -> list[tuple[Any, str]]:
@@ -48,9 +55,9 @@ class Controls:
         return [slot[handlers.OBJECT.index(name)] for slot in self.objects for name in names]
 
 
-def place(elem_id: str) -> gr.HTML:
+def place(elem_id: str, **options: Any) -> gr.HTML:
     """A place for a result."""
-    return gr.HTML("", elem_id=elem_id, padding=False, apply_default_css=False)
+    return gr.HTML("", elem_id=elem_id, padding=False, apply_default_css=False, **options)
 
 
 def concept_menus() -> list[gr.Dropdown]:
@@ -141,7 +148,7 @@ def scene_controls() -> tuple[Controls, gr.Button, gr.Button, gr.Button]:
         rows = []
         with gr.Tabs():
             for number in range(1, handlers.SLOTS + 1):
-                with gr.Tab(tr(f"Thing {number}", f"物体 {number}"), id=number):
+                with gr.Tab(str(number), id=number):
                     rows.append(placement(number))
     with gr.Accordion(tr("Seed", "种子"), open=False, elem_id="seeds"):
         seed = gr.Number(
@@ -234,7 +241,8 @@ def build() -> None:
             thumbnails = strip(handlers.examples(), "examples")
             controls, run, surprise, of_seed = scene_controls()
         with gr.Column(scale=8, min_width=320):
-            stage, line, links, files = (place(name) for name in ("stage", "line", "links", "files"))
+            stage = place("stage", js_on_load=SHOW_BIG)
+            line, links, files = (place(name) for name in ("line", "links", "files"))
             scene = gr.Textbox("", visible="hidden", label="scene", elem_id="scene-text")
             shell.link_button({"scene": scene}, elem_id="link")
     outputs = [*controls.all, stage, line, files, links, scene]

@@ -13,6 +13,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from core import inputs
 from core.checkpoints import human
 from core.errors import Refusal
 from core.runtime import Cancel
@@ -41,6 +43,7 @@ SLOTS = 4
 OBJECT = ("concept", "x", "y", "half", "depth", "angle", "flip", "pose", "style")
 SCENE = ("arrangement", "background", "rendering", "seed")
 PLACES = ("x", "y", "half", "depth")
+UNPLACED = (0.0, 0.0, 0.44, 0.6)  # what the sliders of a slot say before anything stood there
 VIEWS = 5  # outputs behind the controls: picture, line, downloads, links, the scene's text
 CONTROLS = SLOTS * len(OBJECT) + len(SCENE)
 MOST_SCENES = 200
@@ -81,9 +84,23 @@ def described(values: Sequence[Any]) -> Description:
     if arrangement != "free":
         given = [{name: value for name, value in slot.items() if name not in PLACES} for slot in given]
     objects = description.objects_of(given, "left" if arrangement == "free" else arrangement)
+    if arrangement == "free":
+        objects = with_places(objects)
     return description.check(
         description.Description(objects, scene["background"], scene["rendering"], whole(scene["seed"]))
     )
+
+
+def with_places(objects: Sequence[Placed]) -> tuple[Placed, ...]:
+    """The objects, each that never had a place of its own beside the others now."""
+    from core.classroom import description
+
+    placed = list(objects)
+    for at, one in enumerate(objects):
+        if len(objects) > 1 and (one.x, one.y, one.half, one.depth) == UNPLACED:
+            x, y, half, depth = description.spot([other for other in placed if other is not one])
+            placed[at] = replace(one, x=x, y=y, half=half, depth=depth)
+    return tuple(placed)
 
 
 def _slots(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -124,7 +141,7 @@ def views(picture: np.ndarray, known: dict[str, Any], lang: str, line: str) -> A
     ]
     return (
         draw_scene.stage(picture, known, lang),
-        f'<p class="atlas-line">{line}</p>',
+        line,
         shell.downloads(files),
         scenes_link.links(known["scene"], lang),
         known["scene"],
@@ -140,10 +157,10 @@ def _draw(scene: Description, lang: str) -> Answer:
     size = drawn.truth["size"]
     line = pick(
         lang,
-        f"{milliseconds:.0f} ms · {size} x {size} pixels · composed on the CPU, no network involved",
-        f"{milliseconds:.0f} 毫秒 · {size} x {size} 像素 · 在 CPU 上合成，没有用到任何神经网络",
+        f"{milliseconds:.0f} ms · {size} x {size} pixels · composed on the CPU, no model involved",
+        f"{milliseconds:.0f} 毫秒 · {size} x {size} 像素 · 在 CPU 上合成，没有用到任何模型",
     )
-    return views(drawn.picture, drawn.truth, lang, line)
+    return views(drawn.picture, drawn.truth, lang, f'<p class="atlas-line">{line}</p>')
 
 
 def _waiting(lang: str) -> Iterator[Answer]:
@@ -183,7 +200,8 @@ def show(text: str, lang: str) -> Generator[Answer, None, None]:
 
     yield from _waiting(lang)
     scene = description.parse(text)
-    yield (*controls(scene, range(len(scene.objects)), "free"), *_draw(scene, lang))
+    arrangement = description.arranged(scene.objects) or "free"
+    yield (*controls(scene, range(len(scene.objects)), arrangement), *_draw(scene, lang))
 
 
 def choose(value: str, lang: str) -> Generator[Answer, None, None]:
@@ -204,10 +222,14 @@ def of_seed(seed: Any, lang: str) -> Generator[Answer, None, None]:
 
 
 def opened(lang: str, query: dict[str, str]) -> Answer:
-    """A page's first state: the scene that its address asks for, else the recorded example."""
+    """A page's first state: the scene that its address asks for, else the recorded example, saying why."""
+    refused = ""
     if query.get(scenes_link.PARAMETER):
-        *_, answer = show(query[scenes_link.PARAMETER], lang)
-        return answer
+        try:
+            *_, answer = show(query[scenes_link.PARAMETER], lang)
+            return answer
+        except Refusal as refusal:
+            refused = shell.refusal_html(refusal, lang)
     row = examples()[OPENING]
     picture = np.asarray(Image.open(row["path"]).convert("RGB"))
     line = pick(
@@ -215,7 +237,8 @@ def opened(lang: str, query: dict[str, str]) -> Answer:
         "Recorded example; press Compose, or change anything, to draw it now.",
         "预先记录的例子；点“合成”或改动任何选项即可现场画出。",
     )
-    return (*recorded_controls(row["truth"]), *views(picture, row["truth"], lang, line))
+    shown = views(picture, row["truth"], lang, f'{refused}<p class="atlas-line">{line}</p>')
+    return (*recorded_controls(row["truth"]), *shown)
 
 
 def recorded_controls(known: dict[str, Any]) -> list[Any]:
@@ -227,7 +250,7 @@ def recorded_controls(known: dict[str, Any]) -> list[Any]:
             shown += [placed[name] for name in OBJECT]
         else:
             shown += ["", *[gr.skip()] * (len(OBJECT) - 1)]
-    return [*shown, "free", known["background"], known["rendering"], known["seed"]]
+    return [*shown, known["arrangement"] or "free", known["background"], known["rendering"], known["seed"]]
 
 
 # --- data sets -----------------------------------------------------------------------------------------------
@@ -257,12 +280,9 @@ def make(
 ) -> Generator[Answer, None, None]:
     """Progress bar, Stop, button and file of a data set: (note, download, make, stop)."""
     hidden, same = gr.update(visible=False), gr.skip()
-    if not 2 <= scenes <= MOST_SCENES:
-        raise Refusal(
-            "dataset_size", low=2, high=MOST_SCENES, smallest=48, largest=512, count=scenes, size=size
-        )
+    total = few(scenes, size)
     cancel = _running[session] = Cancel()
-    start, total = time.monotonic(), int(scenes)
+    start = time.monotonic()
     stop = gr.update(visible=True, interactive=True)
     yield progress(0, total, 0, lang), hidden, hidden, stop
     try:
@@ -285,6 +305,15 @@ def make(
     label = pick(lang, f"Download ({weight})", f"下载（{weight}）")
     ready = gr.update(value=str(file), label=label, visible=True)
     yield f'<p class="atlas-line" role="status">{note}</p>', ready, gr.update(visible=True), hidden
+
+
+def few(scenes: Any, size: Any) -> int:
+    """The number of scenes, if the page makes as many; the command line makes more."""
+    total = whole(scenes)
+    if not 2 <= total <= MOST_SCENES:
+        bounds = {"low": 2, "high": MOST_SCENES, "smallest": 48, "largest": 512}
+        raise Refusal("dataset_size", **bounds, count=total, size=whole(size))
+    return total
 
 
 def packed(
@@ -322,7 +351,7 @@ def file_data(path: str | Path) -> dict[str, Any]:
 
 
 def classroom_compose(
-    objects: list[Any] | None = None,
+    objects: list[str | dict[str, Any]] | str | None = None,
     arrangement: str = "left",
     background: str = "white",
     rendering: str = "colour",
@@ -333,8 +362,9 @@ def classroom_compose(
     """Draw a scene of the classroom and tell everything that is known about it.
 
     Args:
-        objects: 1 to 4 names in English or Chinese ("dog", "红包"), or objects {"concept", "x", "y", "half", "depth",
-            "angle", "flip", "pose", "style"}; places run from -1 to 1, depth from 0 (near) to 1.
+        objects: 1 to 4 names in English or Chinese ("dog", "红包"), in a list or one text with commas; or objects
+            {"concept", "x", "y", "half", "depth", "angle", "flip", "pose", "style"}: places from -1 to 1, depth from 0
+            (near) to 1.
         arrangement: where objects without a place stand: left, right, above, below, front, behind, corners.
         background: white, red, grass, sky, striped ...
         rendering: colour, grey, silhouette, line, sketch or depth.
@@ -350,12 +380,15 @@ def classroom_compose(
         from core.classroom import description
 
         if scene is not None:
-            wanted = description.parse(str(scene))
+            wanted = description.parse(scene)
         else:
-            found = description.objects_of(objects or [], str(arrangement))
-            wanted = description.check(
-                description.Description(found, str(background), str(rendering), whole(seed))
+            words = (
+                list(filter(str.strip, inputs.SEPARATORS.split(objects)))
+                if isinstance(objects, str)
+                else objects
             )
+            found = description.objects_of([] if words is None else words, arrangement)
+            wanted = description.check(description.Description(found, background, rendering, whole(seed)))
         drawn = description.draw(wanted, whole(size))
         _world.set()
         path = save_bytes_to_cache(draw_scene.png(drawn.picture), "scene.png", get_upload_folder())
@@ -384,18 +417,8 @@ def classroom_dataset(
         {"done", "scenes", "archive"} again and again; "archive" is the zip file once all scenes are done.
     """
     with shell.api_errors():
-        total = whole(scenes)
-        if not 2 <= total <= MOST_SCENES:
-            raise Refusal(
-                "dataset_size",
-                low=2,
-                high=MOST_SCENES,
-                smallest=48,
-                largest=512,
-                count=total,
-                size=whole(size),
-            )
-        for done, file in packed(total, whole(seed), whole(size), str(kind), str(look), float(augment)):
+        total = few(scenes, size)
+        for done, file in packed(total, whole(seed), whole(size), kind, look, augment):
             last = file
             if done < total:
                 yield {"done": done, "scenes": total, "archive": None}

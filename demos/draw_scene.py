@@ -37,11 +37,11 @@ def png(picture: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def source(picture: NDArray[np.uint8], kind: str = "PNG") -> str:
-    """The picture as the address of an `img`."""
+def source(picture: NDArray[np.uint8]) -> str:
+    """The picture as the address of an `img`: a JPEG, a third of the PNG that is downloaded."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, kind, quality=90)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    Image.fromarray(picture).save(buffer, "JPEG", quality=92, subsampling=0)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def masks(known: Truth, name: str) -> list[NDArray[np.bool_]]:
@@ -99,36 +99,35 @@ def box_picture(picture: NDArray[np.uint8], known: Truth, lang: str) -> str:
     label = pick(lang, "Boxes of the objects", "物体的框")
     return (
         f'<svg viewBox="0 0 {size} {size}" role="img" aria-label="{label}"><image width="{size}" height="{size}" '
-        f'href="{source(picture, "JPEG")}"/>{"".join(parts)}</svg>'
+        f'href="{source(picture)}"/>{"".join(parts)}</svg>'
     )
 
 
 def stage(picture: NDArray[np.uint8], known: Truth, lang: str) -> str:
-    """The big picture, its captions beside it, and below them masks, boxes and depth with one legend."""
-    plain = known["captions"][lang][0]
-    views = [
-        (box_picture(picture, known, lang), pick(lang, "Boxes", "框"),
-         pick(lang, "dashed: the whole object", "虚线：整个物体")),
-        (_img(mask_picture(picture, known, "visible_mask"), pick(lang, "Visible masks", "可见部分的掩码")),
-         pick(lang, "Visible masks", "可见掩码"), pick(lang, "what nothing hides", "没有被挡住的部分")),
-        (_img(mask_picture(picture, known, "mask"), pick(lang, "Whole masks", "完整的掩码")),
-         pick(lang, "Whole masks", "完整掩码"), pick(lang, "amodal: hidden or not", "amodal：挡住的也算")),
-        (_img(depth_picture(known), pick(lang, "Depth map", "深度图")),
-         pick(lang, "Depth", "深度"), pick(lang, "yellow near, blue far", "黄色近，蓝色远")),
-    ]  # fmt: skip
+    """The picture big, its captions beside it, and boxes, masks and depth below; a click makes any of them the big one."""
+    visible, whole = pick(lang, "Visible masks", "可见掩码"), pick(lang, "Whole masks", "完整掩码")
+    boxes, depth = pick(lang, "Boxes", "框"), pick(lang, "Depth", "深度")
+    views = (
+        ("picture", _img(picture, known["captions"][lang][0]), pick(lang, "Picture", "图片"),
+         pick(lang, "what a model gets", "模型看到的就是它")),
+        ("boxes", box_picture(picture, known, lang), boxes,
+         pick(lang, "dashed: whole, solid: what is seen", "虚线：整个；实线：看得见的")),
+        ("visible", _img(mask_picture(picture, known, "visible_mask"), visible), visible,
+         pick(lang, "what nothing hides", "没有被挡住的部分")),
+        ("whole", _img(mask_picture(picture, known, "mask"), whole), whole,
+         pick(lang, "hidden parts too (amodal)", "挡住的也算（amodal）")),
+        ("depth", _img(depth_picture(known), depth), depth, pick(lang, "yellow near, blue far", "黄色近，蓝色远")),
+    )  # fmt: skip
     figures = "".join(
-        f"<figure>{shown}<figcaption><strong>{title}</strong> {note}</figcaption></figure>"
-        for shown, title, note in views
+        f'<figure data-is="{name}"><button type="button" data-view="{name}">{shown}</button>'
+        f"<figcaption><strong>{title}</strong> {note}</figcaption></figure>"
+        for name, shown, title, note in views
     )
-    return (
-        '<div class="atlas-scene"><div class="atlas-scene-top">'
-        f'<img class="atlas-scene-picture" alt="{html.escape(plain)}" src="{source(picture)}">{captions(known, lang)}</div>'
-        f'{legend(known, lang)}<div class="atlas-scene-views">{figures}</div></div>'
-    )
+    return f'<div class="atlas-scene">{figures}{captions(known, lang)}{legend(known, lang)}</div>'
 
 
 def _img(picture: NDArray[np.uint8], alt: str) -> str:
-    return f'<img alt="{alt}" src="{source(picture)}">'
+    return f'<img alt="{html.escape(alt)}" src="{source(picture)}">'
 
 
 def captions(known: Truth, lang: str) -> str:
@@ -166,7 +165,8 @@ def legend(known: Truth, lang: str) -> str:
         items.append(
             f'<li><b style="background:{colour}">{at}</b> <span>{name}{posed}</span> <small>{facts}</small></li>'
         )
-    return f'<ol class="atlas-scene-legend">{"".join(items)}</ol>'
+    tip = pick(lang, "Click a view to see it big.", "点一下任意一幅，就能放大看。")
+    return f'<div class="atlas-scene-legend"><ol>{"".join(items)}</ol><p>{tip}</p></div>'
 
 
 def to_csv(known: Truth) -> str:

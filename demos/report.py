@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -21,9 +21,42 @@ from demos.language import both, both_of
 from demos.page import Text
 
 LANGUAGES = {"en": Text("English", "英文"), "zh": Text("Chinese", "中文")}
-ROW, BAR, LABEL, TRACK = 14, 11, 190, 400  # of the chart, in its own units
 COLOURS = ("bar", "mark", "accent", "muted")  # of the chart's columns, from the theme; a fifth begins again
 EMPTY = "<td></td>"
+FIELDS = {
+    "paper": Text("paper", "论文"),
+    "measure": Text("measure", "指标"),
+    "split": Text("split", "测试集"),
+    "language": Text("language", "语言"),
+    "value": Text("value", "数值"),
+    "unit": Text("unit", "单位"),
+    "checkpoint": Text("checkpoint", "权重"),
+    "published": Text("published", "论文公布"),
+    "command": Text("command", "命令"),
+    "seed": Text("seed", "种子"),
+    "commit": Text("commit", "提交"),
+    "minutes": Text("minutes of training", "训练分钟"),
+    "hardware": Text("hardware", "硬件"),
+}
+# Shows one paper or all; the address keeps the choice.
+FILTER = """const show = (paper) => {
+  const cards = [...element.querySelectorAll(".atlas-paper-card")];
+  const known = cards.some((card) => card.dataset.paper === paper);
+  cards.forEach((card) => { card.hidden = known && card.dataset.paper !== paper; });
+  element.querySelectorAll("[data-only]").forEach((button) => {
+    button.setAttribute("aria-pressed", String(button.dataset.only === (known ? paper : "")));
+  });
+};
+show(new URLSearchParams(location.search).get("paper"));
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-only]");
+  if (!button) return;
+  show(button.dataset.only);
+  const url = new URL(location.href);
+  if (button.dataset.only) url.searchParams.set("paper", button.dataset.only);
+  else url.searchParams.delete("paper");
+  history.replaceState(history.state, "", url);
+})"""
 
 
 def report_rows(paper: str | None = None) -> list[dict[str, Any]]:
@@ -49,24 +82,35 @@ def build() -> None:
     rows = report.rows()
     order = {row.slug: at for at, row in enumerate(catalog.PAGES)}
     cards = sorted(report.cards(rows), key=lambda card: order.get(card.paper, len(order)))
+    gr.HTML(whole(cards, rows), padding=False, apply_default_css=False, elem_id="report", js_on_load=FILTER)
+    gr.api(report_rows, api_name="report_rows")
+
+
+def whole(cards: Sequence[Card], rows: Sequence[dict[str, Any]]) -> str:
+    """Everything on the page: how to read it, downloads, the choice of papers, and a card each."""
     files = [
         ("report_card.json", "application/json", draw.to_json(rows).encode()),
         ("report_card.csv", "text/csv", to_csv(rows).encode("utf-8-sig")),
     ]
     note = both(
-        "Every figure was measured by the command under its table, on scenes from seeds that no training uses. A published "
-        "number belongs to a full-size model on other data: it says what the row is about, not what it should equal.",
+        "Measured by the command under each table, on scenes from seeds that no training uses. A published number belongs "
+        "to a full-size model on other data: it says what the row is about, not what it should equal.",
         "每个数字都由表格下方的命令测得，所用场景的种子不参与任何训练。“论文公布”一栏是完整模型在别的数据上的结果："
         "它说明这一行在考什么，不是要达到的数值。",
     )
-    body = "".join(section(card) for card in cards)
-    gr.HTML(
-        f'<div class="atlas-report"><p class="atlas-line">{note}</p>{shell.downloads(files)}{body}</div>',
-        padding=False,
-        apply_default_css=False,
-        elem_id="report",
+    papers = [
+        ("", both("All papers", "全部论文"), len(rows)),
+        *((c.paper, title(c), len(c.rows)) for c in cards),
+    ]
+    choice = "".join(
+        f'<button type="button" class="atlas-chip" data-only="{html.escape(paper)}" aria-pressed="{str(not paper).lower()}">'
+        f"{name} <small>{count}</small></button>"
+        for paper, name, count in papers
     )
-    gr.api(report_rows, api_name="report_rows")
+    return (
+        f'<div class="atlas-report"><p class="atlas-report-note">{note}</p>{shell.downloads(files)}'
+        f'<p class="atlas-downloads">{both("Show", "显示")} {choice}</p>{"".join(map(section, cards))}</div>'
+    )
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:
@@ -83,22 +127,32 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
 # --- one paper -----------------------------------------------------------------------------------------------
 
 
-def section(card: Card) -> str:
-    """A paper: its lesson, chart, table, what was counted, and how to measure again."""
+def title(card: Card) -> str:
+    """The name of a card's page, or its slug where there is none."""
     row = next((row for row in catalog.PAGES if row.slug == card.paper), None)
-    title = both_of(row.title) if row else html.escape(card.paper)
-    if row and row.ready:
-        title = f'<a href="{row.slug}">{title}</a>'
+    return both_of(row.title) if row else html.escape(card.paper)
+
+
+def section(card: Card) -> str:
+    """A paper: its lesson, chart, table, what was counted, how to measure again, and all that is recorded."""
+    row = next((row for row in catalog.PAGES if row.slug == card.paper), None)
     lesson = card.lesson or ({"en": row.idea.en, "zh": row.idea.zh} if row else {"en": "", "zh": ""})
+    name = f'<a href="{row.slug}">{title(card)}</a>' if row and row.ready else title(card)
+    reached, bars = card.marked
+    score = both(
+        f"{reached} of {bars} goals reached in every column",
+        f"{bars} 个目标中有 {reached} 个在每一列都达到",
+    )
     commands = "".join(
         f'<div class="atlas-command"><pre id="command-{card.paper}-{at}" tabindex="0">{html.escape(command)}</pre>'
         f'<button type="button" class="atlas-chip" data-copy="command-{card.paper}-{at}">{both("Copy", "复制")}</button></div>'
         for at, command in enumerate(card.commands)
     )
     return (
-        f'<section class="atlas-paper-card" id="report-{card.paper}"><h2>{title}</h2>'
-        f'<p class="atlas-idea">{_pair(lesson)}</p>{chart(card)}{table(card)}{counted(card)}'
-        f"<h3>{both('Measure it again', '重新测一遍')}</h3>{commands}{training(card)}</section>"
+        f'<section class="atlas-paper-card" id="report-{card.paper}" data-paper="{html.escape(card.paper)}"><h2>{name}</h2>'
+        f'<p class="atlas-idea">{_pair(lesson)}</p>{f"<p class=atlas-score>{score}</p>" if bars else ""}'
+        f"{chart(card)}{table(card)}{counted(card)}"
+        f"<h3>{both('Measure it again', '重新测一遍')}</h3>{commands}{training(card)}{recorded(card)}</section>"
     )
 
 
@@ -107,7 +161,7 @@ def table(card: Card) -> str:
     checkpoints = list(dict.fromkeys(checkpoint for checkpoint, _ in card.columns))
     extra = [
         ("chance", both("Guessing", "瞎猜"), any(line.chance is not None for line in card.lines)),
-        ("bar", both("Bar", "目标"), any(line.bar is not None for line in card.lines)),
+        ("bar", both("Goal", "目标"), any(line.bar is not None for line in card.lines)),
         ("published", both("Published", "论文公布"), any(line.published is not None for line in card.lines)),
     ]
     shown = [(name, title) for name, title, used in extra if used]
@@ -115,37 +169,55 @@ def table(card: Card) -> str:
         f'<th scope="colgroup" colspan="{sum(c == name for c, _ in card.columns)}">{html.escape(name)}</th>'
         for name in checkpoints
     )
-    heads = "".join(
-        f'<th scope="col">{both_of(LANGUAGES[lang]) if lang in LANGUAGES else html.escape(str(lang))}</th>'
-        for _, lang in card.columns
-    )
+    heads = "".join(f'<th scope="col">{_language(lang)}</th>' for _, lang in card.columns)
     first = both("Measure", "指标")
     sides = "".join(f'<th scope="col" rowspan="2">{title}</th>' for _, title in shown)
-    body = "".join(_row(line, card, [name for name, _ in shown]) for line in card.lines)
-    name = both("Measured rows, scrolls sideways", "测量结果，可横向滚动")
-    return (
-        f'<div class="atlas-scroll" tabindex="0" role="region"><span class="atlas-only-read">{name}</span>'
-        f'<table class="atlas-grid"><thead><tr><th scope="col" rowspan="2">{first}</th>{spans}{sides}</tr>'
-        f"<tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    names = [name for name, _ in shown]
+    body = "".join(
+        _group(measure, [line for line in card.lines if line.measure == measure], card, names)
+        for measure in dict.fromkeys(line.measure for line in card.lines)
+    )
+    return _scrolls(
+        both("Measured values, scrolls sideways", "测量结果，可横向滚动"),
+        f'<thead><tr><th scope="col" rowspan="2">{first}</th>{spans}{sides}</tr><tr>{heads}</tr></thead>{body}',
     )
 
 
-def _row(line: Line, card: Card, extra: Sequence[str]) -> str:
+def _scrolls(name: str, inner: str) -> str:
+    """A table in a box of its own that scrolls, also by keyboard."""
+    return (
+        f'<div class="atlas-scroll" tabindex="0" role="region"><span class="atlas-only-read">{name}</span>'
+        f'<table class="atlas-grid">{inner}</table></div>'
+    )
+
+
+def _language(lang: str) -> str:
+    return both_of(LANGUAGES[lang]) if lang in LANGUAGES else html.escape(str(lang))
+
+
+def _group(measure: str, lines: Sequence[Line], card: Card, extra: Sequence[str]) -> str:
+    """The lines of one measure: under its name, or one line with both names."""
+    if len(lines) == 1:
+        name = f"{_name(measure)}<small>{split_name(lines[0])}</small>"
+        return f"<tbody>{_row(name, lines[0], card, extra)}</tbody>"
+    head = f'<tr class="measure"><th scope="rowgroup" colspan="{1 + len(card.columns) + len(extra)}">{_name(measure)}</th></tr>'
+    return f"<tbody>{head}{''.join(_row(split_name(line), line, card, extra) for line in lines)}</tbody>"
+
+
+def _row(name: str, line: Line, card: Card, extra: Sequence[str]) -> str:
     cells = "".join(_value(line, line.values.get(column)) for column in card.columns)
     bar = EMPTY
     if line.bar is not None:
         aim = f"<small>{both('aim', '争取')} {number(line.aim, line.unit)}</small>" if line.aim else ""
-        bar = f"<td>≥ {number(line.bar, line.unit)}{aim}</td>"
+        least = "" if line.unit.startswith("yes") else "≥ "
+        bar = f"<td>{least}{number(line.bar, line.unit)}{aim}</td>"
     chance = EMPTY if line.chance is None else f"<td>{number(line.chance, line.unit)}</td>"
     published = EMPTY
     if line.published is not None:
         note = f"<small>{_pair(line.note)}</small>" if line.note else ""
         published = f"<td>{number(line.published, line.unit)}{note}</td>"
     sides = {"chance": chance, "bar": bar, "published": published}
-    return (
-        f'<tr><th scope="row">{_name(line.measure)}<small>{split_name(line)}</small></th>{cells}'
-        f"{''.join(sides[name] for name in extra)}</tr>"
-    )
+    return f'<tr><th scope="row">{name}</th>{cells}{"".join(sides[name] for name in extra)}</tr>'
 
 
 def _value(line: Line, value: float | None) -> str:
@@ -153,7 +225,7 @@ def _value(line: Line, value: float | None) -> str:
         return EMPTY
     share = f' style="--share:{100 * min(max(value, 0), 1):.1f}%"' if line.unit == "share" else ""
     reached = line.bar is not None and value >= line.bar
-    mark = f'<span aria-hidden="true">✓ </span><span class="atlas-only-read">{both("bar reached", "已达目标")}: </span>'
+    mark = f'<span aria-hidden="true">✓ </span><span class="atlas-only-read">{both("goal reached", "已达目标")}: </span>'
     return f"<td{' class=best' if reached else ''}{share}>{mark if reached else ''}{number(value, line.unit)}</td>"
 
 
@@ -207,62 +279,74 @@ def counted(card: Card) -> str:
 def training(card: Card) -> str:
     """What each checkpoint was trained with."""
     facts = ""
-    for checkpoint, row in card.training.items():
+    for row in card.training:
         what = []
         if row["minutes"] is not None:
             what.append(both(f"{row['minutes']:g} minutes", f"{row['minutes']:g} 分钟"))
         what += [html.escape(str(row["hardware"]))] if row["hardware"] else []
         what.append(
             f"{both('measured at commit', '测量时的提交')} <code>{html.escape(str(row['commit']))}</code>, "
-            f"{both('seed', '种子')} {row['seed']}"
+            f"{both('seed', '种子')} {html.escape(str(row['seed']))}"
         )
-        facts += f"<dt>{html.escape(checkpoint)}</dt><dd>{' · '.join(what)}</dd>"
+        facts += f"<dt>{html.escape(row['checkpoint'])}</dt><dd>{' · '.join(what)}</dd>"
     return f"<h3>{both('Trained with', '训练条件')}</h3><dl class='atlas-facts'>{facts}</dl>"
 
 
+def recorded(card: Card) -> str:
+    """Every row of the card with all its fields as they are in the file, behind a summary."""
+    names = [name for name in report.FIELDS if name != "paper"]
+    heads = "".join(f'<th scope="col">{both_of(FIELDS[name])}</th>' for name in names)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{_plain(row[name])}</td>' for name in names)}</tr>" for row in card.rows
+    )
+    label = both(
+        f"All {len(card.rows)} rows with every field, as recorded",
+        f"全部 {len(card.rows)} 行原始记录，含所有字段",
+    )
+    inner = f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody>"
+    scroll = _scrolls(both("Rows as recorded, scrolls sideways", "原始记录，可横向滚动"), inner)
+    return f'<details class="atlas-recorded"><summary>{label}</summary>{scroll}</details>'
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else html.escape(f"{value:g}" if isinstance(value, float) else str(value))
+
+
 def chart(card: Card) -> str:
-    """The measure with most splits as bars, a group a split; its bar to reach as a tick. Nothing below three splits."""
+    """The measure with most splits as bars, a group a split; its bar to reach as a tick. Nothing below three splits.
+
+    The table says the same, so a screen reader passes over the bars.
+    """
     shares = [line for line in card.lines if line.unit == "share" and len(set(line.splits.values())) == 1]
     measures = [line.measure for line in shares]
     best = max(dict.fromkeys(measures), key=measures.count, default="")
     lines = [line for line in shares if line.measure == best]
     if len(lines) < 3:
         return ""
-    group = BAR * len(card.columns) + ROW
-    parts = []
-    for at, line in enumerate(lines):
-        top = group * at + 4
-        middle = top + BAR * len(card.columns) / 2 + 4
-        split = next(iter(line.splits.values()))
-        parts += [
-            f'<text class="l-{lang}" x="{LABEL - 10}" y="{middle:.1f}" text-anchor="end">'
-            f"{html.escape(report.named(split, lang))}</text>"
-            for lang in ("en", "zh")
-        ]
-        for column, name in enumerate(card.columns):
-            value = line.values.get(name)
-            if value is None:
-                continue
-            y, width = top + BAR * column, TRACK * min(max(value, 0), 1)
-            colour = COLOURS[column % len(COLOURS)]
-            parts.append(
-                f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR - 1}" rx="2" fill="var(--atlas-{colour})"/>'
-                f'<text class="small" x="{LABEL + width + 5:.1f}" y="{y + BAR - 2}">{value:.0%}</text>'
-            )
-        if line.bar is not None:
-            x, bottom = LABEL + TRACK * line.bar, top + BAR * len(card.columns) + 1
-            parts.append(f'<path class="goal" d="M{x:.1f} {top - 3}V{bottom}"/>')
+    colours = {column: COLOURS[at % len(COLOURS)] for at, column in enumerate(card.columns)}
+    rows = "".join(f"<span>{split_name(line)}</span><div>{_bars(line, colours)}</div>" for line in lines)
     names = "".join(
-        f'<li><i style="background:var(--atlas-{COLOURS[at % len(COLOURS)]})"></i>{html.escape(checkpoint)}, '
-        f"{both_of(LANGUAGES[lang]) if lang in LANGUAGES else html.escape(str(lang))}</li>"
-        for at, (checkpoint, lang) in enumerate(card.columns)
+        f'<li><i style="background:var(--atlas-{colour})"></i>{html.escape(checkpoint)}, {_language(lang)}</li>'
+        for (checkpoint, lang), colour in colours.items()
     )
-    goal = f'<li><i class="goal"></i>{both("bar to reach", "要达到的目标")}</li>'
-    height = group * len(lines)
+    goal = f'<li><i class="goal"></i>{both("goal", "目标")}</li>'
+    goals = goal if any(line.bar is not None for line in lines) else ""
     return (
-        f'<figure class="atlas-chart"><svg viewBox="0 0 {LABEL + TRACK + 50} {height}" aria-hidden="true">{"".join(parts)}'
-        f'</svg><figcaption><strong>{_name(best)}</strong><ul class="atlas-legend">{names}{goal}</ul></figcaption></figure>'
+        f'<figure class="atlas-chart"><figcaption><strong>{_name(best)}</strong>'
+        f'<ul class="atlas-legend">{names}{goals}</ul></figcaption>'
+        f'<div class="atlas-chart-rows" aria-hidden="true">{rows}</div></figure>'
     )
+
+
+def _bars(line: Line, colours: Mapping[tuple[str, str], str]) -> str:
+    """The bars of one line, and its tick."""
+    bars = "".join(
+        f'<i style="width:{100 * min(max(line.values[column], 0), 1):.1f}%;background:var(--atlas-{colour})">'
+        f"<b>{line.values[column]:.0%}</b></i>"
+        for column, colour in colours.items()
+        if column in line.values
+    )
+    return bars + (f'<u style="--at:{line.bar:g}"></u>' if line.bar is not None else "")
 
 
 PAGE = catalog.page("report", build)

@@ -64,6 +64,8 @@ class DatasetSettings:
                 raise Refusal("bad_scene", what=value[:40])
         if not 0 <= self.seed < 2**31:
             raise Refusal("bad_scene", what=str(self.seed)[:40])
+        if not 0 <= self.augment <= 1:
+            raise Refusal("bad_scene", what=f"augment {self.augment}"[:40])
 
     @property
     def counts(self) -> dict[str, int]:

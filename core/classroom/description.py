@@ -204,6 +204,22 @@ def stand(count: int, arrangement: str) -> list[tuple[float, float, float, float
     ]
 
 
+def arranged(objects: Sequence[Placed]) -> str | None:
+    """The first of `ARRANGEMENTS` in which these objects stand, to the hundredth; None where they stand freely."""
+    places = np.array([(o.x, o.y, o.half, o.depth) for o in objects], float)
+    count = len(objects)
+    return next((name for name in ARRANGEMENTS if np.allclose(stand(count, name), places, atol=0.006)), None)
+
+
+def spot(objects: Sequence[Placed]) -> tuple[float, float, float, float]:
+    """A place (x, y, half, depth) for one more object: small, near, in the corner that is farthest from the others."""
+    corners = np.array([(x, y) for y in (0.6, -0.6) for x in (-0.62, 0.62)])
+    taken = np.array([(o.x, o.y) for o in objects], float).reshape(-1, 2)
+    distance = np.linalg.norm(corners[:, None] - taken[None], axis=-1).min(1, initial=9.0)
+    x, y = corners[int(distance.round(6).argmax())].tolist()
+    return x, y, 0.32, 0.2
+
+
 def surprise(seed: int) -> Description:
     """A scene of the world, without its augmentations: the same from the same seed."""
     if not 0 <= seed < SEEDS:
@@ -250,9 +266,8 @@ def draw(description: Description, size: int = SIZE) -> Drawn:
         scenes = render(spec, atlas, size)
         known = truth(scenes)[0]
     placed = [{**asdict(o), "concept": concepts()[o.concept].code} for o in description.objects]
-    return Drawn(
-        pixels(scenes)[0], {"scene": description.text, **known, "seed": description.seed, "placed": placed}
-    )
+    facts = {"scene": description.text, "arrangement": arranged(description.objects)}
+    return Drawn(pixels(scenes)[0], {**facts, **known, "seed": description.seed, "placed": placed})
 
 
 def _styled(placed: Placed, seed: str) -> Placed:
@@ -353,6 +368,8 @@ def objects_of(words: Sequence[Any], arrangement: str) -> tuple[Placed, ...]:
     Raises:
         Refusal: "scene_size", "unknown_concept", "bad_scene".
     """
+    if isinstance(words, str) or not isinstance(words, Sequence):
+        raise Refusal("bad_scene", what=str(words)[:40])
     if not 1 <= len(words) <= SLOTS:
         raise Refusal("scene_size", count=len(words), limit=SLOTS)
     found = []

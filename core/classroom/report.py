@@ -22,6 +22,7 @@ FIELDS = (
     "paper", "measure", "split", "language", "value", "unit", "checkpoint", "published", "command", "seed", "commit",
     "minutes", "hardware",
 )  # fmt: skip
+MADE = ("checkpoint", "minutes", "hardware", "commit", "seed")  # what a value was made with
 COUNTED = "times"  # the unit of events that are listed, not compared
 
 Row = Mapping[str, Any]
@@ -64,6 +65,11 @@ class Line:
     published: float | str | None = None
     note: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def reached(self) -> bool:
+        """Whether every value is at its bar or above; False where there is no bar."""
+        return self.bar is not None and all(value >= self.bar for value in self.values.values())
+
 
 @dataclass(frozen=True)
 class Card:
@@ -75,7 +81,14 @@ class Card:
     lines: list[Line]
     counted: list[Row]
     commands: list[str]
-    training: dict[str, Row]  # checkpoint -> one of its rows: minutes, hardware, commit
+    training: list[Row]  # one row of each checkpoint and measurement: minutes, hardware, commit, seed
+    rows: list[Row]  # all of them, as recorded
+
+    @property
+    def marked(self) -> tuple[int, int]:
+        """Of the lines that have a bar: how many reach it in every column, and how many there are."""
+        bars = [line for line in self.lines if line.bar is not None]
+        return sum(line.reached for line in bars), len(bars)
 
 
 def cards(found: Sequence[Row] | None = None) -> list[Card]:
@@ -119,7 +132,8 @@ def _card(paper: str, found: Sequence[Row]) -> Card:
         lines,
         [r for r in found if r["unit"] == COUNTED],
         _unique(found, "command"),
-        {r["checkpoint"]: r for r in reversed(found)},
+        list({tuple(r[name] for name in MADE): r for r in reversed(found)}.values())[::-1],
+        list(found),
     )
 
 
