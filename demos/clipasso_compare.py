@@ -11,11 +11,12 @@ import numpy as np
 from core.runtime import Cancel
 from demos import clipasso_handlers as handlers
 from demos import jobs, sketch_draw
+from demos import sketch_runs as runs
 from demos.clip_shared import output
 from demos.shell import Shell, pick, tr
 
 if TYPE_CHECKING:
-    from demos.clipasso_handlers import Made
+    from demos.sketch_runs import Made
 
 LOSSES = (
     "The **semantic** loss asks whether CLIP's final features agree: what is it? The **geometric** loss compares layers in "
@@ -57,15 +58,14 @@ def losses(
     )
     settings = SketchSettings(variants, seeds=1, steps=int(steps) or None, checkpoint=checkpoint)
 
-    def titles(lang: str) -> list[str]:
-        mixture = f"{semantic:g} : {geometric:g}"
-        return [
-            pick(lang, "only shape", "只看形状"),
-            pick(lang, f"meaning : shape = {mixture}", f"含义 : 形状 = {mixture}"),
-            pick(lang, "only meaning", "只看含义"),
-        ]
+    mixture = f"{semantic:g} : {geometric:g}"
+    titles = [
+        pick(lang, "only shape", "只看形状"),
+        pick(lang, f"meaning : shape = {mixture}", f"含义 : 形状 = {mixture}"),
+        pick(lang, "only meaning", "只看含义"),
+    ]
 
-    names = handlers.label_list(labels)
+    names = runs.label_list(labels)
     for status, message, _ in handlers.watch(
         cancel, handlers.picture_of(picture), settings, titles, names, lang
     ):
@@ -88,10 +88,9 @@ def starts(
     variants = (Variant(int(strokes)), Variant(int(strokes), start="random"))
     settings = SketchSettings(variants, seeds=int(seeds), steps=int(steps) or None, checkpoint=checkpoint)
 
-    def titles(lang: str) -> list[str]:
-        return [pick(lang, "where CLIP looks", "CLIP 注视处"), pick(lang, "anywhere", "随机")]
+    titles = [pick(lang, "where CLIP looks", "CLIP 注视处"), pick(lang, "anywhere", "随机")]
 
-    names = handlers.label_list(labels)
+    names = runs.label_list(labels)
     for status, message, made in handlers.watch(
         cancel, handlers.picture_of(picture), settings, titles, names, lang
     ):
@@ -134,7 +133,7 @@ def edges(made: Made | None, lang: str) -> tuple[str]:
     """Picture, sketch and Canny's drawing with the ink of the sketch, and what the guide says of them."""
     from core.drawing import canny, clipasso
 
-    made = handlers.needed(made)
+    made = runs.needed(made)
     result, one = made.result, made.result.drawn[0]
     width = float(one.strokes.widths.mean())
     sketch = one.strokes.image()
@@ -151,7 +150,7 @@ def edges(made: Made | None, lang: str) -> tuple[str]:
     for i, (drawing, title) in enumerate(zip(drawings, titles, strict=True)):
         name = None
         if made.labels:
-            name = handlers.named(features[i], made.labels, result.checkpoint).to_json()["results"][0]
+            name = runs.named(features[i], made.labels, result.checkpoint).to_json()["results"][0]
         caption = sketch_draw.ink_caption(canny.ink(drawing), float(losses[i]), name, lang)
         shown.append((sketch_draw.png_uri(drawing), title, caption))
     return (sketch_draw.figures(shown),)

@@ -9,43 +9,32 @@ from __future__ import annotations
 
 import html
 import json
-import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from core import checkpoints, inputs
-from core.errors import Refusal
 from core.runtime import Cancel
-from demos import clip_handlers, draw, jobs, scenes_link, shell, sketch_draw, sketch_export
+from demos import clip_handlers, draw, scenes_link, shell, sketch_draw
+from demos import sketch_runs as runs
 from demos.examples import chosen as strip_choice
 from demos.shell import pick
+from demos.sketch_runs import Made
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from core.clip import Classification
-    from core.drawing.clipasso import SketchSettings, Variant
-    from core.drawing.strokes import Sketch, Strokes
+    from core.drawing.clipasso import SketchSettings
+    from core.drawing.strokes import Strokes
 
 CONFIG = tomllib.loads(Path(__file__).with_name("clipasso.toml").read_text(encoding="utf-8"))
 RECORDED = clip_handlers.ASSETS / "clipasso" / "recorded.json"
-MAX_LABELS = 50
 NAME = "clipasso"
-
-
-@dataclass(frozen=True)
-class Made:
-    """The last run of a visitor: what was sketched, and what it came to."""
-
-    image: Image.Image
-    result: Sketch
-    labels: tuple[str, ...]
 
 
 @cache
@@ -97,7 +86,7 @@ def clipasso_sketch(
         from core.drawing.clipasso import SketchSettings, Variant
 
         picture = inputs.image(shell.uploaded(image))
-        names = inputs.labels(labels, limit=MAX_LABELS) if labels else []
+        names = inputs.labels(labels, limit=runs.MAX_LABELS) if labels else []
         variant = Variant(int(strokes), float(semantic), float(geometric), _start(start))
         settings = SketchSettings(
             variants=(variant,),
@@ -109,7 +98,7 @@ def clipasso_sketch(
             cut_out=bool(cut_out),
             checkpoint=checkpoint,
         )
-        return _answer(_finish(picture, settings), names)[0]
+        return runs.answers(_finish(picture, settings), names)[0]
 
 
 def clipasso_ladder(
@@ -137,7 +126,7 @@ def clipasso_ladder(
         from core.drawing.clipasso import SketchSettings, ladder
 
         picture = inputs.image(shell.uploaded(image))
-        names = inputs.labels(labels, limit=MAX_LABELS) if labels else []
+        names = inputs.labels(labels, limit=runs.MAX_LABELS) if labels else []
         counts = [int(count) for count in (CONFIG["ladder"] if strokes is None else strokes)]
         settings = SketchSettings(
             variants=ladder(*counts[:9]),
@@ -147,7 +136,7 @@ def clipasso_ladder(
             checkpoint=checkpoint,
         )
         result = _finish(picture, settings)
-        first, *_ = answers = _answer(result, names)
+        first, *_ = answers = runs.answers(result, names)
         run = {key: first[key] for key in ("checkpoint", "seconds", "steps")}
         kept = ("loss", "svg", "points", "labels")
         sketches = [
@@ -162,51 +151,15 @@ def _start(text: str) -> Any:
     return "random" if text == "random" else "saliency"
 
 
-def _finish(picture: Image.Image, settings: SketchSettings) -> Sketch:
-    """A whole run in its turn, for callers that wait for its end."""
+def _finish(picture: Image.Image, settings: SketchSettings) -> Any:
+    """A whole run in its turn."""
     from core.drawing import clipasso
 
     clipasso.check(settings)
-    cancel = Cancel()
-    job = jobs.in_turn(
-        cancel, jobs.ENDPOINT_SECONDS, lambda: clipasso.sketch(picture, settings, cancel=cancel)
-    )
-    frames = [frame for frame in job if not isinstance(frame, int) and frame.result is not None]
-    return frames[-1].result
-
-
-def _answer(result: Sketch, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Every drawing of a run as plain values."""
-    found = []
-    for one in result.drawn:
-        answer = {
-            "checkpoint": result.checkpoint,
-            "seconds": round(result.seconds, 2),
-            "steps": result.steps,
-            "loss": round(one.loss, 5),
-            "losses": one.losses.round(5).astype(float).tolist(),
-            "svg": one.strokes.svg(),
-            "points": one.strokes.points.round(2).astype(float).tolist(),
-        }
-        if names:
-            answer["labels"] = named(one.features, names, result.checkpoint).to_json()["results"]
-        found.append(answer)
-    return found
+    return runs.finish(lambda cancel: clipasso.sketch(picture, settings, cancel=cancel))
 
 
 # --- what all runs share -----------------------------------------------------------------------------------------
-
-
-def named(features: Any, names: Sequence[str], checkpoint: str | None) -> Classification:
-    """Zero-shot labels of a drawing."""
-    from core.drawing import clipasso
-
-    return clipasso.name(features, names, checkpoint)
-
-
-def label_list(text: str | None) -> list[str]:
-    """The labels of a box, none where it is empty."""
-    return inputs.labels(text, limit=MAX_LABELS) if (text or "").strip() else []
 
 
 def picture_of(value: str | None) -> Image.Image:
@@ -218,69 +171,30 @@ def watch(
     cancel: Cancel,
     image: Image.Image,
     settings: SketchSettings,
-    titles: Callable[[str], Sequence[str]],
+    titles: Sequence[str],
     names: Sequence[str],
     lang: str,
     *,
     begin: Strokes | None = None,
     edit: bool = False,
-) -> Iterator[tuple[Any, ...]]:
-    """A run as it goes: (status, message of the surface, None) for every frame; then (line, message, Made).
-
-    Args:
-        titles: of the columns, in a language.
-        names: labels that every frame is given.
-        edit: whether the finished strokes can be edited.
-    """
+) -> Iterator[tuple[str, str, Made | None]]:
+    """A run as it goes: (status, message of the surface, None) for every frame; then (line, message, Made)."""
     from core.drawing import clipasso
 
-    run = str(time.time_ns())
-    shown = titles(lang)
-
-    def labels(features: Any) -> list[Classification]:
-        return [named(row, names, settings.checkpoint) for row in features] if names else []
-
-    for frame in clipasso.sketch(image, settings, begin=begin, cancel=cancel):
-        picture = sketch_draw.png_uri(frame.start.picture) if frame.start else ""
-        if frame.result is None:
-            status = jobs.steps_done(frame.step, frame.steps, frame.seconds, frame.seconds_left, lang)
-            yield status, sketch_draw.message(run, frame, shown, labels(frame.features), picture), None
-            continue
-        result = cast("Sketch", frame.result)
-        found = labels([one.features for one in result.drawn])
-        final = sketch_draw.finished(run, result.drawn, result.steps, shown, found, picture, edit=edit)
-        yield shown_line(image, result, lang), final, Made(image, result, tuple(names))
+    frames = clipasso.sketch(image, settings, begin=begin, cancel=cancel)
+    checkpoint = settings.checkpoint or checkpoints.default("clip")
+    for status, message, result in runs.watch(frames, titles, names, checkpoint, lang, edit=edit):
+        if result is None:
+            yield status, message, None
+        else:
+            yield status + hint(image, result.checkpoint, lang), message, Made(image, result, tuple(names))
 
 
-def shown_line(image: Image.Image, result: Sketch, lang: str) -> str:
-    """The result line; a hint to a miniature's picture from outside."""
-    seeds = len(result.drawn[0].losses)
-    parts = [
-        pick(lang, f"{result.steps} steps", f"{result.steps} 步"),
-        pick(lang, f"{seeds} seeds", f"{seeds} 个种子") if seeds > 1 else "",
-        pick(lang, f"rasterizer: {result.rasterizer}", f"光栅化：{result.rasterizer}"),
-        pick(lang, "stopped", "已停止") if result.stopped else "",
-    ]
-    extra = " · ".join(part for part in parts if part)
-    line = shell.result_line(result.seconds, result.checkpoint, result.device, lang, extra)
+def hint(image: Image.Image, checkpoint: str, lang: str) -> str:
+    """Said when a picture from outside is given to a miniature."""
     digest = inputs.digest(image)
     known = digest in clip_handlers.classroom_pictures() or scenes_link.is_drawn(digest)
-    outside = checkpoints.row(result.checkpoint).bundled is not None and not known
-    return line + (shell.hint(lang) if outside else "")
-
-
-def strokes_titles(variants: Sequence[Variant]) -> Callable[[str], list[str]]:
-    """Columns called by their number of strokes; a single one needs no title."""
-    if len(variants) == 1:
-        return lambda lang: [""]
-    return lambda lang: [pick(lang, f"{v.strokes} strokes", f"{v.strokes} 笔") for v in variants]
-
-
-def exports(made: Made) -> str:
-    """Downloads of a run."""
-    result = made.result
-    answer = {"checkpoint": result.checkpoint, "steps": result.steps, "seconds": round(result.seconds, 2)}
-    return sketch_export.links(NAME, result.drawn, answer)
+    return shell.hint(lang) if checkpoints.row(checkpoint).bundled is not None and not known else ""
 
 
 # --- handlers ----------------------------------------------------------------------------------------------------
@@ -314,8 +228,8 @@ def sketch(
         cut_out=bool(cut_out),
         checkpoint=checkpoint,
     )
-    image, names = picture_of(picture), label_list(labels)
-    yield from _with_exports(watch(cancel, image, settings, lambda lang: [""], names, lang, edit=True))
+    image, names = picture_of(picture), runs.label_list(labels)
+    yield from _with_exports(watch(cancel, image, settings, [""], names, lang, edit=True))
 
 
 def sketch_example(cancel: Cancel, value: str, *values: Any) -> Iterator[tuple[Any, ...]]:
@@ -336,21 +250,19 @@ def go_on(
     cancel: Cancel, made: Made | None, drawn: str | None, steps: float, labels: str, lang: str
 ) -> Iterator[tuple[Any, ...]]:
     """The last sketch optimised further, from where a person left its strokes."""
-    made = needed(made)
+    made = runs.needed(made)
     before = made.result.drawn[0].strokes
     begin = sketch_draw.edited(drawn, before) or before
     settings = made.result.settings
     variant = replace(settings.variants[0], strokes=len(begin))
     settings = replace(settings, variants=(variant,), seeds=1, steps=int(steps) or None)
-    names = label_list(labels)
-    yield from _with_exports(
-        watch(cancel, made.image, settings, lambda lang: [""], names, lang, begin=begin, edit=True)
-    )
+    names = runs.label_list(labels)
+    yield from _with_exports(watch(cancel, made.image, settings, [""], names, lang, begin=begin, edit=True))
 
 
 def _with_exports(steps: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     for status, message, made in steps:
-        yield status, message, made, (exports(made) if made else "")
+        yield status, message, made, (runs.exports(made, NAME) if made else "")
 
 
 def ladder(
@@ -374,25 +286,20 @@ def ladder(
         steps=int(steps) or None,
         checkpoint=checkpoint,
     )
-    titles = strokes_titles(variants) if len(variants) > 1 else (lambda lang: [""])
-    yield from _with_exports(watch(cancel, picture_of(picture), settings, titles, label_list(labels), lang))
-
-
-def needed(made: Made | None) -> Made:
-    """The last run; Refusal("no_sketch") where there is none."""
-    if made is None:
-        raise Refusal("no_sketch")
-    return made
+    titles = [pick(lang, f"{v.strokes} strokes", f"{v.strokes} 笔") for v in variants]
+    yield from _with_exports(
+        watch(cancel, picture_of(picture), settings, titles, runs.label_list(labels), lang)
+    )
 
 
 def films(made: Made | None, lang: str) -> tuple[str]:
     """The last run as a GIF and an MP4."""
-    return (sketch_export.films(NAME, needed(made).result.drawn, lang),)
+    return runs.films(made, NAME, lang)
 
 
 def judge_edit(made: Made | None, drawn: str | None, lang: str) -> tuple[str]:
     """What the loss says of strokes that a person has moved."""
-    made = needed(made)
+    made = runs.needed(made)
     one = made.result.drawn[0]
     strokes = sketch_draw.edited(drawn, one.strokes)
     if strokes is None:
@@ -411,7 +318,7 @@ def judge_edit(made: Made | None, drawn: str | None, lang: str) -> tuple[str]:
         "点“从这里继续”，优化器会接着你的笔画画下去。",
     )
     if made.labels:
-        best = named(features[1], made.labels, made.result.checkpoint).to_json()["results"][0]
+        best = runs.named(features[1], made.labels, made.result.checkpoint).to_json()["results"][0]
         sentence += pick(lang, " CLIP now reads: ", " CLIP 现在读作：")
         sentence += f"{best['label']} {draw.percent(best['probability'])}"
     return (f'<p class="atlas-verdict {kind}">{html.escape(sentence)}</p>',)

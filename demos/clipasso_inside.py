@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from demos import clipasso_handlers as handlers
 from demos import sketch_draw
+from demos import sketch_runs as runs
 from demos.clip_shared import output
 from demos.shell import Shell, pick, tr
 
 if TYPE_CHECKING:
-    from demos.clipasso_handlers import Made
+    from demos.sketch_runs import Made
 
 IDEA = (
     "Of the last sketch of the first tab: where its strokes began, and what each of them is worth. *Predict first:* which "
@@ -24,7 +24,7 @@ IDEA = (
 
 def inside(made: Made | None, lang: str) -> tuple[str, str, str]:
     """The maps before the first step, the sketch with the worth of its strokes, and the labels as it grew."""
-    made = handlers.needed(made)
+    made = runs.needed(made)
     result = made.result
     return sketch_draw.start_maps(result.start, lang), worth(made, lang), growth(made, lang)
 
@@ -52,7 +52,7 @@ def growth(made: Made, lang: str) -> str:
         title = pick(lang, f"Step {one.history_steps[i]}", f"第 {one.history_steps[i]} 步")
         caption = pick(lang, f"loss {loss:.3f}", f"损失 {loss:.3f}")
         if made.labels:
-            best = handlers.named(feature, made.labels, made.result.checkpoint).to_json()["results"][0]
+            best = runs.named(feature, made.labels, made.result.checkpoint).to_json()["results"][0]
             caption = f"{best['label']} {best['probability']:.0%} · {caption}"
         shown.append((sketch_draw.png_uri(picture), title, caption))
     return sketch_draw.figures(shown)

@@ -12,13 +12,14 @@ import gradio as gr
 from core.runtime import Cancel
 from demos import clipasso_handlers as handlers
 from demos import draw, jobs, sketch_draw, sources
+from demos import sketch_runs as runs
 from demos.clip_shared import output
 from demos.page import Text
 from demos.shell import Shell, pick, tr
 
 if TYPE_CHECKING:
     from core.drawing.clipasso import Variant
-    from demos.clipasso_handlers import Made
+    from demos.sketch_runs import Made
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def _losses() -> tuple[Variant, ...]:
 
 def _read(made: Made) -> list[Any]:
     """What the guide reads in every column."""
-    return [handlers.named(one.features, made.labels, made.result.checkpoint) for one in made.result.drawn]
+    return [runs.named(one.features, made.labels, made.result.checkpoint) for one in made.result.drawn]
 
 
 def _first_right(made: Made) -> int | None:
@@ -62,7 +63,7 @@ def _first_right(made: Made) -> int | None:
     from core.drawing import clipasso
 
     _, features = clipasso.judged_drawings(made.image, [made.result.start.picture], made.result.settings)
-    truth = int(handlers.named(features[0], made.labels, made.result.checkpoint).order[0])
+    truth = int(runs.named(features[0], made.labels, made.result.checkpoint).order[0])
     right = [i for i, found in enumerate(_read(made)) if int(found.order[0]) == truth]
     return right[0] if right else None
 
@@ -148,12 +149,11 @@ def walk(
     settings = SketchSettings(
         step.columns(), seeds=1, steps=handlers.CONFIG["compare_steps"], checkpoint=checkpoint
     )
-    names = handlers.label_list(labels)
+    names = runs.label_list(labels)
     if not names:
-        names = handlers.label_list(", ".join(text.get(lang) for text in step.answers))
+        names = runs.label_list(", ".join(text.get(lang) for text in step.answers))
 
-    def titles(lang: str) -> list[str]:
-        return [text.get(lang) for text in step.answers]
+    titles = [text.get(lang) for text in step.answers]
 
     image = handlers.picture_of(picture)
     for status, message, made in handlers.watch(cancel, image, settings, titles, names, lang):

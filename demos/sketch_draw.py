@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from core.clip import Classification
 
 SCRIPT = Path(__file__).resolve().parents[1] / "assets" / "js" / "strokes.js"
-# Moments of a run that a replay has, and the labels that are shown beside a drawing.
-REPLAY, LABELS = 60, 3
+# Moments of a run that a replay has, the strokes in all of them together, and the labels beside a drawing.
+REPLAY, REPLAY_STROKES, LABELS = 60, 1200, 3
 MAX_EDIT = 200_000  # characters of what the surface sends back
 
 
@@ -43,7 +43,7 @@ def surface(elem_id: str) -> gr.HTML:
         '<div class="sketch-tools" data-tools hidden>'
         f'<button type="button" class="atlas-chip" data-play aria-pressed="false">▶ {title}</button>'
         f'<label><span class="atlas-only-read">{both("Moment of the run", "运行的时刻")}</span>'
-        '<input type="range" min="0" value="0" data-replay></label><span data-moment></span>'
+        '<input type="range" min="0" step="any" value="0" data-replay></label><span data-moment></span>'
         f'<button type="button" class="atlas-chip" data-edit aria-pressed="false" hidden>'
         f"{both('Edit strokes', '编辑笔画')}</button>"
         "</div></div>"
@@ -108,7 +108,8 @@ def finished(
     edit: bool = False,
 ) -> str:
     """The end of a run: every drawing at its best, the moments of a replay and whole curves."""
-    keep = spread(len(drawn[0].history), REPLAY)
+    moments = max(8, min(REPLAY, REPLAY_STROKES // sum(len(one.strokes) for one in drawn)))
+    keep = spread(len(drawn[0].history), moments)
     history = [
         {
             "step": int(drawn[0].history_steps[i]),

@@ -6,11 +6,15 @@ tests/e2e/test_clipasso.py runs the sketch again and compares: the recorded run 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from PIL import Image
+
 from core import checkpoints, inputs
-from demos import clipasso_handlers as page
-from demos import sketch_draw
+from demos import clipasso_handlers as clipasso
+from demos import clipdraw, draw, sketch_draw
+from demos import sketch_runs as runs
 
 
 def miniature() -> str:
@@ -19,39 +23,60 @@ def miniature() -> str:
 
 
 def sketch() -> Any:
-    """The opening example's run; deterministic on one machine."""
+    """The run that the CLIPasso page opens with; the same on every run of one machine."""
     from core.drawing.clipasso import SketchSettings, Variant, sketch
 
-    wanted = page.CONFIG["recorded"]
-    settings = SketchSettings((Variant(wanted["strokes"]),), seeds=1, steps=wanted["steps"], checkpoint=miniature())
-    picture = inputs.image(page.examples()[page.CONFIG["opening"]]["path"])
+    wanted = clipasso.CONFIG["recorded"]
+    settings = SketchSettings(
+        (Variant(wanted["strokes"]),), seeds=1, steps=wanted["steps"], checkpoint=miniature()
+    )
+    picture = inputs.image(clipasso.examples()[clipasso.CONFIG["opening"]]["path"])
     *_, last = sketch(picture, settings)
     return last.result
 
 
-def record(result: Any) -> dict[str, Any]:
-    """A run as the page shows it on opening."""
+def drawing() -> Any:
+    """The run that the CLIPDraw page opens with."""
+    from core.drawing.clipdraw import DrawSettings, draw
+
+    wanted = clipdraw.CONFIG["recorded"]
+    settings = DrawSettings(strokes=wanted["strokes"], steps=wanted["steps"], checkpoint=miniature())
+    *_, last = draw(clipdraw.CONFIG["prompts"]["en"][0], settings)
+    return last.result
+
+
+def record(result: Any, labels: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A run as a page shows it on opening.
+
+    Args:
+        labels: of the drawing, by language.
+    """
     one = result.drawn[0]
-    picture = sketch_draw.png_uri(result.start.picture)
+    picture = draw.data_uri(Image.fromarray(result.start.picture)) if hasattr(result, "start") else ""
     message = sketch_draw.finished("recorded", result.drawn, result.steps, [""], picture=picture)
-    labels = page.examples()[page.CONFIG["opening"]]["labels"]
     return {
         "checkpoint": result.checkpoint,
         "steps": result.steps,
         "loss": round(one.loss, 4),
         "labels": {
-            lang: sketch_draw.top(page.named(one.features, page.label_list(labels[lang]), result.checkpoint))
-            for lang in ("en", "zh")
+            lang: sketch_draw.top(runs.named(one.features, names, result.checkpoint))
+            for lang, names in labels.items()
         },
         "message": json.loads(message),
     }
 
 
 def main() -> None:
-    """Writes the record."""
-    page.RECORDED.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(record(sketch()), ensure_ascii=False, separators=(",", ":"))
-    page.RECORDED.write_text(text + "\n", encoding="utf-8")
+    """Writes both records."""
+    own = clipasso.examples()[clipasso.CONFIG["opening"]]["labels"]
+    labels = {lang: runs.label_list(own[lang]) for lang in ("en", "zh")}
+    for path, record_ in (
+        (clipasso.RECORDED, lambda: record(sketch(), labels)),
+        (clipdraw.RECORDED, lambda: record(drawing(), clipdraw.CONFIG["prompts"])),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(record_(), ensure_ascii=False, separators=(",", ":"))
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

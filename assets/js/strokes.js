@@ -40,7 +40,8 @@ function read() {
   // What this script sent itself is on the screen already.
   if (value.edited) return;
   if (value.run !== shown.run) {
-    frames = []; trace = []; strokes = null; gone = new Set();
+    frames = []; trace = []; gone = new Set();
+    leave();
     stop();
     columns.replaceChildren();
     aside.querySelector(".sketch-picture")?.remove();
@@ -153,15 +154,24 @@ function plot() {
 
 // --- replay ---------------------------------------------------------------------------------------------------
 
+// The moment i, which may lie between two that came: their numbers are mixed.
 function at(i) {
-  const frame = frames[i];
-  if (!frame) return;
+  const first = Math.min(Math.floor(i), frames.length - 1), next = Math.min(first + 1, frames.length - 1);
+  const share = i - first;
   slider.value = i;
-  paint(frame.columns.map((column, k) => ({ ...shown.columns[k], ...column })));
-  moment.textContent = say(`step ${frame.step}`, `第 ${frame.step} 步`);
+  paint(frames[first].columns.map((column, k) => {
+    const other = frames[next].columns[k];
+    const mixed = share > 0 && other.d.length === column.d.length;
+    return { ...shown.columns[k], ...column, d: mixed ? column.d.map((d, n) => between(d, other.d[n], share)) : column.d };
+  }));
+  moment.textContent = say(`step ${frames[first].step}`, `第 ${frames[first].step} 步`);
+}
+function between(from, to, share) {
+  const a = numbers(from), b = numbers(to);
+  return a.length === b.length ? written(a.map((value, i) => value + share * (b[i] - value))) : from;
 }
 function stop() {
-  clearInterval(playing);
+  cancelAnimationFrame(playing);
   playing = 0;
   play.setAttribute("aria-pressed", "false");
 }
@@ -170,12 +180,17 @@ play.addEventListener("click", () => {
   if (playing) return stop();
   leave();
   play.setAttribute("aria-pressed", "true");
-  let i = Number(slider.value) >= frames.length - 1 ? 0 : Number(slider.value);
-  playing = setInterval(() => {
+  const end = frames.length - 1;
+  const from = Number(slider.value) >= end ? 0 : Number(slider.value);
+  let begin = 0;
+  const tick = (now) => {
+    begin ||= now;
+    const i = Math.min(end, from + ((now - begin) / (1000 * SECONDS)) * end);
     at(i);
-    if (i >= frames.length - 1) stop();
-    i += 1;
-  }, Math.max(30, (1000 * SECONDS) / frames.length));
+    if (i >= end) stop();
+    else playing = requestAnimationFrame(tick);
+  };
+  playing = requestAnimationFrame(tick);
 });
 
 // --- editing --------------------------------------------------------------------------------------------------
@@ -212,7 +227,7 @@ function handles() {
     for (let i = 0; i < points.length; i += 2) {
       const end = i % 6 === 0;
       svg("circle", {
-        class: end ? "end" : "bend", r: end ? 3.2 : 2.4, cx: points[i], cy: points[i + 1], tabindex: 0, role: "button",
+        class: end ? "end" : "bend", r: end ? 2.9 : 2.2, cx: points[i], cy: points[i + 1], tabindex: 0, role: "button",
         "data-stroke": k, "data-point": i / 2,
         "aria-label": say(
           `Stroke ${k + 1}, point ${i / 2 + 1}, at ${Math.round(points[i])}, ${Math.round(points[i + 1])}. Arrows move it, Delete removes the stroke.`,
