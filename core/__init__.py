@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-ROOMS = ("checkpoints", "classroom", "clip", "drawing", "errors", "inputs", "runtime")
+ROOMS = ("checkpoints", "classroom", "clip", "drawing", "errors", "inputs", "runtime", "segmentation")
 
 
 def __getattr__(name: str) -> ModuleType:

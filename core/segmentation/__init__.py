@@ -1,0 +1,30 @@
+"""Segmentation by language: LSeg (Li et al. 2022), GroupViT (Xu et al. 2022), and MaskCLIP's trick on any CLIP.
+
+Names are imported when they are asked for, so that `core.segmentation` costs nothing before a page needs a model.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from core.segmentation.groupvit import Grouping, GroupViT
+    from core.segmentation.lseg import LSeg
+    from core.segmentation.maskclip import MaskCLIP
+    from core.segmentation.result import Segmentation
+
+_HOMES = {
+    "GroupViT": "groupvit",
+    "Grouping": "groupvit",
+    "LSeg": "lseg",
+    "MaskCLIP": "maskclip",
+    "Segmentation": "result",
+}
+__all__ = ["GroupViT", "Grouping", "LSeg", "MaskCLIP", "Segmentation"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"core.segmentation.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'core.segmentation' has no attribute {name!r}")

@@ -1,0 +1,409 @@
+"""GroupViT: segmentation that emerges from captions alone (Xu et al. 2022, https://arxiv.org/abs/2202.11094).
+
+The model is transformers'; grouping, composition and losses are `core.segmentation.grouping`. A picture becomes at most
+eight groups before any word is known, so the encoded picture is small, and a new label or threshold is a table of 8 x N
+numbers. Zero-shot transfer (section 3.4): each group takes the label it fits best, and is background where the best label
+fits worse than a threshold.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from core import checkpoints, inputs, runtime
+from core.checkpoints import Checkpoint
+from core.clip import encoders, prompts
+from core.segmentation import grouping
+from core.segmentation.result import enlarged
+
+IMAGENET_MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
+IMAGENET_STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
+TEMPLATE = "a photo of a {}."  # the one that the released code segments with
+THRESHOLD = 0.95  # of PASCAL VOC and COCO in the released configurations
+MAX_SCALE = 100.0
+MAX_ASPECT = 4
+BACKGROUND = -1
+
+ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache(64 << 20)
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """The expensive half: one picture as groups, whatever the labels will be."""
+
+    checkpoint: str
+    digest: str
+    size: tuple[int, int]  # width, height of the caller's picture
+    stages: tuple[np.ndarray, ...]  # per grouping block [G, h, w]: how much each patch belongs to each group
+    group_features: np.ndarray  # [G, D] of the last groups, norm 1 each
+    image_features: np.ndarray  # [D], norm 1
+    logit_scale: float
+
+    def group_map(self, stage: int = -1) -> np.ndarray:
+        """[H, W] uint8: the group of every pixel of the caller's picture, after one of the grouping blocks."""
+        width, height = self.size
+        maps = torch.from_numpy(self.stages[stage])
+        return enlarged(maps, height, width).argmax(0).numpy().astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """The answer first, then what it was made of."""
+
+    checkpoint: str
+    labels: tuple[str, ...]
+    mask: np.ndarray  # [H, W] int16, the index of each pixel's label, -1 for background
+    groups: np.ndarray  # [H, W] uint8, the group of each pixel after the last block
+    group_labels: np.ndarray  # [G] the label of each group, -1 for background
+    scores: np.ndarray  # [G, N] in [0, 1]
+    group_cosines: np.ndarray  # [G, N], similarity of group and text
+    image_cosines: np.ndarray  # [N]
+    stages: tuple[np.ndarray, ...]  # as encoded
+    threshold: float  # as asked for
+    line: float  # as used: never above the best score, so that something is always named
+    text_features: np.ndarray  # [N, D]
+    size: tuple[int, int]
+    device: str
+    seconds: float
+    timings: dict[str, float]  # milliseconds by step
+
+    @property
+    def shares(self) -> np.ndarray:
+        """[N + 1] share of the picture of each label, background last."""
+        counts = np.bincount(self.mask.ravel() % (len(self.labels) + 1), minlength=len(self.labels) + 1)
+        return counts / self.mask.size
+
+    def to_json(self) -> dict[str, Any]:
+        """Shares and the table of groups as plain values."""
+        names = [*self.labels, None]
+        order = np.argsort(-self.shares, kind="stable")
+        return {
+            "checkpoint": self.checkpoint,
+            "seconds": round(self.seconds, 4),
+            "size": list(self.size),
+            "threshold": self.threshold,
+            "results": [{"label": names[i], "share": float(self.shares[i])} for i in order],
+            "groups": [
+                {"group": g, "label": names[int(label)], "score": float(self.scores[g].max())}
+                for g, label in enumerate(self.group_labels)
+                if (self.groups == g).any()
+            ],
+        }
+
+
+def oracle_labels(groups: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:
+    """The right name of each group, from the truth: good groups with wrong names are told from bad groups.
+
+    Args:
+        groups: [H, W], the group of each pixel.
+        truth: [H, W], the index of each pixel's label, -1 for background.
+        count: labels.
+
+    Returns:
+        [G] the label that most of each group's pixels have, -1 for background.
+    """
+    number = int(groups.max()) + 1
+    table = np.zeros((number, count + 1), dtype=np.int64)
+    np.add.at(table, (groups.ravel().astype(np.int64), truth.ravel().astype(np.int64) % (count + 1)), 1)
+    named = table.argmax(1)
+    return np.where(named == count, BACKGROUND, named)
+
+
+class LoadedGroupViT:
+    """What the pool keeps of a row: the model on its device, its tokenizer, how it wants pictures."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenize: Callable[[Sequence[str]], list[list[int]]],
+        row: Checkpoint,
+        device: str,
+        dtype: torch.dtype,
+    ) -> None:
+        self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self.tokenize, self.device, self.dtype = tokenize, device, dtype
+        self.short_side = int(row.options["short_side"])
+        self.patch: int = self.model.vision_model.config.patch_size
+        self.mean = torch.tensor(row.options.get("mean", IMAGENET_MEAN))[:, None, None]
+        self.std = torch.tensor(row.options.get("std", IMAGENET_STD))[:, None, None]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weights and buffers."""
+        return sum(t.numel() * t.element_size() for t in [*self.model.parameters(), *self.model.buffers()])
+
+    @property
+    def logit_scale(self) -> float:
+        """The learned inverse temperature, capped as in training."""
+        return min(float(self.model.logit_scale.exp()), MAX_SCALE)
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """[1, 3, H, W] normalised, at this row's short side, sides multiples of its patches."""
+        scale = self.short_side / min(image.size)
+        longest = MAX_ASPECT * self.short_side
+        width, height = (
+            max(1, round(min(side * scale, longest) / self.patch)) * self.patch for side in image.size
+        )
+        shown = image.resize((width, height), Image.Resampling.BILINEAR)
+        levels = torch.from_numpy(np.asarray(shown, dtype=np.float32) / 255).permute(2, 0, 1)
+        return ((levels - self.mean) / self.std)[None].to(self.device, self.dtype)
+
+    def texts(self, captions: Sequence[str]) -> Tensor:
+        """Projected features [N, D], not normalised."""
+        ids = self.tokenize(captions)
+        batch = torch.zeros(len(ids), max(map(len, ids)), dtype=torch.long)
+        for line, text in zip(batch, ids, strict=True):
+            line[: len(text)] = torch.tensor(text)
+        return self.model.get_text_features(batch.to(self.device)).pooler_output
+
+
+@dataclass(frozen=True)
+class GroupViT:
+    """Segmentation from captions alone. A light handle: the weights live in the process's model pool."""
+
+    checkpoint: str
+    device: str
+    dtype: torch.dtype
+
+    @classmethod
+    def load(cls, checkpoint: str, device: str | None = None, dtype: torch.dtype | None = None) -> GroupViT:
+        """Makes sure that the checkpoint is on this machine and loads it.
+
+        Raises:
+            Refusal: "unknown_checkpoint", "not_downloaded", "bad_checkpoint", "out_of_memory".
+        """
+        model = cls(checkpoint, device or runtime.pick_device(), dtype or torch.float32)
+        checkpoints.row(checkpoint)
+        if not runtime.zero_gpu():
+            model.place()
+        return model
+
+    def place(self) -> None:
+        """Loads the weights into this process. ZeroGPU wants that at start-up; its workers inherit them."""
+        with use(self):
+            pass
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What a cached feature depends on, besides its input."""
+        return self.checkpoint, self.device, str(self.dtype)
+
+    def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
+        """The groups of a picture (RGB, from `core.inputs.image`); remembered by its content."""
+        if isinstance(image, EncodedImage):
+            return image
+        digest = inputs.digest(image)
+        key = (*self.key, digest)
+        known = ENCODED_IMAGES.get(key)
+        if known is None:
+            known = EncodedImage(self.checkpoint, digest, image.size, *_encode_image(self, image))
+            ENCODED_IMAGES.put(key, known, sum(stage.nbytes for stage in known.stages))
+        return known
+
+    def encode_text(
+        self, labels: Sequence[str], templates: str | Sequence[str] | None = TEMPLATE
+    ) -> np.ndarray:
+        """Text features [N, D], norm 1: the mean over templates, normalised only then. Only new ones are computed."""
+        filled = prompts.resolve(templates)
+        known: dict[str, np.ndarray] = {}
+        for label in labels:
+            feature = encoders.TEXT_FEATURES.get((*self.key, filled, label))
+            if feature is not None:
+                known[label] = feature
+        missing = [label for label in dict.fromkeys(labels) if label not in known]
+        if missing:
+            captions = [prompts.fill(template, label) for label in missing for template in filled]
+            features = _encode_text(self, captions).reshape(len(missing), len(filled), -1).mean(1)
+            features /= np.linalg.norm(features, axis=-1, keepdims=True)
+            for label, feature in zip(missing, features, strict=True):
+                known[label] = feature
+                encoders.TEXT_FEATURES.put((*self.key, filled, label), feature, feature.nbytes)
+        return np.stack([known[label] for label in labels])
+
+    def segment(
+        self,
+        image: Image.Image | EncodedImage,
+        labels: Sequence[str],
+        threshold: float = THRESHOLD,
+        templates: str | Sequence[str] | None = TEMPLATE,
+    ) -> Grouping:
+        """Gives every group, and so every pixel, one of the labels or none.
+
+        Args:
+            image: a picture, or what `encode` made of it.
+            labels: N texts in a language the checkpoint knows.
+            threshold: in [0, 1]; groups whose best score is lower are background. 0 names everything.
+            templates: as in `ZeroShot.classify`.
+        """
+        start = time.perf_counter()
+        encoded = self.encode(image)
+        encoded_at = time.perf_counter()
+        text_features = self.encode_text(labels, templates)
+        texts_at = time.perf_counter()
+        group_cosines = encoded.group_features @ text_features.T  # [G, N]
+        image_cosines = text_features @ encoded.image_features  # [N]
+        scores = grouping.group_scores(
+            torch.from_numpy(group_cosines), torch.from_numpy(image_cosines), encoded.logit_scale
+        )
+        line = grouping.background_line(scores, threshold)
+        best, named = (values.numpy() for values in scores.max(dim=1))
+        group_labels = np.where(best < line, BACKGROUND, named).astype(np.int16)
+        groups = encoded.group_map()
+        mask = group_labels[groups]
+        end = time.perf_counter()
+        return Grouping(
+            checkpoint=self.checkpoint,
+            labels=tuple(labels),
+            mask=mask,
+            groups=groups,
+            group_labels=group_labels,
+            scores=scores.numpy(),
+            group_cosines=group_cosines,
+            image_cosines=image_cosines,
+            stages=encoded.stages,
+            threshold=threshold,
+            line=line,
+            text_features=text_features,
+            size=encoded.size,
+            device=self.device,
+            seconds=end - start,
+            timings={
+                "encode_image": 1000 * (encoded_at - start),
+                "encode_text": 1000 * (texts_at - encoded_at),
+                "segment": 1000 * (end - texts_at),
+            },
+        )
+
+
+# --- where the weights are ---------------------------------------------------------------------------------
+
+
+def use(model: GroupViT) -> AbstractContextManager[LoadedGroupViT]:
+    """The model of a handle while the context lasts: loaded once per process, shared by all users."""
+    return runtime.POOL.use(
+        (model.checkpoint, model.device, str(model.dtype)),
+        lambda: _load(model),
+        size_bytes=lambda loaded: loaded.nbytes,
+    )
+
+
+def _load(model: GroupViT) -> LoadedGroupViT:
+    row = checkpoints.row(model.checkpoint)
+    paths = checkpoints.open(model.checkpoint, download=False)
+    module, function = row.loader.split(":")
+    return getattr(import_module(module), function)(paths, row, model.device, model.dtype)
+
+
+def load_groupvit(
+    paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
+) -> LoadedGroupViT:
+    """A published GroupViT in transformers' form; its tokenizer is CLIP's."""
+    from transformers import GroupViTModel
+
+    model = encoders.from_transformers(
+        GroupViTModel, paths["config.json"].parent, row, dtype, ("position_ids",)
+    )
+    length = model.config.text_config.max_position_embeddings
+    return LoadedGroupViT(model, encoders.open_clip_tokenizer({}, row, length), row, device, dtype)
+
+
+def load_miniature(
+    paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
+) -> LoadedGroupViT:
+    """A small GroupViT of the same class, whose text tower is that of the CLIP row it requires."""
+    config = json.loads(paths["config.json"].read_text(encoding="utf-8"))
+    model = build(config)
+    shared = checkpoints.open(next(iter(row.requires)), download=False)
+    clip = checkpoints.load_state_dict(shared["model.safetensors"])
+    state = {**text_tower(clip), **checkpoints.load_state_dict(paths["model.safetensors"])}
+    encoders.put_state(model, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
+    length = config["text_config"]["max_position_embeddings"]
+    tokenizer = encoders.file_tokenizer(shared["tokenizer.json"], length)
+    return LoadedGroupViT(
+        model, lambda texts: [e.ids for e in tokenizer.encode_batch(list(texts))], row, device, dtype
+    )
+
+
+def build(config: Mapping[str, Any]) -> Any:
+    """transformers' GroupViTModel of a configuration, untrained, its learned tokens drawn apart.
+
+    transformers starts group tokens and places at zero, where all groups are one and stay one.
+    """
+    from transformers import GroupViTConfig, GroupViTModel
+
+    model = GroupViTModel(GroupViTConfig(**config))
+    vision: Any = model.vision_model
+    nn.init.trunc_normal_(vision.embeddings.position_embeddings, std=0.02)
+    for stage in vision.encoder.stages:
+        if stage.group_token is not None:
+            nn.init.trunc_normal_(stage.group_token, std=0.02)
+    return model
+
+
+def text_tower(clip: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """open_clip's text tower under the names of transformers' GroupViT, without the projection.
+
+    Args:
+        clip: the state dict of an open_clip CLIP.
+    """
+    whole = {
+        "token_embedding.weight": "embeddings.token_embedding.weight",
+        "positional_embedding": "embeddings.position_embedding.weight",
+        "ln_final.weight": "final_layer_norm.weight",
+        "ln_final.bias": "final_layer_norm.bias",
+    }
+    parts = {
+        "ln_1": "layer_norm1",
+        "ln_2": "layer_norm2",
+        "mlp.c_fc": "mlp.fc1",
+        "mlp.c_proj": "mlp.fc2",
+        "attn.out_proj": "self_attn.out_proj",
+    }
+    state = {f"text_model.{new}": clip[old] for old, new in whole.items()}
+    for name, value in clip.items():
+        if not name.startswith("transformer.resblocks."):
+            continue
+        layer, part = name.removeprefix("transformer.resblocks.").split(".", 1)
+        target = f"text_model.encoder.layers.{layer}."
+        if part.startswith("attn.in_proj_"):
+            kind = part.removeprefix("attn.in_proj_")
+            for projection, third in zip(("q", "k", "v"), value.chunk(3), strict=True):
+                state[f"{target}self_attn.{projection}_proj.{kind}"] = third
+        else:
+            old, kind = part.rsplit(".", 1)
+            state[f"{target}{parts[old]}.{kind}"] = value
+    return state
+
+
+@runtime.on_device
+def _encode_image(
+    model: GroupViT, image: Image.Image
+) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray, float]:
+    with use(model) as loaded, runtime.semaphore(model.device), torch.inference_mode():
+        seen = grouping.encode(loaded.model, loaded.pixels(image))
+        stages = tuple(
+            maps[0].float().unflatten(1, seen.grid).cpu().numpy()
+            for maps in grouping.compose(seen.assignments)
+        )
+        features = F.normalize(seen.group_features[0].float(), dim=-1).cpu().numpy()
+        whole = F.normalize(seen.image_features[0].float(), dim=-1).cpu().numpy()
+        return stages, features, whole, loaded.logit_scale
+
+
+@runtime.on_device
+def _encode_text(model: GroupViT, captions: Sequence[str]) -> np.ndarray:
+    with use(model) as loaded, runtime.semaphore(model.device), torch.inference_mode():
+        return loaded.texts(captions).float().cpu().numpy()

@@ -1,0 +1,126 @@
+"""What every segmenter answers with: a label for each pixel of the caller's picture, and the label maps behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LABELS_AT_ONCE = 8  # label maps enlarged together
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The answer first, then what it was made of."""
+
+    checkpoint: str
+    labels: tuple[str, ...]
+    mask: np.ndarray  # [H, W] uint16, the index of each pixel's label; H, W of the caller's picture
+    logits: np.ndarray  # [N, H', W'], of the picture as the network sees it
+    before_blocks: np.ndarray  # [N, h, w]
+    after_blocks: np.ndarray  # [N, h, w]
+    text_features: np.ndarray  # [N, D]
+    temperature: float
+    size: tuple[int, int]  # width, height of the caller's picture
+    device: str
+    seconds: float
+    timings: dict[str, float]  # milliseconds by step
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Probabilities [N, H, W] at the size of the caller's picture; they sum to one over labels."""
+        width, height = self.size
+        return enlarged(torch.from_numpy(self.logits), height, width).softmax(0).numpy()
+
+    @property
+    def shares(self) -> np.ndarray:
+        """[N] share of the picture that each label won."""
+        counts = np.bincount(self.mask.ravel(), minlength=len(self.labels))
+        return counts / self.mask.size
+
+    def to_json(self) -> dict[str, Any]:
+        """The shares as plain values, largest first."""
+        order = np.argsort(-self.shares, kind="stable")
+        return {
+            "checkpoint": self.checkpoint,
+            "seconds": round(self.seconds, 4),
+            "size": list(self.size),
+            "results": [{"label": self.labels[i], "share": float(self.shares[i])} for i in order],
+        }
+
+
+def enlarged(maps: Tensor, height: int, width: int) -> Tensor:
+    """[N, h, w] -> [N, H, W], bilinear."""
+    return F.interpolate(maps[None], (height, width), mode="bilinear", align_corners=False)[0]
+
+
+def winners(logits: Tensor, height: int, width: int) -> Tensor:
+    """The best label of every pixel, [N, h, w] -> [H, W], without holding all label maps at full size."""
+    best, which = enlarged(logits[:LABELS_AT_ONCE], height, width).max(0)
+    for start in range(LABELS_AT_ONCE, len(logits), LABELS_AT_ONCE):
+        top, index = enlarged(logits[start : start + LABELS_AT_ONCE], height, width).max(0)
+        which = torch.where(top > best, index + start, which)
+        best = torch.maximum(best, top)
+    return which
+
+
+class Handle(Protocol):
+    """A segmenter: which weights, and where."""
+
+    @property
+    def checkpoint(self) -> str:
+        """A row of the registry."""
+
+    @property
+    def device(self) -> str:
+        """Where its network runs."""
+
+
+def answer(
+    model: Handle,
+    labels: Sequence[str],
+    size: tuple[int, int],
+    maps: tuple[Tensor, Tensor, Tensor],
+    text_features: np.ndarray,
+    temperature: float,
+    marks: tuple[float, float, float],
+) -> Segmentation:
+    """The result of a segmenter.
+
+    Args:
+        model: who answers.
+        labels: N texts.
+        size: width and height of the caller's picture.
+        maps: label maps before the blocks, after them, and as they are enlarged to the picture; [N, h, w] each.
+        text_features: [N, D].
+        temperature: that the maps were divided by.
+        marks: clock at the start, with the picture encoded, with the texts encoded.
+    """
+    start, encoded_at, texts_at = marks
+    before, after, logits = maps
+    mask = winners(logits, size[1], size[0]).numpy().astype(np.uint16)
+    end = time.perf_counter()
+    return Segmentation(
+        checkpoint=model.checkpoint,
+        labels=tuple(labels),
+        mask=mask,
+        logits=logits.numpy(),
+        before_blocks=before.numpy(),
+        after_blocks=after.numpy(),
+        text_features=text_features,
+        temperature=temperature,
+        size=size,
+        device=model.device,
+        seconds=end - start,
+        timings={
+            "encode_image": 1000 * (encoded_at - start),
+            "encode_text": 1000 * (texts_at - encoded_at),
+            "segment": 1000 * (end - texts_at),
+        },
+    )
