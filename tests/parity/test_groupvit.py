@@ -1,0 +1,170 @@
+"""GroupViT against the records of the paper's own code: grouping, features, assignments, decoding to pixels."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core.segmentation import grouping
+
+FOLDER = Path(os.environ.get("GOLDENS") or Path(__file__).parent / "records") / "groupvit"
+NAMES = sorted(path.name.removesuffix(".manifest.json") for path in FOLDER.glob("*.manifest.json"))
+
+
+def read(case: str) -> tuple[dict[str, Any], Any]:
+    return json.loads((FOLDER / f"{case}.manifest.json").read_text()), np.load(FOLDER / f"{case}.npz")
+
+
+def normal(key: str, shape: Any) -> torch.Tensor:
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(zlib.crc32(key.encode())))
+
+
+def drawn(entry: dict[str, Any]) -> torch.Tensor:
+    """The made-up value of a state-dict entry, by the weight rule that its manifest names."""
+    key, shape, rule = entry["key"], entry["shape"], entry["rule"]
+    if rule == "default":
+        return torch.tensor(entry.get("value", 0), dtype=getattr(torch, entry["dtype"]))
+    t = normal(key, shape)
+    made = {
+        "var": lambda: 1 + 0.1 * t.abs(),
+        "mean": lambda: 0.1 * t,
+        "scale": lambda: 1 + 0.1 * t,
+        "bias": lambda: 0.1 * t,
+        "embed": lambda: 0.02 * t,
+        "fanin": lambda: t / (t.numel() / shape[0]) ** 0.5,
+    }[rule]()
+    assert made.flatten()[0].item() == pytest.approx(entry["first"], rel=1e-4, abs=1e-6), key
+    return made
+
+
+@cache
+def model() -> Any:
+    """transformers' class with the made-up weights of the original names, each put where the map says."""
+    from transformers import GroupViTConfig, GroupViTModel
+
+    source = next(m for m, _ in map(read, NAMES) if isinstance(m["state"], list) and len(m["state"]) > 1)
+    state: dict[str, torch.Tensor] = {}
+    for entry in source["state"]:
+        value, names = drawn(entry), source["key_map_to_transformers"][entry["key"]]
+        if len(value.shape) == 3 and value.shape[-1] == 1:
+            value = value.squeeze(-1)  # a 1 x 1 convolution is a linear map
+        parts = value.chunk(len(names)) if len(names) > 1 else [value]
+        state.update(zip(names, parts, strict=True))
+    assert (
+        state.pop("multi_label_logit_scale") is not None
+    )  # of training; transformers' class has no place for it
+    net = GroupViTModel(GroupViTConfig())
+    report = net.load_state_dict(state, strict=False)
+    assert not report.unexpected_keys
+    assert all(name.endswith("position_ids") for name in report.missing_keys)
+    return net.eval().requires_grad_(False)
+
+
+def tokens(texts: list[str]) -> torch.Tensor:
+    return open_clip.get_tokenizer("ViT-B-32-quickgelu")(texts)
+
+
+def text_embeddings(record: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """[N, D] of the first template, and the normalised mean over templates [N, D]."""
+    ids = torch.from_numpy(record["tokens"]).long()
+    features = model().get_text_features(ids.flatten(0, 1)).pooler_output.unflatten(0, ids.shape[:2])
+    return features[:, 0], F.normalize(features.mean(1), dim=-1)
+
+
+def pixels(manifest: dict[str, Any]) -> torch.Tensor:
+    entry = manifest["arrays"]["image"]
+    return normal(entry["seed_key"], entry["shape"])
+
+
+def sparse(ours: torch.Tensor, manifest: dict[str, Any], name: str) -> np.ndarray:
+    """Our array at the places that were stored."""
+    entry = manifest["arrays"][name]
+    assert list(ours.shape) == entry["shape"], name
+    return ours.numpy().ravel()[:: entry["step"]]
+
+
+@pytest.mark.parametrize("case", [name for name in NAMES if name.startswith("hard")])
+@torch.inference_mode()
+def test_grouping_and_features(case: str) -> None:
+    manifest, record = read(case)
+    seen = grouping.encode(model(), pixels(manifest))
+    for i, soft in enumerate(seen.assignments):
+        name = f"stage{i}_assign_soft"
+        np.testing.assert_allclose(sparse(soft[:, None], manifest, name), record[name].ravel(), atol=2e-4)
+        ranked = soft.sort(dim=1, descending=True).values
+        clear = (ranked[:, 0] - ranked[:, 1] > 1e-4).numpy()
+        same = soft.argmax(1).numpy() == record[f"stage{i}_assign_hard_argmax"][:, 0]
+        assert same[clear].all() and clear.mean() > 0.9
+    # The record follows the hard choices: a patch's group, then that group's group.
+    first, second = (soft.argmax(1).numpy() for soft in seen.assignments)
+    combined = np.take_along_axis(second, first, axis=1)
+    assert (combined == record["combined_assignment_argmax"]).mean() > 0.99
+    np.testing.assert_allclose(
+        sparse(seen.group_features, manifest, "image_feat"), record["image_feat"].ravel(), atol=1e-3
+    )
+    np.testing.assert_allclose(
+        sparse(seen.image_features, manifest, "image_x"), record["image_x"].ravel(), atol=1e-3
+    )
+
+    first, texts = text_embeddings(record)
+    assert (
+        tokens([t for pair in manifest["texts"] for t in pair]).numpy() == record["tokens"].reshape(-1, 77)
+    ).all()
+    np.testing.assert_allclose(
+        sparse(first, manifest, "text_x_first_template"), record["text_x_first_template"].ravel(), atol=1e-3
+    )
+    np.testing.assert_allclose(texts.numpy(), record["text_embedding_mean_of_templates"], atol=2e-4)
+    cosines = F.normalize(seen.image_features, dim=-1) @ texts.T
+    np.testing.assert_allclose(cosines.numpy(), record["zero_shot_cosine"], atol=2e-4)
+
+
+@pytest.mark.parametrize("case", [name for name in NAMES if name.startswith("seg")])
+@torch.inference_mode()
+def test_decoding_to_pixels(case: str) -> None:
+    manifest, record = read(case)
+    settings = manifest["settings"]
+    picture = pixels(manifest)
+    height, width = picture.shape[-2:]
+    seen = grouping.encode(model(), picture)
+    composed = grouping.compose(seen.assignments)[-1].unflatten(2, seen.grid)  # [1, G, h, w]
+    maps = F.interpolate(composed, (height, width), mode="bilinear", align_corners=False)
+    ours = sparse(maps.permute(0, 2, 3, 1), manifest, "final_attention_map")
+    np.testing.assert_allclose(ours, record["final_attention_map"].ravel(), atol=2e-4)
+    groups = maps.argmax(1)[0]
+    assert (groups.numpy() == record["final_group_argmax"][0]).mean() > 0.99
+
+    _, texts = text_embeddings(record)
+    np.testing.assert_allclose(texts.numpy(), record["text_embedding"], atol=2e-4)
+    scale = min(float(model().logit_scale.exp()), 100.0)
+    image = F.normalize(seen.image_features[0], dim=-1) @ texts.T
+    cosines = F.normalize(seen.group_features[0], dim=-1) @ texts.T
+    scores = grouping.group_scores(cosines, image, scale, settings["top_classes_kept"])
+    maps = scores[groups].permute(2, 0, 1)  # [N, H, W]
+    if settings["with_background"]:
+        line = grouping.background_line(scores, settings["bg_thresh"])
+        maps = torch.cat([(maps.amax(0, keepdim=True) < line).float(), maps])
+    step = manifest["arrays"]["pred_logits"]["step"]
+    error = np.abs(maps.numpy().ravel()[::step] - record["pred_logits"].ravel())
+    assert (error < 1e-4).mean() > 0.99
+    assert (maps.argmax(0).numpy() == record["pred_argmax"][0]).mean() > 0.99
+
+
+@torch.inference_mode()
+def test_our_grouping_is_transformers() -> None:
+    picture = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    theirs = model().vision_model(picture, output_attentions=True)
+    ours = grouping.encode(model(), picture)
+    for soft, expected in zip(ours.assignments, theirs.attentions, strict=True):
+        torch.testing.assert_close(soft, expected, atol=1e-6, rtol=1e-4)
+    expected = model().get_image_features(picture).pooler_output
+    torch.testing.assert_close(ours.image_features, expected, atol=1e-4, rtol=1e-4)

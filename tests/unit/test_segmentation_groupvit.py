@@ -1,0 +1,201 @@
+"""GroupViT on a few thousand weights: grouping, composition, background, names from an oracle, losses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from core.clip import encoders
+from core.segmentation import GroupViT, grouping, groupvit
+from tests import tiny
+
+CONFIG: dict[str, Any] = {
+    "projection_dim": 12,
+    "projection_intermediate_dim": 20,
+    "text_config": {
+        "vocab_size": tiny.tokenizer().get_vocab_size(), "hidden_size": 32, "intermediate_size": 128,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 12, "hidden_act": "gelu",
+        "eos_token_id": tiny.tokenizer().get_vocab_size() - 1,
+    },
+    "vision_config": {
+        "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 3, "depths": [1, 1, 1],
+        "num_group_tokens": [6, 3, 0], "num_output_groups": [6, 3, 3], "num_attention_heads": 2, "image_size": 32,
+        "patch_size": 8, "assign_mlp_ratio": [0.5, 2],
+    },
+}  # fmt: skip
+LABELS = ["dog", "cat", "red envelope", "sheep"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("bundles")
+    tiny.make_bundle(folder / "clip")
+    torch.manual_seed(0)
+    state = {k: v for k, v in groupvit.build(CONFIG).state_dict().items() if not k.startswith("text_model.")}
+    (folder / "group").mkdir()
+    save_file({k: v.contiguous() for k, v in state.items()}, folder / "group" / "model.safetensors")
+    (folder / "group" / "config.json").write_text(json.dumps(CONFIG))
+    rows = tiny.row("tiny-group", folder / "group", loader="core.segmentation.groupvit:load_miniature")
+    digest = hashlib.sha256((folder / "clip" / "model.safetensors").read_bytes()).hexdigest()
+    head, files = rows.split("[[tiny-group.files]]", 1)
+    rows = (
+        f"{tiny.row('tiny-soft', folder / 'clip')}\n{head}[tiny-group.options]\nshort_side = 32\n"
+        f'[tiny-group.requires]\ntiny-soft = "{digest}"\n[[tiny-group.files]]{files}'
+    )
+    (folder / "registry.toml").write_text(rows, encoding="utf-8")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("CLIP_ATLAS_REGISTRY", str(folder / "registry.toml"))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    encoders.TEXT_FEATURES.clear()
+    groupvit.ENCODED_IMAGES.clear()
+
+
+def picture(width: int = 60, height: int = 40) -> Image.Image:
+    generator = np.random.default_rng(0)
+    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("size", [(60, 40), (33, 33), (20, 300), (5, 5)])
+def test_pictures_of_any_size(size: tuple[int, int]) -> None:
+    found = GroupViT.load("tiny-group", "cpu").segment(picture(*size), LABELS, threshold=0)
+    assert found.mask.shape == found.groups.shape == (size[1], size[0])
+    assert found.mask.min() >= 0 and found.scores.shape == (3, 4)
+    first, last = found.stages
+    assert first.shape[0] == 6 and last.shape[0] == 3 and first.shape[1:] == last.shape[1:]
+    # Every patch belongs to the groups in shares.
+    np.testing.assert_allclose(first.sum(0), 1, atol=1e-5)
+    np.testing.assert_allclose(last.sum(0), 1, atol=1e-5)
+    np.testing.assert_array_equal(found.group_labels[found.groups], found.mask)
+    assert found.shares.sum() == pytest.approx(1)
+
+
+def test_threshold_names_less_and_less_but_never_nothing() -> None:
+    model = GroupViT.load("tiny-group", "cpu")
+    encoded = model.encode(picture())
+    named = [int((model.segment(encoded, LABELS, t).group_labels >= 0).sum()) for t in (0.0, 0.02, 0.1, 1.0)]
+    assert named[0] == 3 and named == sorted(named, reverse=True) and named[-1] == 1
+    lines = [model.segment(encoded, LABELS, t) for t in (0.01, 1.0)]
+    assert lines[0].line == 0.01 and lines[1].line == pytest.approx(lines[1].scores.max())
+
+
+def test_order_of_labels_does_not_matter() -> None:
+    model = GroupViT.load("tiny-group", "cpu")
+    order = [2, 0, 3, 1]
+    there, back = model.segment(picture(), LABELS, 0), model.segment(picture(), [LABELS[i] for i in order], 0)
+    np.testing.assert_allclose(back.scores, there.scores[:, order], atol=1e-6)
+    np.testing.assert_array_equal(np.array(order)[back.mask], there.mask)
+
+
+def test_a_changed_label_encodes_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = GroupViT.load("tiny-group", "cpu")
+    model.segment(picture(), LABELS)
+    asked: list[str] = []
+    original = groupvit._encode_text
+    monkeypatch.setattr(groupvit, "_encode_text", lambda m, texts: asked.extend(texts) or original(m, texts))
+    monkeypatch.setattr(groupvit, "_encode_image", lambda *_: pytest.fail("the picture was encoded again"))
+    model.segment(picture(), [*LABELS, "money"])
+    assert asked == ["a photo of a money."]
+
+
+def test_results_pickle() -> None:
+    found = GroupViT.load("tiny-group", "cpu").segment(picture(), LABELS)
+    again = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(again.mask, found.mask)
+    told = found.to_json()
+    assert {row["label"] for row in told["results"]} == {*LABELS, None}
+    assert sum(row["share"] for row in told["results"]) == pytest.approx(1)
+
+
+def test_the_text_tower_is_open_clips(tmp_path: Path) -> None:
+    import open_clip
+
+    tiny.make_bundle(tmp_path)
+    config = json.loads((tmp_path / "open_clip_config.json").read_text())["model_cfg"]
+    clip = open_clip.CLIP(**config).eval()
+    clip.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    model = groupvit.build(CONFIG).eval()
+    report = model.load_state_dict(groupvit.text_tower(clip.state_dict()), strict=False)
+    assert not report.unexpected_keys
+    assert not [name for name in report.missing_keys if name.startswith("text_model.")]
+    end = tiny.tokenizer().get_vocab_size() - 1
+    ids = torch.tensor([[1, 3, 4, 5, end, 0, 0], [1, 7, 8, end, 0, 0, 0]])
+    with torch.inference_mode():
+        x = clip.token_embedding(ids) + clip.positional_embedding[:7]
+        x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask[:7, :7]))
+        expected = x[torch.arange(2), ids.argmax(1)]
+        torch.testing.assert_close(model.text_model(ids).pooler_output, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_assignment_is_hard_forward_and_soft_backward() -> None:
+    torch.manual_seed(0)
+    similarity = torch.randn(2, 4, 7, requires_grad=True)
+    weights = torch.randn(2, 4, 7)
+    chosen = grouping.assign(similarity, noise=False)
+    hard = F.one_hot(similarity.argmax(1), 4).transpose(1, 2).float()
+    torch.testing.assert_close(chosen.detach(), hard)
+    (chosen * weights).sum().backward()
+    copy = similarity.detach().clone().requires_grad_()
+    (copy.softmax(1) * weights).sum().backward()
+    torch.testing.assert_close(similarity.grad, copy.grad)
+
+
+def test_gumbel_noise_draws_groups_by_their_probabilities() -> None:
+    torch.manual_seed(0)
+    logits = torch.tensor([0.0, 1.0, 2.0])
+    drawn = grouping.assign(logits[None, :, None].expand(1, 3, 60_000), noise=True)
+    torch.testing.assert_close(drawn.mean((0, 2)), logits.softmax(0), atol=0.01, rtol=0)
+
+
+def test_composition_is_a_product_over_the_middle_groups() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(1, 5, 9).softmax(1), torch.randn(1, 2, 5).softmax(1)
+    both = grouping.compose([first, second])
+    expected = sum(second[:, :, i, None] * first[:, None, i] for i in range(5))
+    torch.testing.assert_close(both[1], expected)
+    torch.testing.assert_close(both[1].sum(1), torch.ones(1, 9))
+
+
+def test_oracle_labels_are_the_majority() -> None:
+    groups = np.array([[0, 0, 1], [0, 2, 1]])
+    truth = np.array([[1, 1, -1], [0, 0, -1]])
+    np.testing.assert_array_equal(groupvit.oracle_labels(groups, truth, 2), [1, -1, 0])
+
+
+def test_losses_are_the_papers() -> None:
+    torch.manual_seed(0)
+    image, text = F.normalize(torch.randn(3, 5), dim=-1), F.normalize(torch.randn(6, 5), dim=-1)
+    scale = torch.tensor(4.0)
+    logits = (4 * image @ text.T).tolist()
+    truth = torch.tensor([[1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1]]).bool()
+    rows = [
+        -math.log(sum(math.exp(logits[i][2 * i + m]) for m in (0, 1)) / sum(map(math.exp, logits[i])))
+        for i in range(3)
+    ]
+    columns = [
+        -math.log(math.exp(logits[j // 2][j]) / sum(math.exp(logits[i][j]) for i in range(3)))
+        for j in range(6)
+    ]
+    expected = (sum(rows) / 3 + sum(columns) / 6) / 2
+    assert grouping.multi_label_contrast(image, text, truth, scale).item() == pytest.approx(
+        expected, rel=1e-5
+    )
+    # With one text a picture it is CLIP's loss.
+    one = grouping.multi_label_contrast(image, text[:3], torch.eye(3).bool(), scale)
+    torch.testing.assert_close(one, grouping.contrast(image, text[:3], scale))
