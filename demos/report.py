@@ -299,9 +299,9 @@ def recorded(card: Card) -> str:
     body = "".join(
         f"<tr>{''.join(f'<td>{_plain(row[name])}</td>' for name in names)}</tr>" for row in card.rows
     )
+    count = len(card.rows)
     label = both(
-        f"All {len(card.rows)} rows with every field, as recorded",
-        f"全部 {len(card.rows)} 行原始记录，含所有字段",
+        f"Every row with every field, as recorded ({count})", f"全部原始记录，含所有字段（{count} 行）"
     )
     inner = f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody>"
     scroll = _scrolls(both("Rows as recorded, scrolls sideways", "原始记录，可横向滚动"), inner)

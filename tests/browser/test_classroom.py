@@ -1,0 +1,159 @@
+"""The Classroom and the Report card in a real browser: compose, look, carry elsewhere, make a data set, filter."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.classroom import report
+
+pytestmark = pytest.mark.browser
+
+Visits = Callable[..., Any]
+SHOTS = Path(__file__).resolve().parents[2] / "shots"
+FILLED = "document.querySelector('#stage .atlas-scene') !== null"
+# The line under the stage is recorded until something was drawn.
+DRAWN = "/\\d (ms|毫秒)/.test(document.querySelector('#line').innerText)"
+
+
+def choose(page: Any, elem_id: str, text: str) -> None:
+    """Picks the first entry of a menu that contains the text."""
+    box = page.locator(f"#{elem_id} input")
+    box.click()
+    box.fill(text)
+    page.locator("ul[role=listbox] li").first.click()
+
+
+def says(page: Any, text: str) -> None:
+    """Waits until the stage says this."""
+    page.wait_for_function("text => document.querySelector('#stage').innerText.includes(text)", arg=text)
+
+
+def test_a_scene_is_composed_by_choosing_and_opens_again_from_its_link(visit: Visits) -> None:
+    tab = visit()
+    page = tab.open("/classroom", FILLED)
+    says(page, "a dog to the left of a car")
+    choose(page, "concept-1", "猫")
+    says(page, "a cat to the left of a car")
+    page.locator("#arrangement input").click()
+    page.get_by_role("option", name="1 above 2").click()
+    says(page, "a cat above a car")
+    choose(page, "background", "snow")
+    says(page, "on snow")
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#link").click()
+    page.wait_for_function("location.search.includes('scene=')")
+    address = page.url
+    again = visit(locale="zh-CN").open(address.removeprefix(tab.server).replace("lang=en", "lang=zh"), FILLED)
+    says(again, "猫在汽车的上面")
+    assert "a cat above a car" in again.locator("#stage").inner_text()
+
+
+def test_a_view_is_made_big_and_stays_so(visit: Visits) -> None:
+    page = visit().open("/classroom", FILLED)
+
+    def width(name: str) -> float:
+        return float(page.locator(f'[data-is="{name}"]').bounding_box()["width"])
+
+    assert width("picture") > 2 * width("depth")
+    page.locator('[data-view="depth"]').focus()
+    page.keyboard.press("Enter")
+    assert width("depth") > 2 * width("picture")
+    page.locator('[data-example="four_sheep"]').click()
+    page.wait_for_function(DRAWN)
+    assert width("depth") > 2 * width("picture")
+    page.locator('[data-view="depth"]').click()
+    assert width("picture") > 2 * width("depth")
+
+
+def test_the_scene_opens_on_the_clip_page_with_its_caption(visit: Visits) -> None:
+    page = visit().open("/classroom", FILLED)
+    page.locator('#links a[href^="clip?scene="]').click()
+    page.wait_for_function("document.querySelector('#labels textarea')?.value.length > 0")
+    labels = page.locator("#labels textarea").input_value()
+    assert labels.startswith("a dog to the left of a car, a car to the left of a dog, dog, car")
+    page.locator("#picture img").wait_for()
+    page.locator("#classify-button").click()
+    page.locator("#bars tbody tr").first.wait_for()
+    page.wait_for_function("document.querySelector('#line').innerText.includes('ms')")
+    assert page.locator("#line .atlas-hint").count() == 0
+
+
+def test_nothing_chosen_is_one_sentence(visit: Visits) -> None:
+    page = visit().open("/classroom?scene=1F415.q3_grass.colour.0", FILLED)
+    page.locator("#line [role=alert]").wait_for()
+    says(page, "a dog to the left of a car")
+    page.locator("#seeds button").first.click()
+    page.locator("#seed input").fill("")
+    page.locator("#seed-button").click()
+    page.locator("#atlas-message [role=alert]").wait_for()
+    assert "Traceback" not in page.content()
+
+
+def test_a_data_set_is_made_and_downloaded(visit: Visits, tmp_path: Path) -> None:
+    page = visit().open("/classroom", FILLED)
+    count = page.locator("#count input[type=number]")
+    count.fill("10")
+    count.press("Enter")
+    page.locator("#dataset-button").click()
+    page.locator("#dataset-note [role=progressbar]").wait_for()
+    page.locator("#download-dataset").wait_for()
+    with page.expect_download() as download:
+        page.locator("#download-dataset").click()
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    with zipfile.ZipFile(file) as archive:
+        assert archive.testzip() is None
+        assert sum(name.endswith(".png") for name in archive.namelist()) == 10
+        assert {"train", "val"} == {
+            name.split("/")[1] for name in archive.namelist() if name.startswith("images/")
+        }
+
+
+def test_a_data_set_stops(visit: Visits) -> None:
+    page = visit().open("/classroom", FILLED)
+    count = page.locator("#count input[type=number]")
+    count.fill("200")
+    count.press("Enter")
+    page.locator("#dataset-button").click()
+    page.locator("#stop-dataset").click()
+    page.locator("#dataset-note [role=alert]").wait_for()
+    page.locator("#dataset-button").wait_for()
+    assert (
+        not page.locator("#stop-dataset").is_visible() and not page.locator("#download-dataset").is_visible()
+    )
+
+
+def test_the_report_card_shows_one_paper_or_all(visit: Visits) -> None:
+    papers = list(dict.fromkeys(row["paper"] for row in report.rows()))
+    page = visit().open("/report", "document.querySelector('#report table') !== null")
+    assert page.locator("#report section:visible").count() == len(papers)
+    page.locator(f'[data-only="{papers[0]}"]').click()
+    assert page.locator("#report section:visible").count() == 1 and f"paper={papers[0]}" in page.url
+    assert page.locator(f'[data-only="{papers[0]}"]').get_attribute("aria-pressed") == "true"
+    page.reload()
+    page.wait_for_function(f"document.querySelector('[data-only=\"{papers[0]}\"]')?.ariaPressed === 'true'")
+    page.locator('[data-only=""]').click()
+    assert page.locator("#report section:visible").count() == len(papers) and "paper=" not in page.url
+    page.locator("#report summary").first.click()
+    assert page.locator(".atlas-recorded td:visible").count() > 12
+    with page.expect_download() as download:
+        page.locator('a[download="report_card.json"]').click()
+    assert json.loads(Path(download.value.path()).read_text(encoding="utf-8")) == report.rows()
+
+
+@pytest.mark.parametrize("slug", ["classroom", "report"])
+@pytest.mark.parametrize(("name", "width", "height"), [("desktop", 1280, 900), ("phone", 390, 844)])
+def test_both_rooms_fit_their_width(visit: Visits, slug: str, name: str, width: int, height: int) -> None:
+    SHOTS.mkdir(exist_ok=True)
+    ready = FILLED if slug == "classroom" else "document.querySelector('#report table') !== null"
+    for theme, lang, locale in (("light", "en", "en-US"), ("dark", "zh", "zh-CN")):
+        page = visit(width=width, height=height, locale=locale, color_scheme=theme).open(f"/{slug}", ready)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+        page.screenshot(path=str(SHOTS / f"{slug}-{name}-{theme}-{lang}.png"), full_page=True)
