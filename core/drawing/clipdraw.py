@@ -113,7 +113,8 @@ def draw(
             widths=0.1 * settings.rate,
             colors=0.01 * settings.rate,
             drops=DROPS,
-            widths_range=(2.0, 100.0),
+            # As published from 2 px on, or from where a finer pen begins.
+            widths_range=(min(2.0, settings.width), 100.0),
         )
         optimiser = Optimiser(Scenes.stack(scenes, device), judge, schedule, settings.background)
         for moment in run(optimiser, device, cancel, started):
