@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format clean
+.PHONY: help run test space lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,11 @@ test: $(VENV)/.dev ## install what is missing, then lint, check types and run ev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+space: $(VENV)/.dev ## install exactly requirements.txt into .venv/space and test the app in it as a Space runs it
+	test -x $(VENV)/space/bin/python || $(PYTHON) -m venv $(VENV)/space
+	$(VENV)/space/bin/python -m pip install --quiet --requirement requirements.txt
+	SPACE_PYTHON=$(VENV)/space/bin/python $(BIN)/python -m pytest tests/e2e/test_space.py
 
 lint: $(VENV)/.dev ## lint and type check only
 	$(BIN)/ruff format --check .

@@ -52,12 +52,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Room:
-    """A page that is about no paper: it is in the bar and on the home page, not in the tables of papers."""
+    """A page that is about no paper: it is in the bar and on the home page, not in the tables of papers.
+
+    A quiet one is linked from the foot of every page alone.
+    """
 
     slug: str
     title: Text
     idea: Text
     module: str
+    quiet: bool = False
 
 
 def bibtex(facts: Mapping[str, Any]) -> str:
@@ -99,7 +103,7 @@ def _read(path: Path) -> tuple[dict[str, Text], tuple[Entry, ...], tuple[Room, .
         for slug, row in tables["pages"].items()
     )
     rooms = (
-        Room(slug, Text(**row["title"]), Text(**row["idea"]), row["module"])
+        Room(slug, Text(**row["title"]), Text(**row["idea"]), row["module"], row.get("quiet", False))
         for slug, row in tables["rooms"].items()
     )
     return {name: Text(**both) for name, both in tables["kinds"].items()}, tuple(entries), tuple(rooms)
@@ -111,6 +115,11 @@ KINDS, PAGES, ROOMS = _read(Path(__file__).with_suffix(".toml"))
 def open_rows() -> list[Entry | Room]:
     """The rows of every page that can be visited: papers in reading order, then the rooms."""
     return [*(row for row in PAGES if row.ready), *ROOMS]
+
+
+def listed_rooms() -> list[Room]:
+    """The rooms of the bar and the home page."""
+    return [room for room in ROOMS if not room.quiet]
 
 
 def entry(slug: str) -> Entry:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import gradio as gr
 
 from demos import shell
-from demos.catalog import COMING, KINDS, OPEN, PAGES, ROOMS, Entry, Room
+from demos.catalog import COMING, KINDS, OPEN, PAGES, Entry, Room, listed_rooms
 from demos.language import both, both_of
 
 # The map, in its own units.
@@ -65,8 +65,10 @@ def build() -> None:
         f'<section class="atlas-family"><h2 id="map">{both("The family, 2021 and 2022", "家族地图，2021 至 2022")}</h2>'
         f"{family_map()}{family_list()}</section>"
         f'<h2 id="rooms">{both("Where the miniatures learn", "微缩模型在哪里学习")}</h2>'
-        f'<div class="atlas-cards atlas-rooms">{"".join(room_card(row) for row in ROOMS)}</div>'
-        f'<h2 id="all">{both("All papers", "全部论文")}</h2>' + "".join(section(kind) for kind in KINDS),
+        f'<div class="atlas-cards atlas-rooms">{"".join(room_card(row) for row in listed_rooms())}</div>'
+        f'<h2 id="all">{both("All papers", "全部论文")}</h2>'
+        + "".join(section(kind) for kind in KINDS)
+        + f'<footer class="atlas-foot"><p>{shell.PRIVACY}</p></footer>',
         padding=False,
         apply_default_css=False,
         elem_id="home",

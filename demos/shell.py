@@ -81,7 +81,7 @@ def top_bar(current: str = "") -> None:
     )
     rooms = "".join(
         f'<a href="{row.slug}"{CURRENT if row.slug == current else ""}>{both_of(row.title)}</a>'
-        for row in catalog.ROOMS
+        for row in catalog.listed_rooms()
     )
     # On a narrow screen the rooms are in the menu, on a wide one beside it.
     menu = (
@@ -128,7 +128,8 @@ def header(page: Page) -> None:
 
 def footer(page: Page) -> None:
     """Citation, licences, and the way to the next page."""
-    ready = catalog.open_rows()
+    quiet = {room.slug for room in catalog.ROOMS if room.quiet} - {page.slug}
+    ready = [row for row in catalog.open_rows() if row.slug not in quiet]
     at = [row.slug for row in ready].index(page.slug)
     previous = ready[at - 1] if at else None
     following = ready[at + 1] if at + 1 < len(ready) else None
@@ -148,7 +149,7 @@ def footer(page: Page) -> None:
         else ""
     )
     gr.HTML(
-        f'<footer class="atlas-foot">{citation}<p>{LICENCES if page.paper else DRAWINGS}</p>'
+        f'<footer class="atlas-foot">{citation}<p>{LICENCES if page.paper else DRAWINGS} {PRIVACY}</p>'
         f"<nav>{''.join(ways)}</nav></footer>",
         padding=False,
         apply_default_css=False,
@@ -156,9 +157,12 @@ def footer(page: Page) -> None:
 
 
 LICENCES = both(
-    "Code: Apache-2.0. Every checkpoint keeps its own licence, shown in the menu above. Pictures that you give stay on "
-    "this server and are deleted within an hour or two.",
-    "代码采用 Apache-2.0 许可证；每组权重保留自己的许可证，见上方菜单。你提供的图片只留在本服务器上，一两个小时内删除。",
+    "Code: Apache-2.0. Every checkpoint keeps its own licence, shown in the menu above.",
+    "代码采用 Apache-2.0 许可证；每组权重保留自己的许可证，见上方菜单。",
+)
+PRIVACY = both(
+    'Pictures that you give stay on this server and are deleted with the tab: <a href="privacy">privacy and fair use</a>.',
+    '你提供的图片只留在本服务器上，关闭标签页即删除：<a href="privacy">隐私与正当使用</a>。',
 )
 DRAWINGS = both(
     "Code: Apache-2.0. The drawings come from ten free sets, each under its own licence, named in "

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,15 @@ def process_of(url: str) -> int:
 
 
 @contextmanager
-def running_app(log: Path, warm: bool = True, **environment: str) -> Iterator[str]:
+def running_app(
+    log: Path, warm: bool = True, command: Sequence[str] = (sys.executable,), **environment: str
+) -> Iterator[str]:
     """`python app.py` on a free port; yields its address once it answers (and is warm, if asked)."""
     port = free_port()
     variables = {**os.environ, "CLIP_ATLAS_DEVICE": "cpu", **environment}
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(port)],
+            [*command, "app.py", "--port", str(port)],
             cwd=ROOT,
             env=variables,
             stdout=output,
@@ -63,7 +65,7 @@ def running_app(log: Path, warm: bool = True, **environment: str) -> Iterator[st
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 900
         while True:
             try:
                 state = json.loads(get(url + "/healthz")[1])

@@ -1,0 +1,57 @@
+"""The page about uploads: it is one step away from everywhere, its words hold, and it reads in both languages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demos import catalog, privacy, uploads
+from tests.browser.test_clip import FILLED
+
+pytestmark = pytest.mark.browser
+
+SHOTS = Path(__file__).resolve().parents[2] / "shots"
+PATHS = ["/", *(f"/{row.slug}" for row in catalog.open_rows())]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_leads_there(visit: Callable[..., Any], path: str) -> None:
+    page = visit().open(path)
+    link = page.locator(".atlas-foot a[href=privacy]:visible").first
+    assert "privacy" in link.inner_text()
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_it_reads_well(visit: Callable[..., Any], locale: str, width: int, theme: str) -> None:
+    page = visit(width=width, height=844, locale=locale, color_scheme=theme).open("/privacy")
+    shown = page.locator("#privacy").inner_text()
+    for words in (
+        ("What CLIP should not be used for", "face") if locale == "en-US" else ("不该用来做什么", "人脸")
+    ):
+        assert words in shown
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=str(SHOTS / f"privacy-{width}-{theme}-{locale[:2]}.png"), full_page=True)
+
+
+def test_what_it_promises_is_so(visit: Callable[..., Any]) -> None:
+    """No cookie; in the browser's memory the three choices and nothing of Gradio's that a visitor made."""
+    tab = visit()
+    page = tab.open("/clip", FILLED)
+    page.locator("[data-toggle-theme]").click()
+    page.locator("#classify-button").click()
+    page.wait_for_function("document.querySelector('#line').innerText.includes('ms')")
+    assert tab.context.cookies() == []
+    kept = page.evaluate("Object.entries(localStorage)")
+    assert {key for key, _ in kept} <= {
+        "atlas_lang",
+        "atlas_theme",
+        *(f"atlas_checkpoint_{r.slug}" for r in catalog.PAGES),
+    }
+    assert uploads.KEPT_SECONDS == 3600
+    text = str(privacy.words())
+    assert "after an hour" in text and "满一小时" in text
