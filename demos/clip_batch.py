@@ -37,6 +37,7 @@ from demos.stops import Stops
 
 POOL, POOL_SIDE = 128, 128  # pairs that random batches are drawn from, and their pixels
 SHOWN, LINE = 10, 4  # what `compute` shows, and which of it is the result line
+SHOW_SECONDS = 0.4  # between two looks at how far the measuring is
 STOPS = Stops()
 IDEA = (
     "CLIP is trained on a **batch**: n pictures, n captions, and one question asked n times in both directions: "
@@ -209,7 +210,7 @@ def harder(session: str, checkpoint: str, lang: str) -> Generator[tuple[Any, ...
             for done, pair in enumerate(pairs):
                 cancel.check()
                 features.append(model.encode(pair.picture).image_features)
-                if time.monotonic() - shown > 0.4:
+                if time.monotonic() - shown > SHOW_SECONDS:
                     shown = time.monotonic()
                     left = (time.perf_counter() - start) / (done + 1) * (POOL - done)
                     text = pick(
