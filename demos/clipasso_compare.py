@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 LOSSES = (
     "The **semantic** loss asks whether CLIP's final features agree: what is it? The **geometric** loss compares layers in "
-    "the middle: where is it, and how does it stand? Left only shape, right only meaning, your mixture between them.",
+    "the middle: where is it, and how does it stand? Left only shape, right only meaning, your mixture between them. Each "
+    "curve is of its own loss: compare the drawings and their names, not the curves.",
     "**语义**损失比较 CLIP 的最终特征：这是什么？**几何**损失比较中间层：它在哪里，是什么姿势？"
-    "左边只看形状，右边只看含义，中间是你调的混合。",
+    "左边只看形状，右边只看含义，中间是你调的混合。三条曲线是三种不同的损失：请比较画和名字，不要比较曲线。",
 )
 STARTS = (
     "The same strokes, once begun where CLIP looks and once anywhere; only the start differs. *Predict first:* how many "

@@ -340,7 +340,7 @@ def opened(lang: str, query: dict[str, str]) -> tuple[Any, ...]:
     name = query.get("example", CONFIG["opening"])
     name = name if name in examples() else CONFIG["opening"]
     row = examples()[name]
-    if name != CONFIG["opening"] or "labels" in query or not RECORDED.is_file():
+    if name != CONFIG["opening"] or "labels" in query:
         return (
             row["path"],
             query.get("labels", row["labels"][lang])[: clip_handlers.MAX_LINK_LABELS],
