@@ -6,14 +6,17 @@ The tabs share one picture, one checkpoint and one pair of label boxes; what the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from core.clip import prompts
-from demos import catalog, chinese_draw, shell
+from demos import catalog, shell
 from demos import chinese_handlers as handlers
+from demos.chinese_code import code_tab
+from demos.chinese_shared import Common, output
+from demos.chinese_training import training_tab
+from demos.chinese_walk import walk_tab
 from demos.examples import strip
 from demos.menu import CheckpointMenu
 from demos.shell import Shell, both, tr
@@ -22,7 +25,7 @@ READERS_IDEA = (
     "The same picture, the same question, three ways: Chinese labels, English labels, and Chinese to a model that was "
     "never taught it. *Predict first:* what does a model answer to words it cannot read?",
     "同一张图，同一个问题，三种问法：中文标签、英文标签，以及把中文交给没学过中文的模型。"
-    "*先猜一猜：*模型读不懂的词，它会怎么回答？",
+    "*先猜一猜*：模型读不懂的词，它会怎么回答？",
 )
 NOISE = both(
     "<p><strong>Why its answer is noise.</strong> CLIP's tokenizer knows no Chinese character, so each one falls apart "
@@ -40,29 +43,12 @@ FLOCK_TITLE = both(
 NAMES_IDEA = (
     "Cosines of English names with Chinese names. Nobody gave the model a dictionary: both names were only ever matched "
     "with pictures. *Predict first:* where will the large numbers be?",
-    "英文名与中文名的余弦。没有人给过模型词典：两种名字都只和图片配过对。*先猜一猜：*大的数字会出现在哪里？",
+    "英文名与中文名的余弦。没有人给过模型词典：两种名字都只和图片配过对。*先猜一猜*：大的数字会出现在哪里？",
 )
 STEPS_IDEA = (
     "From Chinese characters to percentages: every step with the shapes it really had.",
     "从汉字到百分比：每一步都带着真实的形状。",
 )
-
-
-@dataclass(frozen=True)
-class Common:
-    """What the tabs share."""
-
-    page: Shell
-    checkpoint: Any
-    picture: Any
-    example: gr.Textbox
-    chinese: gr.Textbox
-    english: gr.Textbox
-
-
-def output(elem_id: str, value: str = "") -> gr.HTML:
-    """A place for a result."""
-    return gr.HTML(value, elem_id=elem_id, padding=False, apply_default_css=False)
 
 
 def template_choices() -> list[tuple[Any, str]]:
@@ -114,13 +100,10 @@ def readers_tab(common: Common) -> None:
     gr.Markdown(tr(*READERS_IDEA))
     run = gr.Button(tr("Ask in each way", "每种方式都问一遍"), variant="primary", elem_id="readers-button")
     table, line = output("readers-out"), output("readers-line")
-    title = both("What arrives at the text encoder", "文本编码器实际收到的内容")
-    output("tokens-title", f"<h3>{title}</h3>")
     tokens = output("readers-tokens")
     output("noise", NOISE)
-    flock = handlers.published()["flock"]
     notes = [
-        f'<div class="l-{lang}" lang="{code}">{chinese_draw.flock_note(flock, flock["source"][lang], lang)}</div>'
+        f'<div class="l-{lang}" lang="{code}">{handlers.flock_html(lang)}</div>'
         for lang, code in (("en", "en"), ("zh", "zh-CN"))
     ]
     output("flock-note", f"<h3>{FLOCK_TITLE}</h3>{''.join(notes)}")
@@ -194,17 +177,25 @@ def build() -> None:
         with gr.Column(scale=6, min_width=320):
             chinese, english = label_boxes()
             common = Common(page, menu.value, picture, example, chinese, english)
-            with gr.Tabs():
-                with gr.Tab(tr("Ask in Chinese", "用中文提问"), id="ask"):
-                    inputs, outputs, lesson, template, own = ask_tab(common)
-                with gr.Tab(tr("Can it read Chinese?", "它读得懂中文吗？"), id="readers"):
-                    readers_tab(common)
-                with gr.Tab(tr("Two languages, one space", "两种语言，一个空间"), id="names"):
-                    names_tab(common)
-                with gr.Tab(tr("Step by step", "逐步拆解"), id="steps"):
-                    steps_tab(common, template, own)
-                with gr.Tab(tr("How it was trained", "怎样训练"), id="training"):
-                    output("stages", chinese_draw.two_stages())
+            with gr.Tabs(elem_classes="atlas-groups"):
+                with gr.Tab(tr("Try it", "试一试"), id="try", elem_id="group-try"), gr.Tabs():
+                    with gr.Tab(tr("Ask in Chinese", "用中文提问"), id="ask", elem_id="tab-ask"):
+                        inputs, outputs, lesson, template, own = ask_tab(common)
+                    with gr.Tab(
+                        tr("Can it read Chinese?", "它读得懂中文吗？"), id="readers", elem_id="tab-readers"
+                    ):
+                        readers_tab(common)
+                    with gr.Tab(tr("Two languages", "两种语言"), id="names", elem_id="tab-names"):
+                        names_tab(common)
+                with gr.Tab(tr("Look inside", "看看内部"), id="inside", elem_id="group-inside"), gr.Tabs():
+                    with gr.Tab(tr("Step by step", "逐步拆解"), id="steps", elem_id="tab-steps"):
+                        steps_tab(common, template, own)
+                    with gr.Tab(tr("Code", "代码"), id="code", elem_id="tab-code"):
+                        code_tab(common, template, own)
+                with gr.Tab(tr("How it was trained", "怎样训练"), id="training", elem_id="group-training"):
+                    training_tab(page)
+                with gr.Tab(tr("Walkthrough", "分步课程"), id="walk", elem_id="group-walk"):
+                    walk_tab(page, common.checkpoint)
 
     filled = [picture, chinese, english, example]
     chosen = page.on(thumbnails.change, handlers.choose, [thumbnails], filled, show_progress="hidden")

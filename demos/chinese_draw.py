@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,7 +70,7 @@ def _shares(values: Sequence[float] | np.ndarray) -> str:
 
 def published_table(
     labels: Sequence[str],
-    rows: Sequence[tuple[str, int, Sequence[float], Sequence[float] | None]],
+    rows: Sequence[tuple[str, int, Sequence[float], Sequence[float]]],
     source: str,
     ours: str,
     lang: str,
@@ -79,7 +79,7 @@ def published_table(
 
     Args:
         labels: the N labels.
-        rows: (what the picture shows, index of the right label, published [N], ours [N] or None).
+        rows: (what the picture shows, index of the right label, published [N], ours [N]).
         source: where the published figures stand.
         ours: which model gave ours.
         lang: "en" or "zh".
@@ -87,24 +87,21 @@ def published_table(
     head = "".join(f'<th scope="col">{html.escape(label)}</th>' for label in labels)
     body = []
     for what, right, published, mine in rows:
-        verdict = (
-            pick(lang, "right", "对") if int(np.argmax(published)) == right else pick(lang, "wrong", "错")
-        )
-        spans = 2 if mine is not None else 1
         body.append(
-            f'<tr><th scope="rowgroup" rowspan="{spans}">{html.escape(what)}</th>'
-            f'<th scope="row">{pick(lang, "published", "已发表")} · {verdict}</th>{_shares(published)}</tr>'
+            f'<tr class="what"><th scope="rowgroup" colspan="{len(labels) + 1}">{html.escape(what)}</th></tr>'
         )
-        if mine is not None:
-            verdict = (
-                pick(lang, "right", "对") if int(np.argmax(mine)) == right else pick(lang, "wrong", "错")
-            )
+        for kind, name, shares in (
+            ("published", pick(lang, "published", "已发表"), published),
+            ("ours", pick(lang, "here", "本机"), mine),
+        ):
+            is_right = int(np.argmax(shares)) == right
+            verdict = pick(lang, "right" if is_right else "wrong", "对" if is_right else "错")
             body.append(
-                f'<tr class="ours"><th scope="row">{pick(lang, "here", "本机")} · {verdict}</th>{_shares(mine)}</tr>'
+                f'<tr class="{kind}"><th scope="row"><b>{name}</b> <small>{verdict}</small></th>'
+                f"{_shares(shares)}</tr>"
             )
-    corner = pick(lang, "picture of", "图中是")
     return (
-        f'<div class="atlas-scroll"><table class="atlas-grid atlas-published"><thead><tr><th scope="col">{corner}</th>'
+        '<div class="atlas-scroll" tabindex="0"><table class="atlas-grid atlas-published"><thead><tr>'
         f"<td></td>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
         f'<p class="atlas-line">{html.escape(source)}. '
         + pick(
@@ -133,7 +130,7 @@ def readers_table(readers: Sequence[Reader], lang: str) -> str:
             )
         body.append(f'<tr><th scope="row">{html.escape(chinese)}{english}</th>{cells}</tr>')
     return (
-        f'<div class="atlas-scroll"><table class="atlas-grid atlas-readers"><thead><tr><th scope="col">'
+        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid atlas-readers"><thead><tr><th scope="col">'
         f"{pick(lang, 'label', '标签')}</th>{columns}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
@@ -153,7 +150,9 @@ def agreement_matrix(found: Agreement, lang: str) -> str:
     body = []
     nearest = numbers.argmax(axis=1)
     for i, name in enumerate(found.english):
-        cells = "".join(cell(float(value), i == j, j == nearest[i]) for j, value in enumerate(numbers[i]))
+        cells = "".join(
+            cell(float(value), i == j, j == int(nearest[i])) for j, value in enumerate(numbers[i])
+        )
         body.append(
             f'<tr><th scope="row">{html.escape(name)}</th>{cells}{_picture_cell(found.picture_english, i)}</tr>'
         )
@@ -177,7 +176,7 @@ def agreement_matrix(found: Agreement, lang: str) -> str:
     )
     return (
         f'<p class="atlas-verdict {"some" if right == total else "none"}">{sentence} {gap}</p>'
-        f'<div class="atlas-scroll"><table class="atlas-heat"><thead><tr><td></td>{head}'
+        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-heat"><thead><tr><td></td>{head}'
         f'<th scope="col" class="picture">{picture}</th></tr></thead><tbody>{"".join(body)}</tbody></table></div>'
     )
 
@@ -202,7 +201,7 @@ def shape_steps(steps: Sequence[tuple[Text, str, Text]], lang: str) -> str:
         )
     )
     return (
-        f'<div class="atlas-scroll"><table class="atlas-grid atlas-steps"><thead><tr>{head}</tr></thead>'
+        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid atlas-steps"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
@@ -219,7 +218,7 @@ def number_table(
         for label, cosine, logit, probability in rows
     )
     return (
-        '<div class="atlas-scroll"><table class="atlas-grid"><thead><tr>'
+        '<div class="atlas-scroll" tabindex="0"><table class="atlas-grid"><thead><tr>'
         + "".join(f'<th scope="col">{text}</th>' for text in head)
         + f"</tr></thead><tbody>{cells}</tbody></table></div>"
     )
@@ -273,12 +272,11 @@ def two_stages() -> str:
     return f'<div class="atlas-stages">{figures}</div><p class="atlas-line">{source}</p>'
 
 
-def flock_note(published: Mapping[str, object], source: str, lang: str) -> str:
-    """The published answer of an English-only CLIP to Chinese labels."""
-    labels, shares = published["labels"], published["probabilities"]
-    head = "".join(f'<th scope="col">{html.escape(str(label))}</th>' for label in labels)  # type: ignore[attr-defined]
+def flock_note(labels: Sequence[str], shares: Sequence[float], source: str, lang: str) -> str:
+    """A published answer that this server did not compute, marked as such."""
+    head = "".join(f'<th scope="col">{html.escape(label)}</th>' for label in labels)
     return (
-        f'<div class="atlas-scroll"><table class="atlas-grid"><thead><tr>{head}</tr></thead>'
-        f"<tbody><tr>{_shares(shares)}</tr></tbody></table></div>"  # type: ignore[arg-type]
+        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid"><thead><tr><td></td>{head}</tr></thead>'
+        f'<tbody><tr><th scope="row">{pick(lang, "published", "已发表")}</th>{_shares(shares)}</tr></tbody></table></div>'
         f'<p class="atlas-line">{html.escape(source)}.</p>'
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,20 +201,22 @@ def sheep_answers(checkpoint: str) -> dict[str, list[float]]:
     }
 
 
-def lesson_table(ours: dict[str, list[float]] | None, checkpoint: str, lang: str) -> str:
-    """The notes' three answers with a row's own under each."""
+def lesson_table(
+    ours: dict[str, list[float]], checkpoint: str, lang: str, poses: Sequence[str] = POSES
+) -> str:
+    """The notes' answers with a row's own under each."""
     sheep = published()["sheep"]
     labels = sheep["labels"]
     heads = (
         labels if lang == "zh" else [f"{zh} {en}" for zh, en in zip(labels, sheep["english"], strict=True)]
     )
     what = {
-        "lying": Text("a lying sheep", "躺着的羊"),
-        "eating": Text("an eating sheep", "进食的羊"),
-        "standing": Text("a standing sheep", "站立的羊"),
+        "lying": Text("A sheep that lies", "躺着的羊"),
+        "eating": Text("A sheep that eats", "进食的羊"),
+        "standing": Text("A sheep that stands", "站立的羊"),
     }
     right = {"standing": 0, "eating": 1, "lying": 2}
-    table = [(what[pose].get(lang), right[pose], sheep[pose], ours[pose] if ours else None) for pose in POSES]
+    table = [(what[pose].get(lang), right[pose], sheep[pose], ours[pose]) for pose in poses]
     title = checkpoints.row(checkpoint).title[lang]
     return chinese_draw.published_table(heads, table, sheep["source"][lang], title, lang)
 
@@ -222,6 +225,15 @@ def lesson(checkpoint: str, lang: str) -> tuple[str]:
     """The sheep lesson with the chosen checkpoint."""
     name = checkpoint or start_row("clip", "zh")
     return (lesson_table(sheep_answers(name), name, lang),)
+
+
+def flock_html(lang: str) -> str:
+    """The published answer of an English-only CLIP to Chinese labels, with where it stands."""
+    flock = published()["flock"]
+    heads = flock["labels"]
+    if lang != "zh":
+        heads = [f"{zh} {en}" for zh, en in zip(heads, flock["english"], strict=True)]
+    return chinese_draw.flock_note(heads, flock["probabilities"], flock["source"][lang], lang)
 
 
 def readers(
@@ -244,7 +256,10 @@ def readers(
         (checkpoints.row(zero_shot.checkpoint).title[lang], found[0].readings[0]),
         (checkpoints.row(ENGLISH_ONLY).title[lang], reading.read(ENGLISH_ONLY, [first])[0]),
     ]
-    tokens = "".join(f"<h4>{title}</h4>{chinese_draw.token_strip(one, lang)}" for title, one in strips)
+    heading = pick(lang, "What arrives at the text encoder", "文本编码器实际收到的内容")
+    tokens = f"<h3>{heading}</h3>" + "".join(
+        f"<h4>{title}</h4>{chinese_draw.token_strip(one, lang)}" for title, one in strips
+    )
     return chinese_draw.readers_table(found, lang), tokens, line_of(result, encoded.digest, seconds, lang)
 
 
@@ -306,7 +321,10 @@ def shapes(result: Classification, encoded: Any, found: Any) -> list[tuple[Text,
         (
             Text("text tower", "文本编码器"),
             f"[{templates * count}, {places}, W] → [{count}, {width}]",
-            Text(f"read at {where.en}, projected, length 1", f"取自{where.zh}，投影后长度归一"),
+            Text(
+                f"W wide inside; read at {where.en}, projected, length 1",
+                f"内部宽度为 W；取自{where.zh}，投影后长度归一",
+            ),
         ),
         (
             Text("image tower", "图像编码器"),
@@ -344,7 +362,7 @@ def numbers(result: Classification, lang: str) -> str:
 
 @cache
 def record() -> dict[str, Any]:
-    """The recorded answers, by `python -m demos.chinese_record`."""
+    """The recorded answers, by `python -m demos.record`."""
     return json.loads(RECORDED.read_text(encoding="utf-8"))
 
 

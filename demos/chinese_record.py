@@ -1,4 +1,4 @@
-"""`python -m demos.chinese_record`: runs what the Chinese-CLIP page opens with and writes the answers it shows.
+"""What the Chinese-CLIP page opens with, run and written down; `python -m demos.record` does it with the CLIP page's.
 
 tests/e2e/test_chinese_clip.py runs it again and compares: the recorded answer is never older than its miniature.
 """
@@ -25,5 +25,10 @@ def record() -> dict[str, Any]:
     return {"checkpoint": name, "results": results, "sheep": sheep}
 
 
-if __name__ == "__main__":
+def write() -> None:
+    """Writes the file that the page reads."""
     page.RECORDED.write_text(draw.to_json(record()) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

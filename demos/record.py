@@ -1,6 +1,6 @@
-"""`python -m demos.record`: runs the example that the CLIP page opens with and writes the answer it shows.
+"""`python -m demos.record`: runs what the CLIP and Chinese-CLIP pages open with and writes the answers they show.
 
-tests/e2e/test_clip.py runs it again and compares: the recorded answer is never older than its miniature.
+tests/e2e run them again and compare: a recorded answer is never older than its miniature.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from core import checkpoints, inputs
+from demos import chinese_record, draw
 from demos import clip_handlers as clip
-from demos import draw
 
 
 def record() -> dict[str, Any]:
@@ -30,3 +30,4 @@ def record() -> dict[str, Any]:
 
 if __name__ == "__main__":
     clip.RECORDED.write_text(draw.to_json(record()) + "\n", encoding="utf-8")
+    chinese_record.write()

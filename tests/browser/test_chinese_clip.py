@@ -1,0 +1,60 @@
+"""The Chinese-CLIP page in a real browser: the lesson, the tabs and the walkthrough, on a desk and on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+Visits = Callable[..., Any]
+FILLED = "document.querySelector('#labels textarea')?.value.length > 0"
+
+
+def tab(page: Any, *names: str) -> None:
+    """Opens a tab, one of a group after its group."""
+    for name in names:
+        page.get_by_role("tab", name=name, exact=True).locator("visible=true").first.click()
+
+
+def test_a_fresh_page_shows_the_lesson_and_answers_an_example(visit: Visits) -> None:
+    page = visit().open("/chinese-clip", FILLED)
+    page.wait_for_function("document.querySelectorAll('#lesson tr.published').length === 3")
+    assert "Recorded" in page.locator("#bars").inner_text()
+    page.locator('[data-example="sheep_standing"]').click()
+    page.wait_for_function("document.querySelector('#line').innerText.includes('ms')")
+    assert page.locator("#bars tbody tr").count() == 3
+    page.wait_for_function("!document.querySelector('#lesson').innerText.includes('Recorded')")
+    assert page.locator("#lesson tr.ours").count() == 3
+
+
+def test_the_way_of_a_label_in_chinese(visit: Visits) -> None:
+    page = visit(locale="zh-CN").open("/chinese-clip", FILLED)
+    tab(page, "它读得懂中文吗？")
+    page.locator("#readers-button").click()
+    page.locator("#readers-tokens .byte").first.wait_for()
+    assert page.locator("#readers-out tbody tr").count() == 3
+    tab(page, "看看内部", "代码")
+    page.locator("#code-button").click()
+    page.locator("#code-out .code-card").first.wait_for()
+    assert "T" in page.locator("#code-out .equation").first.inner_text()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_the_walkthrough_fits_and_answers(visit: Visits, width: int, height: int) -> None:
+    page = visit(width=width, height=height).open("/chinese-clip", FILLED)
+    page.evaluate(
+        "[...document.querySelectorAll('[role=tab]')].find(t => t.innerText.trim() === 'Walkthrough').click()"
+    )
+    page.locator("#walk-guess label").nth(1).click()
+    page.locator("#walk-button").click()
+    page.locator("#walk-answer tr.published").wait_for()
+    assert "lying" in page.locator("#walk-answer .atlas-verdict").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator("#walk-next").click()
+    page.wait_for_function(
+        "document.querySelector('#walk-question').innerText.includes('Only the head moves')"
+    )
+    assert page.locator("#walk-answer").inner_text().strip() == ""
