@@ -262,7 +262,7 @@ def whatif_tab(common: Common) -> None:
         }
     pane = surface()
     surfaces.follow(pane, common.picture, keep=True)
-    with gr.Row(equal_height=True):
+    with gr.Row(elem_classes="atlas-put"):
         typed = gr.Textbox(
             label=tr("Put in anything the classroom can draw", "放入教室里会画的任何东西"),
             placeholder="dog / 狗",
