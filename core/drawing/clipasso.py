@@ -82,7 +82,8 @@ class SketchSettings:
         checkpoint: a row of paper "clip", the guide; None for the one that pages start on.
         saliency: the row whose attention says where strokes begin; None for the guide's choice.
         rate: of the control points in pixels a step; None for the guide's own.
-        lay: strokes begin as a short random walk, as in the paper, or along the edge that they begin on.
+        lay: strokes begin as a short random walk, as in the paper, or moved apart and along the edge that they
+            begin on; None for the guide's own. A random start always walks.
         views: warped views a step, 0 to 16; None for the guide's own.
     """
 
