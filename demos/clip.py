@@ -14,12 +14,14 @@ from demos import catalog, shell
 from demos import clip_handlers as handlers
 from demos.clip_ask import absent_tab, classify_tab, prompt_tab
 from demos.clip_batch import batch_tab
+from demos.clip_code import code_tab
 from demos.clip_compare import compare_tab
 from demos.clip_crops import crops_tab
 from demos.clip_inside import attention_tab, tensors_tab, where_tab
 from demos.clip_map import map_tab
 from demos.clip_shared import Common, label_box
 from demos.clip_train import live_tab
+from demos.clip_walkthrough import walkthrough_tab
 from demos.clip_whatif import whatif_tab
 from demos.examples import strip
 from demos.menu import CheckpointMenu
@@ -45,6 +47,7 @@ GROUPS: tuple[tuple[str, Text, tuple[tuple[str, Text, Callable[[Common], None]],
             ("attention", Text("Attention", "注意力"), attention_tab),
             ("map", Text("Map", "地图"), map_tab),
             ("tensors", Text("Tensors", "张量"), tensors_tab),
+            ("code", Text("Code", "代码"), code_tab),
         ),
     ),
     (
@@ -55,6 +58,7 @@ GROUPS: tuple[tuple[str, Text, tuple[tuple[str, Text, Callable[[Common], None]],
             ("live", Text("Train CLIP live", "现场训练 CLIP"), live_tab),
         ),
     ),
+    ("lessons", Text("Lessons", "课程"), (("walkthrough", Text("Walkthrough", "跟我走"), walkthrough_tab),)),
 )
 # Groups whose tabs share one box of labels.
 SHARED = ("closer", "inside")

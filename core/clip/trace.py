@@ -211,7 +211,9 @@ def _function_run(function: Callable[..., Any], seen: Seen) -> FunctionRun:
         number = first + at - 1
         # Python names the line where a step begins; a statement that goes on below ran with it.
         begun = {one for one in range(*spans.get(at, (at, at + 1))) if first + one - 1 in seen}
-        ran = bool(begun) and bool(code.strip())
+        # A decorated function begins, for Python, at its decorator.
+        head = body.lineno <= at < opening.lineno
+        ran = bool(seen if head else begun) and bool(code.strip())
         rows.append(SourceLine(number, code, ran, tuple(seen.get(number, {}).items())))
     file = Path(inspect.getsourcefile(function) or "").resolve()
     name = function.__qualname__
