@@ -1,4 +1,4 @@
-"""python -m core.classroom sprites | examples | dataset | train clip | evaluate clip|clipasso"""
+"""python -m core.classroom sprites | examples | dataset | train PAPER | evaluate PAPER"""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import ctypes
 import json
 import sys
 from pathlib import Path
+
+# What can be trained, and for how long unless told otherwise.
+MINUTES = {"clip": 85.0, "lseg": 40.0, "groupvit": 45.0}
 
 
 def keep_memory() -> None:
@@ -45,10 +48,28 @@ def main(arguments: list[str] | None = None) -> int:
     )
     exporting.add_argument("--augment", type=float, default=0.5, help="0 plain sprites .. 1 as in training")
     training = commands.add_parser("train", help="train a miniature")
-    training.add_argument("paper", choices=["clip"])
+    training.add_argument("paper", choices=list(MINUTES))
     training.add_argument("--model", choices=["classroom-rn", "classroom-vit"], default="classroom-rn")
     training.add_argument(
-        "--minutes", type=float, default=85.0, help="time budget; the curriculum scales with it"
+        "--minutes",
+        type=float,
+        help="time budget; the curriculum scales with it (clip 85, lseg 40, groupvit 45)",
+    )
+    training.add_argument(
+        "--clip",
+        default="classroom-rn",
+        help="the miniature CLIP to build on: a row or an export (lseg, groupvit)",
+    )
+    training.add_argument(
+        "--block", choices=["none", "bottleneck", "depthwise"], default="none", help="(lseg)"
+    )
+    training.add_argument("--depth", type=int, default=0, help="how often the block is applied (lseg)")
+    training.add_argument(
+        "--groups",
+        type=int,
+        action="append",
+        metavar="N",
+        help="groups of a block; 64 and 8 by default (groupvit)",
     )
     training.add_argument(
         "--threads", type=int, help="CPU threads; one each is best for two runs side by side"
@@ -65,9 +86,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--leave-out", action="append", default=[], metavar="STYLE", help="a style not to train on"
     )
     testing = commands.add_parser("evaluate", help="measure a miniature on seeds never trained on")
-    testing.add_argument("paper", choices=["clip", "clipasso"])
+    testing.add_argument("paper", choices=["clip", "clipasso", "lseg", "groupvit"])
     testing.add_argument(
-        "--checkpoint", default="classroom-rn", help="a registry row, or for clip a folder with an export"
+        "--checkpoint", help="a registry row or a folder with an export; the bundled miniature without it"
+    )
+    testing.add_argument(
+        "--clip", default="classroom-rn", help="the miniature CLIP that it was built on (lseg, groupvit)"
     )
     testing.add_argument(
         "--other", default="classroom-vit", help="a miniature that names sketches it did not guide (clipasso)"
@@ -126,6 +150,11 @@ def _train(args: argparse.Namespace) -> None:
 
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.minutes is None:
+        args.minutes = MINUTES[args.paper]
+    if args.paper != "clip":
+        _train_segmenter(args)
+        return
     styles = tuple(s for s in sprites.STYLES if s not in args.leave_out) if args.leave_out else ()
     out = args.out or Path("runs") / args.model
     settings = Settings(
@@ -136,8 +165,41 @@ def _train(args: argparse.Namespace) -> None:
     print(evaluate.table(evaluate.evaluate(str(folder), quick=True)))
 
 
+def _train_segmenter(args: argparse.Namespace) -> None:
+    from core.classroom.recipes import groupvit, lseg
+    from core.classroom.recipes.running import Run
+
+    out = args.out or Path("runs") / args.paper
+    run: Run
+    if args.paper == "lseg":
+        run = lseg.Trainer(
+            lseg.Settings(args.clip, args.minutes, args.device, out, args.block, args.depth, seed=args.seed)
+        )
+    else:
+        groups = tuple(args.groups or (64, 8))
+        run = groupvit.Trainer(
+            groupvit.Settings(args.clip, args.minutes, args.device, out, groups, seed=args.seed)
+        )
+    print(f"exported {run.run(lambda line: print(line, flush=True))}", flush=True)
+
+
 def _evaluate(args: argparse.Namespace) -> None:
     from core.classroom import evaluate, report
+
+    if args.paper in ("lseg", "groupvit"):
+        from core.classroom import evaluate_groupvit, evaluate_lseg
+
+        segmenter = {"lseg": evaluate_lseg, "groupvit": evaluate_groupvit}[args.paper]
+        rows = segmenter.evaluate(
+            args.checkpoint or f"classroom-{args.paper}",
+            args.clip,
+            say=lambda line: print(line, file=sys.stderr),
+        )
+        if args.record:
+            report.record(rows)
+        print(json.dumps(rows, ensure_ascii=False, indent=1) if args.json else evaluate.table(rows))
+        return
+    args.checkpoint = args.checkpoint or "classroom-rn"
 
     if args.paper == "clipasso":
         from core.classroom import evaluate_sketch

@@ -95,7 +95,11 @@ class LSegNet(nn.Module):
 
     def forward(self, pixels: Tensor, text_features: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] and texts [N, D] (of all) or [B, N, D] (of each) -> logits [B, N, H, W]."""
-        return double(self.regularized(label_maps(self.pixel_features(pixels), text_features)))
+        return self.enlarged(self.pixel_features(pixels), text_features)
+
+    def enlarged(self, pixel_features: Tensor, text_features: Tensor) -> Tensor:
+        """Features [B, D, H/2, W/2] and texts -> logits [B, N, H, W]."""
+        return double(self.regularized(label_maps(pixel_features, text_features)))
 
 
 def label_maps(pixel_features: Tensor, text_features: Tensor) -> Tensor:

@@ -1,0 +1,119 @@
+"""What training runs share: a time budget, a curve, a line of progress, and going on where a run was stopped."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+SAVE_SECONDS = 120.0
+WARM_UP = 0.02  # share of the budget
+
+
+class Run(ABC):
+    """A training run of `minutes` of steps (or of `steps`, which tests set). It resumes from `out/last.pt`.
+
+    Subclasses set `learner` and `optimizer` and call `resume`; what they ship is written by `export`.
+    """
+
+    learner: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, out: Path, minutes: float, steps: int | None, log_every: int) -> None:
+        self.out, self.minutes, self.steps, self.log_every = out, minutes, steps, log_every
+        self.step = self.images = 0
+        self.seconds = 0.0
+
+    @abstractmethod
+    def train_step(self) -> dict[str, float]:
+        """One step; the numbers of its line, "batch" among them."""
+
+    @abstractmethod
+    def export(self) -> Path:
+        """Writes the files that ship; returns their folder."""
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget used, 0..1."""
+        if self.steps is not None:
+            return min(1.0, self.step / self.steps)
+        return min(1.0, self.seconds / (60 * self.minutes))
+
+    def schedule(self) -> None:
+        """Sets the learning rates of this step: a short warm-up to each group's peak, then half a cosine."""
+        at = self.progress
+        share = min(1.0, at / WARM_UP + 0.02) * (0.5 + 0.5 * math.cos(math.pi * at))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+
+    def run(self, say: Callable[[str], None] = print) -> Path:
+        """Trains to the end of the budget; returns the folder of the export."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        rows: list[dict[str, float]] = []
+        saved = logged = time.monotonic()
+        while self.progress < 1:
+            start = time.monotonic()
+            rows.append(self.train_step())
+            now = time.monotonic()
+            self.seconds += now - start
+            self.step += 1
+            self.images += int(rows[-1]["batch"])
+            if len(rows) == self.log_every or self.progress >= 1:
+                say(self._log(rows, now - logged))
+                rows, logged = [], now
+            if now - saved > SAVE_SECONDS:
+                self.save()
+                saved = now
+        self.save()
+        return self.export()
+
+    def _log(self, rows: list[dict[str, float]], seconds: float) -> str:
+        means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[-1]}
+        means = {"step": self.step, "images": self.images, "minutes": self.seconds / 60, **means}
+        curve = self.out / "curve.csv"
+        new = not curve.exists()
+        with curve.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(means))
+            if new:
+                writer.writeheader()
+            writer.writerow({name: round(value, 5) for name, value in means.items()})
+        left = (1 - self.progress) * (
+            self.minutes if self.steps is None else self.seconds / 60 / max(self.progress, 1e-9)
+        )
+        told = "  ".join(f"{name} {means[name]:.3g}" for name in rows[-1] if name not in ("batch",))
+        speed = sum(row["batch"] for row in rows) / max(seconds, 1e-9)
+        return (
+            f"{self.progress:6.1%}  step {self.step}  {self.images / 1000:.1f}k pictures  {speed:.0f}/s  "
+            f"{left:.0f} min left  {told}"
+        )
+
+    def save(self) -> None:
+        """Writes what `resume` needs, as a whole."""
+        state = {
+            "learner": self.learner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "images": self.images,
+            "seconds": self.seconds,
+        }
+        self.out.mkdir(parents=True, exist_ok=True)
+        part = self.out / "last.part"
+        torch.save(state, part)
+        part.replace(self.out / "last.pt")
+
+    def resume(self, device: torch.device) -> None:
+        """Goes on where the run in this folder was stopped, if there was one."""
+        last = self.out / "last.pt"
+        if not last.exists():
+            return
+        state: dict[str, Any] = torch.load(last, map_location=device, weights_only=True)
+        self.learner.load_state_dict(state["learner"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.images, self.seconds = state["step"], state["images"], state["seconds"]
