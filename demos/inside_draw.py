@@ -346,7 +346,7 @@ def stage_table(stages: Sequence[Stage], lang: str) -> str:
         "特征图与 token：前三个主成分当作红、绿、蓝；颜色相近就是特征相近。向量与矩阵：橙色为正，蓝色为负。",
     )
     return (
-        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-stages"><thead><tr>{head}</tr></thead><tbody>{body}'
+        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-tensors"><thead><tr>{head}</tr></thead><tbody>{body}'
         f'</tbody></table></div><p class="atlas-line">{note}</p>'
     )
 
