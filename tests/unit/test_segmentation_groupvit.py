@@ -7,16 +7,19 @@ import json
 import math
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from core import checkpoints
 from core.clip import encoders
 from core.segmentation import GroupViT, grouping, groupvit
 from tests import tiny
@@ -124,8 +127,6 @@ def test_results_pickle() -> None:
 
 
 def test_the_text_tower_is_open_clips(tmp_path: Path) -> None:
-    import open_clip
-
     tiny.make_bundle(tmp_path)
     config = json.loads((tmp_path / "open_clip_config.json").read_text())["model_cfg"]
     clip = open_clip.CLIP(**config).eval()
@@ -141,6 +142,32 @@ def test_the_text_tower_is_open_clips(tmp_path: Path) -> None:
         x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask[:7, :7]))
         expected = x[torch.arange(2), ids.argmax(1)]
         torch.testing.assert_close(model.text_model(ids).pooler_output, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_published_folder_loads_as_transformers_wrote_it(tmp_path: Path) -> None:
+    from transformers import GroupViTConfig, GroupViTModel
+
+    text = {
+        **CONFIG["text_config"],
+        "vocab_size": 49408,
+        "max_position_embeddings": 77,
+        "eos_token_id": 49407,
+    }
+    published = GroupViTModel(GroupViTConfig(**{**CONFIG, "text_config": text})).eval()
+    published.config.save_pretrained(tmp_path)
+    # Files of 2022 hold the ids of places too, which no model reads.
+    state = {**published.state_dict(), "text_model.embeddings.position_ids": torch.arange(77)[None]}
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    row = replace(
+        checkpoints.row("tiny-group"), options={"model": "ViT-B-32-quickgelu", "short_side": 64}, requires={}
+    )
+    paths = {path.name: path for path in tmp_path.iterdir()}
+    loaded = groupvit.load_groupvit(paths, row, "cpu", torch.float32)
+    assert loaded.pixels(picture(60, 40)).shape == (1, 3, 64, 96)
+    ids = open_clip.tokenize(["a photo of a dog.", "two"])
+    with torch.inference_mode():
+        expected = published.get_text_features(ids).pooler_output
+        torch.testing.assert_close(loaded.texts(["a photo of a dog.", "two"]), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_assignment_is_hard_forward_and_soft_backward() -> None:

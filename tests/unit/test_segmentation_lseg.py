@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import pickle
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
 
+from core import checkpoints
+from core.checkpoints import originals
 from core.clip import encoders, zero_shot
 from core.errors import Refusal
 from core.segmentation import LSeg, MaskCLIP, lseg, maskclip, result
@@ -188,6 +191,22 @@ def test_results_pickle() -> None:
     np.testing.assert_array_equal(again.mask, found.mask)
     assert pickle.loads(pickle.dumps(model)) == model
     assert found.to_json()["results"][0]["label"] == LABELS[int(found.shares.argmax())]
+
+
+def test_the_released_file_becomes_the_rows_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its trainer's prefix goes, and what no pass reads; objects of the trainer are never made."""
+    monkeypatch.delenv("CLIP_ATLAS_REGISTRY")
+    original = checkpoints.row("lseg-vitl16").original
+    assert original is not None
+    net = lseg.LSegNet("tiny-vit", with_clip=False)
+    state = {f"net.{name}": value for name, value in net.state_dict().items()}
+    state["net.clip_pretrained.visual.proj"] = state["net.clip_pretrained.logit_scale"] = torch.ones(2)
+    saved = {"state_dict": state, "hyper_parameters": argparse.Namespace(lr=0.004), "epoch": 200}
+    torch.save(saved, tmp_path / "demo_e200.ckpt")
+    brought = originals.tensors(original, tmp_path / "demo_e200.ckpt")
+    wanted = net.trim().state_dict()
+    assert brought.keys() == wanted.keys()
+    torch.testing.assert_close(brought["scratch.head1.weight"], wanted["scratch.head1.weight"])
 
 
 @pytest.mark.parametrize("size", [(90, 50), (32, 32), (40, 300)])
