@@ -112,14 +112,14 @@ _ONE = SceneSettings(kinds=(1, 0, 0, 0), augment=0.8, poses=0.02)
 _ALL = SceneSettings()
 PHASES: dict[str, tuple[Phase, ...]] = {
     "classroom-rn": (
-        Phase(0.06, 48, 96, _SINGLES, False),
-        Phase(0.30, 48, 128, _ONE, False),
-        Phase(0.58, 48, 192, _ALL, True, forward=True),
-        Phase(0.64, 48, 192, _ALL, True),
+        Phase(0.04, 48, 96, _SINGLES, False),
+        Phase(0.20, 48, 128, _ONE, False),
+        Phase(0.40, 48, 192, _ALL, True, forward=True),
+        Phase(0.66, 48, 192, _ALL, True),
         Phase(1.01, 64, 224, _ALL, True),
     ),
     "classroom-vit": (
-        Phase(0.30, 64, 128, _ONE, False),
+        Phase(0.16, 64, 128, _ONE, False),
         Phase(1.01, 64, 128, _ALL, True),
     ),
 }
