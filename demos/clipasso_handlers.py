@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core import checkpoints, inputs
+from core.errors import Refusal
 from core.runtime import Cancel
 from demos import clip_handlers, draw, scenes_link, shell, sketch_draw
 from demos import sketch_runs as runs
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 CONFIG = tomllib.loads(Path(__file__).with_name("clipasso.toml").read_text(encoding="utf-8"))
 RECORDED = clip_handlers.ASSETS / "clipasso" / "recorded.json"
 NAME = "clipasso"
+MAX_RUNGS = 8  # of a ladder through the endpoint
 
 
 @cache
@@ -128,8 +130,10 @@ def clipasso_ladder(
         picture = inputs.image(shell.uploaded(image))
         names = inputs.labels(labels, limit=runs.MAX_LABELS) if labels else []
         counts = [int(count) for count in (CONFIG["ladder"] if strokes is None else strokes)]
+        if not 1 <= len(counts) <= MAX_RUNGS:
+            raise Refusal("sketch_setting", name="variants", value=len(counts), low=1, high=MAX_RUNGS)
         settings = SketchSettings(
-            variants=ladder(*counts[:9]),
+            variants=ladder(*counts),
             seeds=1,
             first_seed=int(seed),
             steps=None if steps is None else int(steps),

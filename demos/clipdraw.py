@@ -112,8 +112,8 @@ def clipdraw_draw(
         return {
             **answer,
             "cosine": round(-one.terms["prompt"], 5),
-            "widths": one.strokes.widths.round(2).astype(float).tolist(),
-            "colors": one.strokes.colors.round(3).astype(float).tolist(),
+            "widths": one.strokes.widths.astype(float).round(2).tolist(),
+            "colors": one.strokes.colors.astype(float).round(3).tolist(),
         }
 
 

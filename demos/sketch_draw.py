@@ -92,7 +92,7 @@ def message(
         "step": frame.step,
         "steps": frame.steps,
         "columns": [column(strokes, title) for strokes, title in zip(frame.strokes, titles, strict=True)],
-        "losses": frame.losses.round(5).tolist(),
+        "losses": frame.losses.astype(float).round(5).tolist(),
     }
     return _text(value, labels, picture)
 
@@ -143,7 +143,7 @@ def valued(run: str, strokes: Strokes, whole: float, worth: np.ndarray) -> str:
     value = {
         "run": run,
         "columns": [column(strokes)],
-        "worth": worth.round(6).astype(float).tolist(),
+        "worth": worth.astype(float).round(6).tolist(),
         "whole": round(float(whole), 6),
     }
     return _text(value, (), "")

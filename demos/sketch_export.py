@@ -50,12 +50,12 @@ def drawing_json(drawn: Drawn) -> dict[str, Any]:
     return {
         "canvas": strokes.side,
         "background": [round(float(value), 4) for value in strokes.background],
-        "points": strokes.points.round(3).astype(float).tolist(),
-        "widths": strokes.widths.round(3).astype(float).tolist(),
-        "colors": strokes.colors.round(4).astype(float).tolist(),
+        "points": strokes.points.astype(float).round(3).tolist(),
+        "widths": strokes.widths.astype(float).round(3).tolist(),
+        "colors": strokes.colors.astype(float).round(4).tolist(),
         "seed": drawn.seed,
         "loss": round(drawn.loss, 5),
-        "losses": drawn.losses.round(5).astype(float).tolist(),
+        "losses": drawn.losses.astype(float).round(5).tolist(),
         "terms": {name: round(value, 5) for name, value in drawn.terms.items()},
     }
 

@@ -120,9 +120,9 @@ def answers(result: Sketch | Painting, names: Sequence[str]) -> list[dict[str, A
             "seconds": round(result.seconds, 2),
             "steps": result.steps,
             "loss": round(one.loss, 5),
-            "losses": one.losses.round(5).astype(float).tolist(),
+            "losses": one.losses.astype(float).round(5).tolist(),
             "svg": one.strokes.svg(),
-            "points": one.strokes.points.round(2).astype(float).tolist(),
+            "points": one.strokes.points.astype(float).round(2).tolist(),
         }
         if names:
             answer["labels"] = named(one.features, names, result.checkpoint).to_json()["results"]
