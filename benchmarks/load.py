@@ -85,6 +85,8 @@ class Client:
         self.line.request("POST", path, body, {"content-type": kind})
         answer = self.line.getresponse()
         text = answer.read()
+        # A line that rests for seconds is closed by the server; the next request opens a new one.
+        self.line.close()
         if answer.status != 200:
             raise Mixup(f"{answer.status} {text[:200]!r}")
         return json.loads(text)
@@ -102,6 +104,7 @@ class Client:
         event = self._send("/gradio_api/call/clip_classify", json.dumps(body).encode(), "application/json")
         self.line.request("GET", f"/gradio_api/call/clip_classify/{event['event_id']}")
         lines = self.line.getresponse().read().decode().splitlines()
+        self.line.close()
         for name, data in pairwise(lines):
             if name == "event: complete":
                 answer = json.loads(data.removeprefix("data: "))[0]
@@ -170,6 +173,7 @@ def crowd(url: str, clients: int, seconds: float, pid: int | None = None, pause:
                     raise Mixup("an answer to another question")
             except (Mixup, OSError, http.client.HTTPException, ValueError) as error:
                 tally.errors.append(f"{type(error).__name__}: {error}")
+                asker.line.close()
                 time.sleep(0.2)
             else:
                 tally.seconds.append(time.perf_counter() - began)

@@ -29,14 +29,14 @@ Visits = Callable[..., Any]
 def test_home_lists_every_paper_and_links_only_what_is_open(visit: Visits) -> None:
     page = visit().open("/")
     page.locator("#home h1").wait_for()
-    assert page.locator(".atlas-card").count() == len(catalog.PAGES)
+    assert page.locator(".atlas-kind .atlas-card").count() == len(catalog.PAGES)
     assert page.locator(".atlas-map .stop").count() == len(catalog.PAGES)
     ready = {row.slug for row in catalog.PAGES if row.ready}
     links = {link.get_attribute("href") for link in page.locator("#home a").all()}
     assert links == ready | {room.slug for room in catalog.ROOMS}
-    coming = page.locator(".atlas-card:not(.open) .atlas-pill").first
+    coming = page.locator(".atlas-kind .atlas-card:not(.open) .atlas-pill").first
     assert coming.inner_text() == "coming"
-    page.locator(".atlas-card.open").first.click()
+    page.locator(".atlas-kind .atlas-card.open").first.click()
     page.locator(".atlas-head h1").wait_for()
     assert page.url.rstrip("/").endswith("/" + next(row.slug for row in catalog.PAGES if row.ready))
 
