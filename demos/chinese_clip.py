@@ -30,11 +30,12 @@ READERS_IDEA = (
 NOISE = both(
     "<p><strong>Why its answer is noise.</strong> CLIP's tokenizer knows no Chinese character, so each one falls apart "
     "into its three bytes of UTF-8. No English caption ever taught the model what such bytes mean: the labels become "
-    "three arbitrary points, and softmax still shares out 100 % among them. The third column puts the miniature in "
-    "that place: the very same labels, as bytes. A confident number is no sign that the label was understood.</p>",
+    "three arbitrary points, and softmax still shares out 100 % among them. Where a checkpoint has pieces "
+    "for bytes, as the miniature does, the third column puts it in that place: the very same labels, as bytes. "
+    "A confident number is no sign that the label was understood.</p>",
     "<p><strong>为什么它的回答只是噪声。</strong>CLIP 的分词器不认识汉字，每个字都被拆成三个 UTF-8 字节。"
     "没有哪句英文描述教过模型这些字节的意思：标签变成了空间里三个随意的点，而 softmax 仍要把 100 % 分给它们。"
-    "第三列把微缩模型放到同样的处境：同样的标签，只给字节。数字再自信，也不说明标签被读懂了。</p>",
+    "像微缩模型这样带有字节词元的权重，第三列就把它放到同样的处境：同样的标签，只给字节。数字再自信，也不说明标签被读懂了。</p>",
 )
 FLOCK_TITLE = both(
     "It happened: a flock of sheep, Chinese labels, English-only CLIP",
