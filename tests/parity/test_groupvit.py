@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from core.segmentation import grouping
 
+BUNDLED = Path(__file__).parent / "records" / "groupvit"
 FOLDER = Path(os.environ.get("GOLDENS") or Path(__file__).parent / "records") / "groupvit"
 NAMES = sorted(path.name.removesuffix(".manifest.json") for path in FOLDER.glob("*.manifest.json"))
 
@@ -52,7 +53,12 @@ def model() -> Any:
     """transformers' class with the made-up weights of the original names, each put where the map says."""
     from transformers import GroupViTConfig, GroupViTModel
 
-    source = next(m for m, _ in map(read, NAMES) if isinstance(m["state"], list) and len(m["state"]) > 1)
+    manifests = [
+        json.loads(path.read_text())
+        for folder in (FOLDER, BUNDLED)
+        for path in sorted(folder.glob("*.manifest.json"))
+    ]
+    source = next(m for m in manifests if isinstance(m.get("key_map_to_transformers"), dict))
     state: dict[str, torch.Tensor] = {}
     for entry in source["state"]:
         value, names = drawn(entry), source["key_map_to_transformers"][entry["key"]]
@@ -93,9 +99,18 @@ def sparse(ours: torch.Tensor, manifest: dict[str, Any], name: str) -> np.ndarra
     return ours.numpy().ravel()[:: entry["step"]]
 
 
-@pytest.mark.parametrize("case", [name for name in NAMES if name.startswith("hard")])
+def cases(field: str) -> list[str]:
+    """The records that have this field, at the top or among their settings."""
+    return [name for name in NAMES if field in {**read(name)[0], **read(name)[0]["settings"]}]
+
+
+def test_every_groupvit_record_has_its_test() -> None:
+    assert sorted([*cases("hard_assignment"), *cases("with_background")]) == NAMES and NAMES
+
+
+@pytest.mark.parametrize("case", cases("hard_assignment"))
 @torch.inference_mode()
-def test_grouping_and_features(case: str) -> None:
+def test_groupvit_grouping_and_features(case: str) -> None:
     manifest, record = read(case)
     seen = grouping.encode(model(), pixels(manifest))
     for i, soft in enumerate(seen.assignments):
@@ -128,9 +143,9 @@ def test_grouping_and_features(case: str) -> None:
     np.testing.assert_allclose(cosines.numpy(), record["zero_shot_cosine"], atol=2e-4)
 
 
-@pytest.mark.parametrize("case", [name for name in NAMES if name.startswith("seg")])
+@pytest.mark.parametrize("case", cases("with_background"))
 @torch.inference_mode()
-def test_decoding_to_pixels(case: str) -> None:
+def test_groupvit_decoding_to_pixels(case: str) -> None:
     manifest, record = read(case)
     settings = manifest["settings"]
     picture = pixels(manifest)
@@ -160,7 +175,7 @@ def test_decoding_to_pixels(case: str) -> None:
 
 
 @torch.inference_mode()
-def test_our_grouping_is_transformers() -> None:
+def test_groupvit_grouping_is_transformers() -> None:
     picture = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     theirs = model().vision_model(picture, output_attentions=True)
     ours = grouping.encode(model(), picture)
