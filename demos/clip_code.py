@@ -111,9 +111,12 @@ def _line(line: SourceLine, marks: list[str]) -> str:
         f"<span>{html.escape('→' if name == 'return' else name)} <b>{html.escape(value)}</b></span>"
         for name, value in line.made
     )
-    return (
-        f'<tr class="{kind}"><td>{line.number}</td><td><code>{html.escape(line.code)}</code>{made}</td></tr>'
-    )
+    # What a long line made stands below it, where it can be seen without scrolling.
+    room = len(line.code) + sum(len(name) + len(value) + 6 for name, value in line.made)
+    below = ' class="below"' if room > ROOM else ""
+    shown = f"<div>{made}</div>" if made else ""
+    code = html.escape(line.code)
+    return f'<tr class="{kind}"><td>{line.number}</td><td{below}><code>{code}</code>{shown}</td></tr>'
 
 
 # --- layout ----------------------------------------------------------------------------------------------

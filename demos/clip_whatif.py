@@ -265,7 +265,7 @@ def whatif_tab(common: Common) -> None:
     with gr.Row(elem_classes="atlas-put"):
         typed = gr.Textbox(
             label=tr("Put in anything the classroom can draw", "放入教室里会画的任何东西"),
-            placeholder="dog / 狗",
+            placeholder=tr("dog", "狗"),
             elem_id="whatif-name",
         )
         add = gr.Button(tr("Put in", "放入"), elem_id="whatif-add", min_width=100)

@@ -333,9 +333,8 @@ def stage_table(stages: Sequence[Stage], lang: str) -> str:
         f'<th scope="col">{text}</th>'
         for text in (
             pick(lang, "tensor", "张量"),
-            pick(lang, "shape", "形状"),
+            pick(lang, "shape, mean ± deviation", "形状，均值 ± 标准差"),
             pick(lang, "what it looks like", "看上去"),
-            pick(lang, "mean ± deviation", "均值 ± 标准差"),
         )
     )
     body = "".join(_stage_row(stage, lang) for stage in stages)
@@ -357,8 +356,8 @@ def _stage_row(stage: Stage, lang: str) -> str:
     shape = " × ".join(map(str, stage.shape))
     return (
         f'<tr class="{stage.kind}"><th scope="row"><code>{stage.name}</code><small>{says}</small></th>'
-        f'<td><b>{shape}</b></td><td><img alt="" src="{_pixels(stage.picture)}"></td>'
-        f"<td>{stage.mean:+.3f} ± {stage.deviation:.3f}</td></tr>"
+        f"<td><b>{shape}</b><small>{stage.mean:+.3f} ± {stage.deviation:.3f}</small></td>"
+        f'<td><img alt="" src="{_pixels(stage.picture)}"></td></tr>'
     )
 
 
