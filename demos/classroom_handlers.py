@@ -108,9 +108,9 @@ def _slots(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def whole(value: Any) -> int:
-    """A seed from a number box; an empty or odd one is refused."""
+    """A whole number from a number box, 0 where it is empty; anything else is refused."""
     try:
-        return int(value)
+        return int(0 if value is None else value)
     except (TypeError, ValueError, OverflowError):
         raise Refusal("bad_scene", what=str(value)[:40]) from None
 

@@ -175,6 +175,12 @@
       if (!menu.contains(event.target)) menu.open = false;
     });
   });
+  // Gradio's menus filter when a key goes down; words from an input method or the clipboard arrive without one.
+  ["input", "compositionend"].forEach((name) => document.addEventListener(name, (event) => {
+    const box = event.target;
+    if (event.isComposing || !box.matches || !box.matches("input[role=combobox], input[role=listbox]")) return;
+    setTimeout(() => box.dispatchEvent(new KeyboardEvent("keydown", { key: "Shift", bubbles: true })));
+  }));
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") document.querySelectorAll("details.atlas-menu[open]").forEach((menu) => { menu.open = false; });
   });

@@ -221,8 +221,10 @@ def test_what_never_stood_anywhere_gets_a_place_beside_the_others() -> None:
 def test_nothing_to_draw_is_one_sentence(lang: str) -> None:
     message, controls, _ = page(handlers.compose, *EMPTY * 4, "left", "grass", "colour", 0, lang)
     assert 'role="alert"' in message and controls[0] == {"__type__": "update"}
-    message, *_ = page(handlers.compose, *DOG, *EMPTY * 3, "left", "grass", "colour", None, lang)
+    message, *_ = page(handlers.compose, *DOG, *EMPTY * 3, "left", "grass", "colour", -3, lang)
     assert 'role="alert"' in message and "logged" not in message
+    message, controls, _ = page(handlers.compose, *DOG, *EMPTY * 3, "left", "grass", "colour", None, lang)
+    assert message == "" and controls[-1] == 0
 
 
 def test_a_fresh_page_shows_the_recorded_scene_and_a_link_its_own() -> None:
