@@ -114,7 +114,9 @@ def test_a_page_that_fails_half_way_hides_what_it_began(
         gr.Textbox("half a page", label="x")
         raise ValueError("<no> labels")
 
-    monkeypatch.setattr(catalog, "load", lambda row: Page(row.slug, row.title, row.paper, row.idea, build))
+    monkeypatch.setattr(
+        catalog, "load", lambda row: Page(row.slug, row.title, getattr(row, "paper", None), row.idea, build)
+    )
     demo = site.build()
     shown = page_values(demo, "clip")
     assert "ValueError: &lt;no&gt; labels" in shown and one_row.paper.title in shown
@@ -124,7 +126,7 @@ def test_a_page_that_fails_half_way_hides_what_it_began(
 
 def test_only_named_verbs_are_public() -> None:
     demo = site.build()
-    slugs = {row.slug.replace("-", "_") for row in catalog.PAGES}
+    slugs = {row.slug.replace("-", "_") for row in (*catalog.PAGES, *catalog.ROOMS)}
     public = {fn.api_name for fn in demo.fns.values() if fn.api_visibility == "public"}
     assert {"clip_classify", "clip_compare_templates"} <= public
     for name in public:
@@ -394,6 +396,4 @@ def test_importing_the_app_gives_a_demo_and_starts_nothing() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
     )
     name, pages, threads = answer.stdout.split()[-3:]
-    assert (
-        name == "Blocks" and int(pages) == 1 + sum(row.ready for row in catalog.PAGES) and int(threads) <= 3
-    )
+    assert name == "Blocks" and int(pages) == 1 + len(catalog.open_rows()) and int(threads) <= 3

@@ -63,9 +63,11 @@ def test_components_show_nothing_in_one_language_only(components: list[dict[str,
         if component["type"] in ("button", "downloadbutton", "markdown"):
             shown.append(props.get("value"))
         for text in shown:
-            if isinstance(text, str) and re.search(r"[A-Za-z]{3}", text) and not text.startswith("__i18n__"):
+            # Code is the same in both: a block of it, under the names of its module and its function.
+            text = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL) if isinstance(text, str) else ""
+            if re.search(r"[A-Za-z]{3}", text) and not text.startswith("__i18n__"):
                 found.append((component["type"], text))
-    # Code and notation are the same in both.
+    # Notation is the same in both.
     allowed = {"a photo of a {}."}
     assert [pair for pair in found if pair[1] not in allowed] == []
 
