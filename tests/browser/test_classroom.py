@@ -55,7 +55,7 @@ def test_a_scene_is_composed_by_choosing_and_opens_again_from_its_link(visit: Vi
     page.get_by_role("option", name="1 above 2").click()
     says(page, "a cat above a car")
     choose(page, "background", "sno", "snow")
-    says(page, "on snow")
+    says(page, "in the snow")
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.locator("#link").click()
     page.wait_for_function("location.search.includes('scene=')")
