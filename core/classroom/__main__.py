@@ -96,6 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
     testing.add_argument(
         "--other", default="classroom-vit", help="a miniature that names sketches it did not guide (clipasso)"
     )
+    for option, of in (("--seeds", "beginnings"), ("--steps", "steps"), ("--views", "warped views a step")):
+        testing.add_argument(option, type=int, help=f"{of} of a sketch (clipasso); the guide's own without it")
     testing.add_argument("--sprites", type=Path, help="a folder of <CODEPOINT>.png in another style")
     testing.add_argument("--json", action="store_true")
     testing.add_argument("--record", action="store_true", help="put the rows into assets/report_card.json")
@@ -204,8 +206,12 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.paper == "clipasso":
         from core.classroom import evaluate_sketch
 
+        chosen = {name: getattr(args, name) for name in ("seeds", "steps", "views")}
         rows = evaluate_sketch.evaluate(
-            args.checkpoint, args.other, lambda line: print(line, file=sys.stderr)
+            args.checkpoint,
+            args.other,
+            lambda line: print(line, file=sys.stderr, flush=True),
+            chosen={name: value for name, value in chosen.items() if value is not None},
         )
         if args.record:
             report.record(rows)

@@ -1,6 +1,7 @@
 """Measure CLIPasso with a miniature as its guide: are sketches recognised, by the guide and by one that did not guide?
 
     python -m core.classroom evaluate clipasso [--checkpoint classroom-rn] [--other classroom-vit] [--json] [--record]
+        [--seeds 1 --steps 120 --views 1]
 
 Twenty pictures of one thing each, drawn by lot, are sketched in 4, 8, 16 and 32 strokes; every finished sketch is
 rendered as a picture and named among fifty concepts, of which twenty are the things themselves. The edge drawing of a
@@ -10,7 +11,7 @@ picture spends as much ink as its sketch. Concepts, styles and places come from 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def evaluate(
     other: str = "classroom-vit",
     say: Say = print,
     pictures: int = PICTURES,
-    settings: SketchSettings | None = None,
+    chosen: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """All measures as report-card rows.
 
@@ -124,7 +125,7 @@ def evaluate(
         other: a row or folder that does not guide; its rows are left out, with a sentence, when it is not here.
         say: takes a sentence about what is done.
         pictures: fewer for a quick look; the report card has all.
-        settings: of the sketches, without variants; by default the guide's own.
+        chosen: "seeds", "steps" or "views" of the sketches, in place of the guide's own.
     """
     shown = subjects(pictures)
     which = candidates(shown)
@@ -133,7 +134,7 @@ def evaluate(
         readers["the other miniature"] = Reader(other, which)
     else:
         say(f"{other} is not on this machine: sketches are named by {checkpoint} alone, which guided them.")
-    settings = replace(settings or SketchSettings(), checkpoint=checkpoint)
+    settings = SketchSettings(checkpoint=checkpoint, **(chosen or {}))
     drawings, edges, seconds = _drawings(shown, settings, say)
     rows: list[dict[str, Any]] = []
 
@@ -155,6 +156,7 @@ def evaluate(
     command = f"python -m core.classroom evaluate clipasso --checkpoint {checkpoint}"
     if len(readers) > 1:
         command += f" --other {Path(other).name}"
+    command += "".join(f" --{name} {value}" for name, value in (chosen or {}).items())
     return [stamped(row, checkpoint, command) for row in rows]
 
 

@@ -43,7 +43,7 @@ def test_the_truth_is_among_fifty_candidates_at_its_own_place() -> None:
 
 def test_rows_of_the_card_and_a_sentence_for_who_is_missing() -> None:
     said: list[str] = []
-    settings = SketchSettings(seeds=1, steps=2)
+    settings = {"seeds": 1, "steps": 2}
     rows = evaluate_sketch.evaluate(GUIDE, "nobody-here", said.append, 2, settings)
     assert any("nobody-here is not on this machine" in line for line in said)
     assert {frozenset(row) for row in rows} == {frozenset(report.FIELDS)}
@@ -63,7 +63,7 @@ def test_rows_of_the_card_and_a_sentence_for_who_is_missing() -> None:
 def test_the_other_miniature_may_be_a_folder() -> None:
     said: list[str] = []
     folder = str(ASSETS / "checkpoints" / GUIDE)
-    rows = evaluate_sketch.evaluate(GUIDE, folder, said.append, 1, SketchSettings(seeds=1, steps=1))
+    rows = evaluate_sketch.evaluate(GUIDE, folder, said.append, 1, {"seeds": 1, "steps": 1})
     other = {row["measure"] for row in rows if "the other miniature" in row["measure"]}
     assert other == {
         f"{kind} named by the other miniature" for kind in ("picture", "sketch", "edges of equal ink")
