@@ -162,20 +162,27 @@ def figure(batch: Batch, thumbnails: Sequence[str], view: str, lang: str) -> Any
         )
     )  # fmt: skip
     size = 15 if n <= ROOMY else 12
-    for (i, j), value in np.ndenumerate(shown):
-        plot.add_annotation(
-            x=j, y=i, text=cell_text(float(value), view), showarrow=False,
-            font={"size": size, "color": ink(colour[i, j])},
-        )  # fmt: skip
-    for i, wins in enumerate(right(made, view)):
-        edge = {"color": "#E69F00", "width": 4, "dash": "solid" if wins else "dot"}
-        plot.add_shape(type="rect", x0=i - 0.47, x1=i + 0.47, y0=i - 0.47, y1=i + 0.47, line=edge)
-    for i, source in enumerate(thumbnails):
-        plot.add_layout_image(
-            source=source, xref="x", yref="y", x=-0.6, y=i, sizex=0.92, sizey=0.92, xanchor="right", yanchor="middle",
-        )  # fmt: skip
+    # Given to the layout at once: `add_annotation` checks all earlier ones again, which takes seconds for 256.
+    numbers_shown = [
+        {"x": j, "y": i, "text": cell_text(float(value), view), "showarrow": False,
+         "font": {"size": size, "color": ink(colour[i, j])}}
+        for (i, j), value in np.ndenumerate(shown)
+    ]  # fmt: skip
+    outlines = [
+        {"type": "rect", "x0": i - 0.47, "x1": i + 0.47, "y0": i - 0.47, "y1": i + 0.47,
+         "line": {"color": "#E69F00", "width": 4, "dash": "solid" if wins else "dot"}}
+        for i, wins in enumerate(right(made, view))
+    ]  # fmt: skip
+    images = [
+        {"source": source, "xref": "x", "yref": "y", "x": -0.6, "y": i, "sizex": 0.92, "sizey": 0.92,
+         "xanchor": "right", "yanchor": "middle"}
+        for i, source in enumerate(thumbnails)
+    ]  # fmt: skip
     ticks = ["<br>".join(map(html.escape, short(f"{j + 1} {text}"))) for j, text in enumerate(batch.captions)]
     plot.update_layout(
+        annotations=numbers_shown,
+        shapes=outlines,
+        images=images,
         height=130 + (n + 1) * (66 if n <= ROOMY else 46),
         margin={"l": 4, "r": 4, "t": 4, "b": 4},
         paper_bgcolor="rgba(0,0,0,0)",
