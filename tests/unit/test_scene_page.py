@@ -173,9 +173,12 @@ def test_the_controls_of_a_recorded_scene_are_those_of_its_text() -> None:
 @pytest.mark.parametrize(("value", "number"), [("7", 7), (7.0, 7), (None, 0)])
 def test_a_seed_is_a_whole_number(value: Any, number: int) -> None:
     assert handlers.whole(value) == number
-    for wrong in ("", "x", float("nan"), float("inf"), []):
-        with pytest.raises(Refusal):
-            handlers.whole(wrong)
+
+
+@pytest.mark.parametrize("value", ["", "x", float("nan"), float("inf"), []], ids=str)
+def test_what_is_no_number_is_no_seed(value: Any) -> None:
+    with pytest.raises(Refusal):
+        handlers.whole(value)
 
 
 def test_progress_says_what_is_done_and_what_is_left() -> None:
