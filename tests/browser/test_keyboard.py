@@ -116,10 +116,11 @@ def test_an_example_a_tab_a_checkpoint_and_an_upload(visit: Visits) -> None:
 
     page.reload()
     page.wait_for_function(FILLED)
+    to(page, "#picture [aria-label='Remove Image']")
+    page.keyboard.press("Enter")
+    page.wait_for_function("!document.querySelector('#picture img')")
     with page.expect_file_chooser() as chooser:
-        to(page, "#picture button")
-        while "upload" not in page.evaluate("document.activeElement.innerText.toLowerCase()"):
-            page.keyboard.press("Tab")
+        to(page, "#picture [aria-dropeffect]")
         page.keyboard.press("Enter")
     chooser.value.set_files(str(PHOTO))
     page.wait_for_function("document.querySelector('#picture img')?.src.includes('rose')")
