@@ -82,7 +82,7 @@ def ink(picture: np.ndarray) -> float:
 
 
 def at_ink(picture: np.ndarray, amount: float, width: float) -> np.ndarray:
-    """The edge drawing of a picture that spends at most this much ink, and hardly less.
+    """The edge drawing of a picture that spends at most this much ink, less only by a line that no longer fits.
 
     Args:
         picture: uint8 [H, W, 3].

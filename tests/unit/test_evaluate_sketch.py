@@ -68,7 +68,7 @@ def test_the_other_miniature_may_be_a_folder() -> None:
     assert other == {
         f"{kind} named by the other miniature" for kind in ("picture", "sketch", "edges of equal ink")
     }
-    assert rows[0]["command"].endswith(f"--other {GUIDE}")
+    assert rows[0]["command"].endswith(f"--other {GUIDE} --seeds 1 --steps 1")
 
 
 def test_steps_saved_by_a_start_are_a_share() -> None:
