@@ -97,7 +97,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--other", default="classroom-vit", help="a miniature that names sketches it did not guide (clipasso)"
     )
     for option, of in (("--seeds", "beginnings"), ("--steps", "steps"), ("--views", "warped views a step")):
-        testing.add_argument(option, type=int, help=f"{of} of a sketch (clipasso); the guide's own without it")
+        testing.add_argument(
+            option, type=int, help=f"{of} of a sketch (clipasso); the guide's own without it"
+        )
     testing.add_argument("--sprites", type=Path, help="a folder of <CODEPOINT>.png in another style")
     testing.add_argument("--json", action="store_true")
     testing.add_argument("--record", action="store_true", help="put the rows into assets/report_card.json")
