@@ -18,7 +18,7 @@ from demos import clip_handlers as handlers
 from demos import site
 from demos.uploads import Uploads, kept_files
 from tests.conftest import ROOT, get
-from tests.e2e.wire import connect, post, upload
+from tests.e2e.wire import Tab, connect, post, upload
 
 PICTURE = handlers.examples()["toys"]["path"]
 
@@ -158,28 +158,22 @@ def test_the_folder_is_of_this_process_alone(server: str) -> None:
 def test_files_of_the_server_are_neither_read_nor_published(server: str, name: str) -> None:
     """Gradio copies what a handler returns into its public folder; no handler returns what a caller named."""
     path = name if name.startswith("/") else str(ROOT / name)
-    config = json.loads(get(server + "/config?page=clip")[1])
-    types = {part["id"]: part["type"] for part in config["components"]}
+    tab = Tab(server)
+    pictures = [number for number, part in tab.parts.items() if part["type"] == "image"]
     folder = Path(upload(server, "z.png", b"probe")).parents[1]
     before = len(list(folder.rglob("*")))
-    session = uuid.uuid4().hex[:10]
     tried = 0
     # Every event with a picture, also those that only the page itself may use.
-    for row in config["dependencies"]:
-        if any(types.get(number) == "image" for number in row["inputs"]) and row["backend_fn"]:
-            data = [{"path": path} if types.get(number) == "image" else None for number in row["inputs"]]
-            join(server, row["id"], data, session)
-            tried += (
-                row["queue"] is not False
-            )  # the others go past the queue and are not told of in its stream
+    for row in tab.events:
+        if set(pictures) & set(row["inputs"]) and row["backend_fn"]:
+            assert tab.join(row, {number: {"path": path} for number in pictures})[0] == 200
+            # The others go past the queue and are not told of in its stream.
+            tried += row["queue"] is not False
     assert tried >= 3
-    events = connect(server)
-    events.request("GET", f"/gradio_api/queue/data?session_hash={session}")
-    seen = events.getresponse()
     lines: list[str] = []
-    while sum("process_completed" in line for line in lines) < tried:
-        lines.append(seen.readline().decode())
-    events.close()
+    with tab.stream() as messages:
+        while sum("process_completed" in line for line in lines) < tried:
+            lines.append(json.dumps(next(messages), ensure_ascii=False))
     text = "".join(lines)
     assert Path(path).name not in text or "Traceback" not in text
     assert str(folder) not in text

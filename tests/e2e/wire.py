@@ -61,9 +61,9 @@ class Tab:
         target = [self.ids[elem_id], trigger]
         return next(row for row in self.events if target in row["targets"] and row["backend_fn"])
 
-    def join(self, event: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[int, Any]:
-        """Starts an event with values by `elem_id`; every other input is as the page opened with it."""
-        given = {self.ids[name]: value for name, value in values.items()}
+    def join(self, event: Mapping[str, Any], values: Mapping[Any, Any]) -> tuple[int, Any]:
+        """Starts an event with values by `elem_id` or number; every other input is as the page opened with it."""
+        given = {self.ids.get(name, name): value for name, value in values.items()}
         data = [given.get(n, self.parts[n]["props"].get("value")) for n in event["inputs"]]
         body = json.dumps(
             {"fn_index": event["id"], "data": data, "session_hash": self.session, "event_data": None}
