@@ -50,6 +50,19 @@ VARIABLES = {
     "danger": DANGER,
     "bar": BAR,
     "mark": MARK,
+    # Two answers side by side: behind white text, and as bars.
+    "first": ("#0b6aa5", "#0b6aa5"),
+    "second": ("#a8480a", "#a8480a"),
+    "first-bar": ("#3f9bd6", "#3f9bd6"),
+    "second-bar": ("#e08a3c", "#e08a3c"),
+    # Curves, after Okabe and Ito.
+    "series-1": BAR,
+    "series-2": ("#d55e00", "#ff9b52"),
+    "series-3": ("#009e73", "#009e73"),
+    "series-4": ("#cc79a7", "#cc79a7"),
+    # What is drawn on a white sheet of paper in both themes.
+    "handle": ("#d55e00", "#d55e00"),
+    "handle-held": ("#ffd500", "#ffd500"),
 }
 
 
