@@ -23,7 +23,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-# Tests run two at a time, each with servers of its own: threads that wait for each other's cores would cost tenfold.
+# One thread: servers and tests share the cores, and threads that wait for each other would cost tenfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
