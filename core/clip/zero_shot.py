@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from core import checkpoints, inputs, runtime
 from core.clip import encoders, prompts
+from core.clip.handles import Handle, remembered_texts
 from core.errors import Refusal
 
 # Encoded pictures by checkpoint and content, so that a new label or slider never encodes a picture again.
@@ -98,36 +98,8 @@ def normalise(logits: np.ndarray, normalisation: str) -> np.ndarray:
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
-@dataclass(frozen=True)
-class ZeroShot:
+class ZeroShot(Handle[encoders.DualEncoder]):
     """CLIP as a zero-shot classifier. A light handle: the weights live in the process's model pool."""
-
-    checkpoint: str
-    device: str
-    dtype: torch.dtype
-
-    @classmethod
-    def load(cls, checkpoint: str, device: str | None = None, dtype: torch.dtype | None = None) -> ZeroShot:
-        """Makes sure that the checkpoint is on this machine and loads it.
-
-        Raises:
-            Refusal: "unknown_checkpoint", "not_downloaded", "bad_checkpoint", "out_of_memory".
-        """
-        model = cls(checkpoint, device or runtime.pick_device(), dtype or torch.float32)
-        checkpoints.row(checkpoint)
-        if not runtime.zero_gpu():
-            model.place()
-        return model
-
-    def place(self) -> None:
-        """Loads the weights into this process. ZeroGPU wants that at start-up; its workers inherit them."""
-        with encoders.use(*_place(self)):
-            pass
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What a cached feature depends on, besides its input."""
-        return self.checkpoint, self.device, str(self.dtype)
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """One picture (RGB, from `core.inputs.image`) in the joint space; remembered by its content."""
@@ -144,17 +116,7 @@ class ZeroShot:
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """Normalised text features [N, D]; only texts that this checkpoint has not seen are computed."""
-        known: dict[str, np.ndarray] = {}
-        for text in texts:
-            feature = encoders.TEXT_FEATURES.get((*self.key, text))
-            if feature is not None:
-                known[text] = feature
-        missing = list(dict.fromkeys(text for text in texts if text not in known))
-        if missing:
-            for text, feature in zip(missing, _encode_text(self, missing), strict=True):
-                known[text] = feature
-                encoders.TEXT_FEATURES.put((*self.key, text), feature, feature.nbytes)
-        return np.stack([known[text] for text in texts])
+        return remembered_texts(self.key, texts, lambda missing: _encode_text(self, missing))
 
     def classify(
         self,
@@ -255,13 +217,13 @@ def background_words(language: str) -> tuple[str, ...]:
 def _encode_image(
     model: ZeroShot, image: Image.Image
 ) -> tuple[tuple[float, float, float, float], np.ndarray, np.ndarray]:
-    with encoders.use(*_place(model)) as encoder, runtime.semaphore(model.device):
+    with model.use() as encoder, runtime.semaphore(model.device):
         return encoder.preprocess.crop(*image.size), *encoder.encode_patches(image)
 
 
 @runtime.on_device
 def _encode_text(model: ZeroShot, texts: Sequence[str]) -> np.ndarray:
-    with encoders.use(*_place(model)) as encoder, runtime.semaphore(model.device):
+    with model.use() as encoder, runtime.semaphore(model.device):
         return encoder.encode_text(texts)
 
 
@@ -272,9 +234,5 @@ def _scale_and_bias(model: ZeroShot) -> tuple[float, float]:
 
 @runtime.on_device
 def _read_scale_and_bias(model: ZeroShot) -> tuple[float, float]:
-    with encoders.use(*_place(model)) as encoder:
+    with model.use() as encoder:
         return encoder.logit_scale, encoder.logit_bias or 0.0
-
-
-def _place(model: ZeroShot) -> tuple[str, str, torch.dtype]:
-    return model.checkpoint, model.device, model.dtype

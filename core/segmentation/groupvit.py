@@ -11,9 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from torch import Tensor, nn
 from core import checkpoints, inputs, runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders, prompts
+from core.clip.handles import Handle, remembered_texts
 from core.segmentation import grouping
 from core.segmentation.result import enlarged
 
@@ -170,36 +169,8 @@ class LoadedGroupViT:
         return self.model.get_text_features(batch.to(self.device)).pooler_output
 
 
-@dataclass(frozen=True)
-class GroupViT:
+class GroupViT(Handle[LoadedGroupViT]):
     """Segmentation from captions alone. A light handle: the weights live in the process's model pool."""
-
-    checkpoint: str
-    device: str
-    dtype: torch.dtype
-
-    @classmethod
-    def load(cls, checkpoint: str, device: str | None = None, dtype: torch.dtype | None = None) -> GroupViT:
-        """Makes sure that the checkpoint is on this machine and loads it.
-
-        Raises:
-            Refusal: "unknown_checkpoint", "not_downloaded", "bad_checkpoint", "out_of_memory".
-        """
-        model = cls(checkpoint, device or runtime.pick_device(), dtype or torch.float32)
-        checkpoints.row(checkpoint)
-        if not runtime.zero_gpu():
-            model.place()
-        return model
-
-    def place(self) -> None:
-        """Loads the weights into this process. ZeroGPU wants that at start-up; its workers inherit them."""
-        with use(self):
-            pass
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What a cached feature depends on, besides its input."""
-        return self.checkpoint, self.device, str(self.dtype)
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The groups of a picture (RGB, from `core.inputs.image`); remembered by its content."""
@@ -218,20 +189,13 @@ class GroupViT:
     ) -> np.ndarray:
         """Text features [N, D], norm 1: the mean over templates, normalised only then. Only new ones are computed."""
         filled = prompts.resolve(templates)
-        known: dict[str, np.ndarray] = {}
-        for label in labels:
-            feature = encoders.TEXT_FEATURES.get((*self.key, filled, label))
-            if feature is not None:
-                known[label] = feature
-        missing = [label for label in dict.fromkeys(labels) if label not in known]
-        if missing:
+
+        def encode(missing: Sequence[str]) -> np.ndarray:
             captions = [prompts.fill(template, label) for label in missing for template in filled]
             features = _encode_text(self, captions).reshape(len(missing), len(filled), -1).mean(1)
-            features /= np.linalg.norm(features, axis=-1, keepdims=True)
-            for label, feature in zip(missing, features, strict=True):
-                known[label] = feature
-                encoders.TEXT_FEATURES.put((*self.key, filled, label), feature, feature.nbytes)
-        return np.stack([known[label] for label in labels])
+            return features / np.linalg.norm(features, axis=-1, keepdims=True)
+
+        return remembered_texts((*self.key, filled), labels, encode)
 
     def segment(
         self,
@@ -289,22 +253,6 @@ class GroupViT:
 
 
 # --- where the weights are ---------------------------------------------------------------------------------
-
-
-def use(model: GroupViT) -> AbstractContextManager[LoadedGroupViT]:
-    """The model of a handle while the context lasts: loaded once per process, shared by all users."""
-    return runtime.POOL.use(
-        (model.checkpoint, model.device, str(model.dtype)),
-        lambda: _load(model),
-        size_bytes=lambda loaded: loaded.nbytes,
-    )
-
-
-def _load(model: GroupViT) -> LoadedGroupViT:
-    row = checkpoints.row(model.checkpoint)
-    paths = checkpoints.open(model.checkpoint, download=False)
-    module, function = row.loader.split(":")
-    return getattr(import_module(module), function)(paths, row, model.device, model.dtype)
 
 
 def load_groupvit(
@@ -392,7 +340,7 @@ def text_tower(clip: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _encode_image(
     model: GroupViT, image: Image.Image
 ) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray, float]:
-    with use(model) as loaded, runtime.semaphore(model.device), torch.inference_mode():
+    with model.use() as loaded, runtime.semaphore(model.device), torch.inference_mode():
         seen = grouping.encode(loaded.model, loaded.pixels(image))
         stages = tuple(
             maps[0].float().unflatten(1, seen.grid).cpu().numpy()
@@ -405,5 +353,5 @@ def _encode_image(
 
 @runtime.on_device
 def _encode_text(model: GroupViT, captions: Sequence[str]) -> np.ndarray:
-    with use(model) as loaded, runtime.semaphore(model.device), torch.inference_mode():
+    with model.use() as loaded, runtime.semaphore(model.device), torch.inference_mode():
         return loaded.texts(captions).float().cpu().numpy()

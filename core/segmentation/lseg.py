@@ -14,10 +14,8 @@ from __future__ import annotations
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from torch import Tensor, nn
 from core import checkpoints, inputs, runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders
+from core.clip.handles import Handle, remembered_texts
 from core.segmentation.blocks import Kind, RegularizationBlock
 from core.segmentation.dpt import BACKBONES, Scratch, ViTBackbone, double
 from core.segmentation.evaluation import Sliding, multi_scale, passes
@@ -154,36 +153,8 @@ def working_size(width: int, height: int, long_side: int) -> tuple[int, int]:
     return tuple(max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (width, height))  # type: ignore[return-value]
 
 
-@dataclass(frozen=True)
-class LSeg:
+class LSeg(Handle[LoadedLSeg]):
     """Segmentation by language. A light handle: the weights live in the process's model pool."""
-
-    checkpoint: str
-    device: str
-    dtype: torch.dtype
-
-    @classmethod
-    def load(cls, checkpoint: str, device: str | None = None, dtype: torch.dtype | None = None) -> LSeg:
-        """Makes sure that the checkpoint is on this machine and loads it.
-
-        Raises:
-            Refusal: "unknown_checkpoint", "not_downloaded", "bad_checkpoint", "out_of_memory".
-        """
-        model = cls(checkpoint, device or runtime.pick_device(), dtype or torch.float32)
-        checkpoints.row(checkpoint)
-        if not runtime.zero_gpu():
-            model.place()
-        return model
-
-    def place(self) -> None:
-        """Loads the weights into this process. ZeroGPU wants that at start-up; its workers inherit them."""
-        with use(self):
-            pass
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What a cached feature depends on, besides its input."""
-        return self.checkpoint, self.device, str(self.dtype)
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The pixel features of a picture (RGB, from `core.inputs.image`); remembered by its content."""
@@ -199,17 +170,7 @@ class LSeg:
 
     def encode_text(self, labels: Sequence[str]) -> np.ndarray:
         """Normalised features [N, D] of bare labels; only new ones are computed."""
-        found: dict[str, np.ndarray] = {}
-        for label in labels:
-            feature = encoders.TEXT_FEATURES.get((*self.key, label))
-            if feature is not None:
-                found[label] = feature
-        missing = [label for label in dict.fromkeys(labels) if label not in found]
-        if missing:
-            for label, feature in zip(missing, _encode_text(self, missing), strict=True):
-                found[label] = feature
-                encoders.TEXT_FEATURES.put((*self.key, label), feature, feature.nbytes)
-        return np.stack([found[label] for label in labels])
+        return remembered_texts(self.key, labels, lambda missing: _encode_text(self, missing))
 
     def segment(self, image: Image.Image | EncodedImage, labels: Sequence[str]) -> Segmentation:
         """Gives every pixel one of the labels.
@@ -269,22 +230,6 @@ class LSeg:
 # --- where the weights are ---------------------------------------------------------------------------------
 
 
-def use(model: LSeg) -> AbstractContextManager[LoadedLSeg]:
-    """The network of a handle while the context lasts: loaded once per process, shared by all users."""
-    return runtime.POOL.use(
-        (model.checkpoint, model.device, str(model.dtype)),
-        lambda: _load(model),
-        size_bytes=lambda loaded: loaded.nbytes,
-    )
-
-
-def _load(model: LSeg) -> LoadedLSeg:
-    row = checkpoints.row(model.checkpoint)
-    paths = checkpoints.open(model.checkpoint, download=False)
-    module, function = row.loader.split(":")
-    return getattr(import_module(module), function)(paths, row, model.device, model.dtype)
-
-
 def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
     """Names and shapes that `load_lseg` wants of a row."""
     return {name: tuple(value.shape) for name, value in _empty(row).state_dict().items()}
@@ -314,7 +259,7 @@ def load_lseg(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: to
 
 @runtime.on_device
 def _encode_image(model: LSeg, image: Image.Image) -> np.ndarray:
-    with use(model) as loaded, runtime.semaphore(model.device), torch.inference_mode():
+    with model.use() as loaded, runtime.semaphore(model.device), torch.inference_mode():
         pixels = loaded.pixels(image, working_size(*image.size, loaded.long_side))
         features = loaded.net.pixel_features(pixels)[0].float()  # [D, h, w]
         return features.permute(1, 2, 0).contiguous().cpu().numpy()
@@ -322,7 +267,7 @@ def _encode_image(model: LSeg, image: Image.Image) -> np.ndarray:
 
 @runtime.on_device
 def _encode_text(model: LSeg, labels: Sequence[str]) -> np.ndarray:
-    with use(model) as loaded:
+    with model.use() as loaded:
         if loaded.text is not None:
             with runtime.semaphore(model.device), torch.inference_mode():
                 features = loaded.text(loaded.text.tokenize(labels), model.device)
@@ -341,7 +286,7 @@ def _many_passes(
     cancel: runtime.Cancel | None,
 ) -> Iterator[int | np.ndarray]:
     """The number of passes done, again and again; last the scores [N, H, W]."""
-    with use(model) as loaded, runtime.semaphore(model.device):
+    with model.use() as loaded, runtime.semaphore(model.device):
         texts = torch.from_numpy(text_features).to(model.device)
 
         def network(window: Tensor) -> Tensor:
@@ -372,7 +317,7 @@ def _blocks(model: LSeg) -> nn.Module:
 
 @runtime.on_device
 def _block_weights(model: LSeg) -> tuple[Kind, int, dict[str, np.ndarray]] | None:
-    with use(model) as loaded:
+    with model.use() as loaded:
         block = loaded.net.scratch._modules.get("head_block")
         if block is None:
             return None
