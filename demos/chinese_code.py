@@ -10,7 +10,7 @@ import numpy as np
 
 from core import checkpoints
 from demos import chinese_handlers as handlers
-from demos import shell, sources
+from demos import clip_handlers, shell, sources
 from demos.chinese_shared import Common, output
 from demos.shell import tr
 
@@ -97,7 +97,7 @@ def run(
     image, names = handlers.asked(picture, chinese)
     zero_shot = handlers.model(checkpoint)
     encoded = zero_shot.encode(image)
-    result = zero_shot.classify(encoded, names, handlers.templates_of(template, own))
+    result = zero_shot.classify(encoded, names, clip_handlers.templates_of(template, own))
     loader = checkpoints.row(result.checkpoint).loader
     line = handlers.line_of(result, encoded.digest, result.seconds, lang)
     return cards_html(loader, made(result), lang), line

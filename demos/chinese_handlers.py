@@ -68,11 +68,6 @@ def model(checkpoint: str | None) -> ZeroShot:
     return clip.model(checkpoint or start_row("clip", "zh"))
 
 
-def templates_of(chosen: str, own: str) -> str:
-    """An own template that was typed wins over the chosen set."""
-    return (own or "").strip() or chosen
-
-
 # --- endpoints -------------------------------------------------------------------------------------------
 
 
@@ -171,7 +166,7 @@ def classify(
     zero_shot = model(checkpoint)
     start = time.perf_counter()
     encoded = zero_shot.encode(image)
-    result = zero_shot.classify(encoded, names, templates_of(template, own))
+    result = zero_shot.classify(encoded, names, clip.templates_of(template, own))
     seconds = time.perf_counter() - start
     answer = result.to_json()
     shown = [
@@ -291,7 +286,7 @@ def steps(
     image, names = asked(picture, chinese)
     zero_shot = model(checkpoint)
     encoded = zero_shot.encode(image)
-    result = zero_shot.classify(encoded, names, templates_of(template, own))
+    result = zero_shot.classify(encoded, names, clip.templates_of(template, own))
     captions = [prompts.fill(result.templates[0], name) for name in names]
     found = reading.read(zero_shot.checkpoint, captions)
     tokens = "".join(chinese_draw.token_strip(one, lang) for one in found)

@@ -15,12 +15,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+# Resolves when nothing was drawn for 300 ms.
+STILL = """() => new Promise((resolve) => {
+  let timer;
+  const still = () => { watch.disconnect(); resolve(); };
+  const watch = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(still, 300); });
+  watch.observe(document, { childList: true, subtree: true, characterData: true });
+  timer = setTimeout(still, 300);
+})"""
+QUEUE: WeakKeyDictionary[Any, set[Any]] = (
+    WeakKeyDictionary()
+)  # by page: the events its handlers are at work on
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 # One thread: servers and tests share the cores, and threads that wait for each other would cost tenfold.
@@ -108,6 +121,15 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+def settle(page: Any) -> None:
+    """Waits until no handler of a page is at work and nothing changes in it, 20 s at most. (Its network never rests:
+    Gradio keeps one stream open for as long as the page lives, and another for as long as handlers work.)"""
+    end = time.monotonic() + 20
+    page.evaluate(STILL)
+    while QUEUE[page] and time.monotonic() < end:
+        page.evaluate(STILL)
+
+
 class Visit:
     """A tab that keeps what must not happen: errors on the console and requests to other hosts."""
 
@@ -121,6 +143,10 @@ class Visit:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
         self.page.route("**/*", self._check)
+        working = QUEUE[self.page] = set()
+        self.page.on("request", lambda request: working.add(request) if "/queue/" in request.url else None)
+        self.page.on("requestfinished", lambda request: working.discard(request))
+        self.page.on("requestfailed", lambda request: working.discard(request))
 
     def _check(self, route: Any) -> None:
         if route.request.url.startswith((self.server, "data:", "blob:")):
@@ -132,13 +158,8 @@ class Visit:
     def open(self, path: str, filled: str = "true") -> Any:
         """Opens a page of the app and waits until the JavaScript expression `filled` is true in it."""
         self.page.goto(self.server + path)
-        from playwright.sync_api import TimeoutError as NotIdle
-
-        # On a machine that is busy with other things the network may never rest for half a second; what a test
-        # needs of the page it waits for itself.
-        with suppress(NotIdle):
-            self.page.wait_for_load_state("networkidle", timeout=10_000)
         self.page.locator("h1").first.wait_for()
+        settle(self.page)
         self.page.wait_for_function(filled)
         return self.page
 

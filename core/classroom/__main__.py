@@ -57,8 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     training.add_argument(
         "--clip",
-        default="classroom-rn",
-        help="the miniature CLIP to build on: a row or an export (lseg, groupvit)",
+        help="the miniature CLIP to build on: a row or an export (lseg classroom-rn, groupvit classroom-vit)",
     )
     training.add_argument(
         "--block", choices=["none", "bottleneck", "depthwise"], default="none", help="(lseg)"
@@ -89,9 +88,6 @@ def main(arguments: list[str] | None = None) -> int:
     testing.add_argument("paper", choices=["clip", "clipasso", "lseg", "groupvit"])
     testing.add_argument(
         "--checkpoint", help="a registry row or a folder with an export; the bundled miniature without it"
-    )
-    testing.add_argument(
-        "--clip", default="classroom-rn", help="the miniature CLIP that it was built on (lseg, groupvit)"
     )
     testing.add_argument(
         "--other", default="classroom-vit", help="a miniature that names sketches it did not guide (clipasso)"
@@ -177,12 +173,16 @@ def _train_segmenter(args: argparse.Namespace) -> None:
     run: Run
     if args.paper == "lseg":
         run = lseg.Trainer(
-            lseg.Settings(args.clip, args.minutes, args.device, out, args.block, args.depth, seed=args.seed)
+            lseg.Settings(
+                args.clip or lseg.CLIP, args.minutes, args.device, out, args.block, args.depth, seed=args.seed
+            )
         )
     else:
         groups = tuple(args.groups or (64, 8))
         run = groupvit.Trainer(
-            groupvit.Settings(args.clip, args.minutes, args.device, out, groups, seed=args.seed)
+            groupvit.Settings(
+                args.clip or groupvit.CLIP, args.minutes, args.device, out, groups, seed=args.seed
+            )
         )
     print(f"exported {run.run(lambda line: print(line, flush=True))}", flush=True)
 
@@ -196,7 +196,6 @@ def _evaluate(args: argparse.Namespace) -> None:
         segmenter = {"lseg": evaluate_lseg, "groupvit": evaluate_groupvit}[args.paper]
         rows = segmenter.evaluate(
             args.checkpoint or f"classroom-{args.paper}",
-            args.clip,
             say=lambda line: print(line, file=sys.stderr),
         )
         if args.record:

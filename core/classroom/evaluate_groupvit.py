@@ -21,11 +21,12 @@ from torch.nn import functional as F
 
 from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
-from core.classroom.concepts import ASSETS, concepts
+from core.classroom.concepts import concepts
 from core.classroom.evaluate import stamped
 from core.classroom.evaluate_lseg import DISTRACTORS, PART, SCENES, IoU, offers
+from core.classroom.miniature import export_folder
 from core.classroom.recipes.export import MEAN, STD
-from core.classroom.recipes.lseg import clip_folder, labelled
+from core.classroom.recipes.lseg import labelled
 from core.classroom.scenes import render
 from core.classroom.specs import SceneSettings, sample
 from core.classroom.wording import LANGUAGES, phrase
@@ -41,17 +42,13 @@ PAIRS = SceneSettings(kinds=(0, 1, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.4,
 class Exported:
     """A miniature GroupViT from the folder of its export or a bundled row, in float32 on the CPU."""
 
-    def __init__(self, checkpoint: str, clip: str) -> None:
-        folder = Path(checkpoint)
-        folder = folder if (folder / "model.safetensors").exists() else ASSETS / "checkpoints" / checkpoint
-        if not (folder / "model.safetensors").exists():
-            raise SystemExit(
-                f"no miniature called {checkpoint!r}: neither a folder nor below assets/checkpoints"
-            )
+    def __init__(self, checkpoint: str) -> None:
+        folder = export_folder(checkpoint)
+        note = json.loads((folder / "training.json").read_text(encoding="utf-8"))
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.size = int(config["vision_config"]["image_size"])
         self.model = build(config)
-        shared = clip_folder(clip)
+        shared = export_folder(next(iter(note["clip"])))
         state = {
             **text_tower(load_file(shared / "model.safetensors")),
             **load_file(folder / "model.safetensors"),
@@ -132,10 +129,10 @@ def scenes(
 
 
 def evaluate(
-    checkpoint: str, clip: str = "classroom-rn", count: int = SCENES, say: Callable[[str], None] = print
+    checkpoint: str, count: int = SCENES, say: Callable[[str], None] = print
 ) -> list[dict[str, Any]]:
     """All measures as rows of the report card."""
-    model, atlas = Exported(checkpoint, clip), open_atlas()
+    model, atlas = Exported(checkpoint), open_atlas()
     rows: list[dict[str, Any]] = []
 
     def add(measure: str, split: str, lang: str, value: float) -> None:

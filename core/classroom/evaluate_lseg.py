@@ -20,15 +20,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from core.classroom.atlas import Atlas, open_atlas
-from core.classroom.concepts import ASSETS, concepts
+from core.classroom.concepts import concepts
 from core.classroom.evaluate import stamped
-from core.classroom.miniature import Miniature
+from core.classroom.miniature import Miniature, export_folder
 from core.classroom.recipes.export import MEAN, STD
-from core.classroom.recipes.lseg import ARCHITECTURE, BACKGROUND, clip_folder, labelled, seen, unseen
+from core.classroom.recipes.lseg import ARCHITECTURE, BACKGROUND, labelled, seen, unseen
 from core.classroom.scenes import render
 from core.classroom.specs import SceneSettings, sample
 from core.classroom.wording import LANGUAGES
-from core.segmentation.lseg import LSegNet
+from core.segmentation.lseg import LSegNet, picture_tower
 
 SIZE, SCENES, PART = 96, 192, 8
 DISTRACTORS, ABSENT = 4, 20
@@ -70,19 +70,16 @@ class IoU:
 class Exported:
     """A miniature LSeg from the folder of its export or a bundled row, in float32 on the CPU."""
 
-    def __init__(self, checkpoint: str, clip: str) -> None:
-        folder = Path(checkpoint)
-        folder = folder if (folder / "model.safetensors").exists() else ASSETS / "checkpoints" / checkpoint
-        if not (folder / "model.safetensors").exists():
-            raise SystemExit(
-                f"no miniature called {checkpoint!r}: neither a folder nor below assets/checkpoints"
-            )
+    def __init__(self, checkpoint: str) -> None:
+        folder = export_folder(checkpoint)
         note = json.loads((folder / "training.json").read_text(encoding="utf-8"))
         self.net = LSegNet(ARCHITECTURE, note["block"], note["depth"], with_clip=False).trim()
-        state = load_file(folder / "model.safetensors")
+        clip = export_folder(next(iter(note["clip"])))
+        towers = load_file(clip / "model.safetensors")
+        state = {**picture_tower(towers), **load_file(folder / "model.safetensors")}
         self.net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
         self.net.eval().requires_grad_(False)
-        miniature = Miniature(clip_folder(clip))
+        miniature = Miniature(clip)
         self.names = {lang: miniature.texts([c.name(lang) for c in concepts()]) for lang in LANGUAGES}
         self.grounds = {lang: miniature.texts(words[:1]) for lang, words in BACKGROUND.items()}
 
@@ -142,10 +139,10 @@ def measure(model: Exported, pictures: Exam, extra: int | None, lang: str) -> Io
 
 
 def evaluate(
-    checkpoint: str, clip: str = "classroom-rn", count: int = SCENES, say: Callable[[str], None] = print
+    checkpoint: str, count: int = SCENES, say: Callable[[str], None] = print
 ) -> list[dict[str, Any]]:
     """All measures as rows of the report card."""
-    model, atlas = Exported(checkpoint, clip), open_atlas()
+    model, atlas = Exported(checkpoint), open_atlas()
     rows: list[dict[str, Any]] = []
 
     def add(measure: str, split: str, lang: str, value: float) -> None:

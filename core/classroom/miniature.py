@@ -73,11 +73,14 @@ class Miniature:
         return F.normalize(total, dim=-1)
 
 
+def export_folder(checkpoint: str) -> Path:
+    """Where a miniature lies: a folder with an export, or a bundled row's."""
+    for folder in (Path(checkpoint), ASSETS / "checkpoints" / checkpoint):
+        if (folder / "model.safetensors").exists():
+            return folder
+    raise SystemExit(f"no miniature called {checkpoint!r}: neither a folder nor below assets/checkpoints")
+
+
 def open_miniature(checkpoint: str) -> Miniature:
     """By folder, or by the name of a bundled row."""
-    folder = Path(checkpoint)
-    if not (folder / "model.safetensors").exists():
-        folder = ASSETS / "checkpoints" / checkpoint
-    if not (folder / "model.safetensors").exists():
-        raise SystemExit(f"no miniature called {checkpoint!r}: neither a folder nor below assets/checkpoints")
-    return Miniature(folder)
+    return Miniature(export_folder(checkpoint))

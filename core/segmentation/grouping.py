@@ -10,6 +10,7 @@ The weights live in transformers' GroupViT classes; the arithmetic that the pape
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -150,7 +151,35 @@ def multi_label_contrast(image: Tensor, text: Tensor, truth: Tensor, scale: Tens
         truth: [B, M], which texts are true of which pictures.
         scale: inverse temperature.
     """
-    logits = scale * image @ text.T
+    return _both_ways(scale * image @ text.T, truth)
+
+
+def group_contrast(groups: Tensor, text: Tensor, truth: Tensor, scale: Tensor) -> Tensor:
+    """The same with single groups: a picture fits a text as well as the one group of it that fits best, softly.
+
+    Not in the paper: it says early to each group what it is for, where there is no time to find out.
+
+    Args:
+        groups: unit features [B, G, D].
+        text, truth, scale: as in `multi_label_contrast`.
+    """
+    return _both_ways((scale * groups @ text.T).logsumexp(dim=1), truth)
+
+
+def spread(assignments: Sequence[Tensor]) -> Tensor:
+    """How unevenly a batch uses the groups, 0 where all are chosen alike: log G minus the entropy of their mean share.
+
+    Args:
+        assignments: soft, of each grouping block, [B, G, P].
+    """
+    total = assignments[0].new_zeros(())
+    for assignment in assignments:
+        share = assignment.mean(dim=(0, 2))
+        total = total + math.log(len(share)) + (share * share.clamp_min(1e-9).log()).sum()
+    return total
+
+
+def _both_ways(logits: Tensor, truth: Tensor) -> Tensor:
     return 0.5 * (_mass_on(logits, truth) + _mass_on(logits.T, truth.T))
 
 

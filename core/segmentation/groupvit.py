@@ -313,6 +313,28 @@ def text_tower(clip: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "ln_final.weight": "final_layer_norm.weight",
         "ln_final.bias": "final_layer_norm.bias",
     }
+    state = {f"text_model.{new}": clip[old] for old, new in whole.items()}
+    return {**state, **_layers(clip, "transformer.", lambda layer: f"text_model.encoder.layers.{layer}.")}
+
+
+def picture_layers(clip: Mapping[str, Tensor], depths: Sequence[int]) -> dict[str, Tensor]:
+    """The transformer layers of open_clip's ViT under the names of GroupViT's, dealt out to its stages.
+
+    Args:
+        clip: the state dict of an open_clip CLIP.
+        depths: layers of each stage; their sum is the ViT's.
+    """
+    places = [(stage, layer) for stage, depth in enumerate(depths) for layer in range(depth)]
+
+    def target(layer: int) -> str:
+        stage, within = places[layer]
+        return f"vision_model.encoder.stages.{stage}.layers.{within}."
+
+    return _layers(clip, "visual.transformer.", target)
+
+
+def _layers(clip: Mapping[str, Tensor], prefix: str, target: Callable[[int], str]) -> dict[str, Tensor]:
+    """open_clip's residual blocks below `prefix` under transformers' names; `target` says where a layer goes."""
     parts = {
         "ln_1": "layer_norm1",
         "ln_2": "layer_norm2",
@@ -320,19 +342,19 @@ def text_tower(clip: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "mlp.c_proj": "mlp.fc2",
         "attn.out_proj": "self_attn.out_proj",
     }
-    state = {f"text_model.{new}": clip[old] for old, new in whole.items()}
+    state = {}
     for name, value in clip.items():
-        if not name.startswith("transformer.resblocks."):
+        if not name.startswith(f"{prefix}resblocks."):
             continue
-        layer, part = name.removeprefix("transformer.resblocks.").split(".", 1)
-        target = f"text_model.encoder.layers.{layer}."
+        layer, part = name.removeprefix(f"{prefix}resblocks.").split(".", 1)
+        to = target(int(layer))
         if part.startswith("attn.in_proj_"):
             kind = part.removeprefix("attn.in_proj_")
             for projection, third in zip(("q", "k", "v"), value.chunk(3), strict=True):
-                state[f"{target}self_attn.{projection}_proj.{kind}"] = third
+                state[f"{to}self_attn.{projection}_proj.{kind}"] = third
         else:
             old, kind = part.rsplit(".", 1)
-            state[f"{target}{parts[old]}.{kind}"] = value
+            state[f"{to}{parts[old]}.{kind}"] = value
     return state
 
 

@@ -232,7 +232,21 @@ class LSeg(Handle[LoadedLSeg]):
 
 def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
     """Names and shapes that `load_lseg` wants of a row."""
-    return {name: tuple(value.shape) for name, value in _empty(row).state_dict().items()}
+    state = _empty(row).state_dict()
+    return {
+        name: tuple(value.shape)
+        for name, value in state.items()
+        if not (row.requires and name.startswith("pretrained."))
+    }
+
+
+def picture_tower(clip: Mapping[str, Tensor], prefix: str = "pretrained.model.") -> dict[str, Tensor]:
+    """The tensors of an open_clip ResNet CLIP's picture tower without its pooling, in float32, under a new prefix."""
+    return {
+        prefix + name.removeprefix("visual."): value.float() if value.is_floating_point() else value
+        for name, value in clip.items()
+        if name.startswith("visual.") and ".attnpool." not in name
+    }
 
 
 def _empty(row: Checkpoint) -> LSegNet:
@@ -244,9 +258,12 @@ def _empty(row: Checkpoint) -> LSegNet:
 
 
 def load_lseg(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedLSeg:
-    """An LSeg of any architecture: the released weights, or a miniature that shares another row's text tower."""
+    """An LSeg of any architecture: the released weights, or a miniature that shares both towers of another row."""
     net = _empty(row)
     state = checkpoints.load_state_dict(next(iter(paths.values())))
+    for shared in row.requires:
+        clip = checkpoints.load_state_dict(checkpoints.open(shared, download=False)["model.safetensors"])
+        state = {**picture_tower(clip), **state}
     encoders.put_state(net, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
     clip, text = net.clip_pretrained, None
     if clip is not None:

@@ -47,6 +47,7 @@ def test_boxes_by_mouse(visit: Visits) -> None:
     assert "from 10%, 20% to 60%, 80%" in page.locator(".atlas-box").get_attribute("aria-label")
     parts(page, 1)
     page.wait_for_function("document.querySelector('.atlas-box').innerText.includes('%')")
+    area = page.locator(".atlas-pane").bounding_box()  # pressing the button scrolled the page
     # A moved box is a new question: its old answer goes.
     page.mouse.move(area["x"] + 0.3 * area["width"], area["y"] + 0.5 * area["height"])
     page.mouse.down()

@@ -61,7 +61,6 @@ def reached(page: Any, wanted: int) -> set[str]:
 @pytest.mark.parametrize("path", PATHS)
 def test_tab_reaches_everything(visit: Visits, path: str) -> None:
     page = visit().open(path)
-    page.wait_for_timeout(800)
     missed = {}
     for name in tabs(page):
         stops = page.evaluate(MARK)

@@ -226,3 +226,24 @@ def test_losses_are_the_papers() -> None:
     # With one text a picture it is CLIP's loss.
     one = grouping.multi_label_contrast(image, text[:3], torch.eye(3).bool(), scale)
     torch.testing.assert_close(one, grouping.contrast(image, text[:3], scale))
+
+
+def test_a_single_group_is_enough_for_a_noun() -> None:
+    text = torch.eye(3)[:2]
+    truth = torch.tensor([[True, False], [False, True]])
+    found = torch.stack([torch.eye(3)[[0, 2]], torch.eye(3)[[1, 2]]])  # one group each is what the noun says
+    mixed = torch.nn.functional.normalize(found.mean(1, keepdim=True).expand(-1, 2, -1), dim=-1)
+    scale = torch.tensor(10.0)
+    good = grouping.group_contrast(found, text, truth, scale)
+    assert good < 0.01 and good < grouping.group_contrast(mixed, text, truth, scale)
+    # A picture that is one group is the paper's loss.
+    one = grouping.group_contrast(mixed[:, :1], text, truth, scale)
+    torch.testing.assert_close(one, grouping.multi_label_contrast(mixed[:, 0], text, truth, scale))
+
+
+def test_uneven_use_of_groups_is_measured() -> None:
+    even = torch.full((2, 4, 6), 0.25)
+    one = torch.zeros(2, 4, 6)
+    one[:, 0] = 1
+    assert float(grouping.spread([even])) == pytest.approx(0, abs=1e-6)
+    assert float(grouping.spread([one, even])) == pytest.approx(np.log(4), abs=1e-5)

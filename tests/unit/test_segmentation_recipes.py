@@ -8,15 +8,20 @@ import random
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F
 
 from core.classroom import evaluate_groupvit, evaluate_lseg
+from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts
 from core.classroom.recipes import groupvit, lseg
 from core.classroom.scenes import render
 from core.classroom.specs import SceneSettings, sample
+from core.segmentation.dpt import double
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +58,12 @@ def test_lseg_trains_resumes_and_is_examined(tmp_path: Path, atlas: Atlas) -> No
     run.run(lines.append)
     assert len(lines) == 2 and "min left" in lines[0]
     changed = [k for k, v in run.net.state_dict().items() if not torch.equal(v, before[k])]
-    assert any(k.startswith("pretrained.") for k in changed) and any("head_block" in k for k in changed)
-    # The paper never offers a concept without masks as a label while training.
-    chosen, texts = run.labels({0, 1}, random.Random(0), "zh")
-    assert not set(chosen) & set(lseg.unseen()) and len(texts) == len(chosen) + 1
+    assert any("head_block" in k for k in changed) and not any(k.startswith("pretrained.") for k in changed)
+    # A concept without masks is never offered as a label while training; a picture's own come first.
+    chosen, texts = run.labels([[0, 1], [2]], random.Random(0), "zh")
+    assert chosen[0][:2] == [0, 1] and chosen[1][0] == 2
+    assert all(len(set(one)) == lseg.LABELS and not set(one) & set(lseg.unseen()) for one in chosen)
+    assert texts.shape == (2, lseg.LABELS + 1, 192)
 
     again = lseg_run(tmp_path, 3, atlas)
     assert again.step == 2
@@ -71,6 +78,28 @@ def test_lseg_trains_resumes_and_is_examined(tmp_path: Path, atlas: Atlas) -> No
     assert all(row["paper"] == "lseg" and -1 <= row["value"] <= 1 for row in rows)
 
 
+def test_the_decoder_starts_as_clips_own_reading_of_places(tmp_path: Path, atlas: Atlas) -> None:
+    run = lseg_run(tmp_path, 1, atlas)
+    net = run.net.eval()
+    for name in ("layer1_rn", "layer2_rn", "layer3_rn"):
+        net.scratch.get_submodule(name).weight.data.zero_()
+    tower = open_clip.CLIP(**json.loads((run.folder / "open_clip_config.json").read_text())["model_cfg"])
+    tower.load_state_dict(load_file(run.folder / "model.safetensors"))
+    pool = tower.eval().float().visual.attnpool
+    pixels = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        coarse = net.pretrained(pixels)[3]  # [B, C, 2, 2]
+        places = coarse.flatten(2).transpose(1, 2) + pool.positional_embedding[1:].mean(0)
+        alone = pool.c_proj(pool.v_proj(places)).transpose(1, 2).unflatten(2, (2, 2))  # [B, D, 2, 2]
+        for _ in range(4):
+            alone = double(alone)
+        names = torch.cat(run.names["en"])
+        wanted = torch.einsum("nd,bdhw->bnhw", names, alone)
+        got = torch.einsum("nd,bdhw->bnhw", names, net.scratch(net.pretrained(pixels)))
+    # The decoder is narrower than the joint space: almost all that texts can see fits.
+    assert (got - wanted).norm() < 0.05 * wanted.norm()
+
+
 def test_groupvit_trains_without_masks_and_is_examined(
     tmp_path: Path, atlas: Atlas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,12 +108,12 @@ def test_groupvit_trains_without_masks_and_is_examined(
         monkeypatch.setattr(
             f"core.classroom.scenes.Scenes.{name}", property(lambda _: pytest.fail("a mask was read"))
         )
-    settings = groupvit.Settings(out=tmp_path, steps=2, log_every=1, size=32, batch=6, groups=(8, 4))
+    settings = groupvit.Settings(out=tmp_path, steps=2, log_every=1, phases=((1.01, 32, 6),), groups=(8, 4))
     run = groupvit.Trainer(settings, atlas)
-    frozen = {k: v.clone() for k, v in run.learner.model.text_model.state_dict().items()}
+    frozen = {k: v.clone() for k, v in run.learner.text_model.state_dict().items()}
     lines: list[str] = []
     folder = run.run(lines.append)
-    for name, value in run.learner.model.text_model.state_dict().items():
+    for name, value in run.learner.text_model.state_dict().items():
         torch.testing.assert_close(value, frozen[name])
     monkeypatch.undo()
     rows = evaluate_groupvit.evaluate(str(folder), count=4, say=lambda _: None)
@@ -92,8 +121,28 @@ def test_groupvit_trains_without_masks_and_is_examined(
     assert named["foreground mIoU, oracle labels"] >= 0 and len(lines) == 2
 
 
+def test_projections_and_text_tower_start_as_clips(tmp_path: Path, atlas: Atlas) -> None:
+    run = groupvit.Trainer(groupvit.Settings(out=tmp_path, steps=1, phases=((1.01, 32, 24),)), atlas)
+    clip = open_clip.CLIP(**json.loads((run.folder / "open_clip_config.json").read_text())["model_cfg"])
+    clip.load_state_dict(load_file(run.folder / "model.safetensors"))
+    clip.eval().float()
+    lines = ["a photo of a dog", "a red envelope", "一只羊"]
+    ids = tokens.tokenize(run.tokenizer, lines, run.context)
+    x = 3 * torch.randn(5, 192)
+    with torch.no_grad():
+        wanted = F.normalize(clip.encode_text(ids), dim=-1)
+        run.learner.eval()
+        got = F.normalize(run.learner.text_projection(run._read(lines)), dim=-1)
+        torch.testing.assert_close(got, wanted, atol=2e-3, rtol=0)
+        torch.testing.assert_close(
+            run.learner.visual_projection(x), x @ clip.visual.proj, atol=2e-3, rtol=2e-3
+        )
+
+
 def test_one_grouping_block_is_enough_for_a_run(tmp_path: Path, atlas: Atlas) -> None:
-    run = groupvit.Trainer(groupvit.Settings(out=tmp_path, steps=1, size=32, batch=4, groups=(8,)), atlas)
+    run = groupvit.Trainer(
+        groupvit.Settings(out=tmp_path, steps=1, phases=((1.01, 32, 4),), groups=(8,)), atlas
+    )
     assert np.isfinite(run.train_step()["loss"])
 
 

@@ -4,15 +4,16 @@
     python -m core.classroom train groupvit --minutes 10 --groups 64 --groups 8     (64-8; give it once for one block)
 
 As in the paper: captions and pictures are matched (equations 6 and 7), and so are pictures and the prompted nouns of their
-captions (8 and 9); grouping is hard with Gumbel noise. Unlike the paper the text tower is that of a miniature CLIP, which
-learned from captions too, and is locked; only the projection behind it is trained. The same CLIP's picture tower hints, patch
-by patch, what its inner stages see there (Romero et al. 2015): the paper has weeks of GPUs for what takes minutes here.
+captions (8 and 9); grouping is hard with Gumbel noise. Unlike the paper it does not start from nothing, because the paper
+has weeks of GPUs for what takes minutes here: the text tower is that of a miniature CLIP, which learned from captions too, and
+is locked, only the projection behind it is trained; the layers of the picture tower start as those of the same CLIP's ViT.
 """
 
 from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,52 +27,56 @@ from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.captions import Writer
 from core.classroom.concepts import concepts
-from core.classroom.recipes.clip import SEED, Teacher, fast_arithmetic, stages
+from core.classroom.miniature import export_folder
+from core.classroom.recipes.clip import SEED, fast_arithmetic
 from core.classroom.recipes.export import MEAN, STD
-from core.classroom.recipes.lseg import clip_folder, digest, shipped
+from core.classroom.recipes.lseg import digest, shipped
 from core.classroom.recipes.objectives import content, true_pairs
 from core.classroom.recipes.running import Run
 from core.classroom.scenes import render
 from core.classroom.specs import SceneSettings, Spec, sample
 from core.classroom.wording import LANGUAGES, TEMPLATES, phrase
 from core.segmentation import grouping
-from core.segmentation.groupvit import build, text_tower
+from core.segmentation.groupvit import build, picture_layers, text_tower
 
-SIZE, PATCH, WIDTH, BATCH = 96, 8, 128, 96
+CLIP = "classroom-vit"
+SIZE, PATCH = 96, 8
 RATE = 1.5e-3
+TUNED = 0.2  # the rate of what starts as CLIP's, as a share
 MAX_SCALE = 30.0
-HINTED = 0.6  # share of the time after which the hints end
+SPREAD = 0.5  # weight of the uneven use of groups
+APART = 0.5  # how far apart group tokens start, in the units of the patches beside them
+# Until this share of the time: side of the pictures, pictures a step.
+PHASES = ((0.6, 64, 96), (1.01, SIZE, 64))
 
 
 @dataclass
 class Settings:
     """One training run. `clip`: a bundled row or the folder of an export; `groups`: of each grouping block."""
 
-    clip: str = "classroom-rn"
+    clip: str = CLIP
     minutes: float = 45.0
     device: str = "cpu"
     out: Path = Path("runs/groupvit")
     groups: tuple[int, ...] = (64, 8)
     seed: int = 0
     steps: int | None = None
-    size: int = SIZE
-    batch: int = BATCH
+    phases: tuple[tuple[float, int, int], ...] = PHASES
     log_every: int = 20
 
 
-def configuration(groups: tuple[int, ...], clip: dict[str, Any], size: int = SIZE) -> dict[str, Any]:
+def configuration(groups: tuple[int, ...], clip: dict[str, Any]) -> dict[str, Any]:
     """transformers' configuration of the miniature.
 
     Args:
         groups: of each grouping block.
-        clip: the model_cfg of the CLIP whose text tower it shares.
-        size: side of the pictures.
+        clip: the model_cfg of the ViT CLIP whose text tower it shares and whose layers it starts from.
     """
     depths = {1: [4, 2], 2: [3, 2, 1]}[len(groups)]
-    text = clip["text_cfg"]
+    text, vision = clip["text_cfg"], clip["vision_cfg"]
     return {
-        "projection_dim": 128,
-        "projection_intermediate_dim": 256,
+        "projection_dim": clip["embed_dim"],
+        "projection_intermediate_dim": 2 * max(text["width"], vision["width"]),
         "text_config": {
             "vocab_size": text["vocab_size"],
             "hidden_size": text["width"],
@@ -83,27 +88,18 @@ def configuration(groups: tuple[int, ...], clip: dict[str, Any], size: int = SIZ
             "eos_token_id": text["vocab_size"] - 1,
         },
         "vision_config": {
-            "hidden_size": WIDTH,
-            "intermediate_size": 4 * WIDTH,
+            "hidden_size": vision["width"],
+            "intermediate_size": 4 * vision["width"],
             "num_hidden_layers": sum(depths),
             "depths": depths,
             "num_group_tokens": [*groups, 0],
             "num_output_groups": [*groups, groups[-1]],
-            "num_attention_heads": 4,
-            "image_size": size,
+            "num_attention_heads": vision["width"] // vision["head_width"],
+            "image_size": SIZE,
             "patch_size": PATCH,
             "assign_mlp_ratio": [0.5, 2],
         },
     }
-
-
-class Learner(nn.Module):
-    """The GroupViT and what is never shipped: the reader of hints."""
-
-    def __init__(self, config: dict[str, Any], channels: int) -> None:
-        super().__init__()
-        self.model: Any = build(config)
-        self.hint = nn.Linear(WIDTH, channels)
 
 
 class Trainer(Run):
@@ -115,27 +111,34 @@ class Trainer(Run):
         torch.manual_seed(s.seed)
         self.device = torch.device(s.device)
         self.atlas = atlas or open_atlas(device=s.device)
-        self.folder = clip_folder(s.clip)
+        self.folder = export_folder(s.clip)
         self.tokenizer = tokens.load(self.folder / "tokenizer.json")
         clip = json.loads((self.folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
         self.context = int(clip["text_cfg"]["context_length"])
-        self.config = configuration(s.groups, clip, s.size)
-        self.teacher = Teacher(self.folder, self.device)
-        learner = Learner(self.config, self.teacher.channels)
+        self.config = configuration(s.groups, clip)
+        self.learner: Any = build(self.config)
         weights = {k: v.float() for k, v in load_file(self.folder / "model.safetensors").items()}
-        learner.model.load_state_dict(text_tower(weights), strict=False)
-        learner.model.text_model.requires_grad_(False)
-        self.learner: Any = learner.to(self.device)
-        trained = [p for p in learner.parameters() if p.requires_grad]
+        tuned = warm_start(self.learner, weights, self.config["vision_config"]["depths"])
+        self.learner.text_model.requires_grad_(False)
+        self.learner.to(self.device)
+        trained = {k: p for k, p in self.learner.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [p for p in trained if p.ndim > 1], "peak": RATE, "weight_decay": 0.05},
-                {"params": [p for p in trained if p.ndim < 2], "peak": RATE, "weight_decay": 0.0},
+                {
+                    "params": [
+                        p for k, p in trained.items() if (k in tuned) == known and (p.ndim > 1) == matrix
+                    ],
+                    "peak": (TUNED if known else 1.0) * RATE,
+                    "weight_decay": 0.05 if matrix else 0.0,
+                }
+                for known in (True, False)
+                for matrix in (True, False)
             ],
             lr=RATE,
             betas=(0.9, 0.98),
         )
         self.nouns = {lang: self._nouns(lang) for lang in LANGUAGES}
+        self._settle_norms()
         self.resume(self.device)
 
     @torch.no_grad()
@@ -143,7 +146,7 @@ class Trainer(Run):
         """What the locked text tower says of texts [N, W], before the projection."""
         ids = tokens.tokenize(self.tokenizer, lines, self.context)
         ids = ids[:, : int(ids.gt(0).sum(1).max())].to(self.device)
-        return self.learner.model.text_model(ids).pooler_output
+        return self.learner.text_model(ids).pooler_output
 
     def _nouns(self, lang: str) -> Tensor:
         """[forms, C, W] of every concept's name in each template."""
@@ -152,45 +155,71 @@ class Trainer(Run):
             [self._read([form.format(phrase(c.name(lang), lang)) for c in concepts()]) for form in forms]
         )
 
+    @torch.no_grad()
+    def _settle_norms(self) -> None:
+        """Makes both projections' batch norms hand through what they see of a first batch."""
+        spec = sample(self.settings.phases[0][2], SEED - 1, self.atlas, SceneSettings())
+        picture = (render(spec, self.atlas, self.settings.phases[0][1]).picture - MEAN[0]) / STD[0]
+        nouns = torch.cat([*self.nouns.values()]).flatten(0, 1).float()
+        for norm, look in (
+            (self.learner.text_projection[1], lambda: self.learner.text_projection[0](nouns)),
+            (self.learner.visual_projection[1], lambda: self._hidden(picture)),
+        ):
+            hidden = look()
+            norm.running_mean.copy_(hidden.mean(0))
+            norm.running_var.copy_(hidden.var(0))
+            norm.bias.copy_(hidden.mean(0))
+            norm.weight.copy_((hidden.var(0) + norm.eps).sqrt())
+
+    def _hidden(self, picture: Tensor) -> Tensor:
+        """[N, H] what the first half of the visual projection makes of groups."""
+        caught: list[Tensor] = []
+        handle = self.learner.visual_projection[0].register_forward_hook(lambda *args: caught.append(args[2]))
+        self.learner.eval()
+        grouping.encode(self.learner, picture)
+        handle.remove()
+        return caught[0]
+
     def train_step(self) -> dict[str, float]:
         """One step on one batch of scenes, told in one language."""
         s, learner = self.settings, self.learner
+        _, size, batch = next(phase for phase in s.phases if self.progress < phase[0])
         self.schedule()
         learner.train()
         lang, rng = LANGUAGES[self.step % 2], random.Random(self.step)
-        spec = sample(s.batch, SEED + (s.seed << 24) + self.step, self.atlas, SceneSettings())
-        picture = render(spec, self.atlas, s.size).picture
+        spec = sample(batch, SEED + (s.seed << 24) + self.step, self.atlas, SceneSettings())
+        picture = render(spec, self.atlas, size).picture
         writer = Writer(spec, self.atlas.mono)
         captions = [writer.write(i, lang, rng) for i in range(len(writer))]
         with fast_arithmetic(self.device):
             told = self._read([caption.text for caption in captions]).float()
-            seen = grouping.encode(learner.model, (picture - MEAN[0]) / STD[0], noise=True)
-            hints = learner.hint(seen.tokens[0]).float()
+            seen = grouping.encode(learner, (picture - MEAN[0]) / STD[0], noise=True)
         present, truth = self._present(spec)
         nouns = self.nouns[lang][rng.randrange(len(self.nouns[lang]))][present].float()
         with fast_arithmetic(self.device):
-            texts = learner.model.text_projection(torch.cat([told, nouns]))
+            texts = learner.text_projection(torch.cat([told, nouns]))
         texts = F.normalize(texts.float(), dim=-1)
         image = F.normalize(seen.image_features.float(), dim=-1)
-        scale = learner.model.logit_scale.exp()
+        groups = F.normalize(seen.group_features.float(), dim=-1)
+        scale = learner.logit_scale.exp()
         pairs = true_pairs(captions, spec).to(self.device) > 0
-        matched = grouping.multi_label_contrast(image, texts[: s.batch], pairs, scale)
-        named = grouping.multi_label_contrast(image, texts[s.batch :], truth, scale)
-        loss = matched + named
-        local = self._hinted(picture, hints)
-        if self.progress < HINTED:
-            loss = loss + local
+        matched = grouping.multi_label_contrast(image, texts[:batch], pairs, scale)
+        named = grouping.multi_label_contrast(image, texts[batch:], truth, scale)
+        single = grouping.group_contrast(groups, texts[batch:], truth, scale)
+        uneven = grouping.spread([soft.float() for soft in seen.assignments])
+        loss = matched + named + single + SPREAD * uneven
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         self.optimizer.step()
         with torch.no_grad():
-            learner.model.logit_scale.clamp_(1.0, float(torch.tensor(MAX_SCALE).log()))
+            learner.logit_scale.clamp_(1.0, float(torch.tensor(MAX_SCALE).log()))
             used = seen.assignments[-1].argmax(1)  # [B, segments]
-            groups = torch.stack([(used == g).any(1) for g in range(self.settings.groups[-1])], 1)
+            busy = F.one_hot(used, self.settings.groups[-1]).amax(1)  # [B, groups]
         return {
-            "batch": s.batch, "loss": loss.item(), "captions": matched.item(), "nouns": named.item(),
-            "hints": local.item(), "groups used": groups.float().sum(1).mean().item(), "scale": scale.item(),
+            "batch": batch, "size": size, "loss": loss.item(), "captions": matched.item(), "nouns": named.item(),
+            "groups": single.item(), "uneven": uneven.item(),
+            "groups used": busy.sum(1).float().mean().item(), "scale": scale.item(),
             "lr": self.optimizer.param_groups[0]["lr"],
         }  # fmt: skip
 
@@ -200,22 +229,11 @@ class Trainer(Run):
         present = torch.nonzero(shown.any(0))[:, 0]
         return present, shown[:, present]
 
-    def _hinted(self, picture: Tensor, hints: Tensor) -> Tensor:
-        """How far the hints [B, P, C] are from what the teacher's second and third stage see at the same patches."""
-        tower: Any = self.teacher.clip.visual
-        with torch.no_grad(), fast_arithmetic(self.device):
-            _, fine, coarse, _ = stages(tower, (picture - MEAN[0]) / STD[0])
-        side = self.settings.size // PATCH
-        maps = [F.interpolate(x.float(), (side, side), mode="bilinear") for x in (fine, coarse)]
-        target = torch.cat(maps, 1).flatten(2).transpose(1, 2)  # [B, P, C]
-        flat = target.flatten(0, 1)
-        return F.mse_loss(hints, (target - flat.mean(0)) / (flat.std(0) + 1e-3))
-
     def export(self) -> Path:
         """model.safetensors in half precision without the text tower, config.json and training.json."""
         folder = self.out / "classroom-groupvit"
         folder.mkdir(parents=True, exist_ok=True)
-        state = self.learner.model.state_dict()
+        state = self.learner.state_dict()
         own = {k: shipped(v) for k, v in state.items() if not k.startswith("text_model.")}
         save_file(own, folder / "model.safetensors")
         (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
@@ -230,3 +248,58 @@ class Trainer(Run):
         }
         (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         return folder
+
+
+@torch.no_grad()
+def warm_start(model: Any, clip: Mapping[str, Tensor], depths: Sequence[int]) -> set[str]:
+    """Puts the towers of a ViT CLIP into an untrained GroupViT; returns the names of what now holds CLIP's.
+
+    Layers and projections are CLIP's own. A grouping block starts by comparing tokens and segments as they are and by
+    handing on the mean of what chose a group. GroupViT adds places after its first normalisation and CLIP before, so the
+    first layers see a little different sums.
+
+    Args:
+        model: as `build` makes it.
+        clip: the state dict of an open_clip CLIP with a ViT of the same width and patches.
+        depths: layers of each stage.
+    """
+    places = clip["visual.positional_embedding"][1:]  # without the class token's
+    side = round(len(places) ** 0.5)
+    grid = model.config.vision_config.image_size // model.config.vision_config.patch_size
+    places = places.T.unflatten(1, (side, side))[None]
+    embeddings = "vision_model.embeddings."
+    state = {
+        **text_tower(clip),
+        **picture_layers(clip, depths),
+        f"{embeddings}patch_embeddings.projection.weight": clip["visual.conv1.weight"],
+        f"{embeddings}layernorm.weight": clip["visual.ln_pre.weight"],
+        f"{embeddings}layernorm.bias": clip["visual.ln_pre.bias"],
+        f"{embeddings}position_embeddings": F.interpolate(places, (grid, grid), mode="bicubic").flatten(2).transpose(1, 2),
+        "vision_model.layernorm.weight": clip["visual.ln_post.weight"],
+        "vision_model.layernorm.bias": clip["visual.ln_post.bias"],
+        **through_relu("visual_projection", clip["visual.proj"].T, torch.zeros(len(clip["visual.proj"].T)), model),
+        **through_relu("text_projection", clip["text_projection.weight"], clip["text_projection.bias"], model),
+    }  # fmt: skip
+    if model.load_state_dict(state, strict=False).unexpected_keys:
+        raise ValueError("not the layers of this GroupViT")
+    for stage in model.vision_model.encoder.stages:
+        if stage.group_token is not None:
+            nn.init.normal_(stage.group_token, std=APART)
+            for part in ("q_proj", "k_proj", "v_proj", "proj"):
+                nn.init.eye_(stage.downsample.assign.get_submodule(part).weight)
+    return set(state)
+
+
+def through_relu(name: str, weight: Tensor, bias: Tensor, model: Any) -> dict[str, Tensor]:
+    """A linear map [D, W] as GroupViT's two-layer projection: x and -x go through the ReLU and are put together again."""
+    width = weight.shape[1]
+    first = torch.zeros_like(model.get_submodule(name)[0].weight)
+    first[:width], first[width : 2 * width] = torch.eye(width), -torch.eye(width)
+    last = torch.zeros_like(model.get_submodule(name)[3].weight)
+    last[:, :width], last[:, width : 2 * width] = weight, -weight
+    return {
+        f"{name}.0.weight": first,
+        f"{name}.0.bias": torch.zeros(len(first)),
+        f"{name}.3.weight": last,
+        f"{name}.3.bias": bias,
+    }
