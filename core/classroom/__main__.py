@@ -60,6 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="the miniature CLIP to build on: a row or an export (lseg classroom-rn, groupvit classroom-vit)",
     )
     training.add_argument(
+        "--steps", type=int, help="so many steps in place of minutes: rows of an ablation (lseg, groupvit)"
+    )
+    training.add_argument(
         "--block", choices=["none", "bottleneck", "depthwise"], default="none", help="(lseg)"
     )
     training.add_argument("--depth", type=int, default=0, help="how often the block is applied (lseg)")

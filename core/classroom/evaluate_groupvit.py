@@ -31,7 +31,7 @@ from core.classroom.scenes import render
 from core.classroom.specs import SceneSettings, sample
 from core.classroom.wording import LANGUAGES, phrase
 from core.segmentation import grouping
-from core.segmentation.groupvit import MAX_SCALE, build, oracle_labels, text_tower
+from core.segmentation.groupvit import MAX_SCALE, build, oracle_labels, towers
 
 SEED, TUNING = 12_000, 12_500
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -50,7 +50,7 @@ class Exported:
         self.model = build(config)
         shared = export_folder(next(iter(note["clip"])))
         state = {
-            **text_tower(load_file(shared / "model.safetensors")),
+            **towers(load_file(shared / "model.safetensors"), config),
             **load_file(folder / "model.safetensors"),
         }
         self.model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})

@@ -271,12 +271,12 @@ def load_groupvit(
 def load_miniature(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> LoadedGroupViT:
-    """A small GroupViT of the same class, whose text tower is that of the CLIP row it requires."""
+    """A small GroupViT of the same class: what its file lacks is that of the CLIP row it requires."""
     config = json.loads(paths["config.json"].read_text(encoding="utf-8"))
     model = build(config)
     shared = checkpoints.open(next(iter(row.requires)), download=False)
     clip = checkpoints.load_state_dict(shared["model.safetensors"])
-    state = {**text_tower(clip), **checkpoints.load_state_dict(paths["model.safetensors"])}
+    state = {**towers(clip, config), **checkpoints.load_state_dict(paths["model.safetensors"])}
     encoders.put_state(model, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
     length = config["text_config"]["max_position_embeddings"]
     tokenizer = encoders.file_tokenizer(shared["tokenizer.json"], length)
@@ -331,6 +331,11 @@ def picture_layers(clip: Mapping[str, Tensor], depths: Sequence[int]) -> dict[st
         return f"vision_model.encoder.stages.{stage}.layers.{within}."
 
     return _layers(clip, "visual.transformer.", target)
+
+
+def towers(clip: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """All that a miniature of this configuration can share with a ViT CLIP: its text tower and the layers of its ViT."""
+    return {**text_tower(clip), **picture_layers(clip, config["vision_config"]["depths"])}
 
 
 def _layers(clip: Mapping[str, Tensor], prefix: str, target: Callable[[int], str]) -> dict[str, Tensor]:

@@ -258,12 +258,13 @@ def _empty(row: Checkpoint) -> LSegNet:
 
 
 def load_lseg(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedLSeg:
-    """An LSeg of any architecture: the released weights, or a miniature that shares both towers of another row."""
+    """An LSeg of any architecture: the released weights, or a miniature that shares the text tower of another row, and its
+    picture tower too where the file brings none."""
     net = _empty(row)
     state = checkpoints.load_state_dict(next(iter(paths.values())))
-    for shared in row.requires:
-        clip = checkpoints.load_state_dict(checkpoints.open(shared, download=False)["model.safetensors"])
-        state = {**picture_tower(clip), **state}
+    if not any(name.startswith("pretrained.") for name in state):
+        shared = checkpoints.open(next(iter(row.requires)), download=False)
+        state = {**picture_tower(checkpoints.load_state_dict(shared["model.safetensors"])), **state}
     encoders.put_state(net, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
     clip, text = net.clip_pretrained, None
     if clip is not None:

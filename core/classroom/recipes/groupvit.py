@@ -6,7 +6,8 @@
 As in the paper: captions and pictures are matched (equations 6 and 7), and so are pictures and the prompted nouns of their
 captions (8 and 9); grouping is hard with Gumbel noise. Unlike the paper it does not start from nothing, because the paper
 has weeks of GPUs for what takes minutes here: the text tower is that of a miniature CLIP, which learned from captions too, and
-is locked, only the projection behind it is trained; the layers of the picture tower start as those of the same CLIP's ViT.
+is locked, only the projection behind it is trained; the layers of the picture tower are those of the same CLIP's ViT, and
+only the last stage's, which see groups in place of patches, are tuned.
 """
 
 from __future__ import annotations
@@ -120,6 +121,8 @@ class Trainer(Run):
         weights = {k: v.float() for k, v in load_file(self.folder / "model.safetensors").items()}
         tuned = warm_start(self.learner, weights, self.config["vision_config"]["depths"])
         self.learner.text_model.requires_grad_(False)
+        for stage in self.learner.vision_model.encoder.stages[:-1]:
+            stage.layers.requires_grad_(False)
         self.learner.to(self.device)
         trained = {k: p for k, p in self.learner.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
@@ -230,11 +233,11 @@ class Trainer(Run):
         return present, shown[:, present]
 
     def export(self) -> Path:
-        """model.safetensors in half precision without the text tower, config.json and training.json."""
+        """model.safetensors in half precision without what is CLIP's, config.json and training.json."""
         folder = self.out / "classroom-groupvit"
         folder.mkdir(parents=True, exist_ok=True)
-        state = self.learner.state_dict()
-        own = {k: shipped(v) for k, v in state.items() if not k.startswith("text_model.")}
+        locked = {k for k, p in self.learner.named_parameters() if not p.requires_grad}
+        own = {k: shipped(v) for k, v in self.learner.state_dict().items() if k not in locked}
         save_file(own, folder / "model.safetensors")
         (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
         note = {

@@ -101,7 +101,9 @@ class Trainer(Run):
         clip = load_file(self.folder / "model.safetensors")
         self.net.pretrained.load_state_dict(picture_tower(clip, "model."))
         warm_start(self.net, clip, torch.cat([torch.cat(self.names[lang]) for lang in LANGUAGES]))
-        self.net.to(self.device, memory_format=torch.channels_last)
+        self.net.to(self.device)
+        for part in (self.net.pretrained, self.net.scratch):
+            part.to(memory_format=torch.channels_last)
         self.net.pretrained.requires_grad_(False)
         self.learner = self.net.scratch
         trained = list(self.learner.parameters())
