@@ -32,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     drawing.add_argument(
         "--sources", type=Path, required=True, help="folder with node_modules and the two fonts"
     )
-    commands.add_parser("examples", help="draw the example pictures of the CLIP page and the Classroom page")
+    commands.add_parser(
+        "examples", help="draw the example pictures of the CLIP, GroupViT and Classroom pages"
+    )
     exporting = commands.add_parser("dataset", help="write scenes with COCO boxes, masks and captions")
     exporting.add_argument(
         "--out", type=Path, required=True, help="a new folder, or an archive ending in .zip"
@@ -110,9 +112,9 @@ def main(arguments: list[str] | None = None) -> int:
         for style, number in sprites.build(args.sources).items():
             print(f"{style}: {number} concepts")
     elif args.command == "examples":
-        from core.classroom import examples
+        from core.classroom import examples, labelled
 
-        for file in (*examples.write(), *examples.write_described()):
+        for file in (*examples.write(), *examples.write_described(), *labelled.write()):
             print(file)
     elif args.command == "dataset":
         return _dataset(args)

@@ -26,7 +26,7 @@ from core.checkpoints import Checkpoint
 from core.clip import encoders, prompts
 from core.clip.handles import Handle, remembered_texts
 from core.segmentation import grouping
-from core.segmentation.result import enlarged
+from core.segmentation.result import winners
 
 IMAGENET_MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 IMAGENET_STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
@@ -54,8 +54,7 @@ class EncodedImage:
     def group_map(self, stage: int = -1) -> np.ndarray:
         """[H, W] uint8: the group of every pixel of the caller's picture, after one of the grouping blocks."""
         width, height = self.size
-        maps = torch.from_numpy(self.stages[stage])
-        return enlarged(maps, height, width).argmax(0).numpy().astype(np.uint8)
+        return winners(torch.from_numpy(self.stages[stage]), height, width).numpy().astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -119,6 +118,50 @@ def oracle_labels(groups: np.ndarray, truth: np.ndarray, count: int) -> np.ndarr
     np.add.at(table, (groups.ravel().astype(np.int64), truth.ravel().astype(np.int64) % (count + 1)), 1)
     named = table.argmax(1)
     return np.where(named == count, BACKGROUND, named)
+
+
+@dataclass(frozen=True)
+class RightNames:
+    """An answer's own groups under the names that the truth gives them, and what the wrong names had cost."""
+
+    group_labels: np.ndarray  # [G] the right label of each group, -1 for background
+    mask: np.ndarray  # [H, W] int16, as `Grouping.mask`
+    own: float  # foreground mIoU of the model's names
+    right: float  # the same of the right names: what is left to 1 is grouping
+
+
+def right_names(found: Grouping, truth: np.ndarray) -> RightNames:
+    """Oracle labels for one picture (section 4.5 of the paper measures them over a data set).
+
+    Args:
+        found: an answer.
+        truth: [H, W], place of each pixel's label among the answer's, -1 for background.
+    """
+    count = len(found.labels)
+    named = oracle_labels(found.groups, truth, count).astype(np.int16)
+    mask = named[found.groups]
+    missing = np.full(len(found.group_labels) - len(named), BACKGROUND, np.int16)
+    return RightNames(
+        np.concatenate([named, missing]),
+        mask,
+        foreground_iou(found.mask, truth, count),
+        foreground_iou(mask, truth, count),
+    )
+
+
+def foreground_iou(mask: np.ndarray, truth: np.ndarray, count: int) -> float:
+    """Mean IoU over the labels that the truth shows, background apart; 0 where it shows none.
+
+    Args:
+        mask, truth: [H, W], label indices below `count`, -1 for background.
+    """
+    places = count + 1
+    pairs = (truth.astype(np.int64) % places) * places + mask.astype(np.int64) % places
+    table = np.bincount(pairs.ravel(), minlength=places * places).reshape(places, places)  # truth by answer
+    both = np.diag(table)[:count]
+    union = table.sum(0)[:count] + table.sum(1)[:count] - both
+    shown = table.sum(1)[:count] > 0
+    return float((both[shown] / union[shown]).mean()) if shown.any() else 0.0
 
 
 class LoadedGroupViT:
@@ -361,6 +404,11 @@ def _layers(clip: Mapping[str, Tensor], prefix: str, target: Callable[[int], str
             old, kind = part.rsplit(".", 1)
             state[f"{to}{parts[old]}.{kind}"] = value
     return state
+
+
+def row_threshold(checkpoint: str) -> float:
+    """The background threshold to begin with: the row's own, where it names one, else the released `THRESHOLD`."""
+    return float(checkpoints.row(checkpoint).options.get("threshold", THRESHOLD))
 
 
 @runtime.on_device

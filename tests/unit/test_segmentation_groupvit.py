@@ -205,6 +205,38 @@ def test_oracle_labels_are_the_majority() -> None:
     np.testing.assert_array_equal(groupvit.oracle_labels(groups, truth, 2), [1, -1, 0])
 
 
+def test_foreground_iou_leaves_the_background_out() -> None:
+    truth = np.array([[0, 0, 1, -1], [0, 0, 1, -1]])
+    mask = np.array([[0, 0, -1, -1], [0, 1, 1, 2]])
+    # 3 of 4 and 1 of 3; label 2 is in no truth, and -1 is no label.
+    assert groupvit.foreground_iou(mask, truth, 3) == pytest.approx((3 / 4 + 1 / 3) / 2)
+    assert groupvit.foreground_iou(truth, truth, 3) == 1
+    assert groupvit.foreground_iou(mask, np.full((2, 4), -1), 3) == 0
+
+
+def test_right_names_tell_bad_names_from_bad_groups() -> None:
+    found = GroupViT.load("tiny-group", "cpu").segment(picture(), LABELS, 0)
+    # Where the truth is the groups themselves under other names, naming is all that can be wrong.
+    truth = np.array([2, -1, 0])[found.groups]
+    right = groupvit.right_names(found, truth)
+    assert right.right == 1 and len(right.group_labels) == len(found.group_labels) == 3
+    assert right.own == pytest.approx(groupvit.foreground_iou(found.mask, truth, len(LABELS)))
+    np.testing.assert_array_equal(right.mask, truth)
+
+
+def test_a_map_of_many_groups_is_the_one_of_all_at_once() -> None:
+    encoded = GroupViT.load("tiny-group", "cpu").encode(picture())
+    generator = np.random.default_rng(1)
+    stages = (generator.random((20, 4, 6), np.float32),)
+    many = replace(encoded, stages=stages)
+    maps = F.interpolate(torch.from_numpy(stages[0])[None], (40, 60), mode="bilinear", align_corners=False)[0]
+    np.testing.assert_array_equal(many.group_map(), maps.argmax(0).numpy())
+
+
+def test_a_row_may_have_a_threshold_of_its_own() -> None:
+    assert groupvit.row_threshold("tiny-group") == groupvit.THRESHOLD
+
+
 def test_losses_are_the_papers() -> None:
     torch.manual_seed(0)
     image, text = F.normalize(torch.randn(3, 5), dim=-1), F.normalize(torch.randn(6, 5), dim=-1)
