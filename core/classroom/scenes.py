@@ -91,11 +91,13 @@ def _background(spec: Spec, size: int, device: torch.device) -> Tensor:
 
 @dataclass
 class Scenes:
-    """Rendered scenes: pictures [B, 3, H, W] in [0, 1] and, object by object, opacity (zero in empty slots)."""
+    """Rendered scenes: pictures [B, 3, H, W] in [0, 1] and, object by object, shapes (zero in empty slots)."""
 
     spec: Spec
     picture: Tensor
-    opacity: Tensor  # [B, K, H, W], amodal: what each object would cover alone
+    # [B, K, H, W] in [0, 1], amodal: what each object would cover alone. What a drawing in lines encloses is part of it,
+    # also where the ground shows through: a turtle drawn in ink is a turtle, not its outline.
+    shape: Tensor
 
     def __len__(self) -> int:
         return len(self.spec)
@@ -103,12 +105,12 @@ class Scenes:
     @property
     def amodal(self) -> Tensor:
         """[B, K, H, W] bool: where each object is, hidden or not."""
-        return self.opacity > 0.5
+        return self.shape > 0.5
 
     @property
     def visible(self) -> Tensor:
         """[B, K, H, W] bool: where each object is seen; disjoint."""
-        order = nearness(self.spec).to(self.opacity.device)
+        order = nearness(self.spec).to(self.shape.device)
         ahead = order[:, :, None] > order[:, None, :]  # [B, k, j]: j is nearer than k
         covered = (self.amodal[:, None] & ahead[..., None, None]).any(2)
         return self.amodal & ~covered
@@ -131,14 +133,14 @@ class Scenes:
 
     def depth(self) -> Tensor:
         """[B, H, W]: 0 at the eye .. 1 the background; the nearest object where several are."""
-        values = self.spec.depth.to(self.opacity.device)[:, :, None, None]
+        values = self.spec.depth.to(self.shape.device)[:, :, None, None]
         return torch.where(self.amodal, values, 1.0).amin(1)
 
 
 def render(spec: Spec, atlas: Atlas, size: int = 96) -> Scenes:
     """Draw the scenes of a spec on the atlas's device.
 
-    Returns pictures [B, 3, size, size] float32 in [0, 1] with the opacity of every object.
+    Returns pictures [B, 3, size, size] float32 in [0, 1] with the shape of every object.
     """
     # On a CPU, parts that stay in its caches are drawn twice as fast as one large batch; and several parts at a time,
     # one thread each, faster than one part by several threads, because its tensors are small.
@@ -154,14 +156,16 @@ def render(spec: Spec, atlas: Atlas, size: int = 96) -> Scenes:
 
 
 def _render(spec: Spec, atlas: Atlas, size: int) -> tuple[Tensor, Tensor]:
-    """Pictures [B, 3, H, W] and opacities [B, K, H, W]."""
+    """Pictures [B, 3, H, W] and shapes [B, K, H, W]."""
     device = atlas.device
     b, k = spec.present.shape
     rank = nearness(spec)
     owner, slot = torch.nonzero(spec.present, as_tuple=True)
-    patches = _objects(spec, owner, slot, atlas, size)  # [M, 4, H, W]
+    patches, shapes = _objects(spec, owner, slot, atlas, size)  # [M, 4, H, W], [M, H, W]
     opacity = torch.zeros(b, k, size, size, device=device)
     opacity[owner.to(device), slot.to(device)] = patches[:, 3]
+    shape = torch.zeros_like(opacity)
+    shape[owner.to(device), slot.to(device)] = shapes
 
     drawn = spec.rendering
     flat = (drawn >= 2).to(device)
@@ -185,11 +189,11 @@ def _render(spec: Spec, atlas: Atlas, size: int) -> tuple[Tensor, Tensor]:
         # Always the finest plane.
         grain = _texture(spec.texture[noisy] * torch.tensor([0, 1, 1]), size, device) - 0.5
         canvas[at] += 2 * noise[at] * grain[:, None]
-    return canvas.clamp_(0, 1), opacity
+    return canvas.clamp_(0, 1), shape
 
 
-def _objects(spec: Spec, owner: Tensor, slot: Tensor, atlas: Atlas, size: int) -> Tensor:
-    """Every present object on its own canvas: [M, 4, H, W], premultiplied."""
+def _objects(spec: Spec, owner: Tensor, slot: Tensor, atlas: Atlas, size: int) -> tuple[Tensor, Tensor]:
+    """Every present object on its own canvas [M, 4, H, W], premultiplied, and its shape [M, H, W]."""
     device = atlas.device
 
     def of(values: Tensor) -> Tensor:
@@ -228,10 +232,11 @@ def _objects(spec: Spec, owner: Tensor, slot: Tensor, atlas: Atlas, size: int) -
         )
 
     mono = torch.nonzero(atlas.mono[sprite])[:, 0].to(device)
+    whole = torch.maximum(out[mono, 0], out[mono, 3])
     if len(mono):
         fill, ink = of(spec.fill).to(device)[mono], of(spec.ink).to(device)[mono]
         lines = out[mono, 3:]
-        inside = (torch.maximum(out[mono, :1], lines) - lines) * fill[:, 3, None, None, None]
+        inside = (whole[:, None] - lines) * fill[:, 3, None, None, None]
         out[mono, :3] = ink[:, :, None, None] * lines + fill[:, :3, None, None] * inside
         out[mono, 3:] = lines + inside
     painted = torch.nonzero(~atlas.mono[sprite])[:, 0].to(device)
@@ -250,7 +255,9 @@ def _objects(spec: Spec, owner: Tensor, slot: Tensor, atlas: Atlas, size: int) -
         dark = strength.to(device)[lined][:, None, None, None] * torch.maximum(inner, ring - patch[:, 3:])
         out[lined, :3] = patch[:, :3] * (1 - dark)
         out[lined, 3:] = torch.maximum(patch[:, 3:], strength.to(device)[lined][:, None, None, None] * ring)
-    return out
+    shape = out[:, 3].clone()
+    shape[mono] = whole
+    return out, shape
 
 
 def _look(spec: Spec, canvas: Tensor, opacity: Tensor, size: int) -> Tensor:

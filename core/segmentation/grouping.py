@@ -179,6 +179,21 @@ def spread(assignments: Sequence[Tensor]) -> Tensor:
     return total
 
 
+def unexplained(assignments: Sequence[Tensor], patches: Tensor) -> Tensor:
+    """The share of what differs between the patches of a picture that also differs within its groups, 0..1.
+
+    Not in the paper: nouns alone leave it open how much of the background a group takes along.
+
+    Args:
+        assignments: soft, of each grouping block.
+        patches: what patches look like [B, P, C], without gradient.
+    """
+    share = compose(assignments)[-1]  # [B, G, P], sums to 1 over groups
+    centre = share @ patches / share.sum(dim=-1, keepdim=True).clamp_min(1e-6)
+    within = (patches - share.transpose(1, 2) @ centre).square().sum()
+    return within / (patches - patches.mean(dim=1, keepdim=True)).square().sum().clamp_min(1e-6)
+
+
 def _both_ways(logits: Tensor, truth: Tensor) -> Tensor:
     return 0.5 * (_mass_on(logits, truth) + _mass_on(logits.T, truth.T))
 

@@ -106,6 +106,22 @@ def test_relations_hold_in_the_picture(atlas: Atlas, relation: int) -> None:
     assert (along[:, 0] < along[:, 1])[shown].all()
 
 
+def test_a_drawing_in_lines_covers_what_it_encloses(atlas: Atlas) -> None:
+    settings = SceneSettings(kinds=(1, 0, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.0, poses=0.0)
+    spec = sample(60, 3, atlas, settings)
+    inked = atlas.mono[spec.sprite[:, 0]]
+    spec.fill[..., 3] = 0.0  # the ground shows through
+    scenes = render(spec, atlas, 64)
+    spec.fill[..., 3] = 1.0
+    filled = render(spec, atlas, 64)
+    assert inked.any() and not inked.all()
+    # The mask does not depend on whether the inside is painted, though the picture does.
+    assert torch.equal(scenes.amodal, filled.amodal)
+    changed = (scenes.picture - filled.picture).abs().amax(1) > 0.1
+    assert changed[inked].any() and not changed[~inked].any()
+    assert (scenes.shape[:, 0][changed] > 0).all()
+
+
 def test_counts_are_the_objects_drawn(atlas: Atlas) -> None:
     scenes = compose(4, 30, SceneSettings(kinds=(0, 0, 1, 0)), size=64, atlas=atlas)
     drawn = scenes.amodal.flatten(2).any(2).sum(1)

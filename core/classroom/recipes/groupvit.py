@@ -46,6 +46,7 @@ RATE = 1.5e-3
 TUNED = 0.2  # the rate of what starts as CLIP's, as a share
 MAX_SCALE = 30.0
 SPREAD = 0.5  # weight of the uneven use of groups
+WITHIN = 4.0  # weight of what differs within groups
 APART = 0.5  # how far apart group tokens start, in the units of the patches beside them
 # Until this share of the time: side of the pictures, pictures a step.
 PHASES = ((0.6, 64, 96), (1.01, SIZE, 64))
@@ -210,7 +211,8 @@ class Trainer(Run):
         named = grouping.multi_label_contrast(image, texts[batch:], truth, scale)
         single = grouping.group_contrast(groups, texts[batch:], truth, scale)
         uneven = grouping.spread([soft.float() for soft in seen.assignments])
-        loss = matched + named + single + SPREAD * uneven
+        within = grouping.unexplained([soft.float() for soft in seen.assignments], self._looks(picture, seen))
+        loss = matched + named + single + SPREAD * uneven + WITHIN * within
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
@@ -221,10 +223,19 @@ class Trainer(Run):
             busy = F.one_hot(used, self.settings.groups[-1]).amax(1)  # [B, groups]
         return {
             "batch": batch, "size": size, "loss": loss.item(), "captions": matched.item(), "nouns": named.item(),
-            "groups": single.item(), "uneven": uneven.item(),
+            "groups": single.item(), "uneven": uneven.item(), "within": within.item(),
             "groups used": busy.sum(1).float().mean().item(), "scale": scale.item(),
             "lr": self.optimizer.param_groups[0]["lr"],
         }  # fmt: skip
+
+    def _looks(self, picture: Tensor, seen: grouping.Grouped) -> Tensor:
+        """[B, P, C] what patches look like: their colour, and what the first stage sees in them, with equal weight."""
+        colour = F.avg_pool2d(picture, PATCH).flatten(2).transpose(1, 2)
+        parts = [F.layer_norm(seen.tokens[0].detach().float(), seen.tokens[0].shape[-1:]), colour]
+        spread = [(part - part.mean(dim=(0, 1))).square().sum(-1).mean().sqrt() for part in parts]
+        return torch.cat(
+            [part / size.clamp_min(1e-6) for part, size in zip(parts, spread, strict=True)], dim=-1
+        )
 
     def _present(self, spec: Spec) -> tuple[Tensor, Tensor]:
         """The concepts that the batch names [M], and which pictures show them [B, M]."""

@@ -44,7 +44,7 @@ BACKGROUND = {"en": ("background", "other", "nothing"), "zh": ("背景", "其他
 LABELS = 40  # of a picture, besides background
 RATE = 1.5e-3
 # Until this share of the time: side of the pictures, pictures a step.
-PHASES = ((0.55, 64, 48), (1.01, 96, 24))
+PHASES = ((0.3, 64, 48), (1.01, 96, 24))
 SEEN_EVERY = 5
 POOLING = (
     "positional_embedding", "v_proj.weight", "v_proj.bias", "c_proj.weight", "c_proj.bias",
