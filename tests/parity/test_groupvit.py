@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import zlib
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,36 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from core.segmentation import grouping
+from tests.parity.records import Records, drawn, normal
 
-BUNDLED = Path(__file__).parent / "records" / "groupvit"
-FOLDER = Path(os.environ.get("GOLDENS") or Path(__file__).parent / "records") / "groupvit"
-NAMES = sorted(path.name.removesuffix(".manifest.json") for path in FOLDER.glob("*.manifest.json"))
-
-
-def read(case: str) -> tuple[dict[str, Any], Any]:
-    return json.loads((FOLDER / f"{case}.manifest.json").read_text()), np.load(FOLDER / f"{case}.npz")
-
-
-def normal(key: str, shape: Any) -> torch.Tensor:
-    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(zlib.crc32(key.encode())))
-
-
-def drawn(entry: dict[str, Any]) -> torch.Tensor:
-    """The made-up value of a state-dict entry, by the weight rule that its manifest names."""
-    key, shape, rule = entry["key"], entry["shape"], entry["rule"]
-    if rule == "default":
-        return torch.tensor(entry.get("value", 0), dtype=getattr(torch, entry["dtype"]))
-    t = normal(key, shape)
-    made = {
-        "var": lambda: 1 + 0.1 * t.abs(),
-        "mean": lambda: 0.1 * t,
-        "scale": lambda: 1 + 0.1 * t,
-        "bias": lambda: 0.1 * t,
-        "embed": lambda: 0.02 * t,
-        "fanin": lambda: t / (t.numel() / shape[0]) ** 0.5,
-    }[rule]()
-    assert made.flatten()[0].item() == pytest.approx(entry["first"], rel=1e-4, abs=1e-6), key
-    return made
+RECORDS = Records("groupvit")
 
 
 @cache
@@ -53,12 +22,7 @@ def model() -> Any:
     """transformers' class with the made-up weights of the original names, each put where the map says."""
     from transformers import GroupViTConfig, GroupViTModel
 
-    manifests = [
-        json.loads(path.read_text())
-        for folder in (FOLDER, BUNDLED)
-        for path in sorted(folder.glob("*.manifest.json"))
-    ]
-    source = next(m for m in manifests if isinstance(m.get("key_map_to_transformers"), dict))
+    source = next(m for m in RECORDS.manifests if isinstance(m.get("key_map_to_transformers"), dict))
     state: dict[str, torch.Tensor] = {}
     for entry in source["state"]:
         value, names = drawn(entry), source["key_map_to_transformers"][entry["key"]]
@@ -101,17 +65,21 @@ def sparse(ours: torch.Tensor, manifest: dict[str, Any], name: str) -> np.ndarra
 
 def cases(field: str) -> list[str]:
     """The records that have this field, at the top or among their settings."""
-    return [name for name in NAMES if field in {**read(name)[0], **read(name)[0]["settings"]}]
+    return [
+        name
+        for name in RECORDS.names
+        if field in {**RECORDS.read(name)[0], **RECORDS.read(name)[0]["settings"]}
+    ]
 
 
 def test_every_groupvit_record_has_its_test() -> None:
-    assert sorted([*cases("hard_assignment"), *cases("with_background")]) == NAMES and NAMES
+    assert sorted([*cases("hard_assignment"), *cases("with_background")]) == RECORDS.names and RECORDS.names
 
 
 @pytest.mark.parametrize("case", cases("hard_assignment"))
 @torch.inference_mode()
 def test_groupvit_grouping_and_features(case: str) -> None:
-    manifest, record = read(case)
+    manifest, record = RECORDS.read(case)
     seen = grouping.encode(model(), pixels(manifest))
     for i, soft in enumerate(seen.assignments):
         name = f"stage{i}_assign_soft"
@@ -146,7 +114,7 @@ def test_groupvit_grouping_and_features(case: str) -> None:
 @pytest.mark.parametrize("case", cases("with_background"))
 @torch.inference_mode()
 def test_groupvit_decoding_to_pixels(case: str) -> None:
-    manifest, record = read(case)
+    manifest, record = RECORDS.read(case)
     settings = manifest["settings"]
     picture = pixels(manifest)
     height, width = picture.shape[-2:]

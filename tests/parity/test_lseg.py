@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,56 +16,27 @@ import torch.nn.functional as F
 from core.segmentation import evaluation
 from core.segmentation.dpt import double
 from core.segmentation.lseg import LSegNet, label_maps
+from tests.parity.records import Records, drawn, normal
 
-BUNDLED = Path(__file__).parent / "records" / "lseg"
-FOLDER = Path(os.environ.get("GOLDENS") or Path(__file__).parent / "records") / "lseg"
+RECORDS = Records("lseg")
 ARCHITECTURES = {"clip_vitl16_384": "vit_l16"}
 BLOCKS = {0: "none", 1: "bottleneck", 2: "depthwise"}
-NAMES = {path.name.removesuffix(".manifest.json") for path in FOLDER.glob("*.manifest.json")}
 
 
 # Weights of the last network, by their entry in the record: most cases are of the same network.
 MADE: dict[str, torch.Tensor] = {}
 
 
-def read(case: str) -> tuple[dict[str, Any], Any]:
-    return json.loads((FOLDER / f"{case}.manifest.json").read_text()), np.load(FOLDER / f"{case}.npz")
-
-
-def normal(key: str, shape: Any) -> torch.Tensor:
-    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(zlib.crc32(key.encode())))
-
-
-def drawn(entry: dict[str, Any]) -> torch.Tensor:
-    """The made-up value of a state-dict entry, by the weight rule that its manifest names."""
-    key, shape, rule = entry["key"], entry["shape"], entry["rule"]
-    if rule == "default":
-        return torch.tensor(entry.get("value", 0), dtype=getattr(torch, entry["dtype"]))
-    t = normal(key, shape)
-    made = {
-        "var": lambda: 1 + 0.1 * t.abs(),
-        "mean": lambda: 0.1 * t,
-        "scale": lambda: 1 + 0.1 * t,
-        "bias": lambda: 0.1 * t,
-        "embed": lambda: 0.02 * t,
-        "fanin": lambda: t / (t.numel() / shape[0]) ** 0.5,
-    }[rule]()
-    assert made.flatten()[0].item() == pytest.approx(entry["first"], rel=1e-4, abs=1e-6), key
-    return made
-
-
 def entries(case: str) -> list[dict[str, Any]]:
     """The whole state of a case: its own entries, after those of a record of the same network that lists it all."""
-    manifest, _ = read(case)
+    manifest, _ = RECORDS.read(case)
     own = manifest["state"]
     if len(own) > 2:
         return own
     backbone = manifest["settings"]["backbone"]
-    for folder in (FOLDER, BUNDLED):
-        for path in sorted(folder.glob("*.manifest.json")):
-            other = json.loads(path.read_text())
-            if other["settings"].get("backbone") == backbone and len(other["state"]) > 2:
-                return other["state"] + own
+    for other in RECORDS.manifests:
+        if other["settings"].get("backbone") == backbone and len(other["state"]) > 2:
+            return other["state"] + own
     raise AssertionError(f"no record lists the tensors of {backbone}")
 
 
@@ -114,14 +82,14 @@ def close(ours: torch.Tensor, record: Any, manifest: dict[str, Any], name: str) 
 
 def cases(*settings: str) -> list[str]:
     """The records whose settings have all of these."""
-    return sorted(name for name in NAMES if set(settings) <= set(read(name)[0]["settings"]))
+    return sorted(name for name in RECORDS.names if set(settings) <= set(RECORDS.read(name)[0]["settings"]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", cases("backbone", "arch_option"))
 @torch.inference_mode()
 def test_lseg_whole_network(case: str) -> None:
-    manifest, record = read(case)
+    manifest, record = RECORDS.read(case)
     settings = manifest["settings"]
     kind = BLOCKS[settings["arch_option"]]
     net = built(case, ARCHITECTURES[settings["backbone"]], kind, settings["block_depth"])
@@ -166,7 +134,7 @@ def agrees(output: torch.Tensor, record: Any, manifest: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", cases("label_list", "class_of_each_image"))
 @torch.inference_mode()
 def test_lseg_few_shot_variant(case: str) -> None:
-    manifest, record = read(case)
+    manifest, record = RECORDS.read(case)
     settings = manifest["settings"]
     net = built(case, "resnet101", "none", 0)
     pixels = normal(manifest["arrays"]["image"]["seed_key"], manifest["arrays"]["image"]["shape"])
@@ -186,7 +154,7 @@ def test_lseg_few_shot_variant(case: str) -> None:
 
 @pytest.mark.parametrize("case", cases("base_size", "crop_size", "scales"))
 def test_lseg_sliding_evaluation(case: str) -> None:
-    manifest, record = read(case)
+    manifest, record = RECORDS.read(case)
     settings = manifest["settings"]
     picture, kernel = (
         normal(manifest["arrays"][name]["seed_key"], manifest["arrays"][name]["shape"])
@@ -221,4 +189,4 @@ def test_every_lseg_record_has_its_test() -> None:
         *cases("label_list", "class_of_each_image"),
         *cases("base_size", "crop_size", "scales"),
     ]
-    assert sorted(found) == sorted(NAMES) and found
+    assert sorted(found) == sorted(RECORDS.names) and found
