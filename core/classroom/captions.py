@@ -31,6 +31,7 @@ from core.classroom.wording import (
     SIZE_WORDS,
     TEMPLATES,
     counted,
+    ground_phrase,
     phrase,
 )
 
@@ -210,9 +211,8 @@ class Writer:
         if ground in PLACES:
             en, zh = PLACE_WORDS[ground]
             return f"{zh}的{text}" if lang == "zh" else f"{text} {en}"
-        if lang == "zh":
-            return f"{GROUND_ZH[ground]}背景上的{text}"
-        return f"{text} on {'an' if ground == 'orange' else 'a'} {ground} background"
+        name = ground_phrase(ground, lang)
+        return f"{name}上的{text}" if lang == "zh" else f"{text} on {name}"
 
     def _related(self, i: int, lang: str, choose: Callable[[tuple[str, ...]], str]) -> Caption:
         a, b = (concepts()[c] for c in self.concept[i][:2])

@@ -159,6 +159,16 @@ GROUND_ZH = {
 }  # fmt: skip
 
 
+def ground_phrase(ground: str, lang: str) -> str:
+    """A background as a noun: "the sea", "a red background", "草地", "红色背景"."""
+    if ground in PLACE_WORDS:
+        en, zh = PLACE_WORDS[ground]
+        return zh[:-1] if lang == "zh" else en.split(" ", 1)[1]
+    if lang == "zh":
+        return f"{GROUND_ZH[ground]}背景"
+    return f"{'an' if ground == 'orange' else 'a'} {ground} background"
+
+
 def plural(name: str) -> str:
     """The English plural of a concept's name."""
     if name in _PLURALS:

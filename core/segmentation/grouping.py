@@ -166,6 +166,20 @@ def group_contrast(groups: Tensor, text: Tensor, truth: Tensor, scale: Tensor) -
     return _both_ways((scale * groups @ text.T).logsumexp(dim=1), truth)
 
 
+def undecided(groups: Tensor, text: Tensor, truth: Tensor, scale: Tensor) -> Tensor:
+    """How many groups of a picture answer to each of its nouns: entropy of the softmax over groups, mean over true pairs.
+
+    Not in the paper: groups of background see their neighbours and would answer to the same nouns.
+
+    Args:
+        groups, text, truth, scale: as in `group_contrast`.
+    """
+    logits = scale * groups @ text.T  # [B, G, M]
+    share = logits.softmax(dim=1)
+    entropy = -(share * share.clamp_min(1e-9).log()).sum(dim=1)
+    return entropy[truth].mean()
+
+
 def spread(assignments: Sequence[Tensor]) -> Tensor:
     """How unevenly a batch uses the groups, 0 where all are chosen alike: log G minus the entropy of their mean share.
 

@@ -122,6 +122,12 @@ def test_a_drawing_in_lines_covers_what_it_encloses(atlas: Atlas) -> None:
     assert (scenes.shape[:, 0][changed] > 0).all()
 
 
+def test_backgrounds_have_names_as_nouns() -> None:
+    assert wording.ground_phrase("sea", "zh") == "大海" and wording.ground_phrase("snow", "en") == "the snow"
+    assert wording.ground_phrase("orange", "en") == "an orange background"
+    assert wording.ground_phrase("striped", "zh") == "条纹背景"
+
+
 def test_counts_are_the_objects_drawn(atlas: Atlas) -> None:
     scenes = compose(4, 30, SceneSettings(kinds=(0, 0, 1, 0)), size=64, atlas=atlas)
     drawn = scenes.amodal.flatten(2).any(2).sum(1)

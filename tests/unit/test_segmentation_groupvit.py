@@ -279,3 +279,21 @@ def test_uneven_use_of_groups_is_measured() -> None:
     one[:, 0] = 1
     assert float(grouping.spread([even])) == pytest.approx(0, abs=1e-6)
     assert float(grouping.spread([one, even])) == pytest.approx(np.log(4), abs=1e-5)
+
+
+def test_groups_of_one_look_leave_nothing_unexplained() -> None:
+    patches = torch.tensor([[[0.0], [0.0], [4.0], [4.0]]])
+    split = torch.tensor([[[1.0, 1, 0, 0], [0, 0, 1, 1]]])
+    mixed = torch.tensor([[[1.0, 0, 1, 0], [0, 1, 0, 1]]])
+    assert float(grouping.unexplained([split], patches)) == pytest.approx(0)
+    assert float(grouping.unexplained([mixed], patches)) == pytest.approx(1)
+    # Through two blocks: the first tells four apart, the second puts them together again.
+    assert float(grouping.unexplained([torch.eye(4)[None], mixed], patches)) == pytest.approx(1)
+
+
+def test_a_noun_that_one_group_answers_to_is_decided() -> None:
+    text, truth, scale = torch.eye(4)[:2], torch.tensor([[True, False]]), torch.tensor(30.0)
+    one = torch.eye(4)[[0, 2, 3]][None]
+    assert float(grouping.undecided(one, text, truth, scale)) < 0.01
+    all_alike = torch.eye(4)[[0, 0, 0]][None]
+    assert float(grouping.undecided(all_alike, text, truth, scale)) == pytest.approx(np.log(3), abs=1e-5)

@@ -35,8 +35,8 @@ from core.classroom.recipes.lseg import digest, shipped
 from core.classroom.recipes.objectives import content, true_pairs
 from core.classroom.recipes.running import Run
 from core.classroom.scenes import render
-from core.classroom.specs import SceneSettings, Spec, sample
-from core.classroom.wording import LANGUAGES, TEMPLATES, phrase
+from core.classroom.specs import BACKGROUNDS, SceneSettings, Spec, sample
+from core.classroom.wording import LANGUAGES, TEMPLATES, ground_phrase, phrase
 from core.segmentation import grouping
 from core.segmentation.groupvit import build, picture_layers, text_tower
 
@@ -47,6 +47,7 @@ TUNED = 0.2  # the rate of what starts as CLIP's, as a share
 MAX_SCALE = 30.0
 SPREAD = 0.5  # weight of the uneven use of groups
 WITHIN = 4.0  # weight of what differs within groups
+UNSURE = 0.4  # weight of how many groups answer to a noun
 APART = 0.5  # how far apart group tokens start, in the units of the patches beside them
 # Until this share of the time: side of the pictures, pictures a step.
 PHASES = ((0.6, 64, 96), (1.01, SIZE, 64))
@@ -153,11 +154,11 @@ class Trainer(Run):
         return self.learner.text_model(ids).pooler_output
 
     def _nouns(self, lang: str) -> Tensor:
-        """[forms, C, W] of every concept's name in each template."""
+        """[forms, C + grounds, W] of every concept's name in each template, then of every background's."""
         forms = dict.fromkeys(TEMPLATES[lang])
-        return torch.stack(
-            [self._read([form.format(phrase(c.name(lang), lang)) for c in concepts()]) for form in forms]
-        )
+        grounds = [ground_phrase(ground, lang) for ground in BACKGROUNDS]
+        names = [*(phrase(c.name(lang), lang) for c in concepts()), *grounds]
+        return torch.stack([self._read([form.format(name) for name in names]) for form in forms])
 
     @torch.no_grad()
     def _settle_norms(self) -> None:
@@ -210,9 +211,11 @@ class Trainer(Run):
         matched = grouping.multi_label_contrast(image, texts[:batch], pairs, scale)
         named = grouping.multi_label_contrast(image, texts[batch:], truth, scale)
         single = grouping.group_contrast(groups, texts[batch:], truth, scale)
+        objects = truth * (present < len(concepts()))
+        unsure = grouping.undecided(groups, texts[batch:], objects, scale)
         uneven = grouping.spread([soft.float() for soft in seen.assignments])
         within = grouping.unexplained([soft.float() for soft in seen.assignments], self._looks(picture, seen))
-        loss = matched + named + single + SPREAD * uneven + WITHIN * within
+        loss = matched + named + single + SPREAD * uneven + WITHIN * within + UNSURE * unsure
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
@@ -223,7 +226,7 @@ class Trainer(Run):
             busy = F.one_hot(used, self.settings.groups[-1]).amax(1)  # [B, groups]
         return {
             "batch": batch, "size": size, "loss": loss.item(), "captions": matched.item(), "nouns": named.item(),
-            "groups": single.item(), "uneven": uneven.item(), "within": within.item(),
+            "groups": single.item(), "uneven": uneven.item(), "within": within.item(), "unsure": unsure.item(),
             "groups used": busy.sum(1).float().mean().item(), "scale": scale.item(),
             "lr": self.optimizer.param_groups[0]["lr"],
         }  # fmt: skip
@@ -238,8 +241,11 @@ class Trainer(Run):
         )
 
     def _present(self, spec: Spec) -> tuple[Tensor, Tensor]:
-        """The concepts that the batch names [M], and which pictures show them [B, M]."""
-        shown = content(spec).to(self.device) > 0  # [B, C]
+        """The concepts and backgrounds that the batch names [M], and which pictures show them [B, M]."""
+        grounds = (
+            F.one_hot(spec.background, len(BACKGROUNDS)) * (spec.rendering == 0)[:, None]
+        )  # only in colour
+        shown = torch.cat([content(spec) > 0, grounds > 0], dim=1).to(self.device)  # [B, C + grounds]
         present = torch.nonzero(shown.any(0))[:, 0]
         return present, shown[:, present]
 
