@@ -1,4 +1,4 @@
-"""The settings of a lesson that trains live (`core.classroom.recipes.live`), and the one seat for it; without torch."""
+"""The settings of lessons that train live (`core.classroom.recipes.live`, `live_masks`), and their one seat; without torch."""
 
 from __future__ import annotations
 
@@ -59,6 +59,25 @@ class LiveSettings:
         for name, (low, high) in LIMITS.items():
             if not low <= given[name] <= high:
                 raise Refusal("lesson_range", name=name, low=low, high=high, value=given[name])
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """One lesson that draws masks (`core.classroom.recipes.live_masks`). Numbers outside `LIMITS` are refused.
+
+    paper: "lseg" or "groupvit". language: "en" or "zh", of the names on the mask.
+    """
+
+    paper: str
+    minutes: float = 2.0
+    language: str = "en"
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises Refusal("lesson_range") for minutes out of their limits."""
+        low, high = LIMITS["minutes"]
+        if not low <= self.minutes <= high:
+            raise Refusal("lesson_range", name="minutes", low=low, high=high, value=self.minutes)
 
 
 def default_concepts(number: int) -> tuple[int, ...]:

@@ -39,6 +39,15 @@ class Run(ABC):
     def export(self) -> Path:
         """Writes the files that ship; returns their folder."""
 
+    def advance(self) -> dict[str, float]:
+        """A step whose time and pictures are counted; the numbers of its line."""
+        start = time.monotonic()
+        row = self.train_step()
+        self.seconds += time.monotonic() - start
+        self.step += 1
+        self.images += int(row["batch"])
+        return row
+
     @property
     def progress(self) -> float:
         """Share of the budget used, 0..1."""
@@ -59,12 +68,8 @@ class Run(ABC):
         rows: list[dict[str, float]] = []
         saved = logged = time.monotonic()
         while self.progress < 1:
-            start = time.monotonic()
-            rows.append(self.train_step())
+            rows.append(self.advance())
             now = time.monotonic()
-            self.seconds += now - start
-            self.step += 1
-            self.images += int(rows[-1]["batch"])
             if len(rows) == self.log_every or self.progress >= 1:
                 say(self._log(rows, now - logged))
                 rows, logged = [], now
