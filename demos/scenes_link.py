@@ -29,11 +29,12 @@ _drawn: OrderedDict[str, None] = OrderedDict()
 
 @dataclass(frozen=True)
 class SceneOpened:
-    """What a page opens with: the path of the picture, the scene's caption, and labels worth asking about it."""
+    """What a page opens with: the path of the picture, the scene's caption, labels worth asking, the things in it."""
 
     path: str
     caption: str
     labels: str
+    names: tuple[str, ...]
 
 
 def opened(query: Mapping[str, str], lang: str) -> SceneOpened | None:
@@ -45,14 +46,14 @@ def opened(query: Mapping[str, str], lang: str) -> SceneOpened | None:
     text = query.get(PARAMETER, "")
     if not text:
         return None
-    data, caption, labels = _draw(text, lang)
+    data, caption, labels, names = _draw(text, lang)
     path = save_bytes_to_cache(data, "scene.png", get_upload_folder())
-    return SceneOpened(path, caption, labels)
+    return SceneOpened(path, caption, labels, names)
 
 
 @lru_cache(maxsize=32)
-def _draw(text: str, lang: str) -> tuple[bytes, str, str]:
-    """PNG, caption and labels of a scene."""
+def _draw(text: str, lang: str) -> tuple[bytes, str, str, tuple[str, ...]]:
+    """PNG, caption, labels and names of a scene."""
     from core.classroom import description
 
     drawn = description.draw(description.parse(text))
@@ -66,7 +67,7 @@ def _draw(text: str, lang: str) -> tuple[bytes, str, str]:
     false = [known["swapped"][lang]] if known["swapped"] else []
     # A caption that lists things would be read as several labels.
     labels = [label for label in (caption, *false) if not inputs.SEPARATORS.search(label)]
-    return data, caption, ", ".join(dict.fromkeys([*labels, *names, *ELSEWHERE[lang]]))
+    return data, caption, ", ".join(dict.fromkeys([*labels, *names, *ELSEWHERE[lang]])), tuple(names)
 
 
 def is_drawn(digest: str) -> bool:

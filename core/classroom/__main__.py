@@ -1,4 +1,4 @@
-"""python -m core.classroom sprites | examples | dataset | train PAPER | evaluate PAPER"""
+"""python -m core.classroom sprites | examples | dataset | train PAPER | evaluate PAPER | ablate PAPER"""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import ctypes
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 # What can be trained, and for how long unless told otherwise.
 MINUTES = {"clip": 85.0, "lseg": 40.0, "groupvit": 45.0}
@@ -89,6 +90,9 @@ def main(arguments: list[str] | None = None) -> int:
     training.add_argument(
         "--leave-out", action="append", default=[], metavar="STYLE", help="a style not to train on"
     )
+    ablating = commands.add_parser("ablate", help="train and measure the rows of a paper's ablation")
+    ablating.add_argument("paper", choices=["lseg", "groupvit"])
+    ablating.add_argument("--steps", type=int, default=300, help="of each row")
     testing = commands.add_parser("evaluate", help="measure a miniature on seeds never trained on")
     testing.add_argument("paper", choices=["clip", "clipasso", "lseg", "groupvit"])
     testing.add_argument(
@@ -102,8 +106,13 @@ def main(arguments: list[str] | None = None) -> int:
             option, type=int, help=f"{of} of a sketch (clipasso); the guide's own without it"
         )
     testing.add_argument("--sprites", type=Path, help="a folder of <CODEPOINT>.png in another style")
-    testing.add_argument("--json", action="store_true")
-    testing.add_argument("--record", action="store_true", help="put the rows into assets/report_card.json")
+    for measuring in (testing, ablating):
+        measuring.add_argument(
+            "--record", action="store_true", help="put the rows into assets/report_card.json"
+        )
+        measuring.add_argument(
+            "--json", action="store_true", help="rows of the report card in place of a table"
+        )
     args = parser.parse_args(arguments)
 
     if args.command == "sprites":
@@ -121,6 +130,11 @@ def main(arguments: list[str] | None = None) -> int:
     elif args.command == "train":
         keep_memory()
         _train(args)
+    elif args.command == "ablate":
+        from core.classroom import ablations
+
+        keep_memory()
+        _told(ablations.ablate(args.paper, args.steps, lambda line: print(line, flush=True)), args)
     else:
         _evaluate(args)
     return 0
@@ -203,9 +217,7 @@ def _evaluate(args: argparse.Namespace) -> None:
             args.checkpoint or f"classroom-{args.paper}",
             say=lambda line: print(line, file=sys.stderr),
         )
-        if args.record:
-            report.record(rows)
-        print(json.dumps(rows, ensure_ascii=False, indent=1) if args.json else evaluate.table(rows))
+        _told(rows, args)
         return
     args.checkpoint = args.checkpoint or "classroom-rn"
 
@@ -219,9 +231,7 @@ def _evaluate(args: argparse.Namespace) -> None:
             lambda line: print(line, file=sys.stderr, flush=True),
             chosen={name: value for name, value in chosen.items() if value is not None},
         )
-        if args.record:
-            report.record(rows)
-        print(json.dumps(rows, ensure_ascii=False, indent=1) if args.json else evaluate.table(rows))
+        _told(rows, args)
         return
     if args.sprites is not None:
         result = evaluate.style(args.checkpoint, args.sprites)
@@ -229,7 +239,13 @@ def _evaluate(args: argparse.Namespace) -> None:
             report.record(result.rows(args.checkpoint))
         print(json.dumps(result.row()) if args.json else result.line())
         return
-    rows = evaluate.evaluate(args.checkpoint)
+    _told(evaluate.evaluate(args.checkpoint), args)
+
+
+def _told(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
+    """Prints measured rows, and records them where that is wanted."""
+    from core.classroom import evaluate, report
+
     if args.record:
         report.record(rows)
     print(json.dumps(rows, ensure_ascii=False, indent=1) if args.json else evaluate.table(rows))

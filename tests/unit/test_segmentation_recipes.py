@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from core.classroom import evaluate_groupvit, evaluate_lseg
+from core.classroom import ablations, evaluate_groupvit, evaluate_lseg
 from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts
@@ -144,6 +145,24 @@ def test_one_grouping_block_is_enough_for_a_run(tmp_path: Path, atlas: Atlas) ->
         groupvit.Settings(out=tmp_path, steps=1, phases=((1.01, 32, 4),), groups=(8,)), atlas
     )
     assert np.isfinite(run.train_step()["loss"])
+
+
+def test_an_ablation_trains_and_measures_every_row(
+    tmp_path: Path, atlas: Atlas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablations, "open_atlas", lambda: atlas)
+    monkeypatch.setattr(ablations, "BLOCKS", (("none", 0), ("depthwise", 2)))
+    monkeypatch.setattr(ablations, "GROUPS", ((8, 4), (8,)))
+    tiny = ((1.01, 32, 4),)
+    monkeypatch.setattr(ablations.lseg, "Settings", partial(lseg.Settings, phases=tiny))
+    monkeypatch.setattr(ablations.groupvit, "Settings", partial(groupvit.Settings, phases=tiny))
+    blocks = list(ablations.lseg_rows(1, tmp_path, scenes=2))
+    assert [(what[-10:], row) for what, row, _ in blocks] == [
+        ("mIoU, seen", "none"), ("never seen", "none"), ("mIoU, seen", "depthwise x 2"), ("never seen", "depthwise x 2"),
+    ]  # fmt: skip
+    tokens = list(ablations.groupvit_rows(1, tmp_path, scenes=2))
+    assert [row for _, row, _ in tokens] == ["8-4", "8-4", "8", "8"]
+    assert all(0 <= value <= 1 for *_, value in (*blocks, *tokens))
 
 
 def test_iou_adds_pictures_up() -> None:

@@ -1,0 +1,73 @@
+"""The rows of an ablation, each trained for the same few steps from the same seed; numbers alone are kept.
+
+    python -m core.classroom ablate lseg --steps 300 [--record]         none, bottleneck and depthwise 1, 2, 4 times
+    python -m core.classroom ablate groupvit --steps 200 [--record]     group tokens 64-8, 32-8, 64, 8
+
+LSeg's is the paper's table 6 (section 5.4: regularization blocks), GroupViT's its table 2 (section 4.2: group tokens). A row
+here sees a small part of what the shipped miniature saw, so rows are compared with each other and with nothing else.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from core.classroom import evaluate_groupvit, evaluate_lseg
+from core.classroom.atlas import open_atlas
+from core.classroom.evaluate import stamped
+from core.classroom.recipes import groupvit, lseg
+from core.segmentation.blocks import Kind
+
+BLOCKS: tuple[tuple[Kind, int], ...] = (
+    ("none", 0),
+    ("bottleneck", 1), ("bottleneck", 2), ("bottleneck", 4),
+    ("depthwise", 1), ("depthwise", 2), ("depthwise", 4),
+)  # fmt: skip
+GROUPS: tuple[tuple[int, ...], ...] = ((64, 8), (32, 8), (64,), (8,))
+SCENES = 192
+Measured = tuple[str, str, float]  # what, of which row, how much
+
+
+def lseg_rows(steps: int, out: Path, scenes: int = SCENES) -> Iterator[Measured]:
+    """mIoU with and without training masks of every regularization block."""
+    atlas = open_atlas()
+    for block, depth in BLOCKS:
+        folder = out / f"{block}{depth}"
+        trained = lseg.Trainer(lseg.Settings(block=block, depth=depth, steps=steps, out=folder), atlas)
+        model = evaluate_lseg.Exported(str(trained.run(lambda _: None)))
+        name = block if block == "none" else f"{block} x {depth}"
+        for split, which in (("seen", lseg.seen()), ("never seen", lseg.unseen())):
+            pictures = evaluate_lseg.exam(model, which, atlas, scenes)
+            iou = evaluate_lseg.measure(model, pictures, evaluate_lseg.DISTRACTORS, "en")
+            yield f"ablation of blocks: mIoU, {split}", name, iou.mean
+
+
+def groupvit_rows(steps: int, out: Path, scenes: int = SCENES) -> Iterator[Measured]:
+    """Foreground mIoU, as named and with right names, of every choice of group tokens."""
+    atlas = open_atlas()
+    for groups in GROUPS:
+        name = "-".join(map(str, groups))
+        trained = groupvit.Trainer(groupvit.Settings(groups=groups, steps=steps, out=out / name), atlas)
+        model = evaluate_groupvit.Exported(str(trained.run(lambda _: None)))
+        found, right, _ = evaluate_groupvit.measure(model, atlas, evaluate_groupvit.SINGLES, scenes, "en")
+        yield "ablation of group tokens: foreground mIoU", name, found
+        yield "ablation of group tokens: the same, oracle labels", name, right
+
+
+ROWS: dict[str, Callable[[int, Path], Iterator[Measured]]] = {"lseg": lseg_rows, "groupvit": groupvit_rows}
+
+
+def ablate(paper: str, steps: int, say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+    """Trains and measures every row of a paper's ablation; the rows of the report card."""
+    command = f"python -m core.classroom ablate {paper} --steps {steps}"
+    rows = []
+    with tempfile.TemporaryDirectory() as out:
+        for measure, split, value in ROWS[paper](steps, Path(out)):
+            say(f"{measure:52} {split:14} {value:.3f}")
+            row = {
+                "paper": paper, "measure": measure, "split": split, "language": "en", "value": round(value, 4), "unit": "share",
+            }  # fmt: skip
+            rows.append({**stamped(row, f"classroom-{paper}", command), "minutes": None})
+    return rows

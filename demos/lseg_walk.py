@@ -1,0 +1,252 @@
+"""The *Walkthrough* tab of the LSeg page: the lecture's cases in steps that ask for a prediction first.
+
+Questions are data (`lseg.toml`); what is true is computed by the checkpoint that the page is on.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio.context import Context
+from PIL import Image
+
+from core import inputs
+from core.errors import Refusal
+from demos import lseg_handlers as handlers
+from demos import segment_draw, segment_surfaces, shell
+from demos.lseg_examples import examples, words
+from demos.lseg_shared import Common, output
+from demos.shell import pick, tr
+
+Step = dict[str, Any]
+SHARES = (0.005, 0.05)  # nothing, a little, a lot
+SAME = 0.5  # IoU of two masks that are one place
+IDEA = (
+    "Each step sets the picture and the labels, **asks you first**, then runs and explains. What is true depends on the "
+    "model above: nothing here is recorded.",
+    "每一步都会设好图片和标签，**先问你**，再运行、解释。结果取决于上面选的模型：这里没有任何事先录好的答案。",
+)
+
+
+def lessons() -> dict[str, dict[str, Any]]:
+    """The lessons by name."""
+    return {row["name"]: row for row in words()["lessons"]}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Which of a step's choices turned out true, and what to show for it."""
+
+    index: int
+    body: str
+
+
+# --- how a step's outcome is read off --------------------------------------------------------------------
+
+
+def choices_of(step: Step, lang: str) -> list[str]:
+    """What may be predicted."""
+    if step["kind"] == "at":
+        return inputs.labels(step["labels"][lang])
+    if step["kind"] == "share":
+        low, high = (f"{share:.1%}".replace(".0%", "%") for share in SHARES)
+        return list(
+            pick(
+                lang,
+                (f"nothing (under {low})", f"a little ({low} to {high})", f"a lot (over {high})"),  # type: ignore[arg-type]
+                (f"几乎没有（不到 {low}）", f"一点（{low} 到 {high}）", f"很多（超过 {high}）"),  # type: ignore[arg-type]
+            )
+        )
+    return [
+        pick(lang, "yes, the same place", "会，是同一处"),
+        pick(lang, "no, another place", "不会，是别处"),
+    ]
+
+
+def image_of(step: Step) -> Image.Image:
+    """The step's picture."""
+    return inputs.image(examples()[step["example"]]["path"])
+
+
+def place_of(step: Step, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Where an "at" step looks, in pixels: its box, or the inner half of what it names."""
+    width, height = size
+    if "box" in step:
+        left, top, right, bottom = step["box"]
+        return round(left * width), round(top * height), round(right * width), round(bottom * height)
+    objects = examples()[step["example"]]["objects"]
+    left, top, right, bottom = next(one["visible_box"] for one in objects if one["en"] == step["thing"])
+    across, down = (right - left) // 4, (bottom - top) // 4
+    return left + across, top + down, right - across, bottom - down
+
+
+def _shown(found: handlers.Run, lang: str) -> str:
+    names = found.result.labels
+    painted = handlers.colours(names, handlers.slots(names, []))
+    return segment_draw.overlay(
+        found.image, found.result.mask, names, painted, handlers.OPACITY, lang, found.sure
+    )
+
+
+def at(ask: Callable[[str], handlers.Run], step: Step, lang: str) -> Outcome:
+    """Which label wins a place."""
+    found = ask(step["labels"][lang])
+    left, top, right, bottom = place_of(step, found.image.size)
+    inside = found.result.mask[top:bottom, left:right]
+    return Outcome(int(np.bincount(inside.ravel()).argmax()), _shown(found, lang))
+
+
+def share(ask: Callable[[str], handlers.Run], step: Step, lang: str) -> Outcome:
+    """How much of the picture a label wins."""
+    found = ask(step["labels"][lang])
+    index = int(np.searchsorted(SHARES, found.result.shares[step["label"]]))
+    return Outcome(index, _shown(found, lang))
+
+
+def same(ask: Callable[[str], handlers.Run], step: Step, lang: str) -> Outcome:
+    """Whether two words win the same place."""
+    first, second = ask(step["labels"][lang]), ask(step["other"][lang])
+    a, b = first.result.mask == step["label"], second.result.mask == step["other_label"]
+    overlap = float((a & b).sum() / max((a | b).sum(), 1))
+    said = pick(
+        lang, f"Overlap of the two places (IoU): {overlap:.2f}", f"两处的重合度（IoU）：{overlap:.2f}"
+    )
+    body = f'<div class="atlas-seg-two">{_shown(first, lang)}{_shown(second, lang)}</div><p class="atlas-line">{said}</p>'
+    return Outcome(0 if overlap >= SAME else 1, body)
+
+
+KINDS: dict[str, Callable[[Callable[[str], handlers.Run], Step, str], Outcome]] = {
+    "at": at,
+    "share": share,
+    "same": same,
+}
+
+
+# --- handlers --------------------------------------------------------------------------------------------
+
+
+def place(where: str) -> tuple[str, int]:
+    """ "pet:1" -> ("pet", 1); the first step of the first lesson for anything that is none."""
+    name, _, number = (where or "").partition(":")
+    if name not in lessons():
+        return next(iter(lessons())), 0
+    step = int(number) if number.isdecimal() and len(number) < 3 else 0
+    return name, min(step, len(lessons()[name]["steps"]) - 1)
+
+
+def step_of(where: str) -> Step:
+    """The step at a place."""
+    name, number = place(where)
+    return lessons()[name]["steps"][number]
+
+
+def turn_to(where: str, lang: str) -> tuple[Any, ...]:
+    """Where we are, the question, its choices, an empty answer, whether there is a next step; picture, labels, example."""
+    name, number = place(where)
+    lesson, step = lessons()[name], step_of(where)
+    count = len(lesson["steps"])
+    title = html.escape(lesson["title"][lang])
+    said = pick(lang, f"step {number + 1} of {count}", f"第 {number + 1} / {count} 步")
+    offered = pick(lang, "Labels: ", "标签：") + step["labels"][lang]
+    card = (
+        f'<div class="atlas-step"><p><b>{title}</b> <span>{said}</span></p><h3>{html.escape(step["ask"][lang])}</h3>'
+        f'<p class="atlas-line">{html.escape(offered)}</p></div>'
+    )
+    choices = [(text, str(i)) for i, text in enumerate(choices_of(step, lang))]
+    return (
+        f"{name}:{number}",
+        card,
+        gr.update(choices=choices, value=None),
+        "",
+        gr.update(interactive=False),
+        examples()[step["example"]]["path"],
+        step["labels"][lang],
+        step["example"],
+    )
+
+
+def onwards(where: str, lang: str) -> tuple[Any, ...]:
+    """The next step, of the next lesson behind the last one."""
+    name, number = place(where)
+    if number + 1 < len(lessons()[name]["steps"]):
+        return turn_to(f"{name}:{number + 1}", lang)
+    names = list(lessons())
+    return turn_to(names[(names.index(name) + 1) % len(names)], lang)
+
+
+def opened(where: str, lang: str) -> tuple[Any, ...]:
+    """The first step when the tab is opened for the first time."""
+    return (gr.skip(),) * 8 if where else turn_to("", lang)
+
+
+def reveal(
+    where: str, predicted: str | None, way: str, plain: str, checkpoint: str, lang: str
+) -> tuple[Any, ...]:
+    """What happened beside what was predicted, the explanation, and the way onwards."""
+    step = step_of(where)
+    choices = choices_of(step, lang)
+    if predicted not in {str(i) for i in range(len(choices))}:
+        raise Refusal("predict_first")
+    path = examples()[step["example"]]["path"]
+    last: list[handlers.Run] = []
+
+    def ask(labels: str) -> handlers.Run:
+        last.append(handlers.run(path, labels, way, plain, checkpoint))
+        return last[-1]
+
+    start = time.perf_counter()
+    outcome = KINDS[step["kind"]](ask, step, lang)
+    seconds = time.perf_counter() - start
+    guess, truth = (html.escape(choices[i]) for i in (int(predicted or 0), outcome.index))
+    right = int(predicted or 0) == outcome.index
+    said = (
+        pick(lang, f"You said “{guess}”, and so it is.", f"你猜“{guess}”，果然如此。")
+        if right
+        else pick(lang, f"You said “{guess}”; it is “{truth}”.", f"你猜“{guess}”，实际是“{truth}”。")
+    )
+    body = (
+        f'<p class="atlas-verdict {"some" if right else "none"}"><strong>{"✓" if right else "✗"} {said}</strong></p>'
+        f'{outcome.body}<p class="atlas-why">{html.escape(step["why"][lang])}</p>'
+        + shell.result_line(seconds, last[-1].result.checkpoint, last[-1].result.device, lang)
+    )
+    return body, gr.update(interactive=True)
+
+
+# --- layout ----------------------------------------------------------------------------------------------
+
+
+def walk_tab(common: Common) -> None:
+    """Lays the tab out and wires it."""
+    page = common.page
+    tab: Any = Context.block
+    gr.Markdown(tr(*IDEA))
+    with gr.Row(elem_classes="atlas-lessons"):
+        buttons = {
+            name: gr.Button(tr(row["title"]["en"], row["title"]["zh"]), size="sm", elem_id=f"walk-{name}")
+            for name, row in lessons().items()
+        }
+    where = gr.Textbox("", visible="hidden", label="lesson")
+    card = output("walk-step")
+    guess = gr.Radio([], label=tr("Your prediction", "你的预测"), elem_id="walk-guess")
+    with gr.Row():
+        run = gr.Button(tr("Run it", "运行"), variant="primary", elem_id="walk-run")
+        following = gr.Button(tr("Next step", "下一步"), interactive=False, elem_id="walk-next")
+    result = segment_surfaces.stage("walk-out")
+    shown = [where, card, guess, result, following, common.picture, common.labels, common.example]
+    for name, button in buttons.items():
+        page.on(button.click, _start(name), [], shown, show_progress="hidden")
+    page.on(tab.select, opened, [where], shown, show_progress="hidden")
+    page.on(following.click, onwards, [where], shown, show_progress="hidden")
+    page.on(
+        run.click, reveal, [where, guess, common.way, common.plain, common.checkpoint], [result, following]
+    )
+
+
+def _start(name: str) -> Any:
+    return lambda lang: turn_to(name, lang)
