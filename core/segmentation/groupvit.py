@@ -212,8 +212,24 @@ class LoadedGroupViT:
         return self.model.get_text_features(batch.to(self.device)).pooler_output
 
 
+@dataclass(frozen=True)
+class Widths:
+    """What the tensors on the way are made of."""
+
+    patch: int  # pixels
+    width: int  # of a token inside the image tower
+    depths: tuple[int, ...]  # layers of each stage
+
+
 class GroupViT(Handle[LoadedGroupViT]):
     """Segmentation from captions alone. A light handle: the weights live in the process's model pool."""
+
+    @property
+    def widths(self) -> Widths:
+        """Sizes of the image tower, read from the loaded model."""
+        with self.use() as loaded:
+            config = loaded.model.vision_model.config
+            return Widths(int(config.patch_size), int(config.hidden_size), tuple(config.depths))
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The groups of a picture (RGB, from `core.inputs.image`); remembered by its content."""

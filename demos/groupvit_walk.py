@@ -1,0 +1,242 @@
+"""The *Lessons* tab: predict, run, explain. Questions are data (`groupvit.toml`); what is true is computed when it runs."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+
+from core import inputs
+from core.errors import Refusal
+from demos import draw, shell
+from demos import groupvit_draw as views
+from demos import groupvit_handlers as handlers
+from demos.menu import start_row
+from demos.shell import pick
+
+if TYPE_CHECKING:
+    from core.segmentation import GroupViT
+
+Step = dict[str, Any]
+CUTS = {"ground": (0.5, 0.9), "wrong": (0.005, 0.5), "parts": (0.125, 0.5), "renamed": (0.05, 0.3)}
+SEEN = 0.002  # of the picture: fewer pixels that change their label are noise
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Which of a step's choices turned out true, and what to show for it."""
+
+    index: int
+    body: str
+
+
+def lessons() -> dict[str, dict[str, Any]]:
+    """The lessons by name."""
+    return {row["name"]: row for row in handlers.texts()["lessons"]}
+
+
+def choices_of(step: Step, lang: str) -> list[str]:
+    """What may be predicted."""
+    texts = {
+        "ground": (
+            ("under half", "half to nine tenths", "more than nine tenths"),
+            ("不到一半", "一半到九成", "超过九成"),
+        ),
+        "wrong": (("none of it", "up to half", "more than half"), ("完全没有", "不超过一半", "超过一半")),
+        "parts": (
+            ("up to an eighth of them", "up to half", "more than half"),
+            ("不超过八分之一", "不超过一半", "超过一半"),
+        ),
+        "renamed": (
+            ("hardly: under 0.05", "by 0.05 to 0.3", "by more than 0.3"),
+            ("几乎不升：不到 0.05", "升 0.05 到 0.3", "升 0.3 以上"),
+        ),
+        "alone": (("all of them", "at least half", "fewer than half"), ("全部", "至少一半", "不到一半")),
+        "absent": (("yes", "no"), ("会", "不会")),
+    }
+    return list(pick(lang, *texts[step["kind"]]))  # type: ignore[arg-type]
+
+
+# --- how a step's outcome is read off ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A step's picture, its labels in the language of the checkpoint, its truth, the page's own threshold."""
+
+    model: GroupViT
+    step: Step
+    lang: str
+
+    @property
+    def row(self) -> Step:
+        """The step's example."""
+        return handlers.examples()[self.step["example"]]
+
+    @property
+    def image(self) -> Any:
+        """Its picture."""
+        return inputs.image(self.row["path"])
+
+    @property
+    def threshold(self) -> float:
+        """The step's threshold, else the checkpoint's own."""
+        return float(self.step.get("threshold", handlers.start_threshold(self.model.checkpoint)))
+
+    def labels(self, name: str = "labels") -> list[str]:
+        """The step's labels, else its example's."""
+        code = handlers.label_language(self.model.checkpoint, self.lang)
+        return inputs.labels((self.step.get(name) or self.row["labels"])[code])
+
+    def found(self, name: str = "labels") -> Any:
+        """The answer."""
+        return self.model.segment(self.image, self.labels(name), self.threshold)
+
+    def truth(self) -> np.ndarray:
+        """[H, W] place of each pixel's thing among the step's labels, -1 for background."""
+        from core.classroom import labelled
+
+        code = handlers.label_language(self.model.checkpoint, self.lang)
+        labels = self.labels()
+        places = np.array([labels.index(name) for name in self.row["names"][code]] + [-1])
+        return places[labelled.stored(self.row)]
+
+
+def cut(kind: str, value: float) -> int:
+    """Between which of a kind's cuts a value lies."""
+    return int(np.searchsorted(CUTS[kind], value, side="left"))
+
+
+def over(asked: Asked, found: Any) -> str:
+    """The answer's mask and its chart."""
+    return views.answer_overlay(asked.image, found, asked.lang) + views.chart(found, asked.lang)
+
+
+def ground(asked: Asked) -> Outcome:
+    """How much is background."""
+    found = asked.found()
+    return Outcome(cut("ground", views.background_share(found)), over(asked, found))
+
+
+def wrong(asked: Asked) -> Outcome:
+    """How much of the true background is called something."""
+    found = asked.found()
+    return Outcome(cut("wrong", float((found.mask[asked.truth() < 0] >= 0).mean())), over(asked, found))
+
+
+def parts(asked: Asked) -> Outcome:
+    """How many groups of the first stage own a pixel."""
+    groups = asked.model.encode(asked.image).group_map(0)
+    tokens = len(asked.model.encode(asked.image).stages[0])
+    used = len(np.unique(groups))
+    line = pick(asked.lang, f"{used} of {tokens} groups", f"{tokens} 个组里用了 {used} 个")
+    body = f'<p class="gv-big">{line}</p>' + views.group_overlay(asked.image, groups, asked.lang)
+    return Outcome(cut("parts", used / tokens), body)
+
+
+def alone(asked: Asked) -> Outcome:
+    """How many things have a group to themselves."""
+    found = asked.found()
+    homes = handlers.homes(found, inputs.digest(asked.image), asked.lang)
+    shared = [list(homes.values()).count(group) for group in homes.values()]
+    share = shared.count(1) / len(shared)
+    body = views.crowd(found, homes, asked.lang) + views.group_overlay(asked.image, found.groups, asked.lang)
+    return Outcome(0 if share == 1 else 1 if share >= 0.5 else 2, body)
+
+
+def renamed(asked: Asked) -> Outcome:
+    """How much right names add."""
+    row = handlers.rename(
+        asked.model, np.asarray(asked.image), asked.truth(), asked.labels(), asked.threshold
+    )
+    body = views.before_after([row], asked.lang) + views.renamed_table([row], asked.lang)
+    return Outcome(cut("renamed", row.right.right - row.right.own), body)
+
+
+def absent(asked: Asked) -> Outcome:
+    """Whether labels that are not there take pixels."""
+    few, more = asked.found("labels"), asked.found("more")
+    taken = float((more.mask >= len(few.labels)).mean())
+    body = over(asked, few) + over(asked, more)
+    return Outcome(0 if taken > SEEN else 1, body)
+
+
+KINDS: dict[str, Callable[[Asked], Outcome]] = {
+    "ground": ground,
+    "wrong": wrong,
+    "parts": parts,
+    "alone": alone,
+    "renamed": renamed,
+    "absent": absent,
+}
+
+
+# --- handlers ------------------------------------------------------------------------------------------------
+
+
+def place(where: str) -> tuple[str, int]:
+    """ "names:1" -> ("names", 1); the first step of the first lesson for anything that is none."""
+    name, _, number = (where or "").partition(":")
+    if name not in lessons():
+        return next(iter(lessons())), 0
+    at = int(number) if number.isdecimal() and len(number) < 3 else 0
+    return name, min(at, len(lessons()[name]["steps"]) - 1)
+
+
+def turn_to(where: str, lang: str) -> tuple[Any, ...]:
+    """Place, question with its picture, choices, an empty answer, Next switched off."""
+    name, at = place(where)
+    lesson = lessons()[name]
+    step, count = lesson["steps"][at], len(lesson["steps"])
+    code = "zh" if lang == "zh" else "en"
+    row = handlers.examples()[step["example"]]
+    number = pick(lang, f"step {at + 1} of {count}", f"第 {at + 1} / {count} 步")
+    caption = html.escape(row["caption"][code])
+    card = (
+        f'<div class="gv-step"><img alt="{caption}" src="{draw.data_uri(inputs.image(row["path"]), 300)}"><div>'
+        f'<p class="atlas-kicker">{html.escape(lesson["title"][code])} · {number}</p>'
+        f"<h3>{html.escape(step['ask'][code])}</h3></div></div>"
+    )
+    choices = [(text, str(i)) for i, text in enumerate(choices_of(step, lang))]
+    return f"{name}:{at}", card, gr.update(choices=choices, value=None), "", gr.update(interactive=False)
+
+
+def onwards(where: str, lang: str) -> tuple[Any, ...]:
+    """The next step, of the next lesson behind the last one."""
+    name, at = place(where)
+    if at + 1 < len(lessons()[name]["steps"]):
+        return turn_to(f"{name}:{at + 1}", lang)
+    names = list(lessons())
+    return turn_to(names[(names.index(name) + 1) % len(names)], lang)
+
+
+def reveal(where: str, predicted: str | None, checkpoint: str, lang: str) -> tuple[Any, ...]:
+    """What happened beside what was predicted, the explanation, and the way onwards."""
+    name, at = place(where)
+    step = lessons()[name]["steps"][at]
+    choices = choices_of(step, lang)
+    if predicted not in {str(i) for i in range(len(choices))}:
+        raise Refusal("predict_first")
+    model = handlers.model(checkpoint or start_row(handlers.PAPER))
+    start = time.perf_counter()
+    outcome = KINDS[step["kind"]](Asked(model, step, lang))
+    seconds = time.perf_counter() - start
+    guess, truth = choices[int(predicted or 0)], choices[outcome.index]
+    right = guess == truth
+    said = (
+        pick(lang, f"You said “{guess}”, and so it is.", f"你猜“{guess}”，果然如此。")
+        if right
+        else pick(lang, f"You said “{guess}”; it is “{truth}”.", f"你猜“{guess}”，实际是“{truth}”。")
+    )
+    why = html.escape(step["why"]["zh" if lang == "zh" else "en"])
+    body = (
+        f'<p class="atlas-verdict {"some" if right else "none"}"><strong>{"✓" if right else "✗"} {html.escape(said)}'
+        f'</strong></p>{outcome.body}<p class="atlas-why">{why}</p>'
+        + shell.result_line(seconds, model.checkpoint, model.device, lang)
+    )
+    return body, gr.update(interactive=True)
