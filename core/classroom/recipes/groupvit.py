@@ -7,7 +7,9 @@ As in the paper: captions and pictures are matched (equations 6 and 7), and so a
 captions (8 and 9); grouping is hard with Gumbel noise. Unlike the paper it does not start from nothing, because the paper
 has weeks of GPUs for what takes minutes here: the text tower is that of a miniature CLIP, which learned from captions too, and
 is locked, only the projection behind it is trained; the layers of the picture tower are those of the same CLIP's ViT, and
-only the last stage's, which see groups in place of patches, are tuned.
+only the last stage's, which see groups in place of patches, are tuned. And four terms are added that the paper can do without
+(`core.segmentation.grouping`): single groups are matched with nouns, groups are used evenly, the patches of a group look alike,
+few groups answer to one noun. None of them knows a mask.
 """
 
 from __future__ import annotations
@@ -38,15 +40,17 @@ from core.classroom.scenes import render
 from core.classroom.specs import BACKGROUNDS, SceneSettings, Spec, sample
 from core.classroom.wording import LANGUAGES, TEMPLATES, ground_phrase, phrase
 from core.segmentation import grouping
+from core.segmentation.dpt import ClipResNetBackbone
 from core.segmentation.groupvit import build, picture_layers, text_tower
+from core.segmentation.lseg import picture_tower
 
-CLIP = "classroom-vit"
+CLIP, SIBLING = "classroom-vit", "classroom-rn"
 SIZE, PATCH = 96, 8
 RATE = 1.5e-3
 TUNED = 0.2  # the rate of what starts as CLIP's, as a share
 MAX_SCALE = 30.0
 SPREAD = 0.5  # weight of the uneven use of groups
-WITHIN = 4.0  # weight of what differs within groups
+WITHIN = 8.0  # weight of what differs within groups
 UNSURE = 0.4  # weight of how many groups answer to a noun
 APART = 0.5  # how far apart group tokens start, in the units of the patches beside them
 # Until this share of the time: side of the pictures, pictures a step.
@@ -142,6 +146,7 @@ class Trainer(Run):
             lr=RATE,
             betas=(0.9, 0.98),
         )
+        self.sibling = resnet(export_folder(SIBLING)).to(self.device)
         self.nouns = {lang: self._nouns(lang) for lang in LANGUAGES}
         self._settle_norms()
         self.resume(self.device)
@@ -214,7 +219,7 @@ class Trainer(Run):
         objects = truth * (present < len(concepts()))
         unsure = grouping.undecided(groups, texts[batch:], objects, scale)
         uneven = grouping.spread([soft.float() for soft in seen.assignments])
-        within = grouping.unexplained([soft.float() for soft in seen.assignments], self._looks(picture, seen))
+        within = grouping.unexplained([soft.float() for soft in seen.assignments], self._looks(picture))
         loss = matched + named + single + SPREAD * uneven + WITHIN * within + UNSURE * unsure
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -231,10 +236,15 @@ class Trainer(Run):
             "lr": self.optimizer.param_groups[0]["lr"],
         }  # fmt: skip
 
-    def _looks(self, picture: Tensor, seen: grouping.Grouped) -> Tensor:
-        """[B, P, C] what patches look like: their colour, and what the first stage sees in them, with equal weight."""
+    @torch.no_grad()
+    def _looks(self, picture: Tensor) -> Tensor:
+        """[B, P, C] what patches look like: their colour, and the inner maps of the CLIP's ResNet sibling, which saw no mask
+        either and knows less of places than a ViT does; both with equal weight."""
+        _, fine, coarse, _ = self.sibling((picture - MEAN[0]) / STD[0])
+        grid = (picture.shape[-2] // PATCH, picture.shape[-1] // PATCH)
+        maps = [F.interpolate(x, grid, mode="bilinear").flatten(2).transpose(1, 2) for x in (fine, coarse)]
         colour = F.avg_pool2d(picture, PATCH).flatten(2).transpose(1, 2)
-        parts = [F.layer_norm(seen.tokens[0].detach().float(), seen.tokens[0].shape[-1:]), colour]
+        parts = [torch.cat([x / x.std(dim=(0, 1)).clamp_min(1e-3) for x in maps], dim=-1), colour]
         spread = [(part - part.mean(dim=(0, 1))).square().sum(-1).mean().sqrt() for part in parts]
         return torch.cat(
             [part / size.clamp_min(1e-6) for part, size in zip(parts, spread, strict=True)], dim=-1
@@ -268,6 +278,16 @@ class Trainer(Run):
         }
         (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         return folder
+
+
+def resnet(folder: Path) -> ClipResNetBackbone:
+    """The picture tower of an exported ResNet CLIP, frozen."""
+    config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"][
+        "vision_cfg"
+    ]
+    tower = ClipResNetBackbone(tuple(config["layers"]), config["width"])
+    tower.load_state_dict(picture_tower(load_file(folder / "model.safetensors"), "model."))
+    return tower.eval().requires_grad_(False)
 
 
 @torch.no_grad()
