@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from core import checkpoints, runtime
 from core.errors import Refusal
-from demos import catalog, home, shell, tools, values
+from demos import catalog, home, sessions, shell, tools, values
 from demos.page import Text
 from demos.server import Guard, Warm
 from demos.theme import theme
@@ -46,6 +46,10 @@ def page_at(demo: gr.Blocks, name: str, path: str) -> Iterator[None]:
 
 def build() -> gr.Blocks:
     """The app with every page of the catalog that has a module; one that fails to load says so."""
+
+    def forget() -> None:
+        sessions.forget_closed(demo)
+
     with gr.Blocks(
         title=shell.NAME.en,
         analytics_enabled=False,
@@ -57,6 +61,7 @@ def build() -> gr.Blocks:
             with page_at(demo, row.title.en, row.slug):
                 _build_page(row)
         demo.unload(UPLOADS.left)
+        demo.unload(forget)
     values.check_endpoints(demo)
     demo.queue(api_open=False, max_size=QUEUE, default_concurrency_limit=shell.CONCURRENCY)
     if runtime.zero_gpu():
@@ -156,6 +161,7 @@ def launch_options() -> dict[str, Any]:
         # The named endpoints are tools of the Model Context Protocol too, below /gradio_api/mcp/.
         "mcp_server": True,
         "max_file_size": "200mb",
+        "state_session_capacity": sessions.CAPACITY,
         "footer_links": ["api"],
         "run_history": False,
         "app_kwargs": {
