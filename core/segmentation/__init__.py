@@ -1,4 +1,4 @@
-"""Segmentation by language: LSeg (Li et al. 2022), GroupViT (Xu et al. 2022), and MaskCLIP's trick on any CLIP.
+"""Segmentation by language: LSeg (Li et al. 2022), GroupViT (Xu et al. 2022), CLIPSeg, and MaskCLIP's trick on any CLIP.
 
 Names are imported when they are asked for, so that `core.segmentation` costs nothing before a page needs a model.
 """
@@ -9,19 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.segmentation.clipseg import CLIPSeg
     from core.segmentation.groupvit import Grouping, GroupViT
     from core.segmentation.lseg import LSeg
     from core.segmentation.maskclip import MaskCLIP
     from core.segmentation.result import Segmentation
 
 _HOMES = {
+    "CLIPSeg": "clipseg",
     "GroupViT": "groupvit",
     "Grouping": "groupvit",
     "LSeg": "lseg",
     "MaskCLIP": "maskclip",
     "Segmentation": "result",
 }
-__all__ = ["GroupViT", "Grouping", "LSeg", "MaskCLIP", "Segmentation"]
+__all__ = ["CLIPSeg", "GroupViT", "Grouping", "LSeg", "MaskCLIP", "Segmentation"]
 
 
 def __getattr__(name: str) -> Any:

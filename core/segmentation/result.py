@@ -31,12 +31,14 @@ class Segmentation:
     device: str
     seconds: float
     timings: dict[str, float]  # milliseconds by step
+    normalisation: str = "softmax"  # "sigmoid" where each label has a yes or no of its own
 
     @property
     def scores(self) -> np.ndarray:
-        """Probabilities [N, H, W] at the size of the caller's picture; they sum to one over labels."""
+        """Probabilities [N, H, W] at the size of the caller's picture; over labels a softmax's sum to one."""
         width, height = self.size
-        return enlarged(torch.from_numpy(self.logits), height, width).softmax(0).numpy()
+        logits = enlarged(torch.from_numpy(self.logits), height, width)
+        return (logits.sigmoid() if self.normalisation == "sigmoid" else logits.softmax(0)).numpy()
 
     @property
     def shares(self) -> np.ndarray:
