@@ -19,6 +19,7 @@ from demos.clip_shared import label_box
 from demos.examples import strip
 from demos.menu import CheckpointMenu
 from demos.segment_surfaces import stage
+from demos.segment_train import train_tab
 from demos.shell import Shell, tr
 from demos.surfaces import surface
 
@@ -271,6 +272,12 @@ def build() -> None:
                         tensors_tab(common)
                     with gr.Tab(tr("Code", "代码"), id="code", elem_id="tab-code"):
                         code_tab(common)
+                with (
+                    gr.Tab(tr("How it learns", "怎样学会"), id="learn", elem_id="group-learn"),
+                    gr.Tabs(),
+                    gr.Tab(tr("Train it live", "现场训练"), id="live", elem_id="tab-live"),
+                ):
+                    train_tab(page, "groupvit")
                 with gr.Tab(tr("Lessons", "课程"), id="walk", elem_id="group-walk"):
                     walk_tab(common)
 

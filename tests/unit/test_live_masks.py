@@ -65,7 +65,7 @@ def test_the_scenes_are_compositions_that_no_training_shows(made: Lesson) -> Non
 
 
 def test_a_scene_drawn_as_it_is_has_full_marks(made: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = [live_masks.Look(np.zeros((1, 1), np.uint8), ("",), truth) for truth in made.truth]
+    right = [live_masks.Look(np.zeros((1, 1), np.uint16), ("",), truth) for truth in made.truth]
     monkeypatch.setattr(made, "look", lambda: right)
     assert made.judge()[1:] == (1.0, 1.0)
     wrong = [live_masks.Look(look.mask, look.names, look.guess * 0 - 1) for look in right]

@@ -74,7 +74,7 @@ class Frame:
     curve: tuple[
         dict[str, float], ...
     ]  # a row each frame: seconds, step, means of a step's numbers, iou, mean iou
-    mask: np.ndarray  # [H, W] uint8, places in `names`
+    mask: np.ndarray  # [H, W] uint16, places in `names`
     names: tuple[str, ...]  # LSeg: background and labels; GroupViT: each group by the label it fits best
     done: bool
     stopped: bool
@@ -98,7 +98,7 @@ class Frame:
 class Look:
     """What a model says of one scene: its mask, the names in it, and the concept it gives each pixel."""
 
-    mask: np.ndarray  # [H, W] uint8
+    mask: np.ndarray  # [H, W] uint16
     names: tuple[str, ...]
     guess: Tensor  # [H, W], -1 where background
 
@@ -124,7 +124,7 @@ class Lesson(ABC):
         own = [-1, *self.offered[0]]
         lookup = {concept: place for place, concept in enumerate(own)}
         places = [lookup[concept] for concept in lseg.labelled(shown)[0].flatten().tolist()]
-        self.true_mask = np.array(places, np.uint8).reshape(DRAWN, DRAWN)  # places in `labels`
+        self.true_mask = np.array(places, np.uint16).reshape(DRAWN, DRAWN)  # places in `labels`
         self.labels = self.names_of(own)
 
     def names_of(self, chosen: Sequence[int]) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ class LSegLesson(Lesson):
             )
             best = net.enlarged(features[k : k + 1], texts)[0].argmax(0)
             guess = torch.tensor([-1, *offered])[best]
-            looks.append(Look(best.numpy().astype(np.uint8), self.names_of([-1, *offered]), guess))
+            looks.append(Look(best.numpy().astype(np.uint16), self.names_of([-1, *offered]), guess))
         return looks
 
 
@@ -226,7 +226,7 @@ class GroupViTLesson(Lesson):
             own = self.names_of([offered[i] for i in scores.argmax(1).tolist()])
             right = oracle_labels(groups[k].numpy(), self.truth[k].numpy(), len(concepts()))
             mask = groups[k].numpy()
-            looks.append(Look(mask.astype(np.uint8), own, torch.from_numpy(right[mask])))
+            looks.append(Look(mask.astype(np.uint16), own, torch.from_numpy(right[mask])))
         return looks
 
 
