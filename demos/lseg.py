@@ -18,6 +18,7 @@ from demos.lseg_inside import code_tab, tensors_tab
 from demos.lseg_shared import Common, output
 from demos.lseg_walk import walk_tab
 from demos.menu import CheckpointMenu
+from demos.segment_train import train_tab
 from demos.shell import Shell, both, tr
 
 FIRST = both("Segmenting the first example …", "正在分割第一个例子……")
@@ -118,6 +119,12 @@ def build() -> None:
                         tensors_tab(common)
                     with gr.Tab(tr("Code", "代码"), id="code", elem_id="tab-code"):
                         code_tab(common)
+                with (
+                    gr.Tab(tr("How it learns", "怎样学会"), id="learn", elem_id="group-learn"),
+                    gr.Tabs(),
+                    gr.Tab(tr("Train it live", "现场训练"), id="live", elem_id="tab-live"),
+                ):
+                    train_tab(page, "lseg")
 
     asked = [*common.asked, held]
     page.on([tab.run.click, labels.input], handlers.segment, asked, tab.outputs, show_progress="hidden")
