@@ -23,7 +23,7 @@ from demos.shell import Shell, both, tr
 
 FIRST = both("Segmenting the first example …", "正在分割第一个例子……")
 WAYS = {
-    "lseg": tr("LSeg", "LSeg"),
+    "lseg": tr("The checkpoint above", "上面的权重"),
     "maskclip": tr("MaskCLIP's trick on a plain CLIP", "在普通 CLIP 上用 MaskCLIP 的技巧"),
 }
 TRY_IDEA = (
@@ -127,12 +127,20 @@ def build() -> None:
                     train_tab(page, "lseg")
 
     asked = [*common.asked, held]
-    page.on([tab.run.click, labels.input], handlers.segment, asked, tab.outputs, show_progress="hidden")
+    # Of labels that change while an answer is under way the last ones count.
+    page.on(
+        [tab.run.click, labels.input],
+        handlers.segment,
+        asked,
+        tab.outputs,
+        show_progress="hidden",
+        trigger_mode="always_last",
+    )
     filled = [picture, labels, example, scene, held]
     chosen = page.on(thumbnails.change, handlers.choose, [thumbnails], filled, show_progress="hidden")
     page.then(chosen, handlers.segment, asked, tab.outputs)
     page.on(way.change, handlers.way_note, [way], [plain, note], show_progress="hidden")
-    page.on([way.input, plain.input, menu.value.input], handlers.segment, asked, tab.outputs)
+    page.on([way.input, plain.input, menu.value.input], handlers.switch, asked, tab.outputs)
     page.then(menu.downloaded, handlers.segment, asked, tab.outputs)
     # A picture of one's own is no example and no scene: a link cannot carry it.
     own = picture.upload(

@@ -5,6 +5,7 @@ The picture is encoded once and remembered by core, so that a label that comes o
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from collections.abc import Sequence
@@ -21,18 +22,19 @@ from core.errors import Refusal
 from demos import clip_handlers, scenes_link, segment_draw, shell
 from demos.examples import chosen as strip_choice
 from demos.lseg_examples import examples
-from demos.menu import start_row
+from demos.menu import needs_download, start_row
 from demos.shell import pick
 
 if TYPE_CHECKING:
-    from core.segmentation.lseg import LSeg
-    from core.segmentation.maskclip import MaskCLIP
     from core.segmentation.result import Segmentation
 
 OPENING = "street"
 OPACITY = 0.6
 WAYS = ("lseg", "maskclip")
 PAPERS = ("lseg", "clip")
+TRICK = "core.segmentation.maskclip"
+# Modules of core, imported with torch when they are first asked, and their classes.
+SEGMENTERS = {"core.segmentation.lseg": "LSeg", "core.segmentation.clipseg": "CLIPSeg", TRICK: "MaskCLIP"}
 # Words for what no label fits: their pixels stay as they are.
 REST = frozenset(("background", "other", "nothing", "背景", "其他", "空白"))
 MAX_LINK_LABELS = 20_000  # characters of labels that an address may carry
@@ -51,22 +53,18 @@ def plain_rows() -> list[str]:
     return [row.name for row in sorted(here, key=lambda row: row.bundled is not None)]
 
 
-def model_of(checkpoint: str | None) -> LSeg | MaskCLIP:
-    """The segmenter of a row: LSeg's own, or MaskCLIP's trick on a CLIP.
+def model_of(checkpoint: str | None) -> Any:
+    """The segmenter of a row: LSeg's own, a descendant, or MaskCLIP's trick on a CLIP; `encode` and `segment` alike.
 
     Raises:
-        Refusal: "unknown_checkpoint" for a row that is neither, or what loading refuses.
+        Refusal: "unknown_checkpoint" for a row that is none of these, or what loading refuses.
     """
-    from core.segmentation.lseg import LSeg
-    from core.segmentation.maskclip import MaskCLIP
-
     row = checkpoints.row(checkpoint or start_row("lseg"))
-    if row.paper == "clip":
-        return MaskCLIP.load(row.name)
-    if row.paper != "lseg":
+    module = TRICK if row.paper == "clip" else row.loader.partition(":")[0]
+    if row.paper not in PAPERS or module not in SEGMENTERS:
         known = ", ".join(one.name for paper in PAPERS for one in checkpoints.rows(paper))
         raise Refusal("unknown_checkpoint", name=row.name, known=known)
-    return LSeg.load(row.name)
+    return getattr(importlib.import_module(module), SEGMENTERS[module]).load(row.name)
 
 
 # --- endpoint --------------------------------------------------------------------------------------------
@@ -113,13 +111,21 @@ class Run:
     seconds: float
 
     @property
+    def kind(self) -> str:
+        """Which of the models of core answered: "lseg", "clipseg" or "maskclip"."""
+        row = checkpoints.row(self.result.checkpoint)
+        return "maskclip" if row.paper == "clip" else row.loader.partition(":")[0].rpartition(".")[2]
+
+    @property
     def sure(self) -> np.ndarray:
         """[h, w] the winner's probability."""
         return self.probabilities.max(0)
 
     @property
     def probabilities(self) -> np.ndarray:
-        """[N, h, w], as fine as the network's maps; they sum to one over labels."""
+        """[N, h, w], as fine as the network's maps; they sum to one over labels, but for a sigmoid's."""
+        if self.result.normalisation == "sigmoid":
+            return 1 / (1 + np.exp(-self.result.logits))
         shifted = np.exp(self.result.logits - self.result.logits.max(0))
         return shifted / shifted.sum(0)
 
@@ -129,7 +135,7 @@ def run(picture: str | None, labels: str | Sequence[str], way: str, plain: str, 
     image, names = inputs.image(shell.picture_source(picture)), inputs.labels(labels)
     if way not in WAYS:
         raise Refusal("wrong_value", name="way", wanted=" / ".join(WAYS), value=repr(way)[:40])
-    model: Any = model_of((plain or plain_rows()[0]) if way == "maskclip" else checkpoint)
+    model = model_of((plain or plain_rows()[0]) if way == "maskclip" else checkpoint)
     start = time.perf_counter()
     encoded = model.encode(image)
     result = model.segment(encoded, names)
@@ -198,14 +204,23 @@ def segment(
     return shown, line_of(found, lang), held, cut
 
 
+def switch(
+    picture: str | None, labels: str, way: str, plain: str, checkpoint: str, held: list[str], lang: str
+) -> tuple[Any, ...]:
+    """The answer of another model at once, where it is on this machine; else the menu says how to get it."""
+    if way == "lseg" and needs_download(checkpoint):
+        return (gr.skip(),) * 4
+    return segment(picture, labels, way, plain, checkpoint, held, lang)
+
+
 def maps(
     picture: str | None, labels: str, way: str, plain: str, checkpoint: str, lang: str
 ) -> tuple[str, str]:
     """Every label's probability over the picture, and the line."""
     found = run(picture, labels, way, plain, checkpoint)
-    return segment_draw.heat_maps(found.image, found.probabilities, found.result.labels, lang), line_of(
-        found, lang
-    )
+    sums = found.result.normalisation == "softmax"
+    shown = segment_draw.heat_maps(found.image, found.probabilities, found.result.labels, lang, sums)
+    return shown, line_of(found, lang)
 
 
 def files(

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from core import checkpoints
+from core.classroom import report
 from demos import draw, segment_draw
 from demos import lseg_handlers as handlers
 from demos.chinese_code import passage
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from core.segmentation.result import Segmentation
 
 SIDE = 360  # pixels of a shown field
+ABLATION = "ablation of blocks"  # how the report card's rows begin
 MOST_NEAR = 12  # labels in the table of cosines
 TENSORS_IDEA = (
     "Before any word is read the picture is already a field of vectors; words only choose among them.",
@@ -34,7 +36,11 @@ CODE_IDEA = (
 
 
 def features_of(encoded: Any) -> np.ndarray:
-    """[h, w, D] of either kind of encoded picture."""
+    """[h, w, D] of any kind of encoded picture."""
+    if hasattr(encoded, "activations"):
+        places = encoded.activations[-1, 1:]  # the class token is no place
+        side = round(len(places) ** 0.5)
+        return places.reshape(side, side, -1)
     return encoded.pixel_features if hasattr(encoded, "pixel_features") else encoded.place_features
 
 
@@ -152,7 +158,40 @@ def blocks(found: handlers.Run, lang: str) -> str:
                 (f"{kind} × {depth}", result.after_blocks),
             )
         )
-    return title + shown
+    return title + shown + ablation(report.rows(), lang)
+
+
+def ablation(rows: Sequence[dict[str, Any]], lang: str) -> str:
+    """What was measured of every kind of block (the paper's table 6 in small); nothing where nothing was."""
+    found = [row for row in rows if row["paper"] == "lseg" and row["measure"].startswith(ABLATION)]
+    if not found:
+        return ""
+    measures = list(dict.fromkeys(row["measure"] for row in found))
+    values = {(row["split"], row["measure"]): row["value"] for row in found}
+    head = "".join(
+        f'<th scope="col">{html.escape(name.removeprefix(ABLATION).strip(": "))}</th>' for name in measures
+    )
+    body = ""
+    for split in dict.fromkeys(row["split"] for row in found):
+        cells = "".join(
+            f'<td style="--share:{100 * values[split, name]:.1f}%">{values[split, name]:.3f}</td>'
+            if (split, name) in values
+            else "<td>–</td>"
+            for name in measures
+        )
+        body += f'<tr><th scope="row">{html.escape(split)}</th>{cells}</tr>'
+    note = pick(
+        lang,
+        "Each row was trained for the same few steps and measured on scenes it never saw: compare rows with each other, not "
+        "with the checkpoint above. Measured by ",
+        "每一行都只训练了同样的少量步数，并在没见过的场景上测量：只能行与行比较，不能和上面的权重比。测量命令：",
+    )
+    command = html.escape(found[0]["command"])
+    return (
+        f"<h4>{pick(lang, 'No block, or one applied 1, 2 or 4 times', '没有模块，或模块用 1、2、4 次')}</h4>"
+        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid"><thead><tr><td></td>{head}</tr></thead>'
+        f'<tbody>{body}</tbody></table></div><p class="atlas-line">{note}<code>{command}</code></p>'
+    )
 
 
 def _softmax(maps: np.ndarray) -> np.ndarray:
@@ -172,7 +211,7 @@ def code(
     cards = "".join(
         _card(card, made.get(card.get("made", ""), ""), lang)
         for card in words()["code"]
-        if card.get("way", way) == way
+        if card.get("way", found.kind) == found.kind
     )
     return f'<div class="code-cards">{cards}</div>', handlers.line_of(found, lang)
 

@@ -34,6 +34,11 @@ def needs_download(name: str) -> bool:
     return checkpoints.state(name) in ("absent", "unpinned")
 
 
+def fetchable(name: str) -> bool:
+    """Whether a row is not here yet and can be downloaded; some can only be imported from a file of one's own."""
+    return needs_download(name) and checkpoints.row(name).repo is not None
+
+
 def offered(paper: str, language: str | None = None) -> list[Checkpoint]:
     """The rows of a paper; only those that read labels in a language where one is named."""
     return [row for row in checkpoints.rows(paper) if language is None or language in row.languages]
@@ -60,7 +65,10 @@ def choices(paper: str, lang: str, language: str | None = None) -> list[tuple[st
     for row in offered(paper, language):
         state = checkpoints.state(row.name)
         shown = {"bundled": pick(lang, "built in", "内置"), "cached": pick(lang, "downloaded", "已下载")}
-        note = shown.get(state, f"↓ {checkpoints.human(row.size_bytes)}")
+        elsewhere = (
+            f"↓ {checkpoints.human(row.size_bytes)}" if row.repo else pick(lang, "to import", "需导入")
+        )
+        note = shown.get(state, elsewhere)
         found.append((f"{row.title[lang]} · {note}", row.name))
     return found
 
@@ -89,6 +97,8 @@ def _pair(text: Any) -> str:
 
 
 def _source(row: Checkpoint) -> str:
+    if row.original and not row.repo:
+        return html.escape(row.original.source)
     if not row.repo:
         return f"<code>{html.escape(row.bundled or '')}</code>"
     address = html.escape(f"https://huggingface.co/{row.repo}/tree/{row.revision}")
@@ -99,10 +109,13 @@ def _source(row: Checkpoint) -> str:
 
 
 def cost(name: str, lang: str) -> str:
-    """What a download would bring and under which licence; nothing for a row that is here."""
+    """What a download would bring and under which licence, or how to import; nothing for a row that is here."""
     if not needs_download(name):
         return ""
     row = checkpoints.row(name)
+    if row.original and not row.repo:
+        how = Refusal("not_imported", checkpoint=name, source=row.original.source)
+        return f'<p class="atlas-hint">{html.escape(how.text(lang))}</p>'
     size, licence = checkpoints.human(row.size_bytes), row.licence
     sentence = pick(
         lang,
@@ -203,7 +216,7 @@ class CheckpointMenu:
                     tr("Download", "下载"),
                     variant="primary",
                     size="sm",
-                    visible=needs_download(start),
+                    visible=fetchable(start),
                     elem_id="download",
                 )
                 self.stop = gr.Button(
@@ -242,7 +255,7 @@ class CheckpointMenu:
 
     def _shown(self, name: str, lang: str) -> tuple[Any, ...]:
         """Note, card and buttons of a chosen row."""
-        return cost(name, lang), card(name), gr.update(visible=needs_download(name)), gr.update(visible=False)
+        return cost(name, lang), card(name), gr.update(visible=fetchable(name)), gr.update(visible=False)
 
     def _opened(self, remembered: str | None, lang: str, query: dict[str, str]) -> tuple[Any, ...]:
         """The row that a page opens on: the link's, else the remembered one if it is here, else the default."""

@@ -176,15 +176,25 @@ def _uri(image: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(_png(image, compress_level=3)).decode()
 
 
-def heat_maps(image: Image.Image, scores: np.ndarray, names: Sequence[str], lang: str) -> str:
-    """A card for each label: its probability [N, h, w] in [0, 1] over the picture, all on one scale."""
+def heat_maps(
+    image: Image.Image, scores: np.ndarray, names: Sequence[str], lang: str, sums: bool = True
+) -> str:
+    """A card for each label: its probability [N, h, w] in [0, 1] over the picture; `sums`: over labels they make one."""
     shown = image.copy()
     shown.thumbnail((POINTED_SIDE, POINTED_SIDE))
     note = pick(
         lang,
-        "Probability of each label at each place, from 0 (dark blue) to 1 (yellow): at every place they add up to 1.",
-        "每个标签在每一处的概率，从 0（深蓝）到 1（黄色）：每一处各标签相加等于 1。",
+        "Probability of each label at each place, from 0 (dark blue) to 1 (yellow)",
+        "每个标签在每一处的概率，从 0（深蓝）到 1（黄色）",
     )
+    if sums:
+        note += pick(lang, ": at every place they add up to 1.", "：每一处各标签相加等于 1。")
+    else:
+        note += pick(
+            lang,
+            ": a yes or no of each label by itself; they do not add up to 1.",
+            "：每个标签各自回答是或否，相加不等于 1。",
+        )
     cards = []
     for name, score in zip(names, scores, strict=True):
         levels = Image.fromarray(score.astype(np.float32)).resize(shown.size, Image.Resampling.BILINEAR)

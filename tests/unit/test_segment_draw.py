@@ -136,7 +136,8 @@ def test_heat_maps_share_one_scale(image: Image.Image) -> None:
     scores = np.stack([np.full((4, 6), 0.9), np.full((4, 6), 0.1)])
     page = draw.heat_maps(image, scores, NAMES[:2], "en")
     assert page.count("<figure>") == 2 and "highest 90.0%" in page and "highest 10.0%" in page
-    assert "&lt;b&gt;tree" in page
+    assert "&lt;b&gt;tree" in page and "add up to 1" in page
+    assert "do not add up" in draw.heat_maps(image, scores, NAMES[:2], "en", sums=False)
 
 
 def test_links_carry_their_data() -> None:
