@@ -114,7 +114,7 @@ def crowd_tab(common: Common) -> None:
     gr.Markdown(tr(*CROWD_IDEA))
     with gr.Row():
         nine = gr.Button(tr("Nine things", "九样东西"), variant="primary", elem_id="crowd-nine")
-        own = gr.Button(tr("The picture on the left", "左边的图片"), elem_id="crowd-own")
+        own = gr.Button(tr("The page's picture", "本页的图片"), elem_id="crowd-own")
     groups, said, line = stage("crowd-mask"), output("crowd-out"), output("crowd-line")
     outputs = [groups, said, line]
     filled = common.page.on(

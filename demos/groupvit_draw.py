@@ -96,7 +96,7 @@ def chart(found: Grouping, lang: str) -> str:
 
 def threshold_note(found: Grouping, lang: str) -> str:
     """What this threshold did: how much is background, and why the line may stand lower than asked."""
-    share = draw.percent(background_share(found))
+    share = draw.percent(background_share(found)) if background_share(found) else "0%"
     named = sum(found.group_labels[group] >= 0 for group in seen_groups(found))
     count = len(seen_groups(found))
     text = pick(
@@ -331,11 +331,21 @@ def _legend(mask: np.ndarray, labels: Sequence[str], colours: Sequence[str], lan
 def before_after(rows: Sequence[Renamed], lang: str) -> str:
     """The means of both mIoU as two large numbers and what lies between them."""
     own, right = (float(np.mean([getattr(row.right, name) for row in rows])) for name in ("own", "right"))
-    why = pick(
-        lang,
-        f"The same groups, only named rightly: +{right - own:.2f}. What is lost on the left of the arrow is naming; what "
-        f"is still missing to 1 on its right ({1 - right:.2f}) is grouping.",
-        f"分组没变，只把名字改对：+{right - own:.2f}。箭头左边丢的是“命名”，右边离 1 还差的 {1 - right:.2f} 是“分组”。",
+    why = (
+        pick(
+            lang,
+            f"The same groups, only named rightly: {right - own:+.2f}. What is lost on the left of the arrow is naming; "
+            f"what is still missing to 1 on its right ({1 - right:.2f}) is grouping.",
+            f"分组没变，只把名字改对：{right - own:+.2f}。箭头左边丢的是“命名”，右边离 1 还差的 {1 - right:.2f} 是“分组”。",
+        )
+        if right > own
+        else pick(
+            lang,
+            f"Right names do not help here ({right - own:+.2f}): most of each group is background, so that its right name "
+            "is none. These groups follow no outlines; no name can repair that.",
+            f"这里换对名字也没用（{right - own:+.2f}）：每个组的大部分都是背景，正确的名字就是“没有”。"
+            "分组没有沿着轮廓走，改名救不了。",
+        )
     )
     titles = pick(lang, "own names", "自己的名字"), pick(lang, "right names", "正确的名字")
     scenes = pick(lang, f"foreground mIoU, mean of {len(rows)} scenes", f"前景 mIoU，{len(rows)} 个场景平均")
@@ -370,7 +380,7 @@ def crowd(found: Grouping, homes: Mapping[str, int], lang: str) -> str:
     alone = sum(len(things) == 1 for things in by_group.values())
     text += pick(
         lang,
-        f" {len(homes)} things share {len(by_group)} groups: <strong>{alone}</strong> of them have one to themselves.",
+        f" {len(homes)} things share {len(by_group)} groups; with a group to itself: <strong>{alone}</strong>.",
         f" {len(homes)} 样东西住在 {len(by_group)} 个组里：只有 <strong>{alone}</strong> 样独占一组。",
     )
     rows = "".join(
