@@ -56,7 +56,7 @@ function point(stage, x, y) {
 function only(figure, index) {
   const canvas = figure.querySelector("canvas");
   const map = index === null ? null : pixels(figure);
-  canvas.hidden = !map;
+  canvas.style.display = map ? "block" : "none"; // Gradio's styles show a canvas that is only `hidden`
   figure.classList.toggle("only", Boolean(map));
   figure.querySelectorAll(".atlas-seg-name").forEach((name) => {
     name.hidden = Boolean(map) && Number(name.dataset.label) !== index;
@@ -122,10 +122,11 @@ element.addEventListener("input", (event) => {
   opacity = event.target.value;
   figureOf(event.target).style.setProperty("--opacity", opacity);
 });
-watch("value", () => {
+// Not watch("value"): that comes before the new mask is in the page.
+new MutationObserver(() => {
   if (opacity === null) return;
   element.querySelectorAll(".atlas-seg").forEach((figure) => {
     figure.style.setProperty("--opacity", opacity);
     figure.querySelector("input[type=range]").value = opacity;
   });
-});
+}).observe(element, { childList: true, subtree: true });

@@ -1,0 +1,79 @@
+"""The LSeg page in a real browser: labels that come and go, a pointer that asks no server, lessons, a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conftest import settle
+
+pytestmark = pytest.mark.browser
+
+Visits = Callable[..., Any]
+SHOWN = "document.querySelectorAll('#mask .atlas-seg-legend li').length > 1"
+LEGEND = "count => document.querySelectorAll('#mask .atlas-seg-legend li').length === count"
+
+
+def legend(page: Any) -> list[str]:
+    return page.locator("#mask .atlas-seg-legend span").all_inner_texts()
+
+
+def test_labels_come_and_go_and_the_pointer_asks_no_server(visit: Visits) -> None:
+    page = visit().open("/lseg", SHOWN)
+    settle(page)
+    assert "dog" in legend(page)
+    count = len(legend(page))
+    page.locator("#labels input").fill("vehicle")
+    page.keyboard.press("Enter")
+    page.wait_for_function(LEGEND, arg=count + 1)
+    assert "vehicle" in legend(page)
+    page.get_by_role("button", name="Remove “vehicle”").click()
+    page.wait_for_function(LEGEND, arg=count)
+    settle(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    area = page.locator("#mask .atlas-seg-stage").bounding_box()
+    page.mouse.move(area["x"] + 0.03 * area["width"], area["y"] + 0.5 * area["height"])
+    page.mouse.move(area["x"] + 0.5 * area["width"], area["y"] + 0.03 * area["height"], steps=3)
+    tip = page.locator("#mask .atlas-seg-tip")
+    tip.wait_for()
+    name, _, sure = tip.inner_text().rpartition(" ")
+    assert name in legend(page) and sure.endswith("%")
+    assert not [url for url in asked if not url.startswith("data:")]
+
+
+def test_by_keyboard_on_a_phone(visit: Visits) -> None:
+    page = visit(width=390, height=844).open("/lseg", SHOWN)
+    settle(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator("#mask .atlas-seg-stage").focus()
+    page.keyboard.press("ArrowLeft")
+    assert "48%, 50%" in page.locator("#mask [role=status]").inner_text()
+    button = page.locator("#mask .atlas-seg-legend button").first
+    button.focus()
+    page.locator("#mask canvas").wait_for()  # all but this label fades
+    assert page.locator("#mask .atlas-seg-name:visible").count() <= 1
+    page.locator("#mask input[type=range]").focus()
+    page.keyboard.press("Home")
+    page.locator("#mask canvas").wait_for(state="hidden")
+    page.locator("#labels input").fill("cat,")
+    page.wait_for_function("document.querySelector('#mask .atlas-seg-legend').innerText.includes('cat')")
+    # What was set stays when the mask is drawn again.
+    assert page.evaluate("getComputedStyle(document.querySelector('#mask .atlas-seg-mask')).opacity") == "0"
+
+
+def test_a_lesson_asks_before_it_answers(visit: Visits) -> None:
+    page = visit(locale="zh-CN", color_scheme="dark").open("/lseg", SHOWN)
+    page.get_by_role("tab", name="分步课程", exact=True).click()
+    page.locator("#walk-toy").click()
+    page.wait_for_function("document.querySelector('#walk-step').innerText.includes('泰迪熊')")
+    page.locator("#walk-run").click()
+    page.locator("#atlas-message .atlas-refusal").wait_for()
+    page.locator("#walk-guess label").first.click()
+    page.locator("#walk-run").click()
+    page.locator("#walk-out .atlas-verdict").wait_for()
+    assert page.locator("#walk-out .atlas-seg-name").count() >= 1
+    page.locator("#walk-next").click()
+    page.wait_for_function("!document.querySelector('#walk-out .atlas-verdict')")
