@@ -159,7 +159,8 @@ def sample(count: int, seed: int, atlas: Atlas, settings: SceneSettings | None =
         usable = usable & chosen
     pool = torch.nonzero(usable)[:, 0]
     concept = pool[torch.randint(len(pool), (b, k), generator=g)]
-    for _ in range(8):
+    # One pair in eight is new: eight more tries would still leave a third of them trained ones.
+    for _ in range(64 if s.pairs == "new" else 8):
         clash = torch.zeros(b, k, dtype=torch.bool)
         for j in range(1, k):
             clash[:, j] = (concept[:, j : j + 1] == concept[:, :j]).any(1)

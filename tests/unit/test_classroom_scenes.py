@@ -122,6 +122,13 @@ def test_a_drawing_in_lines_covers_what_it_encloses(atlas: Atlas) -> None:
     assert (scenes.shape[:, 0][changed] > 0).all()
 
 
+@pytest.mark.parametrize("pairs", ["new", "train"])
+def test_pairs_are_new_or_trained_as_asked(atlas: Atlas, pairs: str) -> None:
+    spec = sample(400, 8, atlas, SceneSettings(kinds=(0, 1, 0, 0), pairs=pairs))
+    new = new_pair(spec.concept[:, 0], spec.concept[:, 1])
+    assert (new.float().mean() > 0.99) if pairs == "new" else not new.any()
+
+
 def test_backgrounds_have_names_as_nouns() -> None:
     assert wording.ground_phrase("sea", "zh") == "大海" and wording.ground_phrase("snow", "en") == "the snow"
     assert wording.ground_phrase("orange", "en") == "an orange background"
