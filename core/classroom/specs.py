@@ -130,7 +130,7 @@ class Spec:
 
 
 def new_pair(a: Tensor, b: Tensor) -> Tensor:
-    """Whether two concepts form a held-out composition (one in eight); the same for (a, b) and (b, a)."""
+    """Whether two concepts form a held-out composition (one in five or six); the same for (a, b) and (b, a)."""
     return (a * b + a + b) % 8 == 3
 
 
@@ -159,7 +159,7 @@ def sample(count: int, seed: int, atlas: Atlas, settings: SceneSettings | None =
         usable = usable & chosen
     pool = torch.nonzero(usable)[:, 0]
     concept = pool[torch.randint(len(pool), (b, k), generator=g)]
-    # One pair in eight is new: eight more tries would still leave a third of them trained ones.
+    # Few pairs are new, and some concepts are in none: both are drawn again, often enough.
     for _ in range(64 if s.pairs == "new" else 8):
         clash = torch.zeros(b, k, dtype=torch.bool)
         for j in range(1, k):
@@ -167,6 +167,8 @@ def sample(count: int, seed: int, atlas: Atlas, settings: SceneSettings | None =
         held = new_pair(concept[:, 0], concept[:, 1])
         if s.pairs != "any":
             clash[:, 1] |= (held if s.pairs == "train" else ~held) & (kind == 1)
+        if s.pairs == "new":
+            clash[:, 0] |= clash[:, 1] & (kind == 1)
         redrawn = pool[torch.randint(len(pool), (b, k), generator=g)]
         concept = torch.where(clash, redrawn, concept)
     sheep = by_code()[SHEEP].index
