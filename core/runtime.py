@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache, wraps
+from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -85,6 +86,16 @@ def threads() -> int:
     if len(quota) == 2 and quota[0].isdecimal():
         cores = min(cores, math.ceil(int(quota[0]) / int(quota[1])))
     return max(cores, 1)
+
+
+def whole(name: str) -> Any:
+    """A module once its import is over, whichever thread began it.
+
+    transformers puts another object into its own place while it is imported; a thread that waited for the import of
+    another still holds the first one, which lacks its classes.
+    """
+    import_module(name)
+    return sys.modules[name]
 
 
 def _torch() -> Any:

@@ -364,12 +364,11 @@ def load_chinese_clip(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> DualEncoder:
     """Chinese-CLIP (Yang et al. 2022, https://arxiv.org/abs/2211.01335) as transformers' class."""
-    from transformers import BertTokenizer, ChineseCLIPImageProcessor, ChineseCLIPModel
-
+    transformers = runtime.whole("transformers")
     folder = paths["config.json"].parent
-    model = from_transformers(ChineseCLIPModel, folder, row, dtype, UNREAD_BY_CHINESE_CLIP)
-    tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
-    processor = ChineseCLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+    model = from_transformers(transformers.ChineseCLIPModel, folder, row, dtype, UNREAD_BY_CHINESE_CLIP)
+    tokenizer = transformers.BertTokenizer.from_pretrained(folder, local_files_only=True)
+    processor = transformers.ChineseCLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     return DualEncoder(
         row,
         model,

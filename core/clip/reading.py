@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from core import checkpoints
+from core import checkpoints, runtime
 
 Kind = Literal["special", "piece", "byte", "unknown"]
 Pooling = Literal["first", "end", "last"]
@@ -135,9 +135,8 @@ class BertVocabulary:
     places: int | None = None
 
     def __init__(self, folder: Path, context_length: int) -> None:
-        from transformers import BertTokenizer
-
-        self.tokenizer: Any = BertTokenizer.from_pretrained(folder, local_files_only=True)
+        kind = runtime.whole("transformers").BertTokenizer
+        self.tokenizer: Any = kind.from_pretrained(folder, local_files_only=True)
         self.context_length = context_length
 
     def ids(self, text: str) -> list[int]:

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core import runtime
 from core.checkpoints import Checkpoint
 from core.clip.encoders import DualEncoder, TransformersPreprocess, from_transformers
 from core.clip.towers import Seen, VisionOutput, as_grid, attention_weights
@@ -133,12 +134,11 @@ class SiglipViT:
 
 def load_siglip(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> DualEncoder:
     """A SigLIP 2 model of fixed picture size as transformers' class."""
-    from transformers import SiglipImageProcessor, SiglipModel
-
+    transformers = runtime.whole("transformers")
     folder = paths["config.json"].parent
-    model = from_transformers(SiglipModel, folder, row, dtype)
+    model = from_transformers(transformers.SiglipModel, folder, row, dtype)
     length = model.config.text_config.max_position_embeddings
-    processor = SiglipImageProcessor.from_pretrained(folder, local_files_only=True)
+    processor = transformers.SiglipImageProcessor.from_pretrained(folder, local_files_only=True)
     return DualEncoder(
         row,
         model,

@@ -139,10 +139,9 @@ def load_clipseg(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> LoadedCLIPSeg:
     """A published CLIPSeg in transformers' form; its tokenizer is CLIP's."""
-    from transformers import CLIPSegForImageSegmentation
-
+    kind = runtime.whole("transformers").CLIPSegForImageSegmentation
     folder = paths["config.json"].parent
-    model = encoders.from_transformers(CLIPSegForImageSegmentation, folder, row, dtype, ("position_ids",))
+    model = encoders.from_transformers(kind, folder, row, dtype, ("position_ids",))
     length = model.config.text_config.max_position_embeddings
     preprocess = json.loads(paths["preprocessor_config.json"].read_text(encoding="utf-8"))
     return LoadedCLIPSeg(model, encoders.open_clip_tokenizer(paths, row, length), preprocess, device, dtype)

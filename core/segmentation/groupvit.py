@@ -318,11 +318,8 @@ def load_groupvit(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> LoadedGroupViT:
     """A published GroupViT in transformers' form; its tokenizer is CLIP's."""
-    from transformers import GroupViTModel
-
-    model = encoders.from_transformers(
-        GroupViTModel, paths["config.json"].parent, row, dtype, ("position_ids",)
-    )
+    kind = runtime.whole("transformers").GroupViTModel
+    model = encoders.from_transformers(kind, paths["config.json"].parent, row, dtype, ("position_ids",))
     length = model.config.text_config.max_position_embeddings
     return LoadedGroupViT(model, encoders.open_clip_tokenizer({}, row, length), row, device, dtype)
 
@@ -349,9 +346,8 @@ def build(config: Mapping[str, Any]) -> Any:
 
     transformers starts group tokens and places at zero, where all groups are one and stay one.
     """
-    from transformers import GroupViTConfig, GroupViTModel
-
-    model = GroupViTModel(GroupViTConfig(**config))
+    transformers = runtime.whole("transformers")
+    model = transformers.GroupViTModel(transformers.GroupViTConfig(**config))
     vision: Any = model.vision_model
     nn.init.trunc_normal_(vision.embeddings.position_embeddings, std=0.02)
     for stage in vision.encoder.stages:

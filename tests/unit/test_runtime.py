@@ -10,6 +10,7 @@ import time
 import types
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -416,6 +417,18 @@ def test_turns_are_given_in_the_order_of_asking() -> None:
         raise ZeroDivisionError
     with turns:
         pass
+
+
+def test_a_module_that_puts_another_in_its_place_is_whole_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "changeling.py").write_text(
+        "import sys, time, types\ntime.sleep(0.2)\nother = types.ModuleType(__name__)\n"
+        "other.thing = 7\nsys.modules[__name__] = other\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "changeling", raising=False)
+    assert together(4, lambda _: runtime.whole("changeling").thing) == [7] * 4
 
 
 def test_cancel() -> None:
