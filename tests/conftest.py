@@ -121,13 +121,14 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-def settle(page: Any) -> None:
-    """Waits until no handler of a page is at work and nothing changes in it, 20 s at most. (Its network never rests:
-    Gradio keeps one stream open for as long as the page lives, and another for as long as handlers work.)"""
+def settle(page: Any, rounds: int = 1) -> None:
+    """Waits until no handler of a page is at work and nothing changes in it for `rounds` times 0.3 s, 20 s at most. (Its
+    network never rests: Gradio keeps one stream open for as long as the page lives, another for as long as handlers work.)"""
     end = time.monotonic() + 20
-    page.evaluate(STILL)
-    while QUEUE[page] and time.monotonic() < end:
+    quiet = 0
+    while quiet < rounds and time.monotonic() < end:
         page.evaluate(STILL)
+        quiet = 0 if QUEUE[page] else quiet + 1
 
 
 class Visit:
@@ -159,7 +160,7 @@ class Visit:
         """Opens a page of the app and waits until the JavaScript expression `filled` is true in it."""
         self.page.goto(self.server + path)
         self.page.locator("h1").first.wait_for()
-        settle(self.page)
+        settle(self.page, rounds=3)  # what a page asks for when it opens is asked a moment after it is drawn
         self.page.wait_for_function(filled)
         return self.page
 
