@@ -23,13 +23,14 @@ ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
-# Resolves when nothing was drawn for 300 ms.
+# Resolves when nothing was drawn for 300 ms; after 5 s in any case, because a drawing may draw itself.
 STILL = """() => new Promise((resolve) => {
   let timer;
   const still = () => { watch.disconnect(); resolve(); };
   const watch = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(still, 300); });
   watch.observe(document, { childList: true, subtree: true, characterData: true });
   timer = setTimeout(still, 300);
+  setTimeout(still, 5000);
 })"""
 QUEUE: WeakKeyDictionary[Any, set[Any]] = (
     WeakKeyDictionary()
