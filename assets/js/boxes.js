@@ -88,7 +88,7 @@ pane.addEventListener("pointerdown", (event) => {
   if (hit) {
     const index = Number(hit.dataset.index);
     drag = { index, start, from: boxes[index], change: event.target.matches("i") ? resized : moved, went: false };
-    hit.focus();
+    hit.focus({ preventScroll: true }); // the picture must not move under the pointer
   } else {
     drag = { index: boxes.length, start, from: null, went: false };
   }

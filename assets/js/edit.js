@@ -102,7 +102,7 @@ pane.addEventListener("pointerdown", (event) => {
   if (hit) {
     const index = Number(hit.dataset.index);
     drag = { index, start, from: { ...pastes[index] }, resize: event.target.matches("i") };
-    hit.focus();
+    hit.focus({ preventScroll: true }); // the picture must not move under the pointer
   } else {
     strokes.push({ r: Number(size.value), points: [start.map(clamp)] });
     history.push("strokes");
