@@ -97,7 +97,11 @@ def running_app(
         yield url
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:  # a handler may wait for a Hub that a test has slowed down
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(scope="session")
