@@ -82,6 +82,10 @@ def _build_page(row: catalog.Entry | catalog.Room) -> None:
     with gr.Column(elem_classes="atlas-page") as body:
         try:
             loaded.build()
+        except Refusal as refusal:  # the registry in use has no row for it, for one
+            log.warning("The page %s cannot be built: %s", row.slug, refusal)
+            body.visible = False
+            failure = str(refusal)
         except Exception as error:
             log.exception("The page %s cannot be built", row.slug)
             # What was laid out before the failure stays hidden.
