@@ -22,11 +22,13 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 run: $(VENV)/.run ## install what is missing and open the hub on http://127.0.0.1:7860
 	$(BIN)/python app.py
 
-test: $(VENV)/.dev ## install what is missing, then lint, check types and run every test
+test: $(VENV)/.dev ## install what is missing, then lint, check types and run every test, those with a browser beside the others
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/browser > .browser-tests.log 2>&1 & browser=$$!; \
+	$(BIN)/python -m pytest --ignore=tests/browser; others=$$?; \
+	wait $$browser; shown=$$?; cat .browser-tests.log; exit $$((others + shown))
 
 space: $(VENV)/.dev ## install exactly requirements.txt into .venv/space and test the app in it as a Space runs it
 	test -x $(VENV)/space/bin/python || $(PYTHON) -m venv $(VENV)/space
