@@ -21,7 +21,7 @@ from PIL import Image
 
 from core import inputs
 from core.errors import Refusal
-from demos import clip_draw, draw, shell
+from demos import clip_draw, draw, shell, walk
 from demos import clip_handlers as handlers
 from demos.clip_shared import Common, output
 from demos.shell import pick, tr
@@ -189,12 +189,7 @@ KINDS: dict[str, Callable[[Any, Step, str], Outcome]] = {
 
 def place(where: str) -> tuple[str, int]:
     """ "sheep:1" -> ("sheep", 1); the first step of the first lesson for anything that is none."""
-    name, _, number = (where or "").partition(":")
-    first = next(iter(lessons()))
-    if name not in lessons():
-        return first, 0
-    at = int(number) if number.isdecimal() and len(number) < 3 else 0
-    return name, min(at, len(lessons()[name]["steps"]) - 1)
+    return walk.place(where, lessons())
 
 
 def step_of(where: str) -> Step:
@@ -226,11 +221,7 @@ def turn_to(where: str, lang: str) -> tuple[Any, ...]:
 
 def onwards(where: str, lang: str) -> tuple[Any, ...]:
     """The next step, of the next lesson behind the last one."""
-    name, at = place(where)
-    if at + 1 < len(lessons()[name]["steps"]):
-        return turn_to(f"{name}:{at + 1}", lang)
-    names = list(lessons())
-    return turn_to(names[(names.index(name) + 1) % len(names)], lang)
+    return turn_to(walk.following(where, lessons()), lang)
 
 
 def reveal(where: str, predicted: str | None, checkpoint: str, lang: str) -> tuple[Any, ...]:
@@ -243,17 +234,9 @@ def reveal(where: str, predicted: str | None, checkpoint: str, lang: str) -> tup
     start = time.perf_counter()
     outcome = KINDS[step["kind"]](model, step, lang)
     seconds = time.perf_counter() - start
-    guess, truth = (html.escape(choices[i]) for i in (int(predicted or 0), outcome.index))
-    right = int(predicted or 0) == outcome.index
-    said = (
-        pick(lang, f"You said “{guess}”, and so it is.", f"你猜“{guess}”，果然如此。")
-        if right
-        else pick(lang, f"You said “{guess}”; it is “{truth}”.", f"你猜“{guess}”，实际是“{truth}”。")
-    )
-    mark = "✓" if right else "✗"
     body = (
-        f'<p class="atlas-verdict {"some" if right else "none"}"><strong>{mark} {said}</strong></p>{outcome.body}'
-        f'<p class="atlas-why">{html.escape(step["why"][lang])}</p>'
+        walk.verdict(choices, int(predicted or 0), outcome.index, lang)
+        + f'{outcome.body}<p class="atlas-why">{html.escape(step["why"][lang])}</p>'
         + shell.result_line(seconds, model.checkpoint, model.device, lang)
     )
     return body, gr.update(interactive=True)

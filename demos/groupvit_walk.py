@@ -13,7 +13,7 @@ import numpy as np
 
 from core import inputs
 from core.errors import Refusal
-from demos import draw, shell
+from demos import draw, shell, walk
 from demos import groupvit_draw as views
 from demos import groupvit_handlers as handlers
 from demos.menu import start_row
@@ -181,11 +181,7 @@ KINDS: dict[str, Callable[[Asked], Outcome]] = {
 
 def place(where: str) -> tuple[str, int]:
     """ "names:1" -> ("names", 1); the first step of the first lesson for anything that is none."""
-    name, _, number = (where or "").partition(":")
-    if name not in lessons():
-        return next(iter(lessons())), 0
-    at = int(number) if number.isdecimal() and len(number) < 3 else 0
-    return name, min(at, len(lessons()[name]["steps"]) - 1)
+    return walk.place(where, lessons())
 
 
 def turn_to(where: str, lang: str) -> tuple[Any, ...]:
@@ -208,11 +204,7 @@ def turn_to(where: str, lang: str) -> tuple[Any, ...]:
 
 def onwards(where: str, lang: str) -> tuple[Any, ...]:
     """The next step, of the next lesson behind the last one."""
-    name, at = place(where)
-    if at + 1 < len(lessons()[name]["steps"]):
-        return turn_to(f"{name}:{at + 1}", lang)
-    names = list(lessons())
-    return turn_to(names[(names.index(name) + 1) % len(names)], lang)
+    return turn_to(walk.following(where, lessons()), lang)
 
 
 def reveal(where: str, predicted: str | None, checkpoint: str, lang: str) -> tuple[Any, ...]:
@@ -226,17 +218,10 @@ def reveal(where: str, predicted: str | None, checkpoint: str, lang: str) -> tup
     start = time.perf_counter()
     outcome = KINDS[step["kind"]](Asked(model, step, lang))
     seconds = time.perf_counter() - start
-    guess, truth = choices[int(predicted or 0)], choices[outcome.index]
-    right = guess == truth
-    said = (
-        pick(lang, f"You said “{guess}”, and so it is.", f"你猜“{guess}”，果然如此。")
-        if right
-        else pick(lang, f"You said “{guess}”; it is “{truth}”.", f"你猜“{guess}”，实际是“{truth}”。")
-    )
     why = html.escape(step["why"]["zh" if lang == "zh" else "en"])
     body = (
-        f'<p class="atlas-verdict {"some" if right else "none"}"><strong>{"✓" if right else "✗"} {html.escape(said)}'
-        f'</strong></p>{outcome.body}<p class="atlas-why">{why}</p>'
+        walk.verdict(choices, int(predicted or 0), outcome.index, lang)
+        + f'{outcome.body}<p class="atlas-why">{why}</p>'
         + shell.result_line(seconds, model.checkpoint, model.device, lang)
     )
     return body, gr.update(interactive=True)

@@ -19,7 +19,7 @@ from PIL import Image
 from core import inputs
 from core.errors import Refusal
 from demos import lseg_handlers as handlers
-from demos import segment_draw, segment_surfaces, shell
+from demos import segment_draw, segment_surfaces, shell, walk
 from demos.lseg_examples import examples, words
 from demos.lseg_shared import Common, output
 from demos.shell import pick, tr
@@ -133,11 +133,7 @@ KINDS: dict[str, Callable[[Callable[[str], handlers.Run], Step, str], Outcome]] 
 
 def place(where: str) -> tuple[str, int]:
     """ "pet:1" -> ("pet", 1); the first step of the first lesson for anything that is none."""
-    name, _, number = (where or "").partition(":")
-    if name not in lessons():
-        return next(iter(lessons())), 0
-    step = int(number) if number.isdecimal() and len(number) < 3 else 0
-    return name, min(step, len(lessons()[name]["steps"]) - 1)
+    return walk.place(where, lessons())
 
 
 def step_of(where: str) -> Step:
@@ -173,11 +169,7 @@ def turn_to(where: str, lang: str) -> tuple[Any, ...]:
 
 def onwards(where: str, lang: str) -> tuple[Any, ...]:
     """The next step, of the next lesson behind the last one."""
-    name, number = place(where)
-    if number + 1 < len(lessons()[name]["steps"]):
-        return turn_to(f"{name}:{number + 1}", lang)
-    names = list(lessons())
-    return turn_to(names[(names.index(name) + 1) % len(names)], lang)
+    return turn_to(walk.following(where, lessons()), lang)
 
 
 def opened(where: str, lang: str) -> tuple[Any, ...]:
@@ -203,16 +195,9 @@ def reveal(
     start = time.perf_counter()
     outcome = KINDS[step["kind"]](ask, step, lang)
     seconds = time.perf_counter() - start
-    guess, truth = (html.escape(choices[i]) for i in (int(predicted or 0), outcome.index))
-    right = int(predicted or 0) == outcome.index
-    said = (
-        pick(lang, f"You said “{guess}”, and so it is.", f"你猜“{guess}”，果然如此。")
-        if right
-        else pick(lang, f"You said “{guess}”; it is “{truth}”.", f"你猜“{guess}”，实际是“{truth}”。")
-    )
     body = (
-        f'<p class="atlas-verdict {"some" if right else "none"}"><strong>{"✓" if right else "✗"} {said}</strong></p>'
-        f'{outcome.body}<p class="atlas-why">{html.escape(step["why"][lang])}</p>'
+        walk.verdict(choices, int(predicted or 0), outcome.index, lang)
+        + f'{outcome.body}<p class="atlas-why">{html.escape(step["why"][lang])}</p>'
         + shell.result_line(seconds, last[-1].result.checkpoint, last[-1].result.device, lang)
     )
     return body, gr.update(interactive=True)
