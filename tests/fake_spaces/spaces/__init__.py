@@ -10,6 +10,7 @@ import inspect
 import multiprocessing
 import os
 import pickle
+import signal
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
@@ -25,6 +26,9 @@ def _note(task: Callable[..., Any], kind: str) -> None:
 
 def _work(task: Callable[..., Any], data: bytes, pipe: Any) -> None:
     """The worker: runs the task and sends what it gives, item by item."""
+    # The app ends at a signal by an exception; a worker that took that over would print one as it ends.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     args, kwargs = pickle.loads(data)
     try:
         if inspect.isgeneratorfunction(task):
