@@ -16,6 +16,7 @@ from typing import Any
 
 from core.classroom import evaluate_groupvit, evaluate_lseg
 from core.classroom.atlas import open_atlas
+from core.classroom.concepts import seen, unseen
 from core.classroom.evaluate import stamped
 from core.classroom.recipes import groupvit, lseg
 from core.segmentation.blocks import Kind
@@ -38,7 +39,7 @@ def lseg_rows(steps: int, out: Path, scenes: int = SCENES) -> Iterator[Measured]
         trained = lseg.Trainer(lseg.Settings(block=block, depth=depth, steps=steps, out=folder), atlas)
         model = evaluate_lseg.Exported(str(trained.run(lambda _: None)))
         name = block if block == "none" else f"{block} x {depth}"
-        for split, which in (("seen", lseg.seen()), ("never seen", lseg.unseen())):
+        for split, which in (("seen", seen()), ("never seen", unseen())):
             pictures = evaluate_lseg.exam(model, which, atlas, scenes)
             iou = evaluate_lseg.measure(model, pictures, evaluate_lseg.DISTRACTORS, "en")
             yield f"ablation of blocks: mIoU, {split}", name, iou.mean

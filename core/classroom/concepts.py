@@ -13,10 +13,7 @@ from pathlib import Path
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 SPRITES = ASSETS / "sprites"
 
-# Concepts kept out of every dense or box annotation that a recipe trains on, so that open-vocabulary claims can
-# be tested: every fifth one, minus those that the pages use by name.
-PROBE_STRIDE = 5
-KEPT = ("1F411", "1F415", "1F408", "1F9E7", "1F986", "1F333", "1F697", "2709", "1F3E0", "1FA91", "1F9F8")
+UNSEEN_EVERY, FIRST_UNSEEN = 5, 3
 
 
 @dataclass(frozen=True)
@@ -82,8 +79,12 @@ def find(word: str) -> Concept | None:
 
 
 @cache
-def held_out() -> frozenset[int]:
-    """Indices of the concepts that no dense recipe may see annotated (about one in five)."""
-    return frozenset(
-        c.index for c in concepts() if c.index % PROBE_STRIDE == PROBE_STRIDE - 1 and c.code not in KEPT
-    )
+def unseen() -> tuple[int, ...]:
+    """Indices of the concepts that no recipe gets a mask or a box of, so that open-vocabulary claims can be tested."""
+    return tuple(c.index for c in concepts() if c.index % UNSEEN_EVERY == FIRST_UNSEEN)
+
+
+@cache
+def seen() -> tuple[int, ...]:
+    """Indices of the concepts whose masks and boxes are trained on."""
+    return tuple(c.index for c in concepts() if c.index % UNSEEN_EVERY != FIRST_UNSEEN)

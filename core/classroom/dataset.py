@@ -25,7 +25,7 @@ from PIL import Image
 
 from core import runtime
 from core.classroom import SceneSettings, Spec, open_atlas, render, sample
-from core.classroom.concepts import SPRITES, concepts, held_out
+from core.classroom.concepts import SPRITES, concepts, unseen
 from core.classroom.description import pixels, truth
 from core.classroom.renderings import RENDERINGS
 from core.classroom.specs import KINDS, new_pair
@@ -136,7 +136,7 @@ def _tables(split: str, settings: DatasetSettings) -> tuple[dict[str, Any], dict
         "info": {"description": f"CLIP Atlas classroom, {split}, seed {settings.seed}", "version": "1"},
         "licenses": [{"id": 1, "name": "see LICENSES.md", "url": ""}],
     }
-    hidden = held_out()
+    hidden = unseen()
     categories = [
         {
             "id": c.index + 1,
@@ -220,7 +220,7 @@ def _readme(settings: DatasetSettings) -> str:
 seen; `amodal_*` are those of the whole object, hidden or not; `depth` is 0 at the eye and 1 at the background.
 `captions_*.json` has true captions in English and Chinese (`language`); `swapped`, where there is one, is the first
 caption with its two objects exchanged, and false. Pairs of concepts in val never occur as pairs in train. Categories marked
-`held_out` are those that this project's dense recipes never see annotated.
+`held_out` are those that this project's dense recipes never see masks or boxes of.
 
 The drawings come from free emoji sets; their licences are in `LICENSES.md`, and some ask to be credited.
 """

@@ -20,11 +20,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from core.classroom.atlas import Atlas, open_atlas
-from core.classroom.concepts import concepts
+from core.classroom.concepts import concepts, seen, unseen
 from core.classroom.evaluate import stamped
 from core.classroom.miniature import Miniature, export_folder
 from core.classroom.recipes.export import MEAN, STD
-from core.classroom.recipes.lseg import ARCHITECTURE, BACKGROUND, labelled, seen, unseen
+from core.classroom.recipes.lseg import ARCHITECTURE, BACKGROUND, labelled
 from core.classroom.scenes import render
 from core.classroom.specs import SceneSettings, sample
 from core.classroom.wording import LANGUAGES

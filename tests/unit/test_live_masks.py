@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from core.classroom.atlas import Atlas, open_atlas
+from core.classroom.concepts import seen
 from core.classroom.lessons import MaskSettings
-from core.classroom.recipes import live_masks, lseg
+from core.classroom.recipes import live_masks
 from core.classroom.recipes.live_masks import EVERY, EXAM, Lesson, lesson
 from core.classroom.specs import new_pair
 from core.errors import Refusal
@@ -58,7 +59,7 @@ def test_the_scenes_are_compositions_that_no_training_shows(made: Lesson) -> Non
     for truth, offered in zip(made.truth, made.offered, strict=True):
         own = sorted(set(truth.unique().tolist()) - {-1})
         assert offered[:2] == own and len(offered) == 2 + live_masks.DISTRACTORS
-        assert new_pair(*torch.tensor(own)) and set(own) <= set(lseg.seen())
+        assert new_pair(*torch.tensor(own)) and set(own) <= set(seen())
     # The picture and its truth are large ones of the first scene.
     assert made.picture.size == made.true_mask.shape == (live_masks.DRAWN,) * 2
     assert set(np.unique(made.true_mask)) == {0, 1, 2} and made.labels[0] == "背景"

@@ -39,10 +39,9 @@ from core.classroom.recipes.running import Run
 from core.classroom.scenes import render
 from core.classroom.specs import BACKGROUNDS, SceneSettings, Spec, sample
 from core.classroom.wording import LANGUAGES, TEMPLATES, ground_phrase, phrase
+from core.clip.resnet import ClipResNetBackbone, picture_tower
 from core.segmentation import grouping
-from core.segmentation.dpt import ClipResNetBackbone
 from core.segmentation.groupvit import build, picture_layers, text_tower
-from core.segmentation.lseg import picture_tower
 
 CLIP, SIBLING = "classroom-vit", "classroom-rn"
 SIZE, PATCH = 96, 8

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 from core import runtime
 from core.classroom.atlas import Atlas, open_atlas
-from core.classroom.concepts import concepts
+from core.classroom.concepts import concepts, seen
 from core.classroom.evaluate_lseg import DISTRACTORS, IoU, offers
 from core.classroom.lessons import MaskSettings
 from core.classroom.recipes import groupvit, lseg
@@ -57,7 +57,7 @@ DRAWN = 384  # of the one that is shown
 EXAM = 6  # scenes behind the mean; the first one is shown
 CANDIDATES = 64  # they are the ones of so many whose smaller object is the largest
 PAIRS = SceneSettings(
-    kinds=(0, 1, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.2, poses=0.0, pairs="new", concepts=lseg.seen()
+    kinds=(0, 1, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.2, poses=0.0, pairs="new", concepts=seen()
 )
 SCENES = 7 << 32  # the seed of the scenes
 EVERY = 2.0  # seconds between two frames

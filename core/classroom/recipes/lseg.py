@@ -8,7 +8,7 @@ temperature 0.07, labels are bare names. Unlike the paper the backbone is the pi
 not a classifier that is tuned: a miniature has no ImageNet to come from, and what CLIP knows of concepts without masks stays.
 The decoder starts as what CLIP's attention pooling says of each place by itself (`warm_start`), and learns to draw from there.
 A picture is labelled with the concepts it shows and others by lot; what no object covers is "background", or one of its other
-names. Concepts without masks (`unseen`) are in no scene here; the CLIP has seen them.
+names. Concepts without masks (`concepts.unseen`) are in no scene here; the CLIP has seen them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -27,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.classroom.atlas import Atlas, open_atlas
-from core.classroom.concepts import concepts
+from core.classroom.concepts import concepts, seen
 from core.classroom.miniature import Miniature, export_folder
 from core.classroom.recipes.clip import SEED, fast_arithmetic
 from core.classroom.recipes.export import MEAN, STD
@@ -45,22 +44,9 @@ LABELS = 40  # of a picture, besides background
 RATE = 1.5e-3
 # Until this share of the time: side of the pictures, pictures a step.
 PHASES = ((0.3, 64, 48), (1.01, 96, 24))
-SEEN_EVERY = 5
 POOLING = (
     "positional_embedding", "v_proj.weight", "v_proj.bias", "c_proj.weight", "c_proj.bias",
 )  # fmt: skip
-
-
-@cache
-def unseen() -> tuple[int, ...]:
-    """The concepts that never get a mask, one in five."""
-    return tuple(c.index for c in concepts() if c.index % SEEN_EVERY == 3)
-
-
-@cache
-def seen() -> tuple[int, ...]:
-    """The concepts whose masks are trained on."""
-    return tuple(c.index for c in concepts() if c.index % SEEN_EVERY != 3)
 
 
 @dataclass
