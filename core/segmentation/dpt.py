@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.clip.resnet import ClipResNetBackbone
+
 
 class ReadoutProject(nn.Module):
     """Tells every patch token what the class token knows: a linear map of both, then GELU."""
@@ -124,28 +126,6 @@ class ResNetBackbone(nn.Module):
         maps = [self.layer1(pixels)]
         for layer in (self.layer2, self.layer3, self.layer4):
             maps.append(layer(maps[-1]))
-        return maps
-
-
-class ClipResNetBackbone(nn.Module):
-    """The image tower of a small CLIP without its attention pooling: the backbone of the miniature."""
-
-    def __init__(self, layers: tuple[int, int, int, int], width: int) -> None:
-        super().__init__()
-        from open_clip.modified_resnet import ModifiedResNet
-
-        self.channels = tuple(width * 4 * 2**i for i in range(4))
-        self.model: Any = ModifiedResNet(layers, output_dim=1, heads=1, width=width)
-        # Pooling mixes places away; what is left is what `stem` and the four layers use.
-        self.model.attnpool = None
-
-    def forward(self, pixels: Tensor) -> list[Tensor]:
-        """[B, 3, H, W], sides multiples of 32 -> maps at strides 4, 8, 16, 32."""
-        x = self.model.stem(pixels)
-        maps = []
-        for layer in (self.model.layer1, self.model.layer2, self.model.layer3, self.model.layer4):
-            x = layer(x)
-            maps.append(x)
         return maps
 
 

@@ -29,6 +29,7 @@ from core import checkpoints, inputs, runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders
 from core.clip.handles import Handle, remembered_texts
+from core.clip.resnet import picture_tower
 from core.segmentation.blocks import Kind, RegularizationBlock
 from core.segmentation.dpt import BACKBONES, Scratch, ViTBackbone, double
 from core.segmentation.evaluation import Sliding, multi_scale, passes
@@ -237,15 +238,6 @@ def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, tuple[int, 
         name: tuple(value.shape)
         for name, value in state.items()
         if not (row.requires and name.startswith("pretrained."))
-    }
-
-
-def picture_tower(clip: Mapping[str, Tensor], prefix: str = "pretrained.model.") -> dict[str, Tensor]:
-    """The tensors of an open_clip ResNet CLIP's picture tower without its pooling, in float32, under a new prefix."""
-    return {
-        prefix + name.removeprefix("visual."): value.float() if value.is_floating_point() else value
-        for name, value in clip.items()
-        if name.startswith("visual.") and ".attnpool." not in name
     }
 
 
