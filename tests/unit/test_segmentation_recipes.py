@@ -22,6 +22,7 @@ from core.classroom.concepts import unseen
 from core.classroom.recipes import groupvit, lseg
 from core.classroom.scenes import render
 from core.classroom.specs import SceneSettings, sample
+from core.segmentation.blocks import Kind
 from core.segmentation.dpt import double
 
 
@@ -93,6 +94,18 @@ def test_the_decoder_starts_as_clips_own_reading_of_places(tmp_path: Path, atlas
         got = torch.einsum("nd,bdhw->bnhw", names, net.scratch(net.pretrained(pixels)))
     # The decoder is narrower than the joint space: almost all that texts can see fits.
     assert (got - wanted).norm() < 0.05 * wanted.norm()
+
+
+@pytest.mark.parametrize("block", ["bottleneck", "depthwise"])
+@pytest.mark.parametrize("depth", [1, 4])
+def test_blocks_start_as_no_change_of_the_winners(
+    tmp_path: Path, atlas: Atlas, block: Kind, depth: int
+) -> None:
+    settings = lseg.Settings(out=tmp_path, steps=1, phases=((1.01, 32, 6),), block=block, depth=depth)
+    net = lseg.Trainer(settings, atlas).net
+    maps = 4 * torch.randn(2, 7, 5, 5)
+    maps[:, 0] = 1.0  # one label is above zero everywhere: what the leaky ReLU leaves as it is
+    assert (net.regularized(maps).argmax(1) == maps.argmax(1)).all()
 
 
 def test_groupvit_trains_without_masks_and_is_examined(
