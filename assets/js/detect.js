@@ -1,0 +1,42 @@
+// Boxes over a picture. Runs inside Gradio's HTML component, whose value is what demos/detect_draw.py made: everything
+// with the same data-group in a figure lights up together; a click on a box is told to the page as an "atlas-pick" event.
+const figureOf = (node) => node.closest(".atlas-det");
+
+// Everything outside one group fades; null brings it back.
+function only(figure, group) {
+  figure.querySelectorAll("[data-group]").forEach((node) => {
+    const other = group !== null && node.dataset.group !== group;
+    node.classList.toggle("faded", other && !node.closest(".atlas-det-legend"));
+    node.classList.toggle("lit", group !== null && !other);
+  });
+}
+
+const pinned = (figure) => {
+  const button = figure.querySelector('[data-group][aria-pressed="true"]:not([data-pick])');
+  return button ? button.dataset.group : null;
+};
+
+["pointerover", "focusin"].forEach((kind) => element.addEventListener(kind, (event) => {
+  const node = event.target.closest("[data-group]");
+  if (node && figureOf(node)) only(figureOf(node), node.dataset.group);
+}));
+["pointerout", "focusout"].forEach((kind) => element.addEventListener(kind, (event) => {
+  const node = event.target.closest("[data-group]");
+  if (node && figureOf(node)) only(figureOf(node), pinned(figureOf(node)));
+}));
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-group]");
+  if (!button || !figureOf(button)) return;
+  const figure = figureOf(button);
+  if (button.dataset.pick !== undefined) {
+    figure.querySelectorAll("[data-pick]").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+    const detail = { picks: figure.dataset.picks, pick: Number(button.dataset.pick) };
+    document.dispatchEvent(new CustomEvent("atlas-pick", { detail }));
+    return;
+  }
+  // A finger cannot hover: a tap keeps a group until it is tapped again.
+  const on = button.getAttribute("aria-pressed") !== "true";
+  figure.querySelectorAll("button[data-group]:not([data-pick])").forEach((other) => other.setAttribute("aria-pressed", "false"));
+  button.setAttribute("aria-pressed", String(on));
+  only(figure, pinned(figure));
+});
