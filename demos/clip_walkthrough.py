@@ -9,22 +9,18 @@ import html
 import time
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
 import numpy as np
-from gradio.context import Context
 from PIL import Image
 
 from core import inputs
-from core.errors import Refusal
 from demos import clip_draw, draw, shell, walk
 from demos import clip_handlers as handlers
-from demos.clip_shared import Common, output
-from demos.shell import pick, tr
+from demos.clip_shared import Common
+from demos.shell import pick
 
 if TYPE_CHECKING:
     from core.clip import ZeroShot
@@ -43,14 +39,6 @@ def lessons() -> dict[str, dict[str, Any]]:
     """The lessons by name."""
     rows = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["lessons"]
     return {row["name"]: row for row in rows}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Which of a step's choices turned out true, and what to show for it."""
-
-    index: int
-    body: str
 
 
 # --- how a step's outcome is read off --------------------------------------------------------------------
@@ -87,29 +75,29 @@ def image_of(step: Step) -> Image.Image:
     return inputs.image(handlers.examples()[step["example"]]["path"])
 
 
-def best(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def best(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
     """Which label wins."""
     answer = bars(model, step, lang)
-    return Outcome(int(answer.order[0]), draw.probability_bars(answer.to_json()["results"], lang))
+    return walk.Outcome(int(answer.order[0]), draw.probability_bars(answer.to_json()["results"], lang))
 
 
-def share(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def share(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
     """How sure the best label is."""
     answer = bars(model, step, lang)
     index = int(np.searchsorted(SHARES, float(answer.probabilities.max())))
-    return Outcome(index, draw.probability_bars(answer.to_json()["results"], lang))
+    return walk.Outcome(index, draw.probability_bars(answer.to_json()["results"], lang))
 
 
-def there(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def there(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
     """Whether the best label reaches higher than unrelated words."""
     answer = bars(model, step, lang)
     results = answer.to_json()["results"]
     line = model.absence_line(image_of(step), None, lang)
     body = draw.probability_bars(results, lang) + draw.absence_reading(results[0], line, lang)
-    return Outcome(0 if results[0]["cosine"] >= line else 1, body)
+    return walk.Outcome(0 if results[0]["cosine"] >= line else 1, body)
 
 
-def same(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def same(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
     """Whether a template changes the winner."""
     names = inputs.labels(step["labels"][lang])
     template = step["template"] + ("-zh" if lang == "zh" else "")
@@ -117,10 +105,10 @@ def same(model: ZeroShot, step: Step, lang: str) -> Outcome:
     titles = (pick(lang, "bare label", "裸标签"), found[1].templates[0])
     columns = [(title, one.to_json()["results"]) for title, one in zip(titles, found, strict=True)]
     index = 0 if found[0].order[0] == found[1].order[0] else 1
-    return Outcome(index, draw.template_table(columns, names, lang))
+    return walk.Outcome(index, draw.template_table(columns, names, lang))
 
 
-def parts(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def parts(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
     """Whether every quarter has the whole picture's answer."""
     from core.clip import crops
 
@@ -129,19 +117,19 @@ def parts(model: ZeroShot, step: Step, lang: str) -> Outcome:
     result = crops.classify_crops(model, image, boxes, inputs.labels(step["labels"][lang]))
     thumbnails = [image.crop(tuple(box)) for box in result.seen.tolist()]
     agree = bool((result.best == result.whole.order[0]).all())
-    return Outcome(0 if agree else 1, clip_draw.crop_table(result, image, thumbnails, lang))
+    return walk.Outcome(0 if agree else 1, clip_draw.crop_table(result, image, thumbnails, lang))
 
 
-def languages(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def languages(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
     """Whether labels of the other language win alike."""
     own, other = (
         model.classify(image_of(step), inputs.labels(step[side][lang])) for side in ("labels", "other")
     )
     body = "".join(draw.probability_bars(one.to_json()["results"], lang) for one in (own, other))
-    return Outcome(0 if own.order[0] == other.order[0] else 1, body)
+    return walk.Outcome(0 if own.order[0] == other.order[0] else 1, body)
 
 
-def negatives(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def negatives(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
     """How many cells of a batch are pairs that do not belong together."""
     from core.clip import contrastive
 
@@ -149,7 +137,7 @@ def negatives(model: ZeroShot, step: Step, lang: str) -> Outcome:
     pictures = [inputs.image(row["path"]) for row in rows]
     made = contrastive.match(model, pictures, [row["caption"][lang] for row in rows]).contrast
     count = int((made.targets == 0).sum())
-    return Outcome(step["choices"].index(count), batch_table(rows, made.cosines, made.targets > 0, lang))
+    return walk.Outcome(step["choices"].index(count), batch_table(rows, made.cosines, made.targets > 0, lang))
 
 
 def batch_table(rows: Sequence[Step], cosines: np.ndarray, positive: np.ndarray, lang: str) -> str:
@@ -173,7 +161,7 @@ def batch_table(rows: Sequence[Step], cosines: np.ndarray, positive: np.ndarray,
     )
 
 
-KINDS: dict[str, Callable[[Any, Step, str], Outcome]] = {
+KINDS: dict[str, Callable[[Any, Step, str], walk.Outcome]] = {
     "best": best,
     "share": share,
     "there": there,
@@ -187,93 +175,32 @@ KINDS: dict[str, Callable[[Any, Step, str], Outcome]] = {
 # --- handlers --------------------------------------------------------------------------------------------
 
 
-def place(where: str) -> tuple[str, int]:
-    """ "sheep:1" -> ("sheep", 1); the first step of the first lesson for anything that is none."""
-    return walk.place(where, lessons())
-
-
-def step_of(where: str) -> Step:
-    """The step at a place."""
-    name, at = place(where)
-    return lessons()[name]["steps"][at]
-
-
 def turn_to(where: str, lang: str) -> tuple[Any, ...]:
     """Where we are, the question, its choices, an empty answer, whether there is a next step; picture, labels, example."""
-    name, at = place(where)
-    lesson, step = lessons()[name], step_of(where)
-    count = len(lesson["steps"])
-    title = html.escape(lesson["title"][lang])
-    number = pick(lang, f"step {at + 1} of {count}", f"第 {at + 1} / {count} 步")
+    step = walk.step_of(where, lessons())
+    title, number = walk.heading(where, lessons(), lang)
     card = f'<div class="atlas-step"><p><b>{title}</b> <span>{number}</span></p><h3>{html.escape(step["ask"][lang])}</h3></div>'
-    choices = [(text, str(i)) for i, text in enumerate(choices_of(step, lang))]
     return (
-        f"{name}:{at}",
-        card,
-        gr.update(choices=choices, value=None),
-        "",
-        gr.update(interactive=False),
+        *walk.turned(where, lessons(), card, choices_of(step, lang)),
         handlers.examples()[step["example"]]["path"],
         step["labels"][lang],
         step["example"],
     )
 
 
-def onwards(where: str, lang: str) -> tuple[Any, ...]:
-    """The next step, of the next lesson behind the last one."""
-    return turn_to(walk.following(where, lessons()), lang)
-
-
 def reveal(where: str, predicted: str | None, checkpoint: str, lang: str) -> tuple[Any, ...]:
     """What happened beside what was predicted, the explanation, and the way onwards."""
-    step = step_of(where)
+    step = walk.step_of(where, lessons())
     choices = choices_of(step, lang)
-    if predicted not in {str(i) for i in range(len(choices))}:
-        raise Refusal("predict_first")
+    guess = walk.prediction(predicted, choices)
     model = handlers.model(checkpoint)
     start = time.perf_counter()
     outcome = KINDS[step["kind"]](model, step, lang)
-    seconds = time.perf_counter() - start
-    body = (
-        walk.verdict(choices, int(predicted or 0), outcome.index, lang)
-        + f'{outcome.body}<p class="atlas-why">{html.escape(step["why"][lang])}</p>'
-        + shell.result_line(seconds, model.checkpoint, model.device, lang)
-    )
-    return body, gr.update(interactive=True)
-
-
-# --- layout ----------------------------------------------------------------------------------------------
+    line = shell.result_line(time.perf_counter() - start, model.checkpoint, model.device, lang)
+    return walk.answered(outcome, guess, choices, step["why"][lang], line, lang)
 
 
 def walkthrough_tab(common: Common) -> None:
     """Lays the tab out and wires it."""
-    page = common.page
-    tab: Any = Context.block
-    gr.Markdown(tr(*IDEA))
-    with gr.Row(elem_classes="atlas-lessons"):
-        buttons = {
-            name: gr.Button(tr(row["title"]["en"], row["title"]["zh"]), size="sm", elem_id=f"walk-{name}")
-            for name, row in lessons().items()
-        }
-    where = gr.Textbox("", visible="hidden", label="lesson")
-    card = output("walk-step")
-    guess = gr.Radio([], label=tr("Your prediction", "你的预测"), elem_id="walk-guess")
-    with gr.Row():
-        run = gr.Button(tr("Run it", "运行"), variant="primary", elem_id="walk-run")
-        following = gr.Button(tr("Next step", "下一步"), interactive=False, elem_id="walk-next")
-    result = output("walk-out")
-    shown = [where, card, guess, result, following, common.picture, common.labels, common.example]
-    for name, button in buttons.items():
-        page.on(button.click, _start(name), [], shown, show_progress="hidden")
-    page.on(tab.select, opened, [where], shown, show_progress="hidden")
-    page.on(following.click, onwards, [where], shown, show_progress="hidden")
-    page.on(run.click, reveal, [where, guess, common.checkpoint], [result, following])
-
-
-def opened(where: str, lang: str) -> tuple[Any, ...]:
-    """The first step when the tab is opened for the first time."""
-    return (gr.skip(),) * 8 if where else turn_to("", lang)
-
-
-def _start(name: str) -> Any:
-    return lambda lang: turn_to(name, lang)
+    filled = [common.picture, common.labels, common.example]
+    walk.tab(common.page, IDEA, lessons(), turn_to, reveal, [common.checkpoint], filled)

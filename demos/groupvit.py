@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 
-from demos import catalog, groupvit_code, groupvit_walk, shell
+from demos import catalog, groupvit_code, groupvit_walk, shell, walk
 from demos import groupvit_handlers as handlers
 from demos.chinese_shared import output
 from demos.clip_shared import label_box
@@ -199,40 +199,6 @@ def code_tab(common: Common) -> None:
     common.page.on(run.click, groupvit_code.run, common.asked, [cards, line])
 
 
-def walk_tab(common: Common) -> None:
-    """Lays *Lessons* out and wires it."""
-    page = common.page
-    tab: Any = Context.block
-    gr.Markdown(tr(*WALK_IDEA))
-    with gr.Row(elem_classes="atlas-lessons"):
-        buttons = {
-            name: gr.Button(tr(row["title"]["en"], row["title"]["zh"]), size="sm", elem_id=f"walk-{name}")
-            for name, row in groupvit_walk.lessons().items()
-        }
-    where = gr.Textbox("", visible="hidden", label="lesson")
-    card = output("walk-step")
-    guess = gr.Radio([], label=tr("Your prediction", "你的预测"), elem_id="walk-guess")
-    with gr.Row():
-        run = gr.Button(tr("Run it", "运行"), variant="primary", elem_id="walk-run")
-        following = gr.Button(tr("Next step", "下一步"), interactive=False, elem_id="walk-next")
-    result = stage("walk-out")
-    shown = [where, card, guess, result, following]
-    for name, button in buttons.items():
-        page.on(button.click, _start(name), [], shown, show_progress="hidden")
-    page.on(tab.select, _opened, [where], shown, show_progress="hidden")
-    page.on(following.click, groupvit_walk.onwards, [where], shown, show_progress="hidden")
-    page.on(run.click, groupvit_walk.reveal, [where, guess, common.checkpoint], [result, following])
-
-
-def _start(name: str) -> Any:
-    return lambda lang: groupvit_walk.turn_to(name, lang)
-
-
-def _opened(where: str, lang: str) -> tuple[Any, ...]:
-    """The first step when the tab is opened for the first time."""
-    return (gr.skip(),) * 5 if where else groupvit_walk.turn_to("", lang)
-
-
 def build() -> None:
     """Lays the page out and wires its handlers."""
     page = Shell()
@@ -279,7 +245,15 @@ def build() -> None:
                 ):
                     train_tab(page, "groupvit")
                 with gr.Tab(tr("Lessons", "课程"), id="walk", elem_id="group-walk"):
-                    walk_tab(common)
+                    walk.tab(
+                        page,
+                        WALK_IDEA,
+                        groupvit_walk.lessons(),
+                        groupvit_walk.turn_to,
+                        groupvit_walk.reveal,
+                        [common.checkpoint],
+                        result=stage,
+                    )
 
     filled = [picture, labels, example]
     chosen = page.on(

@@ -8,11 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
 import numpy as np
 
 from core import inputs
-from core.errors import Refusal
 from demos import draw, shell, walk
 from demos import groupvit_draw as views
 from demos import groupvit_handlers as handlers
@@ -25,14 +23,6 @@ if TYPE_CHECKING:
 Step = dict[str, Any]
 CUTS = {"ground": (0.5, 0.9), "wrong": (0.005, 0.5), "parts": (0.125, 0.5), "renamed": (0.05, 0.3)}
 SEEN = 0.002  # of the picture: fewer pixels that change their label are noise
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Which of a step's choices turned out true, and what to show for it."""
-
-    index: int
-    body: str
 
 
 def lessons() -> dict[str, dict[str, Any]]:
@@ -117,56 +107,56 @@ def over(asked: Asked, found: Any) -> str:
     return views.answer_overlay(asked.image, found, asked.lang) + views.chart(found, asked.lang)
 
 
-def ground(asked: Asked) -> Outcome:
+def ground(asked: Asked) -> walk.Outcome:
     """How much is background."""
     found = asked.found()
-    return Outcome(cut("ground", views.background_share(found)), over(asked, found))
+    return walk.Outcome(cut("ground", views.background_share(found)), over(asked, found))
 
 
-def wrong(asked: Asked) -> Outcome:
+def wrong(asked: Asked) -> walk.Outcome:
     """How much of the true background is called something."""
     found = asked.found()
-    return Outcome(cut("wrong", float((found.mask[asked.truth() < 0] >= 0).mean())), over(asked, found))
+    return walk.Outcome(cut("wrong", float((found.mask[asked.truth() < 0] >= 0).mean())), over(asked, found))
 
 
-def parts(asked: Asked) -> Outcome:
+def parts(asked: Asked) -> walk.Outcome:
     """How many groups of the first stage own a pixel."""
     groups = asked.model.encode(asked.image).group_map(0)
     tokens = len(asked.model.encode(asked.image).stages[0])
     used = len(np.unique(groups))
     line = pick(asked.lang, f"{used} of {tokens} groups", f"{tokens} 个组里用了 {used} 个")
     body = f'<p class="gv-big">{line}</p>' + views.group_overlay(asked.image, groups, asked.lang)
-    return Outcome(cut("parts", used / tokens), body)
+    return walk.Outcome(cut("parts", used / tokens), body)
 
 
-def alone(asked: Asked) -> Outcome:
+def alone(asked: Asked) -> walk.Outcome:
     """How many things have a group to themselves."""
     found = asked.found()
     homes = handlers.homes(found, inputs.digest(asked.image), asked.lang)
     shared = [list(homes.values()).count(group) for group in homes.values()]
     share = shared.count(1) / len(shared)
     body = views.crowd(found, homes, asked.lang) + views.group_overlay(asked.image, found.groups, asked.lang)
-    return Outcome(0 if share == 1 else 1 if share >= 0.5 else 2, body)
+    return walk.Outcome(0 if share == 1 else 1 if share >= 0.5 else 2, body)
 
 
-def renamed(asked: Asked) -> Outcome:
+def renamed(asked: Asked) -> walk.Outcome:
     """How much right names add."""
     row = handlers.rename(
         asked.model, np.asarray(asked.image), asked.truth(), asked.labels(), asked.threshold
     )
     body = views.before_after([row], asked.lang) + views.renamed_table([row], asked.lang)
-    return Outcome(cut("renamed", row.right.right - row.right.own), body)
+    return walk.Outcome(cut("renamed", row.right.right - row.right.own), body)
 
 
-def absent(asked: Asked) -> Outcome:
+def absent(asked: Asked) -> walk.Outcome:
     """Whether labels that are not there take pixels."""
     few, more = asked.found("labels"), asked.found("more")
     taken = float((more.mask >= len(few.labels)).mean())
     body = over(asked, few) + over(asked, more)
-    return Outcome(0 if taken > SEEN else 1, body)
+    return walk.Outcome(0 if taken > SEEN else 1, body)
 
 
-KINDS: dict[str, Callable[[Asked], Outcome]] = {
+KINDS: dict[str, Callable[[Asked], walk.Outcome]] = {
     "ground": ground,
     "wrong": wrong,
     "parts": parts,
@@ -179,49 +169,26 @@ KINDS: dict[str, Callable[[Asked], Outcome]] = {
 # --- handlers ------------------------------------------------------------------------------------------------
 
 
-def place(where: str) -> tuple[str, int]:
-    """ "names:1" -> ("names", 1); the first step of the first lesson for anything that is none."""
-    return walk.place(where, lessons())
-
-
 def turn_to(where: str, lang: str) -> tuple[Any, ...]:
     """Place, question with its picture, choices, an empty answer, Next switched off."""
-    name, at = place(where)
-    lesson = lessons()[name]
-    step, count = lesson["steps"][at], len(lesson["steps"])
-    code = "zh" if lang == "zh" else "en"
+    step = walk.step_of(where, lessons())
+    title, number = walk.heading(where, lessons(), lang)
     row = handlers.examples()[step["example"]]
-    number = pick(lang, f"step {at + 1} of {count}", f"第 {at + 1} / {count} 步")
-    caption = html.escape(row["caption"][code])
     card = (
-        f'<div class="gv-step"><img alt="{caption}" src="{draw.data_uri(inputs.image(row["path"]), 300)}"><div>'
-        f'<p class="atlas-kicker">{html.escape(lesson["title"][code])} · {number}</p>'
-        f"<h3>{html.escape(step['ask'][code])}</h3></div></div>"
+        f'<div class="gv-step"><img alt="{html.escape(row["caption"][lang])}" '
+        f'src="{draw.data_uri(inputs.image(row["path"]), 300)}"><div><p class="atlas-kicker">{title} · {number}</p>'
+        f"<h3>{html.escape(step['ask'][lang])}</h3></div></div>"
     )
-    choices = [(text, str(i)) for i, text in enumerate(choices_of(step, lang))]
-    return f"{name}:{at}", card, gr.update(choices=choices, value=None), "", gr.update(interactive=False)
-
-
-def onwards(where: str, lang: str) -> tuple[Any, ...]:
-    """The next step, of the next lesson behind the last one."""
-    return turn_to(walk.following(where, lessons()), lang)
+    return walk.turned(where, lessons(), card, choices_of(step, lang))
 
 
 def reveal(where: str, predicted: str | None, checkpoint: str, lang: str) -> tuple[Any, ...]:
     """What happened beside what was predicted, the explanation, and the way onwards."""
-    name, at = place(where)
-    step = lessons()[name]["steps"][at]
+    step = walk.step_of(where, lessons())
     choices = choices_of(step, lang)
-    if predicted not in {str(i) for i in range(len(choices))}:
-        raise Refusal("predict_first")
+    guess = walk.prediction(predicted, choices)
     model = handlers.model(checkpoint or start_row(handlers.PAPER))
     start = time.perf_counter()
     outcome = KINDS[step["kind"]](Asked(model, step, lang))
-    seconds = time.perf_counter() - start
-    why = html.escape(step["why"]["zh" if lang == "zh" else "en"])
-    body = (
-        walk.verdict(choices, int(predicted or 0), outcome.index, lang)
-        + f'{outcome.body}<p class="atlas-why">{why}</p>'
-        + shell.result_line(seconds, model.checkpoint, model.device, lang)
-    )
-    return body, gr.update(interactive=True)
+    line = shell.result_line(time.perf_counter() - start, model.checkpoint, model.device, lang)
+    return walk.answered(outcome, guess, choices, step["why"][lang], line, lang)

@@ -8,21 +8,17 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import gradio as gr
 import numpy as np
-from gradio.context import Context
 from PIL import Image
 
 from core import inputs
-from core.errors import Refusal
 from demos import lseg_handlers as handlers
 from demos import segment_draw, segment_surfaces, shell, walk
 from demos.lseg_examples import examples, words
-from demos.lseg_shared import Common, output
-from demos.shell import pick, tr
+from demos.lseg_shared import Common
+from demos.shell import pick
 
 Step = dict[str, Any]
 SHARES = (0.005, 0.05)  # nothing, a little, a lot
@@ -37,14 +33,6 @@ IDEA = (
 def lessons() -> dict[str, dict[str, Any]]:
     """The lessons by name."""
     return {row["name"]: row for row in words()["lessons"]}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Which of a step's choices turned out true, and what to show for it."""
-
-    index: int
-    body: str
 
 
 # --- how a step's outcome is read off --------------------------------------------------------------------
@@ -94,22 +82,22 @@ def _shown(found: handlers.Run, lang: str) -> str:
     )
 
 
-def at(ask: Callable[[str], handlers.Run], step: Step, lang: str) -> Outcome:
+def at(ask: Callable[[str], handlers.Run], step: Step, lang: str) -> walk.Outcome:
     """Which label wins a place."""
     found = ask(step["labels"][lang])
     left, top, right, bottom = place_of(step, found.image.size)
     inside = found.result.mask[top:bottom, left:right]
-    return Outcome(int(np.bincount(inside.ravel()).argmax()), _shown(found, lang))
+    return walk.Outcome(int(np.bincount(inside.ravel()).argmax()), _shown(found, lang))
 
 
-def share(ask: Callable[[str], handlers.Run], step: Step, lang: str) -> Outcome:
+def share(ask: Callable[[str], handlers.Run], step: Step, lang: str) -> walk.Outcome:
     """How much of the picture a label wins."""
     found = ask(step["labels"][lang])
     index = int(np.searchsorted(SHARES, found.result.shares[step["label"]]))
-    return Outcome(index, _shown(found, lang))
+    return walk.Outcome(index, _shown(found, lang))
 
 
-def same(ask: Callable[[str], handlers.Run], step: Step, lang: str) -> Outcome:
+def same(ask: Callable[[str], handlers.Run], step: Step, lang: str) -> walk.Outcome:
     """Whether two words win the same place."""
     first, second = ask(step["labels"][lang]), ask(step["other"][lang])
     a, b = first.result.mask == step["label"], second.result.mask == step["other_label"]
@@ -118,10 +106,10 @@ def same(ask: Callable[[str], handlers.Run], step: Step, lang: str) -> Outcome:
         lang, f"Overlap of the two places (IoU): {overlap:.2f}", f"两处的重合度（IoU）：{overlap:.2f}"
     )
     body = f'<div class="atlas-seg-two">{_shown(first, lang)}{_shown(second, lang)}</div><p class="atlas-line">{said}</p>'
-    return Outcome(0 if overlap >= SAME else 1, body)
+    return walk.Outcome(0 if overlap >= SAME else 1, body)
 
 
-KINDS: dict[str, Callable[[Callable[[str], handlers.Run], Step, str], Outcome]] = {
+KINDS: dict[str, Callable[[Callable[[str], handlers.Run], Step, str], walk.Outcome]] = {
     "at": at,
     "share": share,
     "same": same,
@@ -131,60 +119,30 @@ KINDS: dict[str, Callable[[Callable[[str], handlers.Run], Step, str], Outcome]] 
 # --- handlers --------------------------------------------------------------------------------------------
 
 
-def place(where: str) -> tuple[str, int]:
-    """ "pet:1" -> ("pet", 1); the first step of the first lesson for anything that is none."""
-    return walk.place(where, lessons())
-
-
-def step_of(where: str) -> Step:
-    """The step at a place."""
-    name, number = place(where)
-    return lessons()[name]["steps"][number]
-
-
 def turn_to(where: str, lang: str) -> tuple[Any, ...]:
     """Where we are, the question, its choices, an empty answer, whether there is a next step; picture, labels, example."""
-    name, number = place(where)
-    lesson, step = lessons()[name], step_of(where)
-    count = len(lesson["steps"])
-    title = html.escape(lesson["title"][lang])
-    said = pick(lang, f"step {number + 1} of {count}", f"第 {number + 1} / {count} 步")
+    step = walk.step_of(where, lessons())
+    title, number = walk.heading(where, lessons(), lang)
     offered = pick(lang, "Labels: ", "标签：") + step["labels"][lang]
     card = (
-        f'<div class="atlas-step"><p><b>{title}</b> <span>{said}</span></p><h3>{html.escape(step["ask"][lang])}</h3>'
+        f'<div class="atlas-step"><p><b>{title}</b> <span>{number}</span></p><h3>{html.escape(step["ask"][lang])}</h3>'
         f'<p class="atlas-line">{html.escape(offered)}</p></div>'
     )
-    choices = [(text, str(i)) for i, text in enumerate(choices_of(step, lang))]
     return (
-        f"{name}:{number}",
-        card,
-        gr.update(choices=choices, value=None),
-        "",
-        gr.update(interactive=False),
+        *walk.turned(where, lessons(), card, choices_of(step, lang)),
         examples()[step["example"]]["path"],
         step["labels"][lang],
         step["example"],
     )
 
 
-def onwards(where: str, lang: str) -> tuple[Any, ...]:
-    """The next step, of the next lesson behind the last one."""
-    return turn_to(walk.following(where, lessons()), lang)
-
-
-def opened(where: str, lang: str) -> tuple[Any, ...]:
-    """The first step when the tab is opened for the first time."""
-    return (gr.skip(),) * 8 if where else turn_to("", lang)
-
-
 def reveal(
     where: str, predicted: str | None, way: str, plain: str, checkpoint: str, lang: str
 ) -> tuple[Any, ...]:
     """What happened beside what was predicted, the explanation, and the way onwards."""
-    step = step_of(where)
+    step = walk.step_of(where, lessons())
     choices = choices_of(step, lang)
-    if predicted not in {str(i) for i in range(len(choices))}:
-        raise Refusal("predict_first")
+    guess = walk.prediction(predicted, choices)
     path = examples()[step["example"]]["path"]
     last: list[handlers.Run] = []
 
@@ -194,44 +152,22 @@ def reveal(
 
     start = time.perf_counter()
     outcome = KINDS[step["kind"]](ask, step, lang)
-    seconds = time.perf_counter() - start
-    body = (
-        walk.verdict(choices, int(predicted or 0), outcome.index, lang)
-        + f'{outcome.body}<p class="atlas-why">{html.escape(step["why"][lang])}</p>'
-        + shell.result_line(seconds, last[-1].result.checkpoint, last[-1].result.device, lang)
-    )
-    return body, gr.update(interactive=True)
-
-
-# --- layout ----------------------------------------------------------------------------------------------
+    result = last[-1].result
+    line = shell.result_line(time.perf_counter() - start, result.checkpoint, result.device, lang)
+    return walk.answered(outcome, guess, choices, step["why"][lang], line, lang)
 
 
 def walk_tab(common: Common) -> None:
     """Lays the tab out and wires it."""
-    page = common.page
-    tab: Any = Context.block
-    gr.Markdown(tr(*IDEA))
-    with gr.Row(elem_classes="atlas-lessons"):
-        buttons = {
-            name: gr.Button(tr(row["title"]["en"], row["title"]["zh"]), size="sm", elem_id=f"walk-{name}")
-            for name, row in lessons().items()
-        }
-    where = gr.Textbox("", visible="hidden", label="lesson")
-    card = output("walk-step")
-    guess = gr.Radio([], label=tr("Your prediction", "你的预测"), elem_id="walk-guess")
-    with gr.Row():
-        run = gr.Button(tr("Run it", "运行"), variant="primary", elem_id="walk-run")
-        following = gr.Button(tr("Next step", "下一步"), interactive=False, elem_id="walk-next")
-    result = segment_surfaces.stage("walk-out")
-    shown = [where, card, guess, result, following, common.picture, common.labels, common.example]
-    for name, button in buttons.items():
-        page.on(button.click, _start(name), [], shown, show_progress="hidden")
-    page.on(tab.select, opened, [where], shown, show_progress="hidden")
-    page.on(following.click, onwards, [where], shown, show_progress="hidden")
-    page.on(
-        run.click, reveal, [where, guess, common.way, common.plain, common.checkpoint], [result, following]
+    filled = [common.picture, common.labels, common.example]
+    asked = [common.way, common.plain, common.checkpoint]
+    walk.tab(
+        common.page,
+        IDEA,
+        lessons(),
+        turn_to,
+        reveal,
+        asked,
+        filled,
+        segment_surfaces.stage,
     )
-
-
-def _start(name: str) -> Any:
-    return lambda lang: turn_to(name, lang)

@@ -10,7 +10,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from core.clip import prompts
-from demos import clip_code, clip_walkthrough, shell
+from demos import clip_code, clip_walkthrough, shell, walk
 from demos import clip_handlers as handlers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ STEPS = [
 @pytest.mark.parametrize("where", STEPS)
 def test_every_step_asks_before_it_reveals(where: str, lang: str) -> None:
     here, card, guess, result, following, path, labels, example = clip_walkthrough.turn_to(where, lang)
-    step = clip_walkthrough.step_of(where)
+    step = walk.step_of(where, clip_walkthrough.lessons())
     assert here == where and step["ask"][lang] in card and result == "" and not following["interactive"]
     assert Path(path).is_file() and labels == step["labels"][lang] and example in handlers.examples()
     assert step["why"][lang] not in card
@@ -49,7 +49,7 @@ def test_templates_of_steps_exist_in_both_languages() -> None:
 
 
 def test_the_negatives_of_a_batch_are_counted() -> None:
-    step = clip_walkthrough.step_of("batch:0")
+    step = walk.step_of("batch:0", clip_walkthrough.lessons())
     outcome = clip_walkthrough.negatives(handlers.model(None), step, "en")
     count = step["count"]
     assert (
@@ -63,9 +63,8 @@ def test_the_way_through_all_lessons_comes_back() -> None:
     for _ in STEPS:
         where = clip_walkthrough.turn_to(where, "en")[0]
         seen.append(where)
-        where = clip_walkthrough.onwards(where, "en")[0]
+        where = walk.following(where, clip_walkthrough.lessons())
     assert seen == STEPS and where == STEPS[0]
-    assert clip_walkthrough.opened("sheep:0", "zh")[0]["__type__"] == "update"
     for strange in ("", "x", "sheep:", "sheep:-1", "sheep:99", "sheep:x", "sheep:٣"):
         assert clip_walkthrough.turn_to(strange, "zh")[0] in STEPS
 

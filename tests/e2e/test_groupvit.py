@@ -15,7 +15,7 @@ from PIL import Image
 from core import checkpoints
 from core.classroom import rle
 from core.segmentation import groupvit
-from demos import chinese_code, groupvit_code, groupvit_walk, shell, sources
+from demos import chinese_code, groupvit_code, groupvit_walk, shell, sources, walk
 from demos import groupvit_handlers as handlers
 
 EXAMPLES = handlers.examples()
@@ -209,7 +209,7 @@ def test_lessons_ask_before_they_answer(lang: str) -> None:
             assert sum(verdicts) == 1, (name, at)
     message, *_ = shell.guarded(groupvit_walk.reveal, 2)("names:0", None, "", lang)
     assert 'role="alert"' in message
-    assert groupvit_walk.place("nonsense:9") == (next(iter(groupvit_walk.lessons())), 0)
+    assert walk.place("nonsense:9", groupvit_walk.lessons()) == (next(iter(groupvit_walk.lessons())), 0)
 
 
 def test_the_address_fills_the_page() -> None:
