@@ -45,6 +45,11 @@ class EncodedImage:
     image_features: np.ndarray  # [D], norm 1
     patch_features: np.ndarray  # [h, w, D], norm 1 each
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features."""
+        return self.image_features.nbytes + self.patch_features.nbytes
+
 
 @dataclass(frozen=True)
 class Classification:
@@ -106,13 +111,10 @@ class ZeroShot(Handle[encoders.DualEncoder]):
         if isinstance(image, EncodedImage):
             return image
         digest = inputs.digest(image)
-        key = (*self.key, digest)
-        known = ENCODED_IMAGES.get(key)
-        if known is None:
-            crop, image_features, patch_features = _encode_image(self, image)
-            known = EncodedImage(self.checkpoint, digest, image.size, crop, image_features, patch_features)
-            ENCODED_IMAGES.put(key, known, image_features.nbytes + patch_features.nbytes)
-        return known
+        return ENCODED_IMAGES.get_or(
+            (*self.key, digest),
+            lambda: EncodedImage(self.checkpoint, digest, image.size, *_encode_image(self, image)),
+        )
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """Normalised text features [N, D]; only texts that this checkpoint has not seen are computed."""

@@ -44,6 +44,11 @@ class EncodedImage:
     size: tuple[int, int]  # width, height of the caller's picture
     activations: np.ndarray  # [layers, 1 + h * w, W], the class token first
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features."""
+        return self.activations.nbytes
+
 
 class LoadedCLIPSeg:
     """What the pool keeps of a row: the model on its device, its tokenizer, how it wants pictures."""
@@ -106,12 +111,10 @@ class CLIPSeg(Handle[LoadedCLIPSeg]):
         if isinstance(image, EncodedImage):
             return image
         digest = inputs.digest(image)
-        key = (*self.key, digest)
-        known = ENCODED_IMAGES.get(key)
-        if known is None:
-            known = EncodedImage(self.checkpoint, digest, image.size, _encode_image(self, image))
-            ENCODED_IMAGES.put(key, known, known.activations.nbytes)
-        return known
+        return ENCODED_IMAGES.get_or(
+            (*self.key, digest),
+            lambda: EncodedImage(self.checkpoint, digest, image.size, _encode_image(self, image)),
+        )
 
     def encode_text(self, labels: Sequence[str]) -> np.ndarray:
         """Features [N, D] of bare labels, as the decoder takes them; only new ones are computed."""

@@ -51,6 +51,11 @@ class EncodedImage:
     image_features: np.ndarray  # [D], norm 1
     logit_scale: float
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features."""
+        return sum(stage.nbytes for stage in self.stages)
+
     def group_map(self, stage: int = -1) -> np.ndarray:
         """[H, W] uint8: the group of every pixel of the caller's picture, after one of the grouping blocks."""
         width, height = self.size
@@ -236,12 +241,10 @@ class GroupViT(Handle[LoadedGroupViT]):
         if isinstance(image, EncodedImage):
             return image
         digest = inputs.digest(image)
-        key = (*self.key, digest)
-        known = ENCODED_IMAGES.get(key)
-        if known is None:
-            known = EncodedImage(self.checkpoint, digest, image.size, *_encode_image(self, image))
-            ENCODED_IMAGES.put(key, known, sum(stage.nbytes for stage in known.stages))
-        return known
+        return ENCODED_IMAGES.get_or(
+            (*self.key, digest),
+            lambda: EncodedImage(self.checkpoint, digest, image.size, *_encode_image(self, image)),
+        )
 
     def encode_text(
         self, labels: Sequence[str], templates: str | Sequence[str] | None = TEMPLATE

@@ -123,6 +123,11 @@ class EncodedImage:
     size: tuple[int, int]  # width, height of the caller's picture
     pixel_features: np.ndarray  # [h, w, D], norm 1 each; h, w are half the sides of the picture as encoded
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features."""
+        return self.pixel_features.nbytes
+
 
 class LoadedLSeg:
     """What the pool keeps of a row: the network on its device, its text tower, how it wants pictures."""
@@ -162,12 +167,10 @@ class LSeg(Handle[LoadedLSeg]):
         if isinstance(image, EncodedImage):
             return image
         digest = inputs.digest(image)
-        key = (*self.key, digest)
-        known = ENCODED_IMAGES.get(key)
-        if known is None:
-            known = EncodedImage(self.checkpoint, digest, image.size, _encode_image(self, image))
-            ENCODED_IMAGES.put(key, known, known.pixel_features.nbytes)
-        return known
+        return ENCODED_IMAGES.get_or(
+            (*self.key, digest),
+            lambda: EncodedImage(self.checkpoint, digest, image.size, _encode_image(self, image)),
+        )
 
     def encode_text(self, labels: Sequence[str]) -> np.ndarray:
         """Normalised features [N, D] of bare labels; only new ones are computed."""

@@ -34,6 +34,11 @@ class EncodedImage:
     place_features: np.ndarray  # [h, w, D], norm 1 each
     logit_scale: float  # the learned inverse temperature
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features."""
+        return self.place_features.nbytes
+
 
 def covering(length: int, window: int, stride: int) -> list[int]:
     """Starts of windows that cover `length`, evenly spread, at most `stride` apart."""
@@ -71,12 +76,10 @@ class MaskCLIP:
         if isinstance(image, EncodedImage):
             return image
         digest = inputs.digest(image)
-        key = (*self.clip.key, self.zoom, digest)
-        known = ENCODED_IMAGES.get(key)
-        if known is None:
-            known = EncodedImage(self.checkpoint, digest, image.size, *_encode(self, image))
-            ENCODED_IMAGES.put(key, known, known.place_features.nbytes)
-        return known
+        return ENCODED_IMAGES.get_or(
+            (*self.clip.key, self.zoom, digest),
+            lambda: EncodedImage(self.checkpoint, digest, image.size, *_encode(self, image)),
+        )
 
     def segment(
         self,
