@@ -34,7 +34,7 @@ TINY_VIT = {
     "features": 8,
     "dimensions": 16,
     "backbone": {
-        "kind": "vit", "image_size": 64, "patch_size": 16, "width": 24, "depth": 4, "heads": 2, "hooks": [0, 1, 2, 3],
+        "kind": "lseg-vit", "image_size": 64, "patch_size": 16, "width": 24, "depth": 4, "heads": 2, "hooks": [0, 1, 2, 3],
         "channels": [4, 6, 8, 8], "classes": 5,
     },
 }  # fmt: skip
@@ -76,7 +76,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     tiny.make_bundle(folder / "clip")
     rows = tiny.row("tiny-soft", folder / "clip")
     rows += write_row(folder, "plain", 'architecture = "tiny"')
-    rows += write_row(folder, "vit", 'architecture = "tiny-vit"')
+    rows += write_row(folder, "lseg-vit", 'architecture = "tiny-vit"')
     for kind in ("bottleneck", "depthwise"):
         rows += write_row(folder, kind, f'architecture = "tiny"\nblock = "{kind}"\ndepth = 2')
     (folder / "registry.toml").write_text(rows, encoding="utf-8")
@@ -98,7 +98,7 @@ def picture(width: int = 90, height: int = 50, seed: int = 0) -> Image.Image:
     return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-@pytest.mark.parametrize("name", ["plain", "vit", "bottleneck", "depthwise"])
+@pytest.mark.parametrize("name", ["plain", "lseg-vit", "bottleneck", "depthwise"])
 @pytest.mark.parametrize("size", [(90, 50), (33, 200), (7, 7), (640, 64)])
 def test_pictures_of_any_size(name: str, size: tuple[int, int]) -> None:
     found = LSeg.load(name, "cpu").segment(picture(*size), LABELS)
