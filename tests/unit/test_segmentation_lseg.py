@@ -34,7 +34,7 @@ TINY_VIT = {
     "features": 8,
     "dimensions": 16,
     "backbone": {
-        "kind": "lseg-vit", "image_size": 64, "patch_size": 16, "width": 24, "depth": 4, "heads": 2, "hooks": [0, 1, 2, 3],
+        "kind": "vit", "image_size": 64, "patch_size": 16, "width": 24, "depth": 4, "heads": 2, "hooks": [0, 1, 2, 3],
         "channels": [4, 6, 8, 8], "classes": 5,
     },
 }  # fmt: skip
