@@ -110,11 +110,17 @@ class Shell:
         )
 
     def then(
-        self, event: Any, handler: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]
+        self,
+        event: Any,
+        handler: Callable[..., Any],
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        *,
+        session: bool = False,
     ) -> Any:
-        """Wires `handler(*inputs, lang)` behind an event that `on` or a component returned."""
+        """Wires `handler(*inputs, lang)` behind an event that `on` or a component returned; `session` as in `on`."""
         return event.then(
-            guarded(handler, len(outputs)),
+            (with_session if session else guarded)(handler, len(outputs)),
             [*inputs, self.lang],
             [self.message, *outputs],
             api_visibility="private",
