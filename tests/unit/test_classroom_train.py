@@ -16,16 +16,9 @@ from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.captions import Caption, claims
 from core.classroom.miniature import Miniature, open_miniature
-from core.classroom.recipes.clip import (
-    EMBED,
-    Learner,
-    Phase,
-    Settings,
-    Trainer,
-    attention_pool,
-    build,
-)
+from core.classroom.recipes.clip import Phase, Settings, Trainer
 from core.classroom.recipes.export import MEAN, STD, export, folded
+from core.classroom.recipes.learner import EMBED, Learner, attention_pool, build
 from core.classroom.recipes.muon import Muon, orthogonal
 from core.classroom.recipes.objectives import (
     Roles,

@@ -31,11 +31,10 @@ from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.captions import Writer
 from core.classroom.concepts import concepts
 from core.classroom.miniature import export_folder
-from core.classroom.recipes.clip import SEED, fast_arithmetic
 from core.classroom.recipes.export import MEAN, STD
 from core.classroom.recipes.lseg import digest, shipped
 from core.classroom.recipes.objectives import content, true_pairs
-from core.classroom.recipes.running import Run
+from core.classroom.recipes.running import SEED, Run, fast_arithmetic
 from core.classroom.scenes import render
 from core.classroom.specs import BACKGROUNDS, SceneSettings, Spec, sample
 from core.classroom.wording import LANGUAGES, TEMPLATES, ground_phrase, phrase

@@ -28,9 +28,8 @@ from torch.nn import functional as F
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts, seen
 from core.classroom.miniature import Miniature, export_folder
-from core.classroom.recipes.clip import SEED, fast_arithmetic
 from core.classroom.recipes.export import MEAN, STD
-from core.classroom.recipes.running import Run
+from core.classroom.recipes.running import SEED, Run, fast_arithmetic
 from core.classroom.scenes import Scenes, render
 from core.classroom.specs import SceneSettings, sample
 from core.classroom.wording import LANGUAGES
