@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import struct
-import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -256,37 +255,3 @@ def test_repeated_answers_come_within_100_ms() -> None:
         handlers.model(None).classify(inputs_image, inputs.labels(labels))
         times.append(time.perf_counter() - start)
     assert min(times) < 0.1
-
-
-@pytest.mark.slow
-def test_eight_clients_for_thirty_seconds_get_their_own_answers(server: str) -> None:
-    names = ["red_envelope", "sheep_eating", "airplane_drawing", "toys"]
-    expected: dict[str, Any] = {}
-    first = Client(server, verbose=False)
-    for name in names:
-        expected[name] = classify(first, handle_file(EXAMPLES[name]["path"]), LABELS)["results"]
-    assert len({json.dumps(rows) for rows in expected.values()}) == len(names)
-    wrong: list[str] = []
-    counts = [0] * 8
-    end = time.monotonic() + 30
-
-    def one(index: int) -> None:
-        client = Client(server, verbose=False)
-        while time.monotonic() < end:
-            name = names[(index + counts[index]) % len(names)]
-            try:
-                rows = classify(client, handle_file(EXAMPLES[name]["path"]), LABELS)["results"]
-            except Exception as error:
-                wrong.append(repr(error))
-                return
-            if [row["label"] for row in rows] != [row["label"] for row in expected[name]]:
-                wrong.append(name)
-            counts[index] += 1
-
-    threads = [threading.Thread(target=one, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=90)
-    assert not wrong
-    assert min(counts) >= 3
