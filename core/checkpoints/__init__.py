@@ -53,7 +53,9 @@ def state(name: str) -> State:
     if checkpoint.bundled:
         here = all((checkpoint.folder / file.path).is_file() for file in checkpoint.files)
         return "bundled" if here else "absent"
-    if _on_hub_cache(checkpoint) or _imported(checkpoint):
+    if (_on_hub_cache(checkpoint) or _imported(checkpoint)) and all(
+        state(other) in ("bundled", "cached") for other in checkpoint.requires
+    ):
         return "cached"
     return "absent" if checkpoint.pinned else "unpinned"
 
@@ -68,8 +70,8 @@ def open(
     """Local paths of a row's files, by file name; every file has been checked against its digest.
 
     Bundled files lie in the repository. Hub files come from the Hub's cache; what is missing there is
-    downloaded at the pinned revision. An interrupted download is resumed by the next call. Originals that were
-    imported stand in where the Hub's cache lacks a row.
+    downloaded at the pinned revision, and so are the rows that this one requires. An interrupted download is resumed
+    by the next call. Originals that were imported stand in where the Hub's cache lacks a row.
 
     Args:
         name: a row of the registry.
@@ -84,6 +86,8 @@ def open(
     checkpoint = row(name)
     if checkpoint.bundled:
         return _bundled(checkpoint)
+    for other in checkpoint.requires:
+        open(other, progress=progress, cancel=cancel, download=download)
     from core.checkpoints import hub, originals
 
     # The pinned copy of the Hub goes before one that was imported.

@@ -107,6 +107,35 @@ def bring(row: Checkpoint, path: Path) -> dict[str, Path]:
     return open(row)
 
 
+def as_safetensors(row: Checkpoint, path: Path) -> Path:
+    """The weights of a row whose Hub file is as its authors left it, nested and beside an optimizer: tensors alone, under the
+    loader's names. Made by the first call, checked against what the loader wants, kept beside the Hub's cache.
+
+    Args:
+        row: one with an `import` table; the file of any other is given back.
+        path: the file, from `core.checkpoints.open`.
+
+    Raises:
+        Refusal: as `bring`.
+    """
+    if row.original is None or weights.is_safetensors(path):
+        return path
+    # The Hub's cache names a large file by its digest.
+    name = path.resolve().name
+    digest = name if integrity.SHA256.fullmatch(name) else integrity.sha256(path)
+    place = Path(constants.HF_HOME) / "clip-atlas" / "converted" / row.name / f"{digest}.safetensors"
+    if not place.is_file():
+        state = tensors(row.original, path)
+        check(row, path, state, expected(row, {}))
+        with hub.disk():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".draft-", dir=place.parent) as folder_name:
+                draft = Path(folder_name) / place.name
+                _save(state, draft)
+                draft.replace(place)
+    return place
+
+
 def tensors(original: Original, path: Path) -> dict[str, Tensor]:
     """The tensors of an original file under the names of the row's loader, without those that nobody reads."""
     try:
@@ -182,23 +211,12 @@ def _keep(
     origin: Mapping[str, str],
 ) -> None:
     """Writes a row's files and their digests into a folder that takes its place as a whole."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     place = folder(row)
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{row.name}-", dir=place.parent) as name:
         draft = Path(name) / "files"
         draft.mkdir()
-        try:
-            # Copies: tensors of a torch file may share memory, which safetensors does not store.
-            save_file(
-                {k: v.contiguous().clone() for k, v in state.items()},
-                draft / target,
-                metadata={"format": "pt"},
-            )
-        except SafetensorError as error:
-            raise _disk_error(error) from error
+        _save(state, draft / target)
         for path, source in beside.items():
             (draft / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, draft / path)
@@ -207,6 +225,19 @@ def _keep(
         (draft / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)
         draft.replace(place)
+
+
+def _save(state: Mapping[str, Tensor], path: Path) -> None:
+    """Writes tensors as safetensors; OSError for what the disk refuses."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        # Copies: tensors of a torch file may share memory, which safetensors does not store.
+        copies = {name: tensor.contiguous().clone() for name, tensor in state.items()}
+        save_file(copies, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise _disk_error(error) from error
 
 
 def _disk_error(error: Exception) -> OSError:

@@ -38,6 +38,12 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     return dict(state)
 
 
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is in that form, whatever its name: the length of the header in 8 bytes, then the header, a JSON object."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
 def is_state_dict(value: Any) -> bool:
     """Whether a value is tensors by name and nothing else."""
     import torch
@@ -66,11 +72,10 @@ def read(path: str | Path, inert: Sequence[str] = ()) -> Any:
     # A class of its own for each name: torch wants them to differ.
     stand_ins: list[Any] = [(type("Inert", (Inert,), {}), name) for name in inert]
     try:
-        with path.open("rb") as file:
-            start = file.read(9)
-        # safetensors: the length of the header in 8 bytes, then the header, a JSON object.
-        if start[8:] == b"{":
+        if is_safetensors(path):
             return load_file(path)
+        with path.open("rb") as file:
+            start = file.read(2)
         if not start.startswith((b"PK", b"\x80")):
             raise Refusal("corrupt_weights", file=path.name)
         with torch.serialization.safe_globals(stand_ins):

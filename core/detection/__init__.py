@@ -9,10 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.detection.glip.grounding import GLIP
     from core.detection.result import Detection, Grounding, Phrase
+    from core.detection.vild import ViLD
 
-_HOMES = {"Detection": "result", "Grounding": "result", "Phrase": "result"}
-__all__ = ["Detection", "Grounding", "Phrase"]
+_HOMES = {
+    "Detection": "result",
+    "GLIP": "glip.grounding",
+    "Grounding": "result",
+    "Phrase": "result",
+    "ViLD": "vild",
+}
+__all__ = ["GLIP", "Detection", "Grounding", "Phrase", "ViLD"]
 
 
 def __getattr__(name: str) -> Any:

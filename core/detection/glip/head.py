@@ -189,9 +189,8 @@ class Head(nn.Module):
                 levels = block(levels)
         return levels, words
 
-    def align(self, maps: Sequence[Tensor], words: Tensor) -> Tensor:
-        """S = O P^T (equation 3): levels [B, C, h, w] and words [B, L, D] -> logits [B, R, L]."""
-        regions = torch.cat([level.flatten(2).mT for level in maps], dim=1)  # [B, R, C]
+    def products(self, regions: Tensor, words: Tensor) -> Tensor:
+        """S = O P^T (equation 3): regions [B, R, C] and words [B, L, D] -> logits [B, R, L]."""
         unit = F.normalize(words, dim=-1)
         keys = self.dot_product_projection_text(unit / 2)
         bias = unit @ self.bias_lang + self.bias0  # [B, L]
@@ -201,9 +200,10 @@ class Head(nn.Module):
     def forward(self, maps: Sequence[Tensor], words: Tensor, mask: Tensor) -> Predictions:
         """Levels [B, C, h, w] fine to coarse, word features [B, L, D], mask [B, L] true at words."""
         maps, words = self.fuse(maps, words, mask)
+        regions = torch.cat([level.flatten(2).mT for level in maps], dim=1)  # [B, R, C]
         deltas = [
             scale(self.bbox_pred(level)).flatten(2).mT for scale, level in zip(self.scales, maps, strict=True)
         ]
         central = [self.centerness(level).flatten(1) for level in maps]
         shapes = tuple((level.shape[-2], level.shape[-1]) for level in maps)
-        return Predictions(self.align(maps, words), torch.cat(deltas, 1), torch.cat(central, 1), shapes)
+        return Predictions(self.products(regions, words), torch.cat(deltas, 1), torch.cat(central, 1), shapes)

@@ -55,6 +55,11 @@ class Bert(nn.Module):
         model.embeddings.register_buffer("position_ids", positions, persistent=True)
         self.body = nn.ModuleDict({"model": model})
 
+    def settle(self) -> None:
+        """Makes what no file holds, where the class was built without memory."""
+        embeddings: Any = self.body["model"].embeddings
+        embeddings.token_type_ids = torch.zeros(1, BERT_POSITIONS, dtype=torch.long)
+
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Token ids [B, L] and mask [B, L] -> features [B, L, D] of the last layer."""
         return self.body["model"](

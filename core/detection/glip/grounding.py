@@ -1,0 +1,334 @@
+"""`GLIP`: a sentence or a list of labels to boxes (Li et al. 2022, section 3; https://arxiv.org/abs/2112.03857).
+
+A picture is encoded once (`encode`); the head reads the words too, so a new prompt runs it again, and the answer to a prompt
+is remembered, so that a threshold runs nothing. The descendants of GLIP answer through the same handle: a row's loader says
+which network it is (`Grounder`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from core import checkpoints, inputs, runtime
+from core.checkpoints import Checkpoint, originals
+from core.clip import encoders
+from core.clip.handles import Handle
+from core.clip.resnet import picture_tower
+from core.detection.glip import boxes, language, phrases
+from core.detection.glip.language import BertReader, ClipReader, Mode, Prompt, Reader, Span
+from core.detection.glip.network import GLIPNet, architectures
+from core.detection.result import Grounding
+from core.errors import Refusal
+
+STRIDE = 32  # sides of a picture are filled up to multiples of it
+LIMIT = 100  # boxes of an answer
+
+ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache(384 << 20)
+ANSWERS: runtime.ByteCache[Grounding] = runtime.ByteCache(64 << 20)
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """The half that no word changes: levels of a pyramid [C, h, w], or whatever the row's network begins with."""
+
+    checkpoint: str
+    digest: str
+    size: tuple[int, int]  # width, height of the caller's picture
+    seen: tuple[int, int]  # width, height that the network sees, without what fills it up
+    levels: tuple[np.ndarray, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features."""
+        return sum(level.nbytes for level in self.levels)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a network finds for a prompt, best first: R boxes in pixels of the picture as it sees it."""
+
+    prompt: Prompt
+    boxes: np.ndarray  # [R, 4]
+    scores: np.ndarray  # [R]
+    phrases: np.ndarray  # [R]
+    logits: np.ndarray  # [R, ids of the prompt]
+    before: np.ndarray  # [R, ids of the prompt]
+    timings: dict[str, float]
+
+
+class Grounder(Protocol):
+    """A network that grounds, on its device."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weights and buffers."""
+
+    def encode(self, image: Image.Image) -> tuple[tuple[np.ndarray, ...], tuple[int, int]]:
+        """A picture -> what no word changes, and width and height as the network sees it."""
+
+    def ground(self, encoded: EncodedImage, text: str, spans: Sequence[Span], mode: Mode) -> Found:
+        """A text and the characters of its phrases -> at most `LIMIT` boxes of any score."""
+
+
+class LoadedGLIP:
+    """What the pool keeps of a row: the network on its device, its reader of words, how it wants pictures."""
+
+    def __init__(
+        self, net: GLIPNet, reader: Reader, row: Checkpoint, device: str, dtype: torch.dtype
+    ) -> None:
+        self.net = net.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self.net.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.reader, self.device, self.dtype = reader, device, dtype
+        options = row.options
+        self.short_side, self.long_side = int(options["short_side"]), int(options["long_side"])
+        self.reversed = options.get("order") == "bgr"
+        self.mean = torch.tensor(options["mean"])[:, None, None]
+        self.std = torch.tensor(options["std"])[:, None, None]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weights and buffers."""
+        return sum(t.numel() * t.element_size() for t in [*self.net.parameters(), *self.net.buffers()])
+
+    def pixels(self, image: Image.Image) -> tuple[Tensor, tuple[int, int]]:
+        """[1, 3, H, W] normalised, filled up with zeros right and below; width and height of the picture in it."""
+        size = working_size(*image.size, self.short_side, self.long_side)
+        shown = image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
+        levels = torch.from_numpy(np.asarray(shown, dtype=np.float32) / 255).permute(2, 0, 1)
+        levels = (levels - self.mean) / self.std
+        levels = levels.flip(0) if self.reversed else levels
+        filled = F.pad(levels, (0, -size[0] % STRIDE, 0, -size[1] % STRIDE))
+        return filled[None].to(self.device, self.dtype), size
+
+    def encode(self, image: Image.Image) -> tuple[tuple[np.ndarray, ...], tuple[int, int]]:
+        pixels, seen = self.pixels(image)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        levels = self.net.features(pixels)
+        return tuple(level[0].float().contiguous().cpu().numpy() for level in levels), seen
+
+    def ground(self, encoded: EncodedImage, text: str, spans: Sequence[Span], mode: Mode) -> Found:
+        start = time.perf_counter()
+        levels = [torch.from_numpy(level)[None].to(self.device, self.dtype) for level in encoded.levels]
+        prompt = language.prompt(self.reader, text, spans, mode)
+        words, mask = self.reader.features([prompt])
+        words, mask = words.to(self.device, self.dtype), mask.to(self.device)
+        read_at = time.perf_counter()
+        said = self.net.head(levels, words, mask)
+        head_at = time.perf_counter()
+        scores = boxes.phrase_scores(said.logits[0], prompt.tokens)
+        decoded = boxes.decode(said.deltas[0].float(), self.net.anchors(said.shapes).float())
+        sizes = [h * w for h, w in said.shapes]
+        kept = boxes.keep(scores, said.centerness[0], decoded, sizes, encoded.seen, LIMIT)
+        regions = torch.cat([level.flatten(2).mT for level in levels], dim=1)[:, kept.places]
+        before = self.net.head.products(regions, words)[0]
+        end = time.perf_counter()
+        timings = {
+            "encode_text": 1000 * (read_at - start),
+            "ground": 1000 * (head_at - read_at),
+            "boxes": 1000 * (end - head_at),
+        }
+        logits = said.logits[0, kept.places]
+        parts = (kept.boxes, kept.scores, kept.phrases, logits.float(), before.float())
+        found, scored, phrase, after, first = (part.cpu().numpy() for part in parts)
+        return Found(prompt, found, scored, phrase, after, first, timings)
+
+
+def working_size(width: int, height: int, short_side: int, long_side: int) -> tuple[int, int]:
+    """Width and height that a picture is resized to: the short side as wished, the long one no longer than allowed."""
+    short, long = min(width, height), max(width, height)
+    scale = min(short_side / short, long_side / long)
+    return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
+
+
+class GLIP(Handle[Grounder]):
+    """Detection as grounding. A light handle: the weights live in the process's model pool."""
+
+    def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
+        """What no word changes of a picture (RGB, from `core.inputs.image`); remembered by its content."""
+        if isinstance(image, EncodedImage):
+            return image
+        digest = inputs.digest(image)
+
+        def made() -> EncodedImage:
+            levels, seen = _encode_image(self, image)
+            return EncodedImage(self.checkpoint, digest, image.size, seen, levels)
+
+        return ENCODED_IMAGES.get_or((*self.key, digest), made)
+
+    def ground(
+        self,
+        image: Image.Image | EncodedImage,
+        caption: str,
+        phrases: Sequence[str] | None = None,
+        threshold: float | None = None,
+        limit: int = LIMIT,
+    ) -> Grounding:
+        """Boxes for the noun phrases of a caption.
+
+        Args:
+            image: a picture, or what `encode` made of it.
+            caption: any text, in a language the checkpoint knows.
+            phrases: parts of the caption to look for; its noun phrases when None.
+            threshold: boxes that score less are left out; the checkpoint's own when None.
+            limit: at most so many boxes, of `LIMIT`.
+
+        Raises:
+            Refusal: "no_phrase", "phrase_not_in_caption", "prompt_too_long".
+        """
+        return self._answer(image, caption, phrase_spans(caption, phrases), "grounding", threshold, limit)
+
+    def detect(
+        self,
+        image: Image.Image | EncodedImage,
+        labels: Sequence[str],
+        threshold: float | None = None,
+        limit: int = LIMIT,
+    ) -> Grounding:
+        """Boxes for labels, which are joined to one prompt: detection as grounding (section 3.1).
+
+        Raises:
+            Refusal: "prompt_too_long".
+        """
+        text, spans = language.listed(labels)
+        return self._answer(image, text, spans, "detection", threshold, limit)
+
+    def _answer(
+        self,
+        image: Image.Image | EncodedImage,
+        text: str,
+        spans: Sequence[Span],
+        mode: Mode,
+        threshold: float | None,
+        limit: int,
+    ) -> Grounding:
+        start = time.perf_counter()
+        encoded = self.encode(image)
+        encoded_at = time.perf_counter()
+        key = (*self.key, encoded.digest, text, tuple(spans), mode)
+        known = ANSWERS.get(key)
+        if known is None:
+            known = _grounding(self, encoded, _ground(self, encoded, text, spans, mode))
+            ANSWERS.put(key, known, known.alignment.nbytes + known.alignment_before.nbytes + 4096)
+        if threshold is None:
+            threshold = row_threshold(self.checkpoint)
+        left = min(int((known.scores >= threshold).sum()), limit)
+        shown = ("boxes", "scores", "phrase_indices", "alignment", "alignment_before")
+        return replace(
+            known,
+            **{name: getattr(known, name)[:left] for name in shown},
+            timings={"encode_image": 1000 * (encoded_at - start), **known.timings},
+            seconds=time.perf_counter() - start,
+        )
+
+
+def row_threshold(checkpoint: str) -> float:
+    """The score that a row's boxes need when nothing else is asked for."""
+    return float(checkpoints.row(checkpoint).options["threshold"])
+
+
+def phrase_spans(caption: str, wanted: Sequence[str] | None = None) -> list[Span]:
+    """The characters of the phrases of a caption: its noun phrases, or those given.
+
+    Raises:
+        Refusal: "no_phrase", "phrase_not_in_caption".
+    """
+    spans = phrases.spans(caption) if wanted is None else language.found(caption, wanted)
+    if not spans:
+        raise Refusal("no_phrase")
+    return spans
+
+
+def _grounding(model: GLIP, encoded: EncodedImage, found: Found) -> Grounding:
+    """What a network found as the answer: pixels of the caller's picture, special tokens left out."""
+    (width, height), (own_width, own_height) = encoded.size, encoded.seen
+    ratio = np.array([width / own_width, height / own_height] * 2, dtype=np.float32)
+    places = list(found.prompt.cut.places)
+    return Grounding(
+        checkpoint=model.checkpoint,
+        prompt=found.prompt.text,
+        mode=found.prompt.mode,
+        phrases=found.prompt.phrases,
+        boxes=(found.boxes * ratio).astype(np.float32),
+        scores=found.scores.astype(np.float32),
+        phrase_indices=found.phrases.astype(np.int64),
+        words=found.prompt.cut.words,
+        spans=found.prompt.cut.spans,
+        alignment=found.logits[:, places],
+        alignment_before=found.before[:, places],
+        size=encoded.size,
+        device=model.device,
+        seconds=0.0,
+        timings=found.timings,
+    )
+
+
+# --- where the weights are ---------------------------------------------------------------------------------
+
+
+def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes that `load_glip` wants of a row's own file."""
+    shared = _shares_towers(row)
+    return {
+        name: tuple(value.shape)
+        for name, value in _empty(row).state_dict().items()
+        if not (shared and name.startswith("backbone.body."))
+    }
+
+
+def _shares_towers(row: Checkpoint) -> bool:
+    return architectures()[row.options["architecture"]]["language"]["kind"] == "clip_text"
+
+
+def _empty(row: Checkpoint) -> GLIPNet:
+    """The network that a row names, without weights."""
+    with torch.device("meta"):
+        return GLIPNet(row.options["architecture"], row.options.get("fusion"))
+
+
+def load_glip(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedGLIP:
+    """GLIP-T as released, with the vocabulary of the row it requires; or a miniature that shares the towers of that row."""
+    net = _empty(row)
+    (other,) = row.requires
+    shared = checkpoints.open(other, download=False)
+    (path,) = paths.values()
+    state = checkpoints.load_state_dict(originals.as_safetensors(row, path))
+    if _shares_towers(row):
+        clip = checkpoints.load_state_dict(shared["model.safetensors"])
+        state = {**picture_tower(clip, "backbone.body.model."), **state}
+    encoders.put_state(net, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
+    if net.language_backbone is not None:
+        net.language_backbone.settle()
+        return LoadedGLIP(net, BertReader(shared["vocab.txt"], net.language_backbone), row, device, dtype)
+    return LoadedGLIP(net, clip_reader(other, device, dtype), row, device, dtype)
+
+
+def clip_reader(checkpoint: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> ClipReader:
+    """The word reader of a miniature: the text tower and tokenizer of a row of open_clip's class."""
+    from tokenizers import Tokenizer
+
+    encoder = encoders.load(checkpoint, device, dtype)
+    text: Any = encoder.text
+    file = checkpoints.open(checkpoint, download=False)["tokenizer.json"]
+    return ClipReader(text.model, Tokenizer.from_file(str(file)))
+
+
+@runtime.on_device
+def _encode_image(model: GLIP, image: Image.Image) -> tuple[tuple[np.ndarray, ...], tuple[int, int]]:
+    with model.use() as loaded, runtime.semaphore(model.device), torch.inference_mode():
+        return loaded.encode(image)
+
+
+@runtime.on_device
+def _ground(model: GLIP, encoded: EncodedImage, text: str, spans: Sequence[Span], mode: Mode) -> Found:
+    with model.use() as loaded, runtime.semaphore(model.device), torch.inference_mode():
+        return loaded.ground(encoded, text, spans, mode)
