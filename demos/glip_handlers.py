@@ -1,0 +1,318 @@
+"""What the GLIP page does: one handler per verb, and the named endpoint.
+
+A sentence is fused with the picture layer by layer, so a new one runs the head again; the threshold does not: the page
+holds every box above a floor.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from core import checkpoints, inputs
+from core.errors import Refusal
+from demos import detect_draw, scenes_link, shell
+from demos import glip_draw as views
+from demos.examples import chosen as strip_choice
+from demos.glip_examples import drawn_pictures, examples, words
+from demos.menu import needs_download, start_row
+from demos.shell import pick
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from core.detection.glip import GLIP
+    from core.detection.glip.grounding import EncodedImage
+    from core.detection.result import Grounding
+
+PAPER = "glip"
+OPENING = "syringes"
+MODES = ("sentence", "labels")
+FLOOR = 0.05  # boxes that score less never reach the page
+MAX_LINK_TEXT = 3_000  # characters of a prompt that an address may carry
+
+
+# --- answering -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture with what its prompt found."""
+
+    image: Image.Image
+    encoded: EncodedImage
+    found: Grounding
+    seconds: float
+
+
+def model(checkpoint: str | None) -> GLIP:
+    """The detector of a row, loaded on first use."""
+    from core.detection.glip import GLIP
+
+    return GLIP.load(checkpoint or start_row(PAPER))
+
+
+def prompt_of(mode: str, text: str) -> str | list[str]:
+    """What the box of the page asks: a caption, or a list of labels.
+
+    Raises:
+        Refusal: "wrong_value" for a mode that is none, or what reading texts and labels refuses.
+    """
+    if mode not in MODES:
+        raise Refusal("wrong_value", name="mode", wanted=" / ".join(MODES), value=repr(mode)[:40])
+    return inputs.labels(text) if mode == "labels" else inputs.text(text)
+
+
+def found_of(glip: GLIP, image: Image.Image, prompt: str | list[str], threshold: float) -> Grounding:
+    """The boxes of a caption or of labels."""
+    if isinstance(prompt, str):
+        return glip.ground(image, prompt, threshold=threshold)
+    return glip.detect(image, prompt, threshold=threshold)
+
+
+def ask(image: Image.Image, prompt: str | list[str], checkpoint: str | None) -> Answer:
+    """Every box above the floor; core remembers picture and answer, so that the same question costs nothing."""
+    glip = model(checkpoint)
+    start = time.perf_counter()
+    found = found_of(glip, image, prompt, FLOOR)
+    return Answer(image, glip.encode(image), found, time.perf_counter() - start)
+
+
+def answered(picture: str | None, mode: str, text: str, checkpoint: str) -> Answer:
+    """The answer to what the page shows."""
+    image, prompt = inputs.image(shell.picture_source(picture)), prompt_of(mode, text)
+    return ask(image, prompt, checkpoint)
+
+
+def checked(threshold: Any) -> float:
+    """A threshold in [0, 1]; Refusal("out_of_range") for anything else."""
+    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if not number or not 0 <= threshold <= 1:
+        raise Refusal("out_of_range", name="threshold", low=0, high=1, value=str(threshold)[:20])
+    return float(threshold)
+
+
+# --- endpoint --------------------------------------------------------------------------------------------
+
+
+def glip_ground(
+    image: gr.FileData,
+    caption: str | None = None,
+    labels: list[str] | str | None = None,
+    threshold: float | None = None,
+    checkpoint: str | None = None,
+) -> dict[str, Any]:
+    """Find what a sentence names in a picture, a box for each phrase (GLIP); or the things of a list of labels.
+
+    Args:
+        image: a picture file, or a data URI.
+        caption: a sentence that names things, such as "two syringes and a test tube"; in a language of the checkpoint.
+        labels: in place of a caption, a list, or one string with commas; they become the prompt, as in the paper.
+        threshold: 0 to 1; boxes that score less are left out. The checkpoint's own when left out.
+        checkpoint: a registry row that is on the server; the default row when left out.
+
+    Returns:
+        {"checkpoint", "prompt", "mode", "seconds", "size": [width, height], "phrases": [{"text", "start", "end"}, ...],
+        "results": [{"phrase", "phrase_index", "score", "box": [left, top, right, bottom]}, ...]}, best first.
+    """
+    with shell.api_errors():
+        if (caption is None) == (labels is None):
+            raise Refusal("caption_or_labels")
+        prompt = inputs.text(caption) if caption is not None else inputs.labels(labels)
+        picture = inputs.image(shell.uploaded(image))
+        glip = model(checkpoint)
+        line = start_threshold(glip.checkpoint) if threshold is None else checked(threshold)
+        return found_of(glip, picture, prompt, line).to_json()
+
+
+def sizes_of(answer: Answer) -> dict[str, Any] | None:
+    """How large things were on the way of an answer, for *Tensors* and *Code*; None for a descendant of another build."""
+    from core.detection.glip.network import architectures
+
+    options = checkpoints.row(answer.found.checkpoint).options
+    shape = architectures().get(options.get("architecture", ""))
+    if shape is None:
+        return None
+    levels = [level.shape[1:] for level in answer.encoded.levels]
+    return {
+        "levels": levels,
+        "pixels": [side * shape["strides"][0] for side in levels[0]],
+        "channels": shape["channels"],
+        "words": shape["language"]["width"],
+        "blocks": shape["head"]["blocks"],
+        "heads": shape["head"]["fusion_heads"],
+    }
+
+
+# --- handlers --------------------------------------------------------------------------------------------
+
+
+def line_of(answer: Answer, lang: str) -> str:
+    """The result line, with a hint where a miniature was given a picture from outside its world."""
+    found = answer.found
+    names = {
+        "encode_image": ("picture", "图片"),
+        "encode_text": ("words", "文字"),
+        "ground": ("fusion", "融合"),
+        "boxes": ("boxes", "框"),
+    }
+    steps = " + ".join(
+        f"{pick(lang, *names.get(name, (name, name)))} {value:.0f}" for name, value in found.timings.items()
+    )
+    line = shell.result_line(answer.seconds, found.checkpoint, found.device, lang, f"{steps} ms")
+    drawn = answer.encoded.digest in drawn_pictures() or scenes_link.is_drawn(answer.encoded.digest)
+    outside = checkpoints.row(found.checkpoint).bundled is not None and not drawn
+    return line + (shell.hint(lang) if outside else "")
+
+
+def ground(
+    picture: str | None, mode: str, text: str, threshold: float, checkpoint: str, lang: str
+) -> tuple[str, str, str]:
+    """The picture with its boxes under the sentence, the result line, the table of boxes."""
+    line = checked(threshold)
+    answer = answered(picture, mode, text, checkpoint)
+    return (
+        views.figure(answer.image, answer.found, line, lang),
+        line_of(answer, lang),
+        views.table(answer.image, answer.found, line, lang),
+    )
+
+
+def switch(
+    picture: str | None, mode: str, text: str, threshold: float, checkpoint: str, lang: str
+) -> tuple[Any, ...]:
+    """Where the slider stands for another checkpoint, and its answer where it is on this machine."""
+    if needs_download(checkpoint):
+        return (gr.skip(),) * 4
+    threshold = start_threshold(checkpoint)
+    return threshold, *ground(picture, mode, text, threshold, checkpoint, lang)
+
+
+def boxes_table(
+    picture: str | None, mode: str, text: str, threshold: float, checkpoint: str, lang: str
+) -> tuple[str]:
+    """The table of boxes for the threshold at which the slider came to rest."""
+    line = checked(threshold)
+    answer = answered(picture, mode, text, checkpoint)
+    return (views.table(answer.image, answer.found, line, lang),)
+
+
+def files(
+    picture: str | None, mode: str, text: str, threshold: float, checkpoint: str, lang: str
+) -> tuple[str]:
+    """Download links of the boxes that the threshold leaves."""
+    line = checked(threshold)
+    answer = answered(picture, mode, text, checkpoint)
+    names = [phrase.text for phrase in answer.found.phrases]
+    marks = views.shown_marks(answer.found, line)
+    if not marks:
+        raise Refusal("no_boxes_left", threshold=f"{line:.2f}")
+    return (detect_draw.exports(answer.image, marks, names, "glip", lang),)
+
+
+def alignment(
+    picture: str | None, mode: str, text: str, threshold: float, checkpoint: str, lang: str
+) -> tuple[str, str]:
+    """Both alignment matrices and the result line."""
+    line = checked(threshold)
+    answer = answered(picture, mode, text, checkpoint)
+    return views.alignment(answer.image, answer.found, line, lang), line_of(answer, lang)
+
+
+# --- opening, examples -----------------------------------------------------------------------------------
+
+
+def start_threshold(checkpoint: str | None) -> float:
+    """Where the slider stands for a row at first."""
+    from core.detection.glip import row_threshold
+
+    return row_threshold(checkpoint or start_row(PAPER))
+
+
+def language_of(checkpoint: str | None, lang: str) -> str:
+    """The page's language where the checkpoint reads sentences in it, else English."""
+    return lang if lang in checkpoints.row(checkpoint or start_row(PAPER)).languages else "en"
+
+
+def fill(name: str, mode: str, checkpoint: str | None, lang: str) -> tuple[str, str, str, str]:
+    """What an example fills in: picture, sentence or labels, its id, no scene."""
+    row = examples()[name]
+    text = row["labels" if mode == "labels" else "caption"][language_of(checkpoint, lang)]
+    return row["path"], text, name, ""
+
+
+def choose(value: str, mode: str, checkpoint: str, lang: str) -> tuple[Any, ...]:
+    """What a click on the strip of examples fills in."""
+    name = strip_choice(value, examples())
+    return fill(name, mode, checkpoint, lang) if name else (gr.skip(),) * 4
+
+
+def other_mode(mode: str, example: str, text: str, checkpoint: str, lang: str) -> tuple[Any, ...]:
+    """The example's sentence or labels when the mode changes; what a person typed stays."""
+    if example not in examples():
+        return (gr.skip(),)
+    code = language_of(checkpoint, lang)
+    row = examples()[example]
+    own = {row[kind][language] for kind in ("caption", "labels") for language in ("en", "zh")}
+    return (row["labels" if mode == "labels" else "caption"][code] if text in own else gr.skip(),)
+
+
+def opened(lang: str, query: dict[str, str]) -> tuple[Any, ...]:
+    """The page's first state: picture, text, example, scene, mode, threshold, a refused scene's sentence, the numbers."""
+    checkpoint = query.get("checkpoint", "")
+    known = checkpoint if checkpoint in {row.name for row in checkpoints.rows(PAPER)} else start_row(PAPER)
+    mode = query.get("mode", MODES[0])
+    mode = mode if mode in MODES else MODES[0]
+    name = query.get("example", OPENING)
+    filled = fill(name if name in examples() else OPENING, mode, known, lang)
+    refused = ""
+    try:
+        scene = scenes_link.opened(query, language_of(known, lang))
+    except Refusal as refusal:
+        scene, refused = None, shell.refusal_html(refusal, lang)
+    if scene:
+        text = ", ".join(scene.names) if mode == "labels" else scene.caption
+        filled = scene.path, text, "", query[scenes_link.PARAMETER]
+    path, text, *others = filled
+    text = query.get("text", text)[:MAX_LINK_TEXT]
+    try:
+        threshold = checked(float(query["threshold"]))
+    except (KeyError, ValueError, Refusal):
+        threshold = start_threshold(known)
+    return path, text, *others, mode, threshold, refused, numbers(lang)
+
+
+def first_answer(
+    picture: str | None, mode: str, text: str, threshold: float, lang: str
+) -> tuple[str, str, str]:
+    """The opening example, run: by the row that the page starts on, or the miniature while that one is not here."""
+    start = start_row(PAPER)
+    here = checkpoints.state(start) in ("bundled", "cached")
+    bundled = next(row.name for row in checkpoints.rows(PAPER) if row.bundled)
+    return ground(picture, mode, text, threshold, start if here else bundled, lang)
+
+
+# --- numbers ---------------------------------------------------------------------------------------------
+
+
+def report_rows() -> list[dict[str, Any]]:
+    """The paper's rows of the report card."""
+    from core.classroom import report
+
+    return [row for row in report.rows() if row["paper"] == PAPER]
+
+
+def numbers(lang: str) -> str:
+    """Self-training with what was measured of it; then the miniature's other numbers beside the published ones."""
+    from core.classroom import report
+
+    ours = [
+        {**row, "measure": report.named(row["measure"], lang), "split": report.named(row["split"], lang)}
+        for row in report_rows()
+    ]
+    return views.training(words()["training"], ours, lang) + views.number_table(
+        words()["published"], ours, lang
+    )
