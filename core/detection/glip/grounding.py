@@ -25,6 +25,7 @@ from core.clip import encoders
 from core.clip.handles import Handle
 from core.clip.resnet import picture_tower
 from core.detection.glip import boxes, language, phrases
+from core.detection.glip.head import as_regions
 from core.detection.glip.language import BertReader, ClipReader, Mode, Prompt, Reader, Span
 from core.detection.glip.network import GLIPNet, architectures
 from core.detection.result import Grounding
@@ -129,8 +130,7 @@ class LoadedGLIP:
         decoded = boxes.decode(said.deltas[0].float(), self.net.anchors(said.shapes).float())
         sizes = [h * w for h, w in said.shapes]
         kept = boxes.keep(scores, said.centerness[0], decoded, sizes, encoded.seen, LIMIT)
-        regions = torch.cat([level.flatten(2).mT for level in levels], dim=1)[:, kept.places]
-        before = self.net.head.products(regions, words)[0]
+        before = self.net.head.products(as_regions(levels)[:, kept.places], words)[0]
         end = time.perf_counter()
         timings = {
             "encode_text": 1000 * (read_at - start),

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
+from core.detection.glip.deform import modulated_conv
 from core.detection.glip.fusion import LIMIT, BertLayer, VLFuse
 
 PRIOR = 0.01  # the probability that a fresh head gives every word
@@ -58,16 +59,15 @@ class BranchConv(nn.Module):
         if offset is None or mask is None:
             return self.bn(self.conv(x))
         height, width = ((side - 1) // self.stride + 1 for side in x.shape[-2:])
-        x = deform_conv2d(
-            x,
-            as_read(offset, height, width),
-            self.conv.weight,
-            self.conv.bias,
-            stride=self.stride,
-            padding=1,
-            mask=as_read(mask, height, width),
+        where, how_much = as_read(offset, height, width), as_read(mask, height, width)
+        if torch.is_grad_enabled() and x.device.type == "cpu":
+            made = modulated_conv(x, where, how_much, self.conv.weight, self.conv.bias, self.stride)
+            return self.bn(made)
+        return self.bn(
+            deform_conv2d(
+                x, where, self.conv.weight, self.conv.bias, stride=self.stride, padding=1, mask=how_much
+            )
         )
-        return self.bn(x)
 
 
 def as_read(buffer: Tensor, height: int, width: int) -> Tensor:
@@ -142,6 +142,11 @@ class Predictions:
     shapes: tuple[tuple[int, int], ...]  # h, w of each level
 
 
+def as_regions(maps: Sequence[Tensor]) -> Tensor:
+    """Levels [B, C, h, w] -> all their places, one level after the other: [B, R, C]."""
+    return torch.cat([level.flatten(2).mT for level in maps], dim=1)
+
+
 class Head(nn.Module):
     """Blocks of fusion and dynamic head, then three small heads.
 
@@ -154,10 +159,9 @@ class Head(nn.Module):
 
     def __init__(self, row: Mapping[str, Any], channels: int, words: int, levels: int) -> None:
         super().__init__()
-        self.fused = bool(row["fusion"])
         tower: list[nn.Module] = []
         for _ in range(row["blocks"]):
-            if self.fused:
+            if row["fusion"]:
                 tower.append(
                     VLFuse(channels, words, row["fusion_width"], row["fusion_heads"], 1 / row["blocks"])
                 )
@@ -165,6 +169,10 @@ class Head(nn.Module):
             tower.append(DyConv(channels, row["groups"], row["deformable"]))
         self.dyhead_tower = nn.ModuleList(tower)
         self.log_scale = nn.Parameter(torch.zeros(1))
+        # The miniature's levels and words are CLIP's reading of places and phrases. What the tower makes of them is added to
+        # it, by a share that begins at nothing: so a name without a box in training is compared as CLIP compares it.
+        self.share_v = nn.Parameter(torch.zeros(channels)) if row.get("skip") else None
+        self.share_l = nn.Parameter(torch.zeros(words)) if row.get("skip") else None
         self.bias_lang = nn.Parameter(torch.zeros(words))
         self.bias0 = nn.Parameter(torch.full((1,), -math.log((1 - PRIOR) / PRIOR)))
         # A classifier of a fixed list, in the released files and read by no pass.
@@ -199,8 +207,11 @@ class Head(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], words: Tensor, mask: Tensor) -> Predictions:
         """Levels [B, C, h, w] fine to coarse, word features [B, L, D], mask [B, L] true at words."""
+        entering, read = as_regions(maps), words
         maps, words = self.fuse(maps, words, mask)
-        regions = torch.cat([level.flatten(2).mT for level in maps], dim=1)  # [B, R, C]
+        regions = as_regions(maps)
+        if self.share_v is not None and self.share_l is not None:
+            regions, words = entering + self.share_v * regions, read + self.share_l * words
         deltas = [
             scale(self.bbox_pred(level)).flatten(2).mT for scale, level in zip(self.scales, maps, strict=True)
         ]
