@@ -6,11 +6,12 @@ import argparse
 import ctypes
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 # What can be trained, and for how long unless told otherwise.
-MINUTES = {"clip": 85.0, "lseg": 40.0, "groupvit": 45.0}
+MINUTES = {"clip": 85.0, "lseg": 40.0, "groupvit": 45.0, "vild": 40.0}
 
 
 def keep_memory() -> None:
@@ -56,11 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
     training.add_argument(
         "--minutes",
         type=float,
-        help="time budget; the curriculum scales with it (clip 85, lseg 40, groupvit 45)",
+        help="time budget; the curriculum scales with it (clip 85, lseg 40, groupvit 45, vild 40)",
     )
     training.add_argument(
         "--clip",
-        help="the miniature CLIP to build on: a row or an export (lseg classroom-rn, groupvit classroom-vit)",
+        help="the miniature CLIP to build on: a row or an export (lseg, vild classroom-rn, groupvit classroom-vit)",
     )
     training.add_argument(
         "--steps", type=int, help="so many steps in place of minutes: rows of an ablation (lseg, groupvit)"
@@ -94,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
     ablating.add_argument("paper", choices=["lseg", "groupvit"])
     ablating.add_argument("--steps", type=int, default=300, help="of each row")
     testing = commands.add_parser("evaluate", help="measure a miniature on seeds never trained on")
-    testing.add_argument("paper", choices=["clip", "clipasso", "lseg", "groupvit"])
+    testing.add_argument("paper", choices=["clip", "clipasso", "lseg", "groupvit", "vild"])
     testing.add_argument(
         "--checkpoint", help="a registry row or a folder with an export; the bundled miniature without it"
     )
@@ -185,7 +186,7 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _train_segmenter(args: argparse.Namespace) -> None:
-    from core.classroom.recipes import groupvit, lseg
+    from core.classroom.recipes import groupvit, lseg, vild
     from core.classroom.recipes.running import Run
 
     out = args.out or Path("runs") / args.paper
@@ -195,6 +196,10 @@ def _train_segmenter(args: argparse.Namespace) -> None:
             lseg.Settings(
                 args.clip or lseg.CLIP, args.minutes, args.device, out, args.block, args.depth, seed=args.seed
             )
+        )
+    elif args.paper == "vild":
+        run = vild.Trainer(
+            vild.Settings(args.clip or vild.CLIP, args.minutes, args.device, out, args.seed, args.steps)
         )
     else:
         groups = tuple(args.groups or (64, 8))
@@ -209,11 +214,9 @@ def _train_segmenter(args: argparse.Namespace) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     from core.classroom import evaluate, report
 
-    if args.paper in ("lseg", "groupvit"):
-        from core.classroom import evaluate_groupvit, evaluate_lseg
-
-        segmenter = {"lseg": evaluate_lseg, "groupvit": evaluate_groupvit}[args.paper]
-        rows = segmenter.evaluate(
+    if args.paper in ("lseg", "groupvit", "vild"):
+        examiner = import_module(f"core.classroom.evaluate_{args.paper}")
+        rows = examiner.evaluate(
             args.checkpoint or f"classroom-{args.paper}",
             say=lambda line: print(line, file=sys.stderr),
         )
