@@ -81,6 +81,31 @@ class Grounder(Protocol):
         """A text and the characters of its phrases -> at most `LIMIT` boxes of any score."""
 
 
+class Pixels:
+    """How a row wants pictures.
+
+    Args:
+        row: its options are short_side and long_side, mean and std of values in 0..1, order ("bgr" where it is that).
+        stride: sides are filled up to multiples of it.
+    """
+
+    def __init__(self, row: Checkpoint, stride: int = 1) -> None:
+        options, self.stride = row.options, stride
+        self.short_side, self.long_side = int(options["short_side"]), int(options["long_side"])
+        self.reversed = options.get("order") == "bgr"
+        self.mean = torch.tensor(options["mean"])[:, None, None]
+        self.std = torch.tensor(options["std"])[:, None, None]
+
+    def __call__(self, image: Image.Image) -> tuple[Tensor, tuple[int, int]]:
+        """[1, 3, H, W] normalised, filled up with zeros right and below; width and height of the picture in it."""
+        size = working_size(*image.size, self.short_side, self.long_side)
+        shown = image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
+        levels = torch.from_numpy(np.asarray(shown, dtype=np.float32) / 255).permute(2, 0, 1)
+        levels = (levels - self.mean) / self.std
+        levels = levels.flip(0) if self.reversed else levels
+        return F.pad(levels, (0, -size[0] % self.stride, 0, -size[1] % self.stride))[None], size
+
+
 class LoadedGLIP:
     """What the pool keeps of a row: the network on its device, its reader of words, how it wants pictures."""
 
@@ -90,30 +115,16 @@ class LoadedGLIP:
         self.net = net.to(device=device, dtype=dtype).eval().requires_grad_(False)
         self.net.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.reader, self.device, self.dtype = reader, device, dtype
-        options = row.options
-        self.short_side, self.long_side = int(options["short_side"]), int(options["long_side"])
-        self.reversed = options.get("order") == "bgr"
-        self.mean = torch.tensor(options["mean"])[:, None, None]
-        self.std = torch.tensor(options["std"])[:, None, None]
+        self.pixels = Pixels(row, STRIDE)
 
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
         return sum(t.numel() * t.element_size() for t in [*self.net.parameters(), *self.net.buffers()])
 
-    def pixels(self, image: Image.Image) -> tuple[Tensor, tuple[int, int]]:
-        """[1, 3, H, W] normalised, filled up with zeros right and below; width and height of the picture in it."""
-        size = working_size(*image.size, self.short_side, self.long_side)
-        shown = image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
-        levels = torch.from_numpy(np.asarray(shown, dtype=np.float32) / 255).permute(2, 0, 1)
-        levels = (levels - self.mean) / self.std
-        levels = levels.flip(0) if self.reversed else levels
-        filled = F.pad(levels, (0, -size[0] % STRIDE, 0, -size[1] % STRIDE))
-        return filled[None].to(self.device, self.dtype), size
-
     def encode(self, image: Image.Image) -> tuple[tuple[np.ndarray, ...], tuple[int, int]]:
         pixels, seen = self.pixels(image)
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        pixels = pixels.to(self.device, self.dtype, memory_format=torch.channels_last)
         levels = self.net.features(pixels)
         return tuple(level[0].float().contiguous().cpu().numpy() for level in levels), seen
 

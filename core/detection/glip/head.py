@@ -59,15 +59,11 @@ class BranchConv(nn.Module):
         if offset is None or mask is None:
             return self.bn(self.conv(x))
         height, width = ((side - 1) // self.stride + 1 for side in x.shape[-2:])
-        where, how_much = as_read(offset, height, width), as_read(mask, height, width)
-        if self.training and x.device.type == "cpu":
-            made = modulated_conv(x, where, how_much, self.conv.weight, self.conv.bias, self.stride)
-            return self.bn(made)
-        return self.bn(
-            deform_conv2d(
-                x, where, self.conv.weight, self.conv.bias, stride=self.stride, padding=1, mask=how_much
-            )
-        )
+        offset, mask = as_read(offset, height, width), as_read(mask, height, width)
+        weight, bias = self.conv.weight, self.conv.bias
+        if x.device.type == "cpu":
+            return self.bn(modulated_conv(x, offset, mask, weight, bias, self.stride))
+        return self.bn(deform_conv2d(x, offset, weight, bias, stride=self.stride, padding=1, mask=mask))
 
 
 def as_read(buffer: Tensor, height: int, width: int) -> Tensor:

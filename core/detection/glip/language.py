@@ -8,7 +8,7 @@ the same projection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -61,11 +61,15 @@ class Prompt:
         return table
 
 
-class Reader(Protocol):
-    """An encoder of words with its tokenizer."""
+class Cutter(Protocol):
+    """A tokenizer."""
 
     def cut(self, text: str) -> Cut:
         """A text into words; Refusal("prompt_too_long") for more than `WORDS`."""
+
+
+class Reader(Cutter, Protocol):
+    """An encoder of words with its tokenizer."""
 
     def features(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
         """B prompts -> word features [B, L, D] and mask [B, L], true at words; L is that of the longest."""
@@ -98,7 +102,7 @@ def found(caption: str, phrases: Sequence[str]) -> list[Span]:
     return spans
 
 
-def prompt(reader: Reader, text: str, spans: Sequence[Span], mode: Mode = "grounding") -> Prompt:
+def prompt(reader: Cutter, text: str, spans: Sequence[Span], mode: Mode = "grounding") -> Prompt:
     """A text and the characters of its phrases -> what the network is asked."""
     cut = reader.cut(text)
     phrases = tuple(
@@ -132,17 +136,23 @@ def _cut(encoding: Any, text: str, skip_special: bool) -> Cut:
     return Cut(tuple(encoding.ids[i] for i in ids), tuple(own), words, spans)
 
 
+def bert_cutter(vocabulary: Path) -> Callable[[str], Cut]:
+    """BERT's tokenizer, with its tokens in front and behind."""
+    from tokenizers import BertWordPieceTokenizer
+
+    tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=True)
+    return lambda text: _cut(tokenizer.encode(text), text, skip_special=False)
+
+
 class BertReader:
     """BERT, which reads the whole prompt at once."""
 
     def __init__(self, vocabulary: Path, bert: Bert) -> None:
-        from tokenizers import BertWordPieceTokenizer
-
-        self.tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=True)
+        self._cut = bert_cutter(vocabulary)
         self.bert = bert
 
     def cut(self, text: str) -> Cut:
-        return _cut(self.tokenizer.encode(text), text, skip_special=False)
+        return self._cut(text)
 
     def features(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
         ids, mask = padded([prompt.cut.ids for prompt in prompts])
