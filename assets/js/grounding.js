@@ -3,6 +3,7 @@
 const zh = window.atlasLang === "zh";
 const phrasesOf = (wrap) => [...wrap.querySelectorAll(".gl-phrase")];
 const boxesOf = (wrap) => [...wrap.querySelectorAll(".atlas-det-box")];
+const partsOf = (wrap) => [...wrap.querySelectorAll("[data-pick]")]; // boxes, and the names on them
 const scoreOf = (wrap, box) => Number(wrap.dataset.scores.split(" ")[Number(box.dataset.pick)]);
 
 function say(wrap) {
@@ -32,9 +33,9 @@ function say(wrap) {
 function cut(wrap, threshold) {
   wrap.dataset.threshold = threshold;
   const counts = {};
-  boxesOf(wrap).forEach((box) => {
-    box.hidden = scoreOf(wrap, box) < threshold;
-    if (!box.hidden) counts[box.dataset.group] = (counts[box.dataset.group] || 0) + 1;
+  partsOf(wrap).forEach((part) => { part.hidden = scoreOf(wrap, part) < threshold; });
+  boxesOf(wrap).filter((box) => !box.hidden).forEach((box) => {
+    counts[box.dataset.group] = (counts[box.dataset.group] || 0) + 1;
   });
   phrasesOf(wrap).forEach((phrase) => {
     const count = counts[phrase.dataset.group] || 0;
@@ -44,36 +45,36 @@ function cut(wrap, threshold) {
   say(wrap);
 }
 
-// detect.js keeps a phrase that was pressed; a press on a box presses its phrase.
+function release(wrap) {
+  [...phrasesOf(wrap), ...boxesOf(wrap)].forEach((node) => node.setAttribute("aria-pressed", "false"));
+  only(wrap.querySelector(".atlas-det"), null);
+}
+
+// detect.js keeps a phrase that was pressed; a press on a box presses its phrase, a second one lets go.
+let last = null;
 element.addEventListener("click", (event) => {
   const wrap = event.target.closest(".gl-figure");
   if (!wrap) return;
-  const box = event.target.closest(".atlas-det-box");
-  const button = event.target.closest("button[data-group]");
-  const own = box && phrasesOf(wrap).find((phrase) => phrase.dataset.group === box.dataset.group);
-  if (own) {
-    const on = own.getAttribute("aria-pressed") !== "true" || box.classList.contains("gl-other");
-    phrasesOf(wrap).forEach((phrase) => phrase.setAttribute("aria-pressed", String(phrase === own && on)));
-    boxesOf(wrap).forEach((other) => {
-      other.classList.toggle("gl-other", on && other !== box);
-      if (!on) other.setAttribute("aria-pressed", "false");
-    });
-    only(figureOf(box), on ? box.dataset.group : null);
+  const part = event.target.closest("[data-pick]");
+  const phrase = part && phrasesOf(wrap).find((one) => one.dataset.group === part.dataset.group);
+  if (phrase && part.dataset.pick !== last) {
+    phrasesOf(wrap).forEach((one) => one.setAttribute("aria-pressed", String(one === phrase)));
+    only(figureOf(part), part.dataset.group);
+    last = part.dataset.pick;
+  } else if (part || !event.target.closest("button[data-group]")) {
+    release(wrap);
+    last = null;
   } else {
-    boxesOf(wrap).forEach((other) => { other.setAttribute("aria-pressed", "false"); other.classList.remove("gl-other"); });
-    if (!button) release(wrap);
+    boxesOf(wrap).forEach((box) => box.setAttribute("aria-pressed", "false"));
+    last = null;
   }
   say(wrap);
 });
-function release(wrap) {
-  [...phrasesOf(wrap), ...boxesOf(wrap)].forEach((node) => node.setAttribute("aria-pressed", "false"));
-  boxesOf(wrap).forEach((box) => box.classList.remove("gl-other"));
-  only(wrap.querySelector(".atlas-det"), null);
-}
 element.addEventListener("keydown", (event) => {
   const wrap = event.target.closest(".gl-figure");
   if (!wrap || event.key !== "Escape") return;
   release(wrap);
+  last = null;
   say(wrap);
 });
 // Sent by the page's threshold slider (demos/glip.py).
@@ -84,6 +85,7 @@ element.addEventListener("atlas-threshold", (event) => {
 function begin() {
   element.querySelectorAll(".gl-figure:not([data-ready])").forEach((wrap) => {
     wrap.dataset.ready = "";
+    last = null;
     cut(wrap, Number(wrap.dataset.threshold));
   });
 }
