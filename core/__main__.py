@@ -1,6 +1,8 @@
 """Every verb of the papers on the command line.
 
 python -m core classify IMAGE --labels "a dog, a cat"
+python -m core detect IMAGE --labels "a duck, a robot" --variant ensemble
+python -m core ground IMAGE "a cat left of a dog"
 python -m core sketch IMAGE --strokes 16 --out cat.svg
 python -m core draw "a red envelope" --out envelope.png
 """
@@ -39,6 +41,49 @@ def classify(arguments: argparse.Namespace) -> None:
     print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms")
     for i in result.order:
         print(f"{result.probabilities[i]:7.1%}  cosine {result.cosines[i]:+.3f}  {result.labels[i]}")
+
+
+def detect(arguments: argparse.Namespace) -> None:
+    """ViLD: boxes of what the labels name."""
+    image = inputs.image(arguments.image)
+    labels = inputs.labels(arguments.labels, limit=1000)
+    from core.detection import ViLD
+
+    model = ViLD.load(arguments.checkpoint or checkpoints.default("vild"))
+    result = model.detect(
+        image, labels, arguments.variant, proposals=arguments.proposals, threshold=arguments.threshold
+    )
+    answer = result.to_json()
+    if arguments.json:
+        print(json.dumps(answer, ensure_ascii=False))
+        return
+    print(f"{result.checkpoint}, {result.variant}, {1000 * result.seconds:.0f} ms")
+    for found in answer["results"]:
+        corners = ", ".join(f"{side:.0f}" for side in found["box"])
+        print(f"{found['score']:7.1%}  ({corners})  {found['label']}")
+
+
+def ground(arguments: argparse.Namespace) -> None:
+    """GLIP: boxes for what a caption names, or for labels."""
+    image = inputs.image(arguments.image)
+    if (arguments.caption is None) == (arguments.labels is None):
+        raise Refusal("caption_or_labels")
+    caption = None if arguments.caption is None else inputs.text(arguments.caption)
+    labels = None if arguments.labels is None else inputs.labels(arguments.labels)
+    from core.detection import GLIP
+
+    model = GLIP.load(arguments.checkpoint or checkpoints.default("glip"))
+    if caption is not None:
+        result = model.ground(image, caption, threshold=arguments.threshold)
+    else:
+        result = model.detect(image, labels or [], threshold=arguments.threshold)
+    if arguments.json:
+        print(json.dumps(result.to_json(), ensure_ascii=False))
+        return
+    print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms: {result.prompt}")
+    for box, score, index in zip(result.boxes, result.scores, result.phrase_indices, strict=True):
+        sides = " ".join(f"{side:7.1f}" for side in box)
+        print(f"{score:7.3f}  {sides}  {result.phrases[index].text}")
 
 
 def sketch(arguments: argparse.Namespace) -> None:
@@ -165,6 +210,25 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--logit-scale", type=float, help="inverse temperature in place of the learned one")
     verb.add_argument("--json", action="store_true", help="print the answer as JSON")
     verb.set_defaults(run=classify)
+    verb = verbs.add_parser("detect", help="find what labels name, with boxes (ViLD)")
+    verb.add_argument("image", help="a picture file")
+    verb.add_argument("--labels", required=True, help="labels, separated by commas or lines")
+    verb.add_argument("--variant", help="crops, text, image, vild, ensemble, or what the checkpoint has")
+    verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
+    verb.add_argument("--proposals", type=int, default=100, help="how many are looked at; 100 without it")
+    verb.add_argument("--threshold", type=float, help="the least score; the checkpoint's own without it")
+    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
+    verb.set_defaults(run=detect)
+    verb = verbs.add_parser("ground", help="find what a sentence names in a picture (GLIP)")
+    verb.add_argument("image", help="a picture file")
+    verb.add_argument("caption", nargs="?", help="a sentence that names things")
+    verb.add_argument("--labels", help="in place of a sentence: labels, separated by commas or lines")
+    verb.add_argument(
+        "--threshold", type=float, help="the least score of a box; without it the checkpoint's own"
+    )
+    verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
+    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
+    verb.set_defaults(run=ground)
     verb = verbs.add_parser("sketch", help="draw a picture in a few strokes (CLIPasso)")
     verb.add_argument("image", help="a picture file")
     _drawing_options(verb, strokes=16, seeds=3, out="sketch.svg")
