@@ -48,7 +48,7 @@ CLIP = "classroom-rn"
 ARCHITECTURE = "vild_classroom"
 SIZE = 128  # of the pictures
 RATE = 2e-3
-PROPOSING = 0.2  # the share of the time that stage 1 gets
+PROPOSING = 0.1  # the share of the time that stage 1 gets
 SAMPLED, FOREGROUND = 32, 0.25  # N of each picture, and how many of them cover a base box
 PRECOMPUTED = 12  # M of each picture
 MATCH = 0.5  # IoU
@@ -68,7 +68,7 @@ class Settings:
     out: Path = Path("runs/vild")
     seed: int = 0
     steps: int | None = None
-    scenes: int = 6000
+    scenes: int = 5000
     batch: int = 16
     fresh: int = 8
     log_every: int = 50
