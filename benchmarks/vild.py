@@ -63,9 +63,7 @@ def main() -> int:
     crops = timed(
         lambda: model.detect(image, labels, "crops", proposals=count), max(1, arguments.repeats // 2)
     )
-    print(
-        f"{arguments.checkpoint} on {model.device}, {torch.get_num_threads()} threads ({runtime.system_line()})"
-    )
+    print(f"{arguments.checkpoint}, {runtime.system_line(model.device)}")
     print(f"{looked_at} proposals, {LABELS} labels that are known already, medians")
     print(f"  single pass          {1000 * single:8.1f} ms")
     print(f"  CLIP on every crop   {1000 * crops:8.1f} ms")

@@ -41,6 +41,9 @@ from core.detection.vild import VARIANTS, architectures
 GROUPS, SCENES, PART = 8, 48, 24
 PROPOSALS = 60
 SEED = 12_000
+NAMES = dict(
+    zip(VARIANTS, ("CLIP on crops", "ViLD-text", "ViLD-image", "ViLD", "ViLD-ensemble"), strict=True)
+)
 
 
 def vocabulary(group: int) -> list[int]:
@@ -269,9 +272,9 @@ def evaluate(
     for variant in VARIANTS:
         for lang in LANGUAGES:
             for split, value in zip(("base", "novel"), measure(model, exams, variant, lang), strict=True):
-                add(f"AP50, 54 names: {split}", variant, lang, value)
+                add(f"AP50, 54 names: {split}", NAMES[variant], lang, value)
         for split, value in zip(
             ("base", "novel"), measure(model, exams, variant, "en", every=True), strict=True
         ):
-            add(f"AP50, all names: {split}", variant, "en", value)
+            add(f"AP50, all names: {split}", NAMES[variant], "en", value)
     return rows
