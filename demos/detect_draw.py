@@ -96,6 +96,7 @@ def overlay(
     picks: str = "",
     above: str = "",
     chosen: int = -1,
+    fine: bool = False,
     side: int = PICTURE_SIDE,
 ) -> str:
     """The picture with its boxes as HTML, and a legend under it.
@@ -108,21 +109,25 @@ def overlay(
         picks: the id of the `detect_surfaces.pick_box` that clicks on boxes go to; "" for a picture to look at only.
         above: trusted HTML in the same figure: its elements with `data-group` light up with their boxes.
         chosen: the pick that is marked as chosen at first.
+        fine: thin lines without chips, paler where a score is low: for hundreds of boxes.
         side: pixels of the long side of the picture that travels.
     """
     size = image.size
-    places = chip_places(marks, size)
     order = sorted(range(len(marks)), key=lambda i: -_area(marks[i].box))
-    boxes = "".join(_box(marks[i], places[i], size, picks, chosen, lang) for i in order)
+    boxes = "".join(_box(marks[i], size, picks, chosen, lang) for i in order)
+    # The surest name last, above the others.
+    named = [] if fine else list(zip(marks, chip_places(marks, size), strict=True))
+    chips = "".join(_chip(mark, place, size, picks) for mark, place in reversed(named))
     title = html.escape(_title(marks, lang))
     role = "group" if picks else "img"
     rows = "".join(_entry(entry) for entry in entries)
     legend = f'<ul class="atlas-det-legend">{rows}</ul>' if rows else ""
     target = f' data-picks="{html.escape(picks)}"' if picks else ""
+    look = "atlas-det fine" if fine else "atlas-det"
     return (
-        f'<figure class="atlas-det"{target}>{above}<div class="atlas-det-stage" role="{role}" aria-label="{title}" '
+        f'<figure class="{look}"{target}>{above}<div class="atlas-det-stage" role="{role}" aria-label="{title}" '
         f'style="--ratio:{image.width / image.height:.4f}"><img alt="" draggable="false" '
-        f'src="{draw.data_uri(image, side)}">{boxes}</div>{legend}</figure>'
+        f'src="{draw.data_uri(image, side)}">{boxes}{chips}</div>{legend}</figure>'
     )
 
 
@@ -134,23 +139,37 @@ def _title(marks: Sequence[Mark], lang: str) -> str:
     return pick(lang, f"The picture with boxes: {found}{more}", f"带方框的图片：{found}{more}")
 
 
-def _box(mark: Mark, place: str, size: tuple[int, int], picks: str, chosen: int, lang: str) -> str:
+def _box(mark: Mark, size: tuple[int, int], picks: str, chosen: int, lang: str) -> str:
     left, top, right, bottom = shares(mark.box, size)
     style = (
         f"left:{100 * left:.2f}%;top:{100 * top:.2f}%;width:{100 * (right - left):.2f}%;"
-        f"height:{100 * (bottom - top):.2f}%;--c:{mark.colour}"
+        f"height:{100 * (bottom - top):.2f}%;--c:{mark.colour};--sure:{1 if mark.score is None else mark.score:.2f}"
     )
-    classes = f"atlas-det-box {place}{' dashed' if mark.dashed else ''}"
-    words = said(mark)
-    chip = f"<b>{html.escape(words)}</b>" if words else ""
+    classes = f"atlas-det-box{' dashed' if mark.dashed else ''}"
     if not picks or mark.pick < 0:
-        return f'<span class="{classes}" data-group="{mark.group}" style="{style}">{chip}</span>'
+        return f'<span class="{classes}" data-group="{mark.group}" style="{style}"></span>'
     where = ", ".join(f"{share:.0%}" for share in (left, top, right, bottom))
+    words = said(mark)
     name = html.escape(pick(lang, f"{words}: box {where}", f"{words}：方框 {where}"))
     pressed = "true" if mark.pick == chosen else "false"
     return (
         f'<button type="button" class="{classes}" data-group="{mark.group}" data-pick="{mark.pick}" '
-        f'aria-pressed="{pressed}" aria-label="{name}" style="{style}">{chip}</button>'
+        f'aria-pressed="{pressed}" aria-label="{name}" style="{style}"></button>'
+    )
+
+
+def _chip(mark: Mark, place: str, size: tuple[int, int], picks: str) -> str:
+    """What is written on a box, above all boxes; a mouse may click it, a keyboard has the box."""
+    words = said(mark)
+    if not words:
+        return ""
+    left, top, right, bottom = shares(mark.box, size)
+    row, _, end = place.partition("-")
+    side = f"right:{100 * (1 - right):.2f}%" if end else f"left:{100 * left:.2f}%"
+    target = f' data-pick="{mark.pick}"' if picks and mark.pick >= 0 else ""
+    return (
+        f'<b class="atlas-det-chip {row}" aria-hidden="true" data-group="{mark.group}"{target} '
+        f'style="{side};top:{100 * (bottom if row == "below" else top):.2f}%;--c:{mark.colour}">{html.escape(words)}</b>'
     )
 
 
@@ -158,7 +177,7 @@ def _entry(entry: Entry) -> str:
     dashed = ' class="dashed"' if entry.dashed else ""
     return (
         f'<li><button type="button" data-group="{entry.group}" aria-pressed="false"><i{dashed} '
-        f'style="--c:{entry.colour}"></i><span>{html.escape(entry.label)}</span><b>{html.escape(entry.note)}</b>'
+        f'style="--c:{entry.colour}"></i><span>{html.escape(entry.label)}<b>{html.escape(entry.note)}</b></span>'
         "</button></li>"
     )
 
@@ -208,12 +227,12 @@ def chip_places(marks: Sequence[Mark], size: tuple[int, int]) -> list[str]:
     return found
 
 
-def crop_uri(image: Image.Image, box: Sequence[float], side: int = CROP_SIDE) -> str:
+def crop_uri(image: Image.Image, box: Sequence[float] | np.ndarray, side: int = CROP_SIDE) -> str:
     """What a box shows, as a data URI."""
     return draw.data_uri(image.crop(whole(box, image.size)), side)
 
 
-def whole(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+def whole(box: Sequence[float] | np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """A box in whole pixels inside the picture, at least one pixel wide and high."""
     left = min(max(int(box[0]), 0), size[0] - 1)
     top = min(max(int(box[1]), 0), size[1] - 1)

@@ -25,11 +25,13 @@ const pinned = (figure) => {
   if (node && figureOf(node)) only(figureOf(node), pinned(figureOf(node)));
 }));
 element.addEventListener("click", (event) => {
-  const button = event.target.closest("button[data-group]");
+  const button = event.target.closest("[data-pick], button[data-group]"); // a name on a box is no button, but can be hit
   if (!button || !figureOf(button)) return;
   const figure = figureOf(button);
   if (button.dataset.pick !== undefined) {
-    figure.querySelectorAll("[data-pick]").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+    figure.querySelectorAll("button[data-pick]").forEach((other) => {
+      other.setAttribute("aria-pressed", String(other.dataset.pick === button.dataset.pick));
+    });
     const detail = { picks: figure.dataset.picks, pick: Number(button.dataset.pick) };
     document.dispatchEvent(new CustomEvent("atlas-pick", { detail }));
     return;
