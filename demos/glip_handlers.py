@@ -6,6 +6,7 @@ holds every box above a floor.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from demos import glip_draw as views
 from demos.examples import chosen as strip_choice
 from demos.glip_examples import drawn_pictures, examples, words
 from demos.menu import needs_download, start_row
+from demos.page import Text
 from demos.shell import pick
 
 if TYPE_CHECKING:
@@ -33,6 +35,11 @@ OPENING = "syringes"
 MODES = ("sentence", "labels")
 FLOOR = 0.05  # boxes that score less never reach the page
 MAX_LINK_TEXT = 3_000  # characters of a prompt that an address may carry
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+UNREAD = Text(
+    "This checkpoint was taught no Chinese: its boxes for Chinese words are guesses. Write English, or choose the miniature.",
+    "这组权重没有学过中文：它给中文词的框只是猜测。请写英文，或改用微缩模型。",
+)
 
 
 # --- answering -------------------------------------------------------------------------------------------
@@ -164,8 +171,10 @@ def line_of(answer: Answer, lang: str) -> str:
     )
     line = shell.result_line(answer.seconds, found.checkpoint, found.device, lang, f"{steps} ms")
     drawn = answer.encoded.digest in drawn_pictures() or scenes_link.is_drawn(answer.encoded.digest)
-    outside = checkpoints.row(found.checkpoint).bundled is not None and not drawn
-    return line + (shell.hint(lang) if outside else "")
+    row = checkpoints.row(found.checkpoint)
+    if "zh" not in row.languages and CHINESE.search(found.prompt):
+        line += f'<p class="atlas-hint">{UNREAD.get(lang)}</p>'
+    return line + (shell.hint(lang) if row.bundled is not None and not drawn else "")
 
 
 def ground(

@@ -14,7 +14,7 @@ function say(wrap) {
   if (pressed) {
     const name = pressed.firstChild.textContent;
     const own = left.filter((box) => box.dataset.group === pressed.dataset.group).map((box) => scoreOf(wrap, box)).sort((a, b) => b - a);
-    const scores = own.map((score) => score.toFixed(2)).join(", ");
+    const scores = own.slice(0, 8).map((score) => score.toFixed(2)).join(", ") + (own.length > 8 ? " …" : "");
     const count = own.length === 1 ? "one box" : `${own.length} boxes`;
     status.textContent = own.length
       ? (zh ? `“${name}”：${own.length} 个框，${scores}` : `“${name}”: ${count}, ${scores}`)

@@ -89,7 +89,7 @@ def test_a_page_that_fails_says_why(broken_module: Entry) -> None:
 
 
 def test_a_page_to_come_is_not_imported() -> None:
-    assert not catalog.entry("glip").ready and catalog.load(catalog.entry("glip")) == "coming"
+    assert not catalog.entry("styleclip").ready and catalog.load(catalog.entry("styleclip")) == "coming"
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
