@@ -5,7 +5,8 @@
     P <- P + softmax over regions (scores^T) (O W_vO) W_oP
 
 and then the words read each other in one more layer of BERT. In the released code the residual adds to the normalised
-features, not to those that came in, and every layer clamps its numbers, which matters in half precision alone.
+features, not to those that came in, and numbers beyond 50,000 are clamped, which matters in half precision alone; the scores
+of regions with words are not kept here but computed twice, fused with their softmax, which is faster and as exact.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LIMIT = 50_000.0
-MASKED = -9e15
 
 
 class CrossAttention(nn.Module):
-    """Attention both ways from one matrix of scores."""
+    """Attention both ways: a pair of region and word has the same score in both."""
 
     def __init__(self, regions: int, words: int, width: int, heads: int) -> None:
         super().__init__()
@@ -41,12 +41,10 @@ class CrossAttention(nn.Module):
     def forward(self, regions: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Regions [B, R, C], words [B, L, D], mask [B, L] true at words -> what is added to each."""
         query, key = self._heads(self.v_proj(regions)), self._heads(self.l_proj(words))
-        scores = (query * key.shape[-1] ** -0.5) @ key.mT  # [B, heads, R, L]
-        scores = scores.clamp(-LIMIT, LIMIT)
-        over_words = scores.masked_fill(~mask[:, None, None], MASKED).softmax(-1)
-        over_regions = scores.mT.softmax(-1)
-        to_regions = over_words @ self._heads(self.values_l_proj(words))  # [B, heads, R, width / heads]
-        to_words = over_regions @ self._heads(self.values_v_proj(regions))
+        to_regions = F.scaled_dot_product_attention(
+            query, key, self._heads(self.values_l_proj(words)), attn_mask=mask[:, None, None]
+        )  # [B, heads, R, width / heads]
+        to_words = F.scaled_dot_product_attention(key, query, self._heads(self.values_v_proj(regions)))
         return (
             self.out_v_proj(to_regions.transpose(1, 2).flatten(2)),
             self.out_l_proj(to_words.transpose(1, 2).flatten(2)),
