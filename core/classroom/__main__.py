@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 # What can be trained, and for how long unless told otherwise.
-MINUTES = {"clip": 85.0, "lseg": 40.0, "groupvit": 45.0, "vild": 40.0}
+MINUTES = {"clip": 85.0, "lseg": 40.0, "groupvit": 45.0, "vild": 40.0, "glip": 35.0}
 
 
 def keep_memory() -> None:
@@ -57,11 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
     training.add_argument(
         "--minutes",
         type=float,
-        help="time budget; the curriculum scales with it (clip 85, lseg 40, groupvit 45, vild 40)",
+        help="time budget; the curriculum scales with it (clip 85, lseg 40, groupvit 45, vild 40, glip 35)",
     )
     training.add_argument(
         "--clip",
-        help="the miniature CLIP to build on: a row or an export (lseg, vild classroom-rn, groupvit classroom-vit)",
+        help="the miniature CLIP to build on: a row or an export (lseg, vild, glip classroom-rn, groupvit classroom-vit)",
     )
     training.add_argument(
         "--steps", type=int, help="so many steps in place of minutes: rows of an ablation (lseg, groupvit)"
@@ -92,10 +92,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--leave-out", action="append", default=[], metavar="STYLE", help="a style not to train on"
     )
     ablating = commands.add_parser("ablate", help="train and measure the rows of a paper's ablation")
-    ablating.add_argument("paper", choices=["lseg", "groupvit"])
+    ablating.add_argument("paper", choices=["lseg", "groupvit", "glip"])
     ablating.add_argument("--steps", type=int, default=300, help="of each row")
     testing = commands.add_parser("evaluate", help="measure a miniature on seeds never trained on")
-    testing.add_argument("paper", choices=["clip", "clipasso", "lseg", "groupvit", "vild"])
+    testing.add_argument("paper", choices=["clip", "clipasso", "lseg", "groupvit", "vild", "glip"])
     testing.add_argument(
         "--checkpoint", help="a registry row or a folder with an export; the bundled miniature without it"
     )
@@ -186,7 +186,7 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _train_segmenter(args: argparse.Namespace) -> None:
-    from core.classroom.recipes import groupvit, lseg, vild
+    from core.classroom.recipes import glip, groupvit, lseg, vild
     from core.classroom.recipes.running import Run
 
     out = args.out or Path("runs") / args.paper
@@ -201,6 +201,12 @@ def _train_segmenter(args: argparse.Namespace) -> None:
         run = vild.Trainer(
             vild.Settings(args.clip or vild.CLIP, args.minutes, args.device, out, args.seed, args.steps)
         )
+    elif args.paper == "glip":
+        run = glip.Trainer(
+            glip.Settings(
+                args.clip or glip.CLIP, args.minutes, args.device, out, seed=args.seed, steps=args.steps
+            )
+        )
     else:
         groups = tuple(args.groups or (64, 8))
         run = groupvit.Trainer(
@@ -214,7 +220,7 @@ def _train_segmenter(args: argparse.Namespace) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     from core.classroom import evaluate, report
 
-    if args.paper in ("lseg", "groupvit", "vild"):
+    if args.paper in ("lseg", "groupvit", "vild", "glip"):
         examiner = import_module(f"core.classroom.evaluate_{args.paper}")
         rows = examiner.evaluate(
             args.checkpoint or f"classroom-{args.paper}",

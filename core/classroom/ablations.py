@@ -2,9 +2,12 @@
 
     python -m core.classroom ablate lseg --steps 300 [--record]         none, bottleneck and depthwise 1, 2, 4 times
     python -m core.classroom ablate groupvit --steps 200 [--record]     group tokens 64-8, 32-8, 64, 8
+    python -m core.classroom ablate glip --steps 300 [--record]         without and with deep fusion, teacher and student
 
-LSeg's is the paper's table 6 (section 5.4: regularization blocks), GroupViT's its table 2 (section 4.2: group tokens). A row
-here sees a small part of what the shipped miniature saw, so rows are compared with each other and with nothing else.
+LSeg's is the paper's table 6 (section 5.4: regularization blocks), GroupViT's its table 2 (section 4.2: group tokens), GLIP's its
+table 2 (deep fusion: GLIP-T (A) against (B)) and section 3.4 (a teacher's boxes for captions), where teacher and student learn
+for equal steps. A row here sees a small part of what the shipped miniature saw, so rows are compared with each other and with
+nothing else.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from core.classroom import evaluate_groupvit, evaluate_lseg
+from core.classroom import evaluate_glip, evaluate_groupvit, evaluate_lseg
 from core.classroom.atlas import open_atlas
 from core.classroom.concepts import seen, unseen
 from core.classroom.evaluate import stamped
-from core.classroom.recipes import groupvit, lseg
+from core.classroom.recipes import glip, groupvit, lseg
 from core.segmentation.blocks import Kind
 
 BLOCKS: tuple[tuple[Kind, int], ...] = (
@@ -57,7 +60,35 @@ def groupvit_rows(steps: int, out: Path, scenes: int = SCENES) -> Iterator[Measu
         yield "ablation of group tokens: the same, oracle labels", name, right
 
 
-ROWS: dict[str, Callable[[int, Path], Iterator[Measured]]] = {"lseg": lseg_rows, "groupvit": groupvit_rows}
+def glip_rows(steps: int, out: Path, scenes: int = SCENES) -> Iterator[Measured]:
+    """Recall@1 of phrases and AP50 of lists: of a detector with boxes alone, without and with fusion, then of a student of it."""
+    atlas = open_atlas()
+
+    def measured(folder: Path, what: str, name: str) -> Iterator[Measured]:
+        model = evaluate_glip.Exported(str(folder))
+        for split, which in (("seen", seen()), ("never seen", unseen())):
+            pictures = evaluate_glip.exam(model, which, atlas, scenes)
+            yield (
+                f"ablation of {what}: recall@1, {split}",
+                name,
+                evaluate_glip.grounding(model, pictures, "en"),
+            )
+            yield f"ablation of {what}: AP50, {split}", name, evaluate_glip.detection(model, pictures, "en")
+
+    for fusion in (False, True):
+        name = "with fusion" if fusion else "without fusion"
+        settings = glip.Settings(fusion=fusion, student=fusion, out=out / name, steps=steps * (1 + fusion))
+        folder = glip.Trainer(settings, atlas).run(lambda _: None)
+        yield from measured(out / name / "teacher" if fusion else folder, "fusion", name)
+    yield from measured(out / "with fusion" / "teacher", "self-training", "teacher")
+    yield from measured(folder, "self-training", "student")
+
+
+ROWS: dict[str, Callable[[int, Path], Iterator[Measured]]] = {
+    "lseg": lseg_rows,
+    "groupvit": groupvit_rows,
+    "glip": glip_rows,
+}
 
 
 def ablate(paper: str, steps: int, say: Callable[[str], None] = print) -> list[dict[str, Any]]:

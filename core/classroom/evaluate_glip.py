@@ -180,9 +180,9 @@ def evaluate(
         }  # fmt: skip
         command = f"python -m core.classroom evaluate glip --checkpoint {Path(checkpoint).name}"
         rows.append(stamped(row, checkpoint, command))
-        say(f"{measure:44} {split:12} {lang}  {value:.3f}")
+        say(f"{measure:44} {split:18} {lang}  {value:.3f}")
 
-    for split, which in (("seen", seen()), ("never seen", unseen())):
+    for split, which in (("boxes seen", seen()), ("boxes never seen", unseen())):
         pictures = exam(model, which, atlas, count)
         for lang in LANGUAGES:
             add("phrase grounding recall@1", split, lang, grounding(model, pictures, lang))

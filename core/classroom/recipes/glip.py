@@ -48,7 +48,8 @@ from core.classroom.wording import LANGUAGES
 from core.clip.resnet import picture_tower
 from core.detection.glip import boxes as of_boxes
 from core.detection.glip import language
-from core.detection.glip.head import Predictions
+from core.detection.glip.fusion import VLFuse
+from core.detection.glip.head import DyConv, Predictions
 from core.detection.glip.language import ClipReader, Prompt
 from core.detection.glip.losses import Losses, detection_losses
 from core.detection.glip.network import GLIPNet
@@ -56,6 +57,8 @@ from core.detection.glip.network import GLIPNet
 CLIP = "classroom-rn"
 ARCHITECTURE = "glip_classroom"
 RATE = 1.5e-3
+# What decides how much all others count learns faster.
+GATES, QUICK = ("share_v", "share_l", "log_scale", "bias0"), 10
 SIZES = (96, 96, 128)  # of the pictures, step by step
 LABELS = (3, 12)  # of a list
 TEACHING = 0.42  # the share of the time that the teacher learns
@@ -164,11 +167,14 @@ class Trainer(Run):
             {name: nn.ModuleList([net.backbone.fpn, net.rpn]) for name, net in self.nets.items()}
         )
         self.learner = self.parts
-        trained = list(self.learner.parameters())
+        trained = dict(self.learner.named_parameters())
+        gates = [p for k, p in trained.items() if k.endswith(GATES)]
+        plain = [p for k, p in trained.items() if not k.endswith(GATES)]
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [p for p in trained if p.ndim > 1], "peak": RATE, "weight_decay": 0.02},
-                {"params": [p for p in trained if p.ndim < 2], "peak": RATE, "weight_decay": 0.0},
+                {"params": [p for p in plain if p.ndim > 1], "peak": RATE, "weight_decay": 0.02},
+                {"params": [p for p in plain if p.ndim < 2], "peak": RATE, "weight_decay": 0.0},
+                {"params": gates, "peak": QUICK * RATE, "weight_decay": 0.0},
             ],
             lr=RATE,
         )
@@ -383,7 +389,8 @@ def warm_start(net: GLIPNet, clip: Mapping[str, Tensor], texts: Tensor, coarse: 
     """Makes every level say what CLIP's attention pooling says of each place alone, compared with words at CLIP's own scale.
 
     The value path c_proj(v_proj(x + position)) is linear, W x + b; levels are narrower than the joint space, so they get the part
-    that texts can see, their first right singular vectors. What the tower adds to levels and words starts at nothing.
+    that texts can see, their first right singular vectors. What the tower adds to levels and words starts at nothing. In deep
+    fusion every head compares places and words in the same way, so that a place begins by reading the words it is most like.
 
     Args:
         net: pyramid and head are overwritten.
@@ -414,3 +421,14 @@ def warm_start(net: GLIPNet, clip: Mapping[str, Tensor], texts: Tensor, coarse: 
     head.dot_product_projection_text.weight.copy_(2 * basis)  # words enter it as halves
     head.dot_product_projection_text.bias.zero_()
     head.log_scale.fill_(math.log(math.sqrt(width) / scale))
+    for block in head.dyhead_tower:
+        if isinstance(block, VLFuse):
+            attention = block.b_attn.attn
+            heads = attention.heads
+            attention.v_proj.weight.copy_(torch.eye(width).repeat(heads, 1))
+            for layer in (attention.l_proj, attention.values_l_proj):
+                layer.weight.copy_(basis.repeat(heads, 1))
+            attention.out_v_proj.weight.copy_(torch.eye(width).repeat(1, heads) / heads)
+        elif isinstance(block, DyConv):
+            own: Any = block.DyConv[1]
+            own.conv.weight[:, :, 1, 1] += torch.eye(width)
