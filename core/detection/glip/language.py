@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from core import runtime
 from core.detection.glip.network import Bert
 from core.detection.result import Phrase
 from core.errors import Refusal
@@ -24,6 +25,7 @@ from core.errors import Refusal
 WORDS = 256  # of a prompt
 SEPARATOR = " . "
 TEXTS_AT_ONCE = 64
+PHRASES_KEPT = 4 << 20  # bytes of features that a reader remembers
 
 Mode = Literal["grounding", "detection"]
 Span = tuple[int, int]
@@ -173,7 +175,7 @@ class ClipReader:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self.start, self.end = self._frame()
-        self.known: dict[str, Tensor] = {}  # features of phrases
+        self.known: runtime.ByteCache[Tensor] = runtime.ByteCache(PHRASES_KEPT)
 
     def _frame(self) -> tuple[int, int]:
         """The ids that stand before and behind every text."""
@@ -206,11 +208,14 @@ class ClipReader:
 
     def phrases(self, texts: Sequence[str]) -> Tensor:
         """Features [N, D] of phrases, each read by itself, norm 1; remembered."""
-        missing = sorted({text for text in texts if text not in self.known}, key=len)
+        every = {text: self.known.get(text) for text in texts}
+        missing = sorted((text for text, feature in every.items() if feature is None), key=len)
         for start in range(0, len(missing), TEXTS_AT_ONCE):
             batch = missing[start : start + TEXTS_AT_ONCE]
-            self.known.update(zip(batch, self._texts(batch), strict=True))
-        return torch.stack([self.known[text] for text in texts])
+            for text, feature in zip(batch, self._texts(batch), strict=True):
+                every[text] = feature = feature.clone()  # not the whole batch with it
+                self.known.put(text, feature, feature.nbytes)
+        return torch.stack([feature for text in texts if (feature := every[text]) is not None])
 
     def _states(self, prompts: Sequence[Prompt]) -> list[Tensor]:
         """The hidden state of every word of each prompt, norm 1: [L, D]; a long prompt is read in pieces."""
