@@ -61,27 +61,27 @@ def groupvit_rows(steps: int, out: Path, scenes: int = SCENES) -> Iterator[Measu
 
 
 def glip_rows(steps: int, out: Path, scenes: int = SCENES) -> Iterator[Measured]:
-    """Recall@1 of phrases and AP50 of lists: of a detector with boxes alone, without and with fusion, then of a student of it."""
+    """Recall@1 of phrases and AP50 of lists: of a detector with boxes alone, without and with fusion, then of its student."""
     atlas = open_atlas()
 
-    def measured(folder: Path, what: str, name: str) -> Iterator[Measured]:
+    def measured(folder: Path) -> Iterator[tuple[str, float]]:
         model = evaluate_glip.Exported(str(folder))
         for split, which in (("seen", seen()), ("never seen", unseen())):
             pictures = evaluate_glip.exam(model, which, atlas, scenes)
-            yield (
-                f"ablation of {what}: recall@1, {split}",
-                name,
-                evaluate_glip.grounding(model, pictures, "en"),
-            )
-            yield f"ablation of {what}: AP50, {split}", name, evaluate_glip.detection(model, pictures, "en")
+            yield f"recall@1, {split}", evaluate_glip.grounding(model, pictures, "en")
+            yield f"AP50, {split}", evaluate_glip.detection(model, pictures, "en")
 
-    for fusion in (False, True):
-        name = "with fusion" if fusion else "without fusion"
-        settings = glip.Settings(fusion=fusion, student=fusion, out=out / name, steps=steps * (1 + fusion))
-        folder = glip.Trainer(settings, atlas).run(lambda _: None)
-        yield from measured(out / name / "teacher" if fusion else folder, "fusion", name)
-    yield from measured(out / "with fusion" / "teacher", "self-training", "teacher")
-    yield from measured(folder, "self-training", "student")
+    alone = glip.Settings(fusion=False, student=False, out=out / "alone", steps=steps)
+    for what, value in measured(glip.Trainer(alone, atlas).run(lambda _: None)):
+        yield f"ablation of fusion: {what}", "without fusion", value
+    student = glip.Trainer(glip.Settings(out=out / "fused", steps=2 * steps), atlas).run(lambda _: None)
+    taught = list(measured(out / "fused" / "teacher"))
+    for what, value in taught:
+        yield f"ablation of fusion: {what}", "with fusion", value
+    for what, value in taught:
+        yield f"ablation of self-training: {what}", "teacher", value
+    for what, value in measured(student):
+        yield f"ablation of self-training: {what}", "student", value
 
 
 ROWS: dict[str, Callable[[int, Path], Iterator[Measured]]] = {
