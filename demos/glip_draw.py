@@ -20,6 +20,8 @@ from demos.language import pick
 if TYPE_CHECKING:
     from core.detection.result import Grounding
 
+Row = Mapping[str, Any]  # of the report card, with "said" and "said_split" in the reader's language
+
 CROP_SIDE = 96  # pixels of the long side of a small picture
 MAX_ROWS, MAX_WORDS, MAX_LISTED = 12, 24, 40  # of a matrix, and of the table of boxes
 
@@ -236,24 +238,61 @@ def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 # --- numbers -------------------------------------------------------------------------------------------------
 
 
-def training(steps: Sequence[Mapping[str, Any]], ours: Sequence[Mapping[str, Any]], lang: str) -> str:
-    """Teacher, pseudo boxes, student, each with the first number that the report card has of it."""
+def training(steps: Sequence[Mapping[str, Any]], rows: Sequence[Row], lang: str) -> str:
+    """Teacher, pseudo boxes, student, each with its number where the report card has one.
+
+    Args:
+        steps: in their order.
+        rows: of the report card, with "said": what their measure is called in this language.
+        lang: "en" or "zh".
+    """
     code = "zh" if lang == "zh" else "en"
     parts = []
     for step in steps:
-        row = next((row for row in ours if step["variant"] in row["split"]), None)
-        shown = (
-            f"<strong>{row['value']:.2f}</strong><small>{html.escape(row['measure'])}</small>" if row else ""
-        )
+        wanted = step.get("measure"), step.get("split")
+        row = next((row for row in rows if (row["measure"], row["split"]) == wanted), None)
+        shown = f"<strong>{row['value']:.3f}</strong><small>{html.escape(row['said'])}</small>" if row else ""
         parts.append(f"<li><b>{step['title'][code]}</b>{step['text'][code]}{shown}</li>")
     return f'<ol class="gl-way">{"".join(parts)}</ol>'
 
 
-def number_table(published: Sequence[Mapping[str, Any]], ours: Sequence[Mapping[str, Any]], lang: str) -> str:
+def comparison(title: str, rows: Sequence[Row], lang: str) -> str:
+    """One ablation as a table, its variants down and its measures across, the better value of each marked."""
+    if not rows:
+        return ""
+    measures = list(dict.fromkeys(row["measure"] for row in rows))
+    values = {(row["split"], row["measure"]): float(row["value"]) for row in rows}
+    names = {row["measure"]: row["said"] for row in rows}
+    best = {name: max(value for (_, of), value in values.items() if of == name) for name in measures}
+    head = "".join(f'<th scope="col">{html.escape(names[name])}</th>' for name in measures)
+    body = ""
+    for split, shown in dict.fromkeys((row["split"], row["said_split"]) for row in rows):
+        cells = "".join(
+            f"<td{' class=best' if values[split, name] == best[name] else ''} "
+            f'style="--share:{100 * values[split, name]:.1f}%">{values[split, name]:.3f}</td>'
+            if (split, name) in values
+            else "<td>–</td>"
+            for name in measures
+        )
+        body += f'<tr><th scope="row">{html.escape(shown)}</th>{cells}</tr>'
+    note = pick(
+        lang,
+        "Both were trained for equally many steps and measured on scenes they never saw; these are numbers only, their weights "
+        "are not part of this hub. Measured by ",
+        "两者训练的步数相同，在没见过的场景上测量；这里只有数字，它们的权重不在本图谱里。测量命令：",
+    )
+    return (
+        f'<h4>{html.escape(title)}</h4><div class="atlas-scroll" tabindex="0"><table class="atlas-grid"><thead><tr><td></td>'
+        f'{head}</tr></thead><tbody>{body}</tbody></table></div><p class="atlas-line">{note}'
+        f"<code>{html.escape(rows[0]['command'])}</code></p>"
+    )
+
+
+def number_table(published: Sequence[Mapping[str, Any]], ours: Sequence[Row], lang: str) -> str:
     """What the paper reports, marked as published, and what the report card holds of the miniature."""
     code = "zh" if lang == "zh" else "en"
     rows = "".join(
-        f'<tr class="ours"><th scope="row">{html.escape(row["measure"])} <small>{html.escape(row["split"])}, '
+        f'<tr class="ours"><th scope="row">{html.escape(row["said"])} <small>{html.escape(row["said_split"])}, '
         f"{row['language']}</small></th><td>{row['value']:.3f}</td>"
         f"<td>{pick(lang, 'measured here', '本仓库测得')}: <code>{html.escape(row['command'])}</code></td></tr>"
         for row in ours

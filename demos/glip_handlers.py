@@ -307,21 +307,31 @@ def first_answer(
 # --- numbers ---------------------------------------------------------------------------------------------
 
 
-def report_rows() -> list[dict[str, Any]]:
-    """The paper's rows of the report card."""
+def report_rows(lang: str) -> list[dict[str, Any]]:
+    """The paper's rows of the report card, with what they are called in a language."""
     from core.classroom import report
 
-    return [row for row in report.rows() if row["paper"] == PAPER]
+    return [
+        {**row, "said": report.named(row["measure"], lang), "said_split": report.named(row["split"], lang)}
+        for row in report.rows()
+        if row["paper"] == PAPER
+    ]
 
 
 def numbers(lang: str) -> str:
-    """Self-training with what was measured of it; then the miniature's other numbers beside the published ones."""
-    from core.classroom import report
-
-    ours = [
-        {**row, "measure": report.named(row["measure"], lang), "split": report.named(row["split"], lang)}
-        for row in report_rows()
-    ]
-    return views.training(words()["training"], ours, lang) + views.number_table(
-        words()["published"], ours, lang
+    """Self-training and fusion with what was measured of them; the miniature's other numbers beside the published ones."""
+    rows = report_rows(lang)
+    told = words()
+    compared: dict[str, list[dict[str, Any]]] = {table["measure"]: [] for table in told["compared"]}
+    plain: list[dict[str, Any]] = []
+    for row in rows:
+        compared.get(row["measure"].partition(":")[0], plain).append(row)
+    tables = "".join(
+        views.comparison(table["title"]["zh" if lang == "zh" else "en"], compared[table["measure"]], lang)
+        for table in told["compared"]
+    )
+    return (
+        views.training(told["training"], rows, lang)
+        + tables
+        + views.number_table(told["published"], plain, lang)
     )

@@ -10,7 +10,7 @@ import html
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -28,14 +28,25 @@ SAME_PLACE, SAME_BOX = 0.5, 0.98  # IoU of two boxes on one thing, and of two bo
 SIDE = 320  # pixels of a step's picture
 IDEA = (
     "Each step sets the picture and the sentence, **asks you first**, then runs and explains. What is true depends on the "
-    "checkpoint above: nothing here is recorded.",
-    "每一步都会设好图片和句子，**先问你**，再运行、解释。结果取决于上面选的权重：这里没有任何事先录好的答案。",
+    "checkpoint above; only what takes training, a teacher against its student, is read from the report card.",
+    "每一步都会设好图片和句子，**先问你**，再运行、解释。结果取决于上面选的权重；只有需要训练的“老师与学生”取自成绩单。",
 )
 
 
+def measured_pair(step: Step, lang: str) -> list[dict[str, Any]]:
+    """The report card's rows of a "measured" step: the first and the second of its pair."""
+    rows = {row["split"]: row for row in handlers.report_rows(lang) if row["measure"] == step["measure"]}
+    return [rows[split] for split in step["pair"] if split in rows]
+
+
+@cache
 def lessons() -> dict[str, dict[str, Any]]:
-    """The lessons by name."""
-    return {row["name"]: row for row in words()["lessons"]}
+    """The lessons by name; one that tells a measurement is there once it was measured."""
+    return {
+        row["name"]: row
+        for row in words()["lessons"]
+        if all("pair" not in step or len(measured_pair(step, "en")) == 2 for step in row["steps"])
+    }
 
 
 def choices_of(step: Step, lang: str) -> list[str]:
@@ -179,12 +190,21 @@ def fusion(asked: Asked) -> walk.Outcome:
     return walk.Outcome(index, body)
 
 
+def measured(asked: Asked) -> walk.Outcome:
+    """Which of two trained networks was better, from the report card: nothing is run for it."""
+    first, second = measured_pair(asked.step, asked.lang)
+    better = second["value"] - first["value"]
+    body = views.comparison(first["said"], [first, second], asked.lang)
+    return walk.Outcome(0 if better > 0 else 1 if better == 0 else 2, body)
+
+
 KINDS: dict[str, Callable[[Asked], walk.Outcome]] = {
     "found": found,
     "silent": silent,
     "at": at,
     "same": same,
     "fusion": fusion,
+    "measured": measured,
 }
 
 

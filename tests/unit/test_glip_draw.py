@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +113,34 @@ def test_overlaps_are_those_of_boxes() -> None:
     assert views.overlaps(boxes[:0], others).shape == (0, 3)
 
 
+def row(measure: str, split: str, value: float) -> dict[str, Any]:
+    """A row of the report card."""
+    said = {"said": f"<{measure}>", "said_split": split}
+    return {"measure": measure, "split": split, "value": value, "command": "python -m x", **said}
+
+
+def test_self_training_shows_what_was_measured_and_nothing_else() -> None:
+    steps = [
+        {"title": {"en": "Teacher"}, "text": {"en": "t"}, "measure": "a: r", "split": "teacher"},
+        {"title": {"en": "Pseudo"}, "text": {"en": "p"}},
+    ]
+    shown = views.training(steps, [row("a: r", "teacher", 0.25), row("a: r", "student", 0.5)], "en")
+    assert shown.count("<strong>") == 1 and "0.250" in shown and "&lt;a: r&gt;" in shown
+    assert "<strong>" not in views.training(steps, [], "en")
+
+
+def test_a_comparison_marks_the_better() -> None:
+    rows = [row("a: r", "teacher", 0.25), row("a: r", "student", 0.5), row("a: p", "teacher", 0.75)]
+    shown = views.comparison("A & B", rows, "en")
+    assert re.findall(r"<td( class=best)? style=[^>]*>([\d.]+)", shown) == [
+        ("", "0.250"),
+        (" class=best", "0.750"),
+        (" class=best", "0.500"),
+    ]
+    assert "A &amp; B" in shown and "<td>–</td>" in shown and "python -m x" in shown
+    assert views.comparison("A", [], "en") == ""
+
+
 @pytest.mark.parametrize(("lang", "word"), [("en", "published"), ("zh", "已发表")])
 def test_published_numbers_are_marked(lang: str, word: str) -> None:
     source = {
@@ -119,7 +148,7 @@ def test_published_numbers_are_marked(lang: str, word: str) -> None:
         "value": "46.6",
         "source": {"en": "authors", "zh": "作者"},
     }
-    ours = {"measure": "recall", "split": "seen", "language": "en", "value": 0.9, "command": "python -m x"}
+    ours = {**row("recall", "seen", 0.9), "language": "en"}
     first, second = re.findall(
         r'<tr class="(?:published|ours)">.*?</tr>', views.number_table([source], [ours], lang)
     )
