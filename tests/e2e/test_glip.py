@@ -228,7 +228,9 @@ def test_alignment_tensors_and_code_are_those_of_the_run(lang: str) -> None:
     assert message == "" and matrices.count("<table") == 2 and "class=best" in matrices and "ms" in line
     found = handlers.answered(*asked[:3], "").found
     message, shapes, _ = shell.guarded(glip_inside.tensors, 2)(*asked)
-    places = sum(high * wide for high, wide in handlers.sizes_of(handlers.answered(*asked[:3], ""))["levels"])
+    sizes = handlers.sizes_of(handlers.answered(*asked[:3], ""))
+    assert sizes is not None
+    places = sum(high * wide for high, wide in sizes["levels"])
     assert message == "" and f"= [{places}, {len(found.words)}]" in shapes
     message, cards, _ = shell.guarded(glip_inside.code, 2)(*asked)
     assert message == "" and cards.count('class="code-card"') == len(words()["code"])

@@ -109,7 +109,7 @@ def test_the_table_lists_what_the_threshold_leaves() -> None:
 def test_overlaps_are_those_of_boxes() -> None:
     boxes = np.array([[0, 0, 2, 2], [4, 4, 4, 4]], float)
     others = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]], float)
-    np.testing.assert_allclose(views.overlaps(boxes, others), [[1, 1 / 3, 0], [0, 0, 0]])
+    np.testing.assert_allclose(views.overlaps(boxes, others), [[1.0, 1 / 3, 0.0], [0.0, 0.0, 0.0]])
     assert views.overlaps(boxes[:0], others).shape == (0, 3)
 
 
@@ -120,7 +120,7 @@ def row(measure: str, split: str, value: float) -> dict[str, Any]:
 
 
 def test_self_training_shows_what_was_measured_and_nothing_else() -> None:
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"title": {"en": "Teacher"}, "text": {"en": "t"}, "measure": "a: r", "split": "teacher"},
         {"title": {"en": "Pseudo"}, "text": {"en": "p"}},
     ]
