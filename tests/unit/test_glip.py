@@ -237,6 +237,32 @@ def test_pictures_are_filled_up_and_boxes_are_not(here: Path) -> None:
     assert encoded.seen == (96, 58) and encoded.levels[0].shape == (16, 8, 12)
 
 
+def test_a_descendant_answers_as_its_own_library_does(here: Path) -> None:
+    """Every query of the tiny Grounding DINO, against transformers' own reading of the same pass."""
+    transformers = encoders.runtime.whole("transformers")
+    model = GLIP.load("dino")
+    image = picture()
+    answer = model.ground(image, "a red dog", threshold=0.0)
+    with model.use() as loaded, torch.inference_mode():
+        assert loaded.cut("a red dog").ids[-3:] == (
+            WORDS.index("dog"),
+            WORDS.index("."),
+            WORDS.index("[SEP]"),
+        )
+        assert loaded.cut("a cat .").ids.count(WORDS.index(".")) == 1
+        pixels, _ = loaded.pixels(image)
+        ids = torch.tensor([[WORDS.index(w) for w in ("[CLS]", "a", "red", "dog", ".", "[SEP]")]])
+        said = loaded.model(pixel_values=pixels, input_ids=ids)
+    reading = transformers.GroundingDinoImageProcessor().post_process_object_detection(
+        said, threshold=0.0, target_sizes=[(180, 300)]
+    )[0]
+    wanted = reading["boxes"].clamp(min=0).minimum(torch.tensor([300.0, 180, 300, 180]))
+    by_place = [rows[np.lexsort(rows.T)] for rows in (answer.boxes, wanted.numpy())]
+    np.testing.assert_allclose(*by_place, atol=1e-2)
+    best = said.logits[0, :, 1:4].sigmoid().mean(1).max().item()
+    assert len(answer.boxes) == 12 and answer.scores[0] == pytest.approx(best, abs=1e-5)
+
+
 # The words of a small CLIP
 
 

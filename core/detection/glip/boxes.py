@@ -76,10 +76,10 @@ class Kept:
 
 def phrase_scores(logits: Tensor, phrases: Sequence[Sequence[int]]) -> Tensor:
     """Logits [R, L] and the words of each phrase -> probabilities [R, K]: the mean over a phrase's words."""
-    belongs = torch.zeros(len(phrases), logits.shape[-1], device=logits.device)
+    belongs = torch.zeros(len(phrases), logits.shape[-1])
     for row, words in zip(belongs, phrases, strict=True):
         row[list(words)] = 1 / max(len(words), 1)
-    return logits.float().sigmoid() @ belongs.T
+    return logits.float().sigmoid() @ belongs.T.to(logits.device)
 
 
 def keep(

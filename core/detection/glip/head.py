@@ -62,6 +62,7 @@ class BranchConv(nn.Module):
         offset, mask = as_read(offset, height, width), as_read(mask, height, width)
         weight, bias = self.conv.weight, self.conv.bias
         if x.device.type == "cpu":
+            # torchvision's has no vector instructions there and a slow gradient.
             return self.bn(modulated_conv(x, offset, mask, weight, bias, self.stride))
         return self.bn(deform_conv2d(x, offset, weight, bias, stride=self.stride, padding=1, mask=mask))
 
