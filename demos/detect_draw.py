@@ -98,6 +98,7 @@ def overlay(
     chosen: int = -1,
     fine: bool = False,
     side: int = PICTURE_SIDE,
+    letters: int = LETTERS_ACROSS,
 ) -> str:
     """The picture with its boxes as HTML, and a legend under it.
 
@@ -111,12 +112,13 @@ def overlay(
         chosen: the pick that is marked as chosen at first.
         fine: thin lines without chips, paler where a score is low: for hundreds of boxes.
         side: pixels of the long side of the picture that travels.
+        letters: how many fit across the picture where it is shown; fewer in a small one.
     """
     size = image.size
     order = sorted(range(len(marks)), key=lambda i: -_area(marks[i].box))
     boxes = "".join(_box(marks[i], size, picks, chosen, lang) for i in order)
     # The surest name last, above the others.
-    named = [] if fine else list(zip(marks, chip_places(marks, size), strict=True))
+    named = [] if fine else list(zip(marks, chip_places(marks, size, letters), strict=True))
     chips = "".join(_chip(mark, place, size, picks) for mark, place in reversed(named))
     title = html.escape(_title(marks, lang))
     role = "group" if picks else "img"
@@ -199,15 +201,15 @@ def _letters(text: str) -> int:
     return sum(1 + (letter > "\u2e7f") for letter in text)
 
 
-def chip_places(marks: Sequence[Mark], size: tuple[int, int]) -> list[str]:
+def chip_places(marks: Sequence[Mark], size: tuple[int, int], letters: int = LETTERS_ACROSS) -> list[str]:
     """Where each mark's chip goes, one of `CHIP_PLACES`: the first place that is free, best marks first."""
     ratio = size[0] / size[1]
-    height = CHIP_HEIGHT * max(ratio, 1.0)
+    height = CHIP_HEIGHT * max(ratio, 1.0) * LETTERS_ACROSS / letters
     taken = np.zeros((0, 4))
     found = []
     for mark in marks:
         left, top, right, bottom = shares(mark.box, size)
-        width = (_letters(said(mark)) + 2) / (LETTERS_ACROSS * min(ratio, 1.0))
+        width = (_letters(said(mark)) + 2) / (letters * min(ratio, 1.0))
         rows = {"above": top - height, "inside": top, "below": bottom}
         rooms = np.array(
             [

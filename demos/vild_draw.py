@@ -216,24 +216,27 @@ def overlap(box: Sequence[float] | np.ndarray, others: np.ndarray) -> np.ndarray
     return inner / np.maximum(areas - inner, 1e-9)
 
 
-def hits(found: Detection, things: Sequence[Mapping[str, Any]]) -> list[bool]:
-    """Whether each thing of a scene, {"en", "zh", "visible_box"}, has a box with its own name on it (IoU 0.5)."""
-    names = np.array([found.labels[label].lower() for label in found.label_indices.tolist()], dtype=object)
-    called = [
-        np.isin(names, [thing["en"].lower(), thing["zh"]]).astype(bool) for thing in things
-    ]  # without boxes an empty row
-    return [
-        bool((overlap(thing["visible_box"], found.boxes[own]) >= SAME).any())
-        for thing, own in zip(things, called, strict=True)
-    ]
+def matches(found: Detection, things: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """[R, K] bool: whether a box lies on one of K things, {"en", "zh", "visible_box"} (IoU 0.5), under the thing's name."""
+    rows = []
+    names = [label.lower() for label in found.labels]
+    for thing in things:
+        own = np.array([name in (thing["en"].lower(), thing["zh"]) for name in names])
+        rows.append(own[found.label_indices] & (overlap(thing["visible_box"], found.boxes) >= SAME))
+    return np.array(rows, bool).reshape(len(things), len(found.boxes)).T
+
+
+def right(found: Detection, things: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """[R] bool: whether each box is on a thing of its name."""
+    return np.asarray(matches(found, things).any(1))
 
 
 def tally(found: Detection, things: Sequence[Mapping[str, Any]], lang: str) -> str:
     """How many of the things that were asked for were found, base and novel apart; "" where none is known."""
     kinds = dict(zip((label.lower() for label in found.labels), found.base, strict=True))
-    right = zip(things, hits(found, things), strict=True)
+    found_ones = np.asarray(matches(found, things).any(0))
     counts = {True: [0, 0], False: [0, 0]}  # by base: found, asked
-    for thing, hit in right:
+    for thing, hit in zip(things, found_ones.tolist(), strict=True):
         base = kinds.get(thing["en"].lower(), kinds.get(thing["zh"]))
         if base is not None:
             counts[base][0] += hit
@@ -254,10 +257,10 @@ def side_by_side(
     for found in answers:
         name, what = VARIANTS[found.variant].get(lang), WHAT[found.variant].get(lang)
         boxes = pick(lang, f"{len(found.boxes)} boxes", f"{len(found.boxes)} 个框")
-        right = tally(found, things, lang)
-        said = f"<b>{right}</b> · {boxes}" if right else f"<b>{boxes}</b>"
+        score = tally(found, things, lang)
+        said = f"<b>{score}</b> · {boxes}" if score else f"<b>{boxes}</b>"
         cards.append(
-            f"<article><h3>{name}</h3>{detect_draw.overlay(image, marks(found), lang, side=480)}"
+            f"<article><h3>{name}</h3>{detect_draw.overlay(image, marks(found), lang, side=480, letters=32)}"
             f'<p>{said}</p><p class="atlas-line">{what}</p></article>'
         )
     return f'{key(lang)}<div class="atlas-vild-cards">{"".join(cards)}</div>'
@@ -295,7 +298,7 @@ def closed_and_open(image: Image.Image, closed: Detection, found: Detection, lan
         pick(lang, "ViLD with your labels", "ViLD 用你的标签"),
     )
     cards = "".join(
-        f"<article><h3>{title}</h3>{detect_draw.overlay(image, marks(one), lang, side=640)}</article>"
+        f"<article><h3>{title}</h3>{detect_draw.overlay(image, marks(one), lang, side=640, letters=36)}</article>"
         for title, one in zip(titles, (closed, found), strict=True)
     )
     return f'{key(lang)}<div class="atlas-vild-two">{cards}</div>'

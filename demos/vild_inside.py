@@ -174,12 +174,12 @@ def code(
     """Equations, lines and shapes of one answer."""
     found = handlers.run(picture, labels, variant, threshold, count, checkpoint)
     made = shapes(found)
+    module = checkpoints.row(found.result.checkpoint).loader.partition(":")[0]
     cards = "".join(
         _card(card, made.get(card.get("made", ""), ""), lang)
         for card in words()["code"]
         if found.result.variant in card.get("variants", [found.result.variant])
-        and checkpoints.row(found.result.checkpoint).loader.partition(":")[0]
-        == card.get("module", checkpoints.row(found.result.checkpoint).loader.partition(":")[0])
+        and card.get("module", module) == module
     )
     return f'<div class="code-cards">{cards}</div>', handlers.line_of(found, lang)
 

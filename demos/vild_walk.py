@@ -79,6 +79,8 @@ def choices_of(step: Step, lang: str) -> list[str]:
         return [*names, pick(lang, "none of them", "都不是")]
     if step["kind"] == "heads":
         return [f"ViLD-{name}" for name in HEADS]
+    if step["kind"] == "wrong":
+        return [*(f"ViLD-{name}" for name in HEADS), pick(lang, "both as many", "一样多")]
     low, high = (f"{times:.0f}" for times in TIMES)
     return [
         pick(lang, f"less than {low} times as long", f"不到 {low} 倍"),
@@ -144,6 +146,25 @@ def heads(ask: Ask, step: Step, lang: str) -> Outcome:
     return Outcome(int(np.argmax(sure)), vild_draw.region(found.image, found.result, at, lang), found)
 
 
+def mistakes(count: int, boxes: int, lang: str) -> str:
+    """How many of some boxes are wrong."""
+    return pick(lang, f"{count} of {boxes} boxes wrong", f"{boxes} 个框里错 {count} 个")
+
+
+def wrong(ask: Ask, step: Step, lang: str) -> Outcome:
+    """Which of two heads has more boxes that are on no thing of their name."""
+    runs = [ask({**step, "variant": name}) for name in HEADS]
+    things = examples()[step["example"]]["objects"]
+    counts = [int((~vild_draw.right(one.result, things)).sum()) for one in runs]
+    cards = "".join(
+        f"<article><h3>ViLD-{name}: {mistakes(count, len(one.result.boxes), lang)}</h3>"
+        f"{detect_draw.overlay(one.image, vild_draw.marks(one.result), lang, side=480, letters=36)}</article>"
+        for name, one, count in zip(HEADS, runs, counts, strict=True)
+    )
+    index = 2 if counts[0] == counts[1] else int(np.argmax(counts))
+    return Outcome(index, f'{vild_draw.key(lang)}<div class="atlas-vild-two">{cards}</div>', runs[-1])
+
+
 def speed(ask: Ask, step: Step, lang: str) -> Outcome:
     """How many times longer CLIP on crops took than one pass, both on a picture that neither had seen."""
     found = ask(step)
@@ -175,6 +196,7 @@ KINDS: dict[str, Callable[[Ask, Step, str], Outcome]] = {
     "find": find,
     "call": call,
     "heads": heads,
+    "wrong": wrong,
     "speed": speed,
 }
 

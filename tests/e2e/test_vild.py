@@ -21,12 +21,12 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from demos import scenes_link, shell, vild_draw, vild_examples, vild_inside, vild_walk, wiring
 from demos import vild_handlers as handlers
+from demos.chinese_code import passage
 
 EXAMPLES = vild_examples.examples()
 TOYS = EXAMPLES["toy_shelf"]
 LABELS = TOYS["labels"]["en"]
 STEPS = [(name, at) for name, row in vild_walk.lessons().items() for at in range(len(row["steps"]))]
-NEEDED = {"core/detection/proposals.py", "core/detection/regions.py", "core/detection/boxes.py"}
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,10 @@ def test_downloads_are_the_boxes_of_the_page() -> None:
 
 
 @pytest.mark.parametrize(("name", "at"), STEPS)
-def test_every_lesson_asks_first_and_then_answers(name: str, at: int) -> None:
+def test_every_lesson_asks_first_and_then_answers(
+    name: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vild_walk, "SPEED_PROPOSALS", 24)
     where, step = f"{name}:{at}", vild_walk.lessons()[name]["steps"][at]
     with pytest.raises(Refusal, match="prediction"):
         next(vild_walk.reveal("session", where, None, "", "en"))
@@ -238,6 +241,8 @@ def test_what_a_lesson_reads_off_an_answer() -> None:
     assert vild_walk.called(found, thing) == (2 if there.any() else 0)
     renamed = {"en": "goose", "zh": "鹅", "visible_box": thing["visible_box"]}
     assert vild_walk.called(found, renamed) == (1 if there.any() else 0)
+    np.testing.assert_array_equal(vild_draw.right(found, [thing]), there & (found.label_indices == 0))
+    assert not vild_draw.right(found, [renamed]).any() and not vild_draw.right(found, []).any()
     nowhere = {**renamed, "visible_box": [0, 0, 1, 1]}
     assert vild_walk.called(found, nowhere) == 0
 
@@ -255,7 +260,8 @@ def test_the_look_inside_shows_what_was_made() -> None:
         code, _ = vild_inside.code(*asked(variant=variant), "zh")
         assert ("def text_loss" in code) == (variant in ("text", "vild", "ensemble"))
         assert ("def crops" in code) == (variant == "crops") and "def choose" in code
-    assert {card["file"] for card in vild_examples.words()["code"]} == NEEDED
+        assert "def propose" in code and "def see" not in code
+    assert all(passage(card) for card in vild_examples.words()["code"])
 
 
 def test_an_address_opens_an_example_a_scene_or_the_first_picture() -> None:
