@@ -224,6 +224,15 @@ def test_what_is_asked_wrongly_is_refused(here: Path) -> None:
         assert caught.value.text("zh") and caught.value.text("en").endswith(".")
 
 
+def test_a_label_without_words_is_found_nowhere(here: Path) -> None:
+    model = GLIP.load("mini")
+    answer = model.detect(picture(), ["cat", "?"])
+    assert answer.phrases[1].words == () and set(answer.phrase_indices) == {0}
+    with pytest.raises(Refusal) as caught:
+        model.detect(picture(), ["?"])
+    assert caught.value.code == "no_phrase"
+
+
 def test_phrases_can_be_given_by_hand(here: Path) -> None:
     answer = GLIP.load("mini").ground(picture(), "a cat and a cat", ["a cat", "a cat"])
     assert [(phrase.start, phrase.end) for phrase in answer.phrases] == [(0, 5), (10, 15)]

@@ -105,8 +105,10 @@ def found(caption: str, phrases: Sequence[str]) -> list[Span]:
 
 
 def prompt(reader: Cutter, text: str, spans: Sequence[Span], mode: Mode = "grounding") -> Prompt:
-    """A text and the characters of its phrases -> what the network is asked."""
+    """A text and the characters of its phrases -> what the network is asked; Refusal("no_phrase") where there is no word."""
     cut = reader.cut(text)
+    if not cut.words:
+        raise Refusal("no_phrase")
     phrases = tuple(
         Phrase(
             text[start:end],
