@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from core import checkpoints
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts, seen, unseen
 from core.classroom.evaluate import stamped
@@ -109,7 +110,7 @@ class Exported:
 
     @torch.inference_mode()
     def detect(
-        self, looked: Looked, labels: Sequence[int], variant: str, lang: str
+        self, looked: Looked, labels: Sequence[int], variant: str, lang: str, threshold: float = 0.0
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes [R, 4], places of `labels` [R] and scores [R] of one picture."""
         texts, base = self.names[lang][list(labels)], self.base[list(labels)]
@@ -127,7 +128,7 @@ class Exported:
         else:
             scores = (judged(variant) * looked.objectness[:, None]).sqrt()
             boxes = looked.proposals if variant == "crops" else boxes
-        box, label, score = of_boxes.choose(boxes, scores, 0.0, 0.5, limit=100)
+        box, label, score = of_boxes.choose(boxes, scores, threshold, 0.5, limit=100)
         return boxes[box], label, score
 
 
@@ -252,11 +253,34 @@ def covered(exams: Sequence[Exam]) -> tuple[float, float]:
     return float(np.mean(hits[False])), float(np.mean(hits[True]))
 
 
+def shown(model: Exported, exams: Sequence[Exam], variant: str, threshold: float) -> dict[str, float]:
+    """What a reader of the page sees: shares of base and of novel things whose box and name reach the threshold, and of the
+    boxes shown that are right. AP ranks the boxes of one category and does not ask how sure they are; this does."""
+    from torchvision.ops import box_iou
+
+    found: dict[str, list[bool]] = {"base": [], "novel": []}
+    right = boxes_shown = 0
+    for one in exams:
+        labels = torch.tensor(one.labels)
+        for i, looked in enumerate(one.looked):
+            boxes, label, _ = model.detect(looked, one.labels, variant, "en", threshold)
+            things = torch.nonzero(one.present[i] & ~one.hidden[i])[:, 0]
+            overlap = box_iou(one.boxes[i, things].float(), boxes)  # [K, R]
+            match = (overlap >= 0.5) & (one.concepts[i, things][:, None] == labels[label][None])
+            boxes_shown += len(boxes)
+            right += int(match.any(0).sum())
+            for concept, hit in zip(one.concepts[i, things].tolist(), match.any(1).tolist(), strict=True):
+                found["base" if model.base[concept] else "novel"].append(hit)
+    shares = {kind: float(np.mean(hits)) for kind, hits in found.items()}
+    return {**shares, "right among shown": right / max(boxes_shown, 1)}
+
+
 def evaluate(
     checkpoint: str, count: int = SCENES, groups: int = GROUPS, say: Callable[[str], None] = print
 ) -> list[dict[str, Any]]:
     """All measures as rows of the report card."""
     model, atlas = Exported(checkpoint), open_atlas()
+    thresholds = checkpoints.row("classroom-vild").options["thresholds"]
     rows: list[dict[str, Any]] = []
 
     def add(measure: str, split: str, lang: str, value: float) -> None:
@@ -276,4 +300,6 @@ def evaluate(
                 add(f"AP50, 54 names: {split}", NAMES[variant], lang, value)
         for split, value in measure(model, exams, variant, "en", every=True).items():
             add(f"AP50, all names: {split}", NAMES[variant], "en", value)
+        for split, value in shown(model, exams, variant, thresholds[variant]).items():
+            add(f"at its threshold: {split}", NAMES[variant], "en", value)
     return rows

@@ -88,6 +88,7 @@ def test_the_export_is_loaded_and_examined(
     monkeypatch.setattr(evaluate_vild, "open_atlas", lambda: atlas)
     monkeypatch.setattr(evaluate_vild, "PROPOSALS", 8)
     rows = evaluate_vild.evaluate(str(folder), count=3, groups=1, say=lambda _: None)
+    assert len(rows) == 2 + 5 * (2 * 3 + 3 + 3)
     assert {row["split"] for row in rows} == {"base", "novel", *evaluate_vild.NAMES.values()}
     assert all(row["paper"] == "vild" and 0 <= row["value"] <= 1 for row in rows)
 
