@@ -293,9 +293,11 @@ def able(checkpoint: str) -> str:
 
 
 def asked(step: Step, checkpoint: str, lang: str) -> handlers.Run:
-    """A step's question to a checkpoint, at the threshold that suits its variant."""
-    path = examples()[step["example"]]["path"]
-    return handlers.run(path, step["labels"][lang], step["variant"], None, handlers.PROPOSALS, checkpoint)
+    """A step's question to a checkpoint, at the step's threshold, or the one that suits its variant."""
+    path, threshold = examples()[step["example"]]["path"], step.get("threshold")
+    return handlers.run(
+        path, step["labels"][lang], step["variant"], threshold, handlers.PROPOSALS, checkpoint
+    )
 
 
 def race(
