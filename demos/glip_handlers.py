@@ -235,10 +235,8 @@ def alignment(
 
 
 def start_threshold(checkpoint: str | None) -> float:
-    """Where the slider stands for a row at first."""
-    from core.detection.glip import row_threshold
-
-    return row_threshold(checkpoint or start_row(PAPER))
+    """Where the slider stands for a row at first: its own, read without loading torch, as the page opens with it."""
+    return float(checkpoints.row(checkpoint or start_row(PAPER)).options["threshold"])
 
 
 def language_of(checkpoint: str | None, lang: str) -> str:

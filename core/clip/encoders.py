@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torchvision  # noqa: F401 - whole, before open_clip imports a part of it: two threads would wait for each other
 from PIL import Image
 from torch import Tensor, nn
 
