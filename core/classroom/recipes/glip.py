@@ -178,7 +178,6 @@ class Trainer(Run):
             ],
             lr=RATE,
         )
-        self.taught = 0  # steps of the teacher
         self.resume(self.device)
 
     # --- whose turn it is ------------------------------------------------------------------------------
@@ -352,6 +351,11 @@ class Trainer(Run):
             "boxes": written.item(), "lr": self.optimizer.param_groups[0]["lr"],
         }  # fmt: skip
 
+    def _steps(self, who: str) -> int:
+        """How often one of the two learned."""
+        state = self.optimizer.state[next(self.parts[who].parameters())]
+        return int(state["step"]) if state else 0
+
     def export(self) -> Path:
         """The student as it ships, model.safetensors in half precision without CLIP's towers and training.json; beside it the
         teacher in the same form."""
@@ -377,6 +381,7 @@ class Trainer(Run):
                 },
                 "seed": self.settings.seed,
                 "steps": self.step,
+                "steps of": {who: self._steps(who) for who in self.nets},
                 "images": self.images,
                 "minutes": round(self.seconds / 60, 1),
             }
