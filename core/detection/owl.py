@@ -101,6 +101,8 @@ def _apart(boxes: torch.Tensor, objectness: torch.Tensor) -> torch.Tensor:
     from torchvision.ops import nms
 
     big = torch.nonzero(((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1))[:, 0]
+    if not len(big):  # a picture of a pixel or two: there is always something to name
+        big = objectness.argmax()[None]
     return big[nms(boxes[big], objectness[big], OVERLAP)[:PROPOSALS]]
 
 

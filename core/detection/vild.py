@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -185,7 +185,7 @@ class ViLD(Handle[Loaded]):
         image: Image.Image | EncodedImage,
         proposals: int = PROPOSALS,
         cancel: runtime.Cancel | None = None,
-    ) -> Iterator[float]:
+    ) -> Generator[float, None, np.ndarray]:
         """CLIP's embeddings of the crops of the first proposals, which `detect` then finds in memory.
 
         Args:
@@ -196,6 +196,9 @@ class ViLD(Handle[Loaded]):
         Yields:
             The share that is done.
 
+        Returns:
+            The embeddings [M, D], norm 1.
+
         Raises:
             Refusal: "cancelled".
         """
@@ -203,15 +206,15 @@ class ViLD(Handle[Loaded]):
         wanted = encoded.regions.proposals[:proposals]
         key = (*self.key, encoded.digest)
         known = CROPS.get(key)
-        done = 0 if known is None else len(known)
-        while done < len(wanted):
+        while known is None or len(known) < len(wanted):
             if cancel is not None:
                 cancel.check()
+            done = 0 if known is None else len(known)
             new = _encode_crops(self, encoded.picture, wanted[done : done + CROPS_AT_ONCE])
             known = new if known is None else np.concatenate([known, new])
-            done = len(known)
             CROPS.put(key, known, known.nbytes)
-            yield done / len(wanted)
+            yield len(known) / len(wanted)
+        return known[: len(wanted)]
 
     def base_labels(self, language: str = "en") -> tuple[str, ...]:
         """The base vocabulary: what a fixed detector of this row would know; empty where none was trained."""
@@ -255,15 +258,13 @@ class ViLD(Handle[Loaded]):
         encoded_at = time.perf_counter()
         text_features = self.encode_text(labels)
         texts_at = time.perf_counter()
-        if variant == "crops":
-            for _ in self.encode_crops(encoded, proposals):
-                pass
+        crops = _last(self.encode_crops(encoded, proposals)) if variant == "crops" else None
         crops_at = time.perf_counter()
         known = self.is_base(labels) if base is None else tuple(map(bool, base))
         options = checkpoints.row(self.checkpoint).options
         if threshold is None:
             threshold = float(options["thresholds"][variant])
-        read = self._read(encoded, text_features, variant, known, proposals)
+        read = self._read(encoded, text_features, variant, known, proposals, crops)
         found = encoded.regions
         settled = found.proposals if variant == "crops" else found.boxes
         box, label, score = of_boxes.choose(
@@ -314,9 +315,10 @@ class ViLD(Handle[Loaded]):
         return self.detect(image, labels, "text", proposals=proposals, threshold=threshold)
 
     def _read(
-        self, encoded: EncodedImage, text_features: np.ndarray, variant: Variant, base: tuple[bool, ...], count: int
+        self, encoded: EncodedImage, text_features: np.ndarray, variant: Variant, base: tuple[bool, ...], count: int,
+        crops: np.ndarray | None,
     ) -> _Read:  # fmt: skip
-        """Scores of a variant for the first `count` proposals."""
+        """Scores of a variant for the first `count` proposals; `crops` are CLIP's embeddings of them, if asked for."""
         regions = encoded.regions
         scale = float(checkpoints.row(self.checkpoint).options.get("scale", 1.0))
         texts = torch.from_numpy(text_features)
@@ -345,16 +347,20 @@ class ViLD(Handle[Loaded]):
             scores = ensemble(whole[:, 1:], seen, torch.tensor(base))
             parts = {"text": array(whole[:, 1:]), "image": array(seen)}
             return _Read(array(head("text")), array(scores), array(whole[:, 0]), array(scores), parts)
-        if variant == "crops":
-            known = CROPS.get((*self.key, encoded.digest))
-            assert known is not None
-            seen_as = torch.from_numpy(known[:count])
-        else:
-            seen_as = head("image")
+        seen_as = head("image") if crops is None else torch.from_numpy(crops)
         scores = probabilities(seen_as, texts, scale)
         # No column of these says "nothing": how sure the proposal is that something is there stands in for it.
         ranking = (scores * objectness[:, None]).sqrt()
         return _Read(array(seen_as), array(scores), array(nothing), array(ranking), parts)
+
+
+def _last(steps: Generator[float, None, np.ndarray]) -> np.ndarray:
+    """Runs to the end; what is returned there."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 @dataclass(frozen=True)

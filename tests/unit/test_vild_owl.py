@@ -135,3 +135,8 @@ def test_owlv2_proposes_and_clip_names_the_crops(owls: dict[str, Any]) -> None:
     with pytest.raises(Refusal) as refused:
         handle.closed(image)
     assert refused.value.code == "no_closed_vocabulary"
+
+
+def test_a_picture_of_one_pixel_is_one_proposal(owls: dict[str, Any]) -> None:
+    found = ViLD.load("tiny-vild-crops", "cpu").detect(picture(1, 1), WORDS, threshold=0.0)
+    assert found.class_scores.shape == (1, 3) and found.class_scores.sum() == pytest.approx(1, abs=1e-4)
