@@ -63,9 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--clip",
         help="the miniature CLIP to build on: a row or an export (lseg, vild, glip classroom-rn, groupvit classroom-vit)",
     )
-    training.add_argument(
-        "--steps", type=int, help="so many steps in place of minutes: rows of an ablation (lseg, groupvit)"
-    )
+    training.add_argument("--steps", type=int, help="so many steps in place of minutes (vild, glip)")
     training.add_argument(
         "--block", choices=["none", "bottleneck", "depthwise"], default="none", help="(lseg)"
     )

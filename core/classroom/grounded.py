@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from core.classroom.concepts import Concept, concepts
 from core.classroom.specs import KINDS, RELATIONS, Spec
 from core.classroom.wording import RELATION_WORDS, TEMPLATES, counted, phrase
-
-SEPARATOR = " . "  # between labels, and after the last
+from core.detection.glip.language import SEPARATOR
 
 
 @dataclass(frozen=True)
