@@ -365,7 +365,9 @@ def test_the_result_line_names_time_checkpoint_and_machine() -> None:
 def test_every_open_page_has_a_title_of_its_own() -> None:
     titles = site.titles()
     assert titles[""] == Text("CLIP Atlas", "CLIP Atlas 图文模型图谱")
-    assert titles["clip"].en.startswith("CLIP ·") and "glip" not in titles
+    assert titles["clip"].en.startswith("CLIP ·")
+    assert set(titles) == {"", *(row.slug for row in catalog.open_rows())}
+    assert not {row.slug for row in catalog.PAGES if not row.ready} & set(titles)
 
 
 def app(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
