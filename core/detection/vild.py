@@ -242,7 +242,7 @@ class ViLD(Handle[Loaded]):
             labels: N texts in a language the checkpoint knows.
             variant: one of `variants(checkpoint)`; the ensemble, or the row's only one, when None.
             base: whether each label is a base category; what the row knows when None. The ensemble alone asks for it.
-            proposals: how many are looked at, the likeliest first.
+            proposals: how many are looked at, the likeliest first; all where none is likelier than another (OWL-ViT).
             threshold: the least score of a box; the row's own when None.
             nms: IoU above which the less sure of two boxes of one label goes.
 
@@ -255,6 +255,9 @@ class ViLD(Handle[Loaded]):
         if variant not in able:
             raise Refusal("unknown_variant", name=str(variant)[:40], known=", ".join(able))
         encoded = self.encode(image)
+        if not np.ptp(encoded.regions.objectness):
+            # A network without objectness has its places in the order of the picture, and the first are only its top.
+            proposals = len(encoded.regions.objectness)
         encoded_at = time.perf_counter()
         text_features = self.encode_text(labels)
         texts_at = time.perf_counter()

@@ -109,6 +109,8 @@ def test_scores_and_boxes_are_transformers_own(owls: dict[str, Any], family: str
     patch = apart.argmin(1)
     assert apart.min(1).max() < 1e-3 and len(set(patch)) == len(patch) >= 2
     np.testing.assert_allclose(found.class_scores, scores[patch], atol=1e-5)
+    few = ViLD.load(f"tiny-{family}", "cpu").detect(image, WORDS, proposals=2)
+    assert len(few.proposals) == (2 if family == "Owlv2" else len(found.proposals))
     if family == "Owlv2":
         objectness = theirs.objectness_logits[0].sigmoid().numpy()
         np.testing.assert_allclose(found.objectness, objectness[patch], atol=1e-5)
