@@ -61,6 +61,7 @@ def choices_of(step: Step, lang: str) -> list[str]:
             ("the very same boxes", "the same things, with other edges or scores", "other things"),
             ("完全相同的框", "还是那些东西，边缘或得分不同", "别的东西"),
         ),
+        "measured": (("the student", "both the same", "the teacher"), ("学生", "一样多", "老师")),
         "fusion": (
             ("more after fusion", "as many", "more before"),
             ("融合之后更多", "一样多", "融合之前更多"),

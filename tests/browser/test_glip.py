@@ -16,11 +16,13 @@ Visits = Callable[..., Any]
 ANSWERED = "document.querySelector('#line')?.innerText.includes('ms')"
 SAID = "document.querySelector('#figure .gl-said')?.innerText"
 LEFT = "document.querySelectorAll('#figure .atlas-det-box:not([hidden])').length"
-PETS = "/glip?example=pets&text=a+dog+and+a+cat&threshold=0.1"
+PAIR = "/glip?example=dog_and_car&text=a+dog+and+a+car&threshold=0.1"
 
 
 def test_a_phrase_and_its_boxes_show_each_other(visit: Visits) -> None:
-    page = visit(locale="zh-CN").open("/glip?example=pets&text=一只狗和一只猫&threshold=0.1", ANSWERED)
+    page = visit(locale="zh-CN").open(
+        "/glip?example=dog_and_car&text=一只狗和一辆汽车&threshold=0.1", ANSWERED
+    )
     first, second = (page.locator(f"#figure .gl-phrase[data-group='{at}']") for at in (0, 1))
     # By keyboard: the other phrase's boxes fade.
     first.focus()
@@ -38,7 +40,7 @@ def test_a_phrase_and_its_boxes_show_each_other(visit: Visits) -> None:
 
 
 def test_the_threshold_hides_boxes_in_the_browser(visit: Visits) -> None:
-    page = visit().open(PETS, ANSWERED)
+    page = visit().open(PAIR, ANSWERED)
     before = page.evaluate(LEFT)
     assert before >= 2
     number = page.locator("#threshold input[type=number]")

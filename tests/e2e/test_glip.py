@@ -25,8 +25,8 @@ from demos import glip_handlers as handlers
 from demos.glip_examples import examples, words
 
 EXAMPLES = examples()
-PETS = EXAMPLES["pets"]
-SENTENCE = PETS["caption"]["en"]
+PAIR = EXAMPLES["dog_and_car"]
+SENTENCE = PAIR["caption"]["en"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def client(server: str) -> Client:
 
 
 def ask(
-    picture: Any = PETS["path"],
+    picture: Any = PAIR["path"],
     mode: str = "sentence",
     text: str = SENTENCE,
     threshold: Any = 0.3,
@@ -55,8 +55,8 @@ def iou(box: Any, other: Any) -> float:
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_endpoint_grounds_a_sentence(client: Client, lang: str) -> None:
-    sentence = PETS["caption"][lang]
-    answer = client.predict(handle_file(PETS["path"]), sentence, None, 0.05, api_name="/glip_ground")
+    sentence = PAIR["caption"][lang]
+    answer = client.predict(handle_file(PAIR["path"]), sentence, None, 0.05, api_name="/glip_ground")
     assert {"checkpoint", "prompt", "mode", "seconds", "size", "phrases", "results"} == set(answer)
     assert answer["mode"] == "grounding" and answer["prompt"] == sentence
     assert checkpoints.row(answer["checkpoint"]).bundled
@@ -64,19 +64,19 @@ def test_the_endpoint_grounds_a_sentence(client: Client, lang: str) -> None:
         assert sentence[phrase["start"] : phrase["end"]] == phrase["text"]
     scores = [row["score"] for row in answer["results"]]
     assert scores == sorted(scores, reverse=True) and all(0.05 <= score <= 1 for score in scores)
-    # Each animal's best box lies on it, whichever stands first in the sentence.
-    for at, thing in enumerate(PETS["objects"]):
+    # The best box of each phrase lies on its thing.
+    for at, thing in enumerate(PAIR["objects"]):
         best = next(row for row in answer["results"] if row["phrase_index"] == at)
         assert thing[lang] in best["phrase"] and iou(best["box"], thing["visible_box"]) > 0.5
 
 
 def test_labels_are_a_prompt(client: Client) -> None:
-    listed = client.predict(handle_file(PETS["path"]), None, "dog, cat", 0.1, api_name="/glip_ground")
-    typed = client.predict(handle_file(PETS["path"]), "dog . cat .", None, 0.1, api_name="/glip_ground")
-    assert listed["mode"] == "detection" and listed["prompt"] == typed["prompt"] == "dog . cat ."
+    listed = client.predict(handle_file(PAIR["path"]), None, "dog, car", 0.1, api_name="/glip_ground")
+    typed = client.predict(handle_file(PAIR["path"]), "dog . car .", None, 0.1, api_name="/glip_ground")
+    assert listed["mode"] == "detection" and listed["prompt"] == typed["prompt"] == "dog . car ."
     assert listed["results"] == typed["results"] != []
     # Without a threshold it is the row's own.
-    own = client.predict(handle_file(PETS["path"]), None, ["dog", "cat"], api_name="/glip_ground")
+    own = client.predict(handle_file(PAIR["path"]), None, ["dog", "car"], api_name="/glip_ground")
     line = grounding.row_threshold(own["checkpoint"])
     assert all(row["score"] >= line for row in own["results"])
 
@@ -101,7 +101,7 @@ def test_bad_input_is_one_sentence(
 ) -> None:
     with pytest.raises(AppError, match=said) as refused:
         client.predict(
-            handle_file(PETS["path"]), caption, labels, threshold, checkpoint, api_name="/glip_ground"
+            handle_file(PAIR["path"]), caption, labels, threshold, checkpoint, api_name="/glip_ground"
         )
     assert "Traceback" not in str(refused.value) and "logged" not in str(refused.value)
 
@@ -130,13 +130,13 @@ def test_every_example_answers_in_both_languages(name: str, mode: str) -> None:
     ("picture", "mode", "text", "threshold"),
     [
         (None, "sentence", SENTENCE, 0.5),
-        (PETS["path"], "sentence", " ", 0.5),
-        (PETS["path"], "sentence", "and", 0.5),
-        (PETS["path"], "labels", "，", 0.5),
-        (PETS["path"], "poem", SENTENCE, 0.5),
-        (PETS["path"], "sentence", SENTENCE, 2),
-        (PETS["path"], "sentence", SENTENCE, None),
-        (PETS["path"], "sentence", SENTENCE, float("nan")),
+        (PAIR["path"], "sentence", " ", 0.5),
+        (PAIR["path"], "sentence", "and", 0.5),
+        (PAIR["path"], "labels", "，", 0.5),
+        (PAIR["path"], "poem", SENTENCE, 0.5),
+        (PAIR["path"], "sentence", SENTENCE, 2),
+        (PAIR["path"], "sentence", SENTENCE, None),
+        (PAIR["path"], "sentence", SENTENCE, float("nan")),
         ("data:image/png;base64,AAAA", "sentence", SENTENCE, 0.5),
     ],
 )
@@ -174,28 +174,28 @@ def test_a_picture_of_any_shape(tmp_path: Any) -> None:
 
 
 def test_the_files_hold_the_boxes_that_are_left() -> None:
-    message, links = shell.guarded(handlers.files, 1)(PETS["path"], "sentence", SENTENCE, 0.2, "", "en")
+    message, links = shell.guarded(handlers.files, 1)(PAIR["path"], "sentence", SENTENCE, 0.2, "", "en")
     found = dict(re.findall(r'download="([^"]+)" href="data:[^;]+;base64,([^"]+)"', links))
     assert message == "" and set(found) == {
         f"glip-{name}" for name in ("boxes.png", "boxes.svg", "coco.json", "boxes.csv", "crops.zip")
     }
     data = {name: base64.b64decode(text) for name, text in found.items()}
     kept = json.loads(data["glip-coco.json"])
-    assert [row["name"] for row in kept["categories"]] == ["a dog", "a cat"]
+    assert [row["name"] for row in kept["categories"]] == ["a dog", "a car"]
     assert all(row["score"] >= 0.2 for row in kept["annotations"])
     count = len(kept["annotations"])
     assert len(list(csv.DictReader(io.StringIO(data["glip-boxes.csv"].decode("utf-8-sig"))))) == count > 0
     assert len(zipfile.ZipFile(io.BytesIO(data["glip-crops.zip"])).namelist()) == count
-    assert Image.open(io.BytesIO(data["glip-boxes.png"])).size == Image.open(PETS["path"]).size
-    message, _ = shell.guarded(handlers.files, 1)(PETS["path"], "sentence", SENTENCE, 1.0, "", "en")
+    assert Image.open(io.BytesIO(data["glip-boxes.png"])).size == Image.open(PAIR["path"]).size
+    message, _ = shell.guarded(handlers.files, 1)(PAIR["path"], "sentence", SENTENCE, 1.0, "", "en")
     assert "nothing to save" in message
 
 
 def test_the_mode_changes_an_example_and_leaves_what_was_typed() -> None:
     changed = shell.guarded(handlers.other_mode, 1)
-    assert changed("labels", "pets", SENTENCE, "", "zh") == ("", PETS["labels"]["zh"])
-    assert changed("sentence", "pets", PETS["labels"]["zh"], "", "en") == ("", SENTENCE)
-    for example, typed in (("pets", "my own words"), ("", SENTENCE)):
+    assert changed("labels", "dog_and_car", SENTENCE, "", "zh") == ("", PAIR["labels"]["zh"])
+    assert changed("sentence", "dog_and_car", PAIR["labels"]["zh"], "", "en") == ("", SENTENCE)
+    for example, typed in (("dog_and_car", "my own words"), ("", SENTENCE)):
         message, kept = changed("labels", example, typed, "", "en")
         assert message == "" and not isinstance(kept, str)
 
@@ -223,7 +223,7 @@ def test_the_address_fills_the_page() -> None:
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_alignment_tensors_and_code_are_those_of_the_run(lang: str) -> None:
-    asked = (PETS["path"], "sentence", PETS["caption"][lang], 0.2, "", lang)
+    asked = (PAIR["path"], "sentence", PAIR["caption"][lang], 0.2, "", lang)
     message, matrices, line = shell.guarded(handlers.alignment, 2)(*asked)
     assert message == "" and matrices.count("<table") == 2 and "class=best" in matrices and "ms" in line
     found = handlers.answered(*asked[:3], "").found
@@ -241,7 +241,7 @@ def test_a_phrase_scores_as_its_words_do() -> None:
     """What the matrix shows is what the score was made of: the mean of the words' sigmoids, times centerness."""
     import torch
 
-    found = handlers.answered(PETS["path"], "sentence", SENTENCE, "").found
+    found = handlers.answered(PAIR["path"], "sentence", SENTENCE, "").found
     probability = glip_boxes.phrase_scores(
         torch.from_numpy(found.alignment), [phrase.words for phrase in found.phrases]
     )
