@@ -135,12 +135,12 @@ def grounding(model: Exported, pictures: Exam, lang: str) -> float:
     return float(right[meant.any(-1)].float().mean())
 
 
-def detection(model: Exported, pictures: Exam, lang: str) -> float:
+def detection(model: Exported, pictures: Exam, lang: str, others: int = OTHERS) -> float:
     """AP50 of lists with names of nothing among them."""
     prompter, rng = Prompter(pictures.spec), random.Random(SEED)
     every = range(len(concepts()))
     said = [
-        prompter.listing(i, lang, rng, every, len(prompter.slots(i)) + OTHERS, names=0.0)
+        prompter.listing(i, lang, rng, every, len(prompter.slots(i)) + others, names=0.0)
         for i in range(len(prompter))
     ]
     looked = model.look(pictures.levels, said)

@@ -248,6 +248,6 @@ def test_an_ablation_trains_and_measures_every_row(
     monkeypatch.setattr(ablations.glip, "Settings", partial(glip.Settings, sizes=(32,), batch=4, gold=8))
     rows = list(ablations.glip_rows(1, tmp_path, scenes=2))
     assert [name for _, name, _ in rows] == [
-        name for name in ("without fusion", "with fusion", "teacher", "student") for _ in range(4)
+        name for name in ("without fusion", "with fusion", "teacher", "student") for _ in range(6)
     ]
     assert all(0 <= value <= 1 for *_, value in rows)
