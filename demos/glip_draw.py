@@ -7,6 +7,7 @@ is the threshold: every box above the floor is in the page with its score.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -262,7 +263,8 @@ def comparison(title: str, rows: Sequence[Row], lang: str) -> str:
         return ""
     measures = list(dict.fromkeys(row["measure"] for row in rows))
     values = {(row["split"], row["measure"]): float(row["value"]) for row in rows}
-    names = {row["measure"]: row["said"] for row in rows}
+    # The title says what is compared; "ablation of fusion: recall@1" needs not.
+    names = {row["measure"]: re.split(": |，", row["said"], maxsplit=1)[-1] for row in rows}
     best = {name: max(value for (_, of), value in values.items() if of == name) for name in measures}
     head = "".join(f'<th scope="col">{html.escape(names[name])}</th>' for name in measures)
     body = ""
