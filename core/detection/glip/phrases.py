@@ -89,7 +89,7 @@ def _breaks() -> re.Pattern[str]:
         "|".join(sorted(map(re.escape, lists()[name]), key=len, reverse=True))
         for name in ("chinese_keep", "chinese_break")
     )
-    return re.compile(rf"({keep})|{words}|[^一-鿿A-Za-z\d]+")
+    return re.compile(rf"({keep})|(?:{words})的?|[^一-鿿A-Za-z\d]+")
 
 
 @cache
