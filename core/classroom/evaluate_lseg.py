@@ -28,7 +28,8 @@ from core.classroom.recipes.lseg import ARCHITECTURE, BACKGROUND, labelled
 from core.classroom.scenes import render
 from core.classroom.specs import SceneSettings, sample
 from core.classroom.wording import LANGUAGES
-from core.segmentation.lseg import LSegNet, picture_tower
+from core.clip.resnet import picture_tower
+from core.segmentation.lseg import LSegNet
 
 SIZE, SCENES, PART = 96, 192, 8
 DISTRACTORS, ABSENT = 4, 20

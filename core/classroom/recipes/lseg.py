@@ -33,8 +33,9 @@ from core.classroom.recipes.running import SEED, Run, fast_arithmetic
 from core.classroom.scenes import Scenes, render
 from core.classroom.specs import SceneSettings, sample
 from core.classroom.wording import LANGUAGES
+from core.clip.resnet import picture_tower
 from core.segmentation.blocks import Kind
-from core.segmentation.lseg import LSegNet, picture_tower, pixel_loss
+from core.segmentation.lseg import LSegNet, pixel_loss
 
 CLIP = "classroom-rn"
 ARCHITECTURE = "classroom"
