@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from core.errors import Refusal
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT_IN = Path(__file__).with_name("registry.toml")
+NAMED = 5  # rows that a sentence about an unknown one names
 FULL_HASH = re.compile(r"[0-9a-f]{40}")
 
 # English and Chinese of one thing: {"en": ..., "zh": ...}.
@@ -133,15 +135,20 @@ def row(name: str) -> Checkpoint:
     """The row of that name; Refusal("unknown_checkpoint") where there is none."""
     found = _all().get(name)
     if found is None:
-        raise Refusal("unknown_checkpoint", name=name[:80], known=", ".join(_all()))
+        raise Refusal("unknown_checkpoint", name=name[:80], known=_like(name[:80]))
     return found
+
+
+def _like(name: str) -> str:
+    """The names of rows that are most like a name, for a sentence."""
+    return ", ".join(get_close_matches(name, _all(), NAMED, cutoff=0.0))
 
 
 def default(paper: str) -> str:
     """The row a page starts on: its bundled miniature, or the first Hub row with `CLIP_ATLAS_DEFAULT=hub`."""
     candidates = rows(paper)
     if not candidates:
-        raise Refusal("unknown_checkpoint", name=paper, known=", ".join(_all()))
+        raise Refusal("unknown_checkpoint", name=paper, known=_like(paper))
     hub = os.environ.get("CLIP_ATLAS_DEFAULT") == "hub"
     wanted = [
         row for row in candidates if (row.repo is not None if hub else row.folder.is_dir() and row.bundled)

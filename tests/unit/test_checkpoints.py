@@ -201,6 +201,8 @@ def test_names_are_the_agreed_ones() -> None:
     with pytest.raises(Refusal) as caught:
         checkpoints.row("clip-vit-b33")
     assert caught.value.code == "unknown_checkpoint"
+    near = caught.value.params["known"].split(", ")
+    assert near[0] == "clip-vit-b32" and len(near) == registry.NAMED < len(registry.rows())
 
 
 def test_every_refusal_of_the_room_has_both_sentences() -> None:

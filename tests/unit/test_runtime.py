@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import sys
@@ -38,6 +39,14 @@ def touch(pool: runtime.Pool, name: str, nbytes: int = 1) -> Model:
     """Uses a model once."""
     with pool.use(name, lambda: Model(name, nbytes), size_bytes=size) as model:
         return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> Iterator[None]:
+    """The pool collects garbage when it drops a model; what other tests left would be searched every time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def together(count: int, work: Callable[[int], Any]) -> list[Any]:
