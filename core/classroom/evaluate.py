@@ -13,7 +13,7 @@ import json
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -342,6 +342,30 @@ def patch_text(model: Miniature, atlas: Atlas) -> float:
         union = (said | visible[:, k]).flatten(1).sum(1)
         ratios.append((said & visible[:, k]).flatten(1).sum(1) / union.clamp(min=1))
     return float(torch.stack(ratios).mean())
+
+
+class Rows:
+    """The rows that an evaluation of one miniature measures, each told as it comes; `measured` has them.
+
+    Args:
+        paper: as in the registry.
+        checkpoint: a bundled row or the folder of an export.
+        say: takes a line for each row.
+    """
+
+    def __init__(self, paper: str, checkpoint: str, say: Callable[[str], None]) -> None:
+        self.paper, self.checkpoint, self.say = paper, checkpoint, say
+        self.measured: list[dict[str, Any]] = []
+
+    def add(self, measure: str, split: str, lang: str, value: float) -> None:
+        """One share."""
+        row = {
+            "paper": self.paper, "measure": measure, "split": split, "language": lang, "value": round(value, 4),
+            "unit": "share",
+        }  # fmt: skip
+        command = f"python -m core.classroom evaluate {self.paper} --checkpoint {Path(self.checkpoint).name}"
+        self.measured.append(stamped(row, self.checkpoint, command))
+        self.say(f"{measure:44} {split:18} {lang}  {value:.3f}")
 
 
 def stamped(row: dict[str, Any], checkpoint: str, command: str = "") -> dict[str, Any]:

@@ -15,7 +15,6 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from torchvision.ops import batched_nms
 
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts, seen, unseen
-from core.classroom.evaluate import stamped
+from core.classroom.evaluate import Rows
 from core.classroom.evaluate_vild import average_precision, xywh
 from core.classroom.grounded import Prompt as Said
 from core.classroom.grounded import Prompter
@@ -172,19 +171,11 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """All measures as rows of the report card."""
     model, atlas = Exported(checkpoint), open_atlas()
-    rows: list[dict[str, Any]] = []
-
-    def add(measure: str, split: str, lang: str, value: float) -> None:
-        row = {
-            "paper": "glip", "measure": measure, "split": split, "language": lang, "value": round(value, 4), "unit": "share",
-        }  # fmt: skip
-        command = f"python -m core.classroom evaluate glip --checkpoint {Path(checkpoint).name}"
-        rows.append(stamped(row, checkpoint, command))
-        say(f"{measure:44} {split:18} {lang}  {value:.3f}")
+    rows = Rows("glip", checkpoint, say)
 
     for split, which in (("boxes seen", seen()), ("boxes never seen", unseen())):
         pictures = exam(model, which, atlas, count)
         for lang in LANGUAGES:
-            add("phrase grounding recall@1", split, lang, grounding(model, pictures, lang))
-            add("AP50, own labels and 20 others", split, lang, detection(model, pictures, lang))
-    return rows
+            rows.add("phrase grounding recall@1", split, lang, grounding(model, pictures, lang))
+            rows.add("AP50, own labels and 20 others", split, lang, detection(model, pictures, lang))
+    return rows.measured

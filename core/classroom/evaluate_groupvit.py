@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from torch.nn import functional as F
 from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts
-from core.classroom.evaluate import stamped
+from core.classroom.evaluate import Rows
 from core.classroom.evaluate_lseg import DISTRACTORS, PART, SCENES, IoU, offers
 from core.classroom.miniature import export_folder
 from core.classroom.recipes.export import MEAN, STD
@@ -144,21 +143,12 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """All measures as rows of the report card."""
     model, atlas = Exported(checkpoint), open_atlas()
-    rows: list[dict[str, Any]] = []
-
-    def add(measure: str, split: str, lang: str, value: float) -> None:
-        row = {
-            "paper": "groupvit", "measure": measure, "split": split, "language": lang, "value": round(value, 4),
-            "unit": "share",
-        }  # fmt: skip
-        command = f"python -m core.classroom evaluate groupvit --checkpoint {Path(checkpoint).name}"
-        rows.append(stamped(row, checkpoint, command))
-        say(f"{measure:40} {split:12} {lang}  {value:.3f}")
+    rows = Rows("groupvit", checkpoint, say)
 
     for split, settings in (("one thing", SINGLES), ("new pairs", PAIRS)):
         for lang in LANGUAGES:
             found, right, threshold = measure(model, atlas, settings, count, lang)
-            add("foreground mIoU, own labels and 4 others", split, lang, found)
-            add("background threshold", split, lang, threshold)
-        add("foreground mIoU, oracle labels", split, "en", right)
-    return rows
+            rows.add("foreground mIoU, own labels and 4 others", split, lang, found)
+            rows.add("background threshold", split, lang, threshold)
+        rows.add("foreground mIoU, oracle labels", split, "en", right)
+    return rows.measured

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts, seen, unseen
-from core.classroom.evaluate import stamped
+from core.classroom.evaluate import Rows
 from core.classroom.miniature import Miniature, export_folder
 from core.classroom.recipes.export import MEAN, STD
 from core.classroom.recipes.lseg import ARCHITECTURE, BACKGROUND, labelled
@@ -144,23 +143,15 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """All measures as rows of the report card."""
     model, atlas = Exported(checkpoint), open_atlas()
-    rows: list[dict[str, Any]] = []
-
-    def add(measure: str, split: str, lang: str, value: float) -> None:
-        row = {
-            "paper": "lseg", "measure": measure, "split": split, "language": lang, "value": round(value, 4), "unit": "share",
-        }  # fmt: skip
-        command = f"python -m core.classroom evaluate lseg --checkpoint {Path(checkpoint).name}"
-        rows.append(stamped(row, checkpoint, command))
-        say(f"{measure:40} {split:12} {lang}  {value:.3f}")
+    rows = Rows("lseg", checkpoint, say)
 
     for split, which in (("seen", seen()), ("never seen", unseen())):
         pictures = exam(model, which, atlas, count)
         for lang in LANGUAGES:
             few = measure(model, pictures, DISTRACTORS, lang)
-            add("mIoU, own labels and 4 others", split, lang, few.mean)
-            add("IoU of background", split, lang, few.background)
+            rows.add("mIoU, own labels and 4 others", split, lang, few.mean)
+            rows.add("IoU of background", split, lang, few.background)
             more = measure(model, pictures, DISTRACTORS + ABSENT, lang)
-            add("mIoU lost to 20 absent labels", split, lang, few.mean - more.mean)
-        add("mIoU, all labels", split, "en", measure(model, pictures, None, "en").mean)
-    return rows
+            rows.add("mIoU lost to 20 absent labels", split, lang, few.mean - more.mean)
+        rows.add("mIoU, all labels", split, "en", measure(model, pictures, None, "en").mean)
+    return rows.measured

@@ -15,7 +15,6 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from torch.nn import functional as F
 from core import checkpoints
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts, seen, unseen
-from core.classroom.evaluate import stamped
+from core.classroom.evaluate import Rows
 from core.classroom.miniature import Miniature, export_folder
 from core.classroom.recipes.export import MEAN, STD
 from core.classroom.recipes.vild import ARCHITECTURE, CROP_SIDE, LEAST_SEEN, SCALE, SIZE, texts_of
@@ -281,25 +280,17 @@ def evaluate(
     """All measures as rows of the report card."""
     model, atlas = Exported(checkpoint), open_atlas()
     thresholds = checkpoints.row("classroom-vild").options["thresholds"]
-    rows: list[dict[str, Any]] = []
-
-    def add(measure: str, split: str, lang: str, value: float) -> None:
-        row = {
-            "paper": "vild", "measure": measure, "split": split, "language": lang, "value": round(value, 4), "unit": "share",
-        }  # fmt: skip
-        command = f"python -m core.classroom evaluate vild --checkpoint {Path(checkpoint).name}"
-        rows.append(stamped(row, checkpoint, command))
-        say(f"{measure:44} {split:16} {lang}  {value:.3f}")
+    rows = Rows("vild", checkpoint, say)
 
     exams = [exam(model, group, atlas, count) for group in range(groups)]
     for split, share in zip(("base", "novel"), covered(exams), strict=True):
-        add("covered by a proposal", split, "en", share)
+        rows.add("covered by a proposal", split, "en", share)
     for variant in VARIANTS:
         for lang in LANGUAGES:
             for split, value in measure(model, exams, variant, lang).items():
-                add(f"AP50, 54 names: {split}", NAMES[variant], lang, value)
+                rows.add(f"AP50, 54 names: {split}", NAMES[variant], lang, value)
         for split, value in measure(model, exams, variant, "en", every=True).items():
-            add(f"AP50, all names: {split}", NAMES[variant], "en", value)
+            rows.add(f"AP50, all names: {split}", NAMES[variant], "en", value)
         for split, value in shown(model, exams, variant, thresholds[variant]).items():
-            add(f"at its threshold: {split}", NAMES[variant], "en", value)
-    return rows
+            rows.add(f"at its threshold: {split}", NAMES[variant], "en", value)
+    return rows.measured
