@@ -69,6 +69,17 @@ def _blocks(count: int) -> tuple[str, ...]:
     return tuple(f"block{i}" for i in range(1, count + 1))
 
 
+def value_path(block: Any, tokens: Tensor) -> Tensor:
+    """One of open_clip's transformer blocks with every token looking at itself alone: [B, T, W] -> [B, T, W]."""
+    width = tokens.shape[-1]
+    attention = block.attn
+    value = F.linear(
+        block.ln_1(tokens), attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :]
+    )
+    x = tokens + block.ls_1(attention.out_proj(value))
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
+
+
 class OpenClipViT:
     """open_clip's VisionTransformer."""
 
@@ -91,13 +102,7 @@ class OpenClipViT:
         x = torch.cat(
             [output["image_intermediates_prefix"][0], output["image_intermediates"][0]], dim=1
         )  # [B, 1 + h*w, W], what enters the last block
-        block = blocks[-1]
-        width = x.shape[-1]
-        value = F.linear(
-            block.ln_1(x), block.attn.in_proj_weight[2 * width :], block.attn.in_proj_bias[2 * width :]
-        )
-        x = x + block.ls_1(block.attn.out_proj(value))
-        x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        x = value_path(blocks[-1], x)
         patch_features = self.visual.ln_post(x[:, 1:]) @ self.visual.proj
         return VisionOutput(output["image_features"], patch_features.unflatten(1, self.grid))
 

@@ -23,7 +23,8 @@ wrong names end up equally far away and a softmax over labels that are all absen
 
 With a teacher (`classroom-vit`, which learns from `classroom-rn`) the text tower is the teacher's, locked (Zhai et al.
 2022), and the picture tower learns the teacher's features: those of the whole picture, and, patch by patch, those of
-its inner stages (hints, Romero et al. 2015), which give a ViT 64 targets a picture in place of one. The teacher may
+its inner stages (hints, Romero et al. 2015) and what its pooling says of each place by itself, which give a ViT 64
+targets a picture in place of one. The teacher may
 still be in training, one thread each: its export is renewed with every save, and read again when it is newer. Half of
 the patches are left out in each step until the last fifth (Li et al. 2023), which makes a step twice as fast.
 """
@@ -363,11 +364,12 @@ class Trainer:
         places = (batch.picture.shape[-1] // self.config["vision_cfg"]["patch_size"]) ** 2
         kept = torch.randperm(places)[: places // 2 if self.progress() < 0.8 else places].sort().values
         with fast_arithmetic(self.device):
-            model, shown_there = self.teacher.image(batch.picture)
-            image, hints = self.learner.look(batch.picture, kept.to(self.device))
+            model, shown_there, said_there = self.teacher.image(batch.picture)
+            image, hints, patch_features = self.learner.look(batch.picture, kept.to(self.device))
         image = F.normalize(image, dim=-1)
         distance = (1 - (image * model).sum(1)).mean()
         local = F.mse_loss(hints, shown_there[:, kept])
+        dense = 1 - (F.normalize(patch_features, dim=-1) * said_there[:, kept]).sum(-1).mean()
         guess = scale * image @ self.taught.T
         target = content(spec).to(self.device)
         shown = soft_cross_entropy(guess, (1 - SMOOTHING) * target + SMOOTHING / target.shape[1])
@@ -380,8 +382,8 @@ class Trainer:
             matched = contrast(image, text[:b], truth, scale, text[b:])
             order = two_way(image[told], text[told], text[b:], scale) if told else order
         return {
-            "loss": local + 4 * distance + 0.5 * (shown + matched + order), "shown": shown, "named": distance,
-            "roles": local, "captions": matched, "order": order, "top1": self._top1(guess, spec),
+            "loss": local + 4 * distance + 2 * dense + 0.5 * (shown + matched + order), "shown": shown,
+            "named": distance, "roles": dense, "captions": matched, "order": order, "top1": self._top1(guess, spec),
         }  # fmt: skip
 
     @torch.no_grad()

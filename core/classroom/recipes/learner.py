@@ -21,6 +21,7 @@ from core.classroom import tokenizer as tokens
 from core.classroom.concepts import concepts
 from core.classroom.recipes.export import MEAN, STD
 from core.classroom.recipes.objectives import Roles
+from core.clip.towers import value_path
 
 TEXT = {"context_length": tokens.CONTEXT, "width": 128, "heads": 4, "layers": 3, "proj_bias": True}
 VISION: dict[str, dict[str, Any]] = {
@@ -67,10 +68,11 @@ class Learner(nn.Module):
             return self.image_norm(attention_pool(v.attnpool, stages(v, x)[-1]).float())
         return self.image_norm(v(x).float())
 
-    def look(self, picture: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """A ViT on some of its patches: features [B, D], and what `hint` reads from the patches two thirds up.
+    def look(self, picture: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A ViT on some of its patches: features [B, D], what `hint` reads from the patches two thirds up, and what the
+        last attention's value path says of each patch by itself (MaskCLIP's reading, `core.clip.towers`).
 
-        picture [B, 3, H, W] in [0, 1], kept [K] indices of patches -> hints [B, K, C]."""
+        picture [B, 3, H, W] in [0, 1], kept [K] indices of patches -> hints [B, K, C], patch features [B, K, D]."""
         assert self.hint is not None
         x = (picture - MEAN[0]) / STD[0]
         v: Any = self.clip.visual
@@ -82,9 +84,14 @@ class Learner(nn.Module):
         for block in blocks[: 2 * len(blocks) // 3]:
             tokens = block(tokens)
         hints = self.hint(tokens[:, 1:])
-        for block in blocks[2 * len(blocks) // 3 :]:
+        for block in blocks[2 * len(blocks) // 3 : -1]:
             tokens = block(tokens)
-        return self.image_norm((v.ln_post(tokens)[:, 0] @ v.proj).float()), hints.float()
+        features = self.image_norm((v.ln_post(blocks[-1](tokens)[:, 0]) @ v.proj).float())
+        patch_features = (v.ln_post(value_path(blocks[-1], tokens[:, 1:])) @ v.proj).float()
+        norm = self.image_norm
+        assert norm.running_mean is not None and norm.running_var is not None
+        alike = (patch_features - norm.running_mean) * (norm.running_var + norm.eps).rsqrt()
+        return features, hints.float(), alike
 
     def classify(self, features: Tensor, cosine: bool) -> Tensor:
         """Logits [N, C] of features [N, D] against the anchors: plain products at first (they learn faster),
@@ -159,17 +166,23 @@ class Teacher:
         self.clip.visual.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
-    def image(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures [B, 3, H, W] in [0, 1] -> normalised features [B, D], and hints [B, h * w, C]: the second and
-        third stage on the second's places, every channel with mean 0 and variance 1."""
+    def image(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures [B, 3, H, W] in [0, 1] -> normalised features [B, D], and on the places of the second stage hints
+        [B, h * w, C], the second and third stage with every channel at mean 0 and variance 1, and the value path of the
+        pooling [B, h * w, D], norm 1."""
         v: Any = self.clip.visual
         maps = stages(v, ((picture - MEAN[0]) / STD[0]).contiguous(memory_format=torch.channels_last))
         features = F.normalize(v.attnpool(maps[-1]).float(), dim=-1)
         fine = maps[1].float()
-        coarse = F.interpolate(maps[2].float(), fine.shape[-2:], mode="bilinear")
-        hints = torch.cat([fine, coarse], 1).flatten(2).transpose(1, 2)  # [B, h * w, C]
+
+        def spread(x: Tensor) -> Tensor:
+            return F.interpolate(x.float(), fine.shape[-2:], mode="bilinear").flatten(2).transpose(1, 2)
+
+        values = v.attnpool.c_proj(v.attnpool.v_proj(maps[-1].permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        hints = torch.cat([fine.flatten(2).transpose(1, 2), spread(maps[2])], -1)  # [B, h * w, C]
         flat = hints.flatten(0, 1)
-        return features, (hints - flat.mean(0)) / (flat.std(0) + 1e-3)
+        hints = (hints - flat.mean(0)) / (flat.std(0) + 1e-3)
+        return features, hints, F.normalize(spread(values), dim=-1)
 
     @property
     def channels(self) -> int:
