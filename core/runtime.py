@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import cache, wraps
 from importlib import import_module
@@ -287,6 +287,15 @@ class _Refused:
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
+
+
+def last(steps: Generator[Any, None, R]) -> R:
+    """Runs a generator to its end; what it returns there."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def on_device(function: Callable[P, R]) -> Callable[P, R]:

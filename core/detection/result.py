@@ -76,7 +76,11 @@ class Grounding:
     phrase_indices: np.ndarray  # [R] int64
     words: tuple[str, ...]  # [L] the prompt as the language backbone reads it, special tokens left out
     spans: tuple[tuple[int, int], ...]  # [L] characters of the prompt that each word is
-    # Scores of region features with word features, S = O P^T (equation 3), of the places that the boxes come from.
+    prompts: tuple[
+        tuple[int, int], ...
+    ]  # words first:end of each prompt; a long list of labels takes several
+    # Scores of region features with word features, S = O P^T (equation 3), of the places that the boxes come from; NaN for
+    # words of another prompt than the box's.
     alignment: np.ndarray  # [R, L] logits after deep fusion
     alignment_before: np.ndarray  # [R, L] the same product of the features that enter the fusion
     size: tuple[int, int]  # width, height of the caller's picture

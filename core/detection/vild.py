@@ -26,7 +26,6 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -36,6 +35,7 @@ from core.clip import encoders
 from core.clip.handles import Handle, remembered_texts
 from core.clip.resnet import picture_tower
 from core.detection import boxes as of_boxes
+from core.detection import crops as of_crops
 from core.detection import wording
 from core.detection.regions import ViLDNet, ensemble, probabilities
 from core.detection.result import Detection
@@ -45,7 +45,6 @@ Variant = Literal["crops", "text", "image", "vild", "ensemble", "native"]
 VARIANTS: tuple[Variant, ...] = ("crops", "text", "image", "vild", "ensemble")
 PROPOSALS = 100  # looked at unless told otherwise
 STRIDE = 32  # the coarsest map's; sides of a picture are multiples of it
-CROPPED_SIDE = 1024  # crops are cut from a picture of this long side at most
 CROPS_AT_ONCE = 16
 
 ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache(192 << 20)
@@ -261,7 +260,7 @@ class ViLD(Handle[Loaded]):
         encoded_at = time.perf_counter()
         text_features = self.encode_text(labels)
         texts_at = time.perf_counter()
-        crops = _last(self.encode_crops(encoded, proposals)) if variant == "crops" else None
+        crops = runtime.last(self.encode_crops(encoded, proposals)) if variant == "crops" else None
         crops_at = time.perf_counter()
         known = self.is_base(labels) if base is None else tuple(map(bool, base))
         options = checkpoints.row(self.checkpoint).options
@@ -357,15 +356,6 @@ class ViLD(Handle[Loaded]):
         return _Read(array(seen_as), array(scores), array(nothing), array(ranking), parts)
 
 
-def _last(steps: Generator[float, None, np.ndarray]) -> np.ndarray:
-    """Runs to the end; what is returned there."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-
-
 @dataclass(frozen=True)
 class _Read:
     embeddings: np.ndarray
@@ -373,30 +363,6 @@ class _Read:
     background: np.ndarray
     ranking: np.ndarray
     parts: dict[str, np.ndarray]
-
-
-def open_crops(
-    picture: Image.Image, boxes: np.ndarray, encoder: encoders.DualEncoder
-) -> tuple[Tensor, Tensor]:
-    """Pixels of the crops at 1x and 1.5x as an encoder wants them: [M, 3, S, S] each.
-
-    Args:
-        picture: RGB.
-        boxes: [M, 4] xyxy pixels of it.
-        encoder: its own preprocessing says the size and the colours.
-    """
-    # Preprocessing is the same line for every level of a channel: what it makes of black and of white says which.
-    dark, light = (encoder.preprocess(Image.new("RGB", (32, 32), (v, v, v))) for v in (0, 255))
-    share = min(1.0, CROPPED_SIDE / max(picture.size))
-    shown = picture if share == 1 else picture.resize([max(1, round(s * share)) for s in picture.size])
-    levels = torch.from_numpy(np.array(shown, dtype=np.float32) / 255).permute(2, 0, 1)[None]
-    around = torch.from_numpy(boxes).float() * share
-    first, wide = (
-        of_boxes.crops(levels, [of_boxes.enlarged(around, factor, *shown.size)], dark.shape[-1])
-        for factor in of_boxes.SCALES
-    )
-    dark, light = dark[:, :1, :1], light[:, :1, :1]
-    return dark + (light - dark) * first, dark + (light - dark) * wide
 
 
 def load_vild(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedViLD:
@@ -449,7 +415,4 @@ def _encode_crops(model: ViLD, picture: Image.Image, boxes: np.ndarray) -> np.nd
         runtime.semaphore(model.device),
         torch.inference_mode(),
     ):
-        pixels = torch.cat(open_crops(picture, boxes, encoder)).to(model.device, model.dtype)
-        features = F.normalize(encoder.vision(pixels).image_features.float(), dim=-1)
-        first, wide = features.chunk(2)
-        return array(F.normalize(first + wide, dim=-1))
+        return array(of_crops.embeddings(picture, boxes, encoder))

@@ -27,7 +27,7 @@ def grounding() -> Grounding:
         "classroom-glip", PROMPT, "grounding",
         (Phrase("<b>dog</b>", 2, 12, (1,)), Phrase("a cat", 17, 22, (3, 4))),
         np.array([[10, 10, 90, 90], [110, 20, 190, 95], [12, 12, 60, 60]], np.float32),
-        np.array([0.9, 0.6, 0.2], np.float32), np.array([0, 1, 0]), words, spans, after, after[:, ::-1].copy(),
+        np.array([0.9, 0.6, 0.2], np.float32), np.array([0, 1, 0]), words, spans, ((0, 5),), after, after[:, ::-1].copy(),
         IMAGE.size, "cpu", 0.1, {"ground": 1.0},
     )  # fmt: skip
 

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from torchvision.ops import deform_conv2d
 
 from core import __main__ as command_line
-from core import checkpoints
+from core import checkpoints, runtime
 from core.checkpoints import originals, registry
 from core.clip import encoders
 from core.detection import GLIP
-from core.detection.glip import boxes, grounding, language, network, phrases, row_threshold
+from core.detection.glip import boxes, grounding, language, lists, network, phrases, row_threshold
 from core.detection.glip.deform import modulated_conv
 from core.detection.glip.head import as_read
 from core.errors import Refusal, sentences
@@ -215,13 +215,56 @@ def test_what_is_asked_wrongly_is_refused(here: Path) -> None:
     cases = {
         "no_phrase": lambda: model.ground(image, "is very red"),
         "phrase_not_in_caption": lambda: model.ground(image, "a cat", ["a dog"]),
-        "prompt_too_long": lambda: model.detect(image, [f"red dog {i}" for i in range(100)]),
+        "prompt_too_long": lambda: model.ground(image, "a cat and " * 100 + "a dog"),
+        "label_of_many_words": lambda: model.detect(image, ["cat", "a red dog and " * 70]),
     }
     for code, ask in cases.items():
         with pytest.raises(Refusal) as caught:
             ask()
         assert caught.value.code == code and set(sentences()[code]) == {"en", "zh"}
         assert caught.value.text("zh") and caught.value.text("en").endswith(".")
+
+
+@pytest.mark.parametrize("checkpoint", ["mini", "small", "dino"])
+def test_a_long_list_is_several_prompts(checkpoint: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The boxes of a long list are the best of its prompts' boxes, and each knows the words it was read with."""
+    model, image = GLIP.load(checkpoint), picture().rotate(180)  # no other test has seen it
+    labels = [f"red dog {'s' * (i % 3)} {i}" for i in range(150)]
+    cut = language.cutter(grounding.tokenizer_file(checkpoint))
+    pieces = lists.pieces(labels, cut)
+    lengths = [len(cut(language.listed(piece)[0]).ids) for piece in pieces]
+    assert [one for piece in pieces for one in piece] == labels
+    assert len(pieces) > 1 and max(lengths) <= language.WORDS
+    for length, following in zip(lengths, pieces[1:], strict=False):
+        assert length + len(cut(following[0] + language.SEPARATOR).places) > language.WORDS
+
+    with model.use() as loaded:
+        encode, seen = loaded.encode, []
+        monkeypatch.setattr(loaded, "encode", lambda one: seen.append(one) or encode(one))
+        steps = model.detecting(image, labels, cancel=(cancel := runtime.Cancel()))
+        assert next(steps) == (0, len(pieces)) and next(steps) == (1, len(pieces))
+        cancel.set()
+        if len(pieces) > 2:
+            with pytest.raises(Refusal, match="Stopped"):
+                next(steps)
+        whole = model.detect(image, labels)
+        assert len(seen) == 1
+    parts = [model.detect(image, piece) for piece in pieces]
+    ranked = sorted((score for part in parts for score in part.scores), reverse=True)[: grounding.LIMIT]
+    np.testing.assert_array_equal(whole.scores, ranked)
+    assert whole.prompt == language.listed(labels)[0] and len(whole.prompts) == len(pieces)
+    assert [whole.prompt[one.start : one.end] for one in whole.phrases] == labels
+    for phrase in whole.phrases:
+        assert all(phrase.start <= whole.spans[word][0] < phrase.end for word in phrase.words)
+    for at, index in enumerate(whole.phrase_indices):
+        word = whole.phrases[index].words[0]
+        which = next(i for i, (first, end) in enumerate(whole.prompts) if first <= word < end)
+        read = np.zeros(len(whole.words), bool)
+        read[slice(*whole.prompts[which])] = True
+        for name in ("alignment", "alignment_before"):
+            row = getattr(whole, name)[at]
+            np.testing.assert_array_equal(~np.isnan(row), read)
+            assert (getattr(parts[which], name) == row[read]).all(1).any()
 
 
 def test_a_label_without_words_is_found_nowhere(here: Path) -> None:

@@ -8,7 +8,7 @@ which network it is (`Grounder`).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ from core.checkpoints import Checkpoint, originals
 from core.clip import encoders
 from core.clip.handles import Handle
 from core.clip.resnet import picture_tower
-from core.detection.glip import boxes, language, phrases
+from core.detection.glip import boxes, language, lists, phrases
 from core.detection.glip.head import as_regions
 from core.detection.glip.language import BertReader, ClipReader, Mode, Prompt, Reader, Span
 from core.detection.glip.network import GLIPNet, architectures
@@ -196,7 +196,8 @@ class GLIP(Handle[Grounder]):
         Raises:
             Refusal: "no_phrase", "phrase_not_in_caption", "prompt_too_long".
         """
-        return self._answer(image, caption, phrase_spans(caption, phrases), "grounding", threshold, limit)
+        spans = phrase_spans(caption, phrases)
+        return runtime.last(self._steps(image, [(caption, spans)], "grounding", threshold, limit))
 
     def detect(
         self,
@@ -205,39 +206,69 @@ class GLIP(Handle[Grounder]):
         threshold: float | None = None,
         limit: int = LIMIT,
     ) -> Grounding:
-        """Boxes for labels, which are joined to one prompt: detection as grounding (section 3.1).
+        """Boxes for labels, which are joined to a prompt: detection as grounding (section 3.1).
 
         Raises:
-            Refusal: "prompt_too_long".
+            Refusal: "no_phrase", "label_of_many_words".
         """
-        text, spans = language.listed(labels)
-        return self._answer(image, text, spans, "detection", threshold, limit)
+        return runtime.last(self.detecting(image, labels, threshold, limit))
 
-    def _answer(
+    def detecting(
         self,
         image: Image.Image | EncodedImage,
-        text: str,
-        spans: Sequence[Span],
+        labels: Sequence[str],
+        threshold: float | None = None,
+        limit: int = LIMIT,
+        cancel: runtime.Cancel | None = None,
+    ) -> Generator[tuple[int, int], None, Grounding]:
+        """`detect`, prompt by prompt: a list that is longer than what can be read at once takes several.
+
+        Args:
+            cancel: a set flag stops before the next prompt; what the others said is remembered.
+
+        Yields:
+            How many prompts are done, and of how many, before each that is not remembered.
+
+        Raises:
+            Refusal: "cancelled", and those of `detect`.
+        """
+        cut = language.cutter(tokenizer_file(self.checkpoint))
+        asked = [language.listed(piece) for piece in lists.pieces(labels, cut)]
+        return (yield from self._steps(image, asked, "detection", threshold, limit, cancel))
+
+    def _steps(
+        self,
+        image: Image.Image | EncodedImage,
+        asked: Sequence[tuple[str, list[Span]]],
         mode: Mode,
         threshold: float | None,
         limit: int,
-    ) -> Grounding:
+        cancel: runtime.Cancel | None = None,
+    ) -> Generator[tuple[int, int], None, Grounding]:
+        """The answer to one or more prompts, given as their texts and the characters of their phrases."""
         start = time.perf_counter()
         encoded = self.encode(image)
         encoded_at = time.perf_counter()
-        key = (*self.key, encoded.digest, text, tuple(spans), mode)
-        known = ANSWERS.get(key)
-        if known is None:
-            known = _grounding(self, encoded, _ground(self, encoded, text, spans, mode))
-            ANSWERS.put(key, known, known.alignment.nbytes + known.alignment_before.nbytes + 4096)
+        parts = []
+        for done, (text, spans) in enumerate(asked):
+            key = (*self.key, encoded.digest, text, tuple(spans), mode)
+            known = ANSWERS.get(key)
+            if known is None:
+                if cancel is not None:
+                    cancel.check()
+                yield done, len(asked)
+                known = _grounding(self, encoded, _ground(self, encoded, text, spans, mode))
+                ANSWERS.put(key, known, known.alignment.nbytes + known.alignment_before.nbytes + 4096)
+            parts.append(known)
+        whole = lists.joined(parts, LIMIT)
         if threshold is None:
             threshold = row_threshold(self.checkpoint)
-        left = min(int((known.scores >= threshold).sum()), limit)
+        left = min(int((whole.scores >= threshold).sum()), limit)
         shown = ("boxes", "scores", "phrase_indices", "alignment", "alignment_before")
         return replace(
-            known,
-            **{name: getattr(known, name)[:left] for name in shown},
-            timings={"encode_image": 1000 * (encoded_at - start), **known.timings},
+            whole,
+            **{name: getattr(whole, name)[:left] for name in shown},
+            timings={"encode_image": 1000 * (encoded_at - start), **whole.timings},
             seconds=time.perf_counter() - start,
         )
 
@@ -274,6 +305,7 @@ def _grounding(model: GLIP, encoded: EncodedImage, found: Found) -> Grounding:
         phrase_indices=found.phrases.astype(np.int64),
         words=found.prompt.cut.words,
         spans=found.prompt.cut.spans,
+        prompts=((0, len(places)),),
         alignment=found.logits[:, places],
         alignment_before=found.before[:, places],
         size=encoded.size,
@@ -321,6 +353,13 @@ def load_glip(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: to
         net.language_backbone.settle()
         return LoadedGLIP(net, BertReader(shared["vocab.txt"], net.language_backbone), row, device, dtype)
     return LoadedGLIP(net, clip_reader(other, device, dtype), row, device, dtype)
+
+
+def tokenizer_file(checkpoint: str) -> Path:
+    """What a row's tokenizer is read from: a file of its own, or of the row that it requires."""
+    names = (checkpoint, *checkpoints.row(checkpoint).requires)
+    files = {name: path for row in names for name, path in checkpoints.open(row, download=False).items()}
+    return next(files[name] for name in ("vocab.txt", "tokenizer.json") if name in files)
 
 
 def clip_reader(checkpoint: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> ClipReader:

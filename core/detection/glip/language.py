@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -67,7 +68,7 @@ class Cutter(Protocol):
     """A tokenizer."""
 
     def cut(self, text: str) -> Cut:
-        """A text into words; Refusal("prompt_too_long") for more than `WORDS`."""
+        """A text into words."""
 
 
 class Reader(Cutter, Protocol):
@@ -105,10 +106,16 @@ def found(caption: str, phrases: Sequence[str]) -> list[Span]:
 
 
 def prompt(reader: Cutter, text: str, spans: Sequence[Span], mode: Mode = "grounding") -> Prompt:
-    """A text and the characters of its phrases -> what the network is asked; Refusal("no_phrase") where there is no word."""
+    """A text and the characters of its phrases -> what the network is asked.
+
+    Raises:
+        Refusal: "no_phrase" where there is no word, "prompt_too_long" for more than `WORDS` of them.
+    """
     cut = reader.cut(text)
     if not cut.words:
         raise Refusal("no_phrase")
+    if len(cut.ids) > WORDS:
+        raise Refusal("prompt_too_long", words=len(cut.ids), limit=WORDS)
     phrases = tuple(
         Phrase(
             text[start:end],
@@ -133,8 +140,6 @@ def _cut(encoding: Any, text: str, skip_special: bool) -> Cut:
     """What a `tokenizers` encoding says of a text."""
     ids = [i for i, special in enumerate(encoding.special_tokens_mask) if not (special and skip_special)]
     own = [n for n, i in enumerate(ids) if not encoding.special_tokens_mask[i]]
-    if len(ids) > WORDS:
-        raise Refusal("prompt_too_long", words=len(ids), limit=WORDS)
     spans = tuple(encoding.offsets[ids[n]] for n in own)
     words = tuple(text[start:end] for start, end in spans)
     return Cut(tuple(encoding.ids[i] for i in ids), tuple(own), words, spans)
@@ -146,6 +151,21 @@ def bert_cutter(vocabulary: Path) -> Callable[[str], Cut]:
 
     tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=True)
     return lambda text: _cut(tokenizer.encode(text), text, skip_special=False)
+
+
+def clip_cutter(tokenizer: Any) -> Callable[[str], Cut]:
+    """The tokenizer of a small CLIP (`tokenizers.Tokenizer`), without its tokens in front and behind."""
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return lambda text: _cut(tokenizer.encode(text), text, skip_special=True)
+
+
+@cache
+def cutter(file: Path) -> Callable[[str], Cut]:
+    """The tokenizer of a file: a list of BERT's word pieces, or a small CLIP's own."""
+    from tokenizers import Tokenizer
+
+    return bert_cutter(file) if file.suffix == ".txt" else clip_cutter(Tokenizer.from_file(str(file)))
 
 
 class BertReader:
@@ -173,9 +193,7 @@ class ClipReader:
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model, self.tokenizer = model, tokenizer
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
+        self.model, self.tokenizer, self._cut = model, tokenizer, clip_cutter(tokenizer)
         self.start, self.end = self._frame()
         self.known: runtime.ByteCache[Tensor] = runtime.ByteCache(PHRASES_KEPT)
 
@@ -185,7 +203,7 @@ class ClipReader:
         return first, last
 
     def cut(self, text: str) -> Cut:
-        return _cut(self.tokenizer.encode(text), text, skip_special=True)
+        return self._cut(text)
 
     @torch.no_grad()
     def hidden(self, ids: Tensor) -> Tensor:
