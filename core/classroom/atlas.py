@@ -29,6 +29,7 @@ class Atlas:
         channel 3 and, since its colour is free, the area that the ink encloses in channel 0.
     concept, style: [S] indices. mono: [S] drawn in one colour.
     table: [T, C, 3 poses] sprite index, -1 where a style has no drawing.
+    box: [S, 4] xyxy, what a drawing covers of its cell [-1, 1] x [-1, 1].
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Atlas:
             halves = [F.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in top.split(256)]
             top = torch.cat(halves)
             self.levels[size] = top.to(self.device)
+        self.box = boxes(self.levels[LEVELS[0]]).cpu()
 
     def __len__(self) -> int:
         return len(self.concept)
@@ -111,6 +113,16 @@ def enclosed(ink: Tensor) -> Tensor:
         outside |= grown
     inside = F.interpolate((~outside)[:, None].float(), scale_factor=2, mode="bilinear", align_corners=False)
     return (inside[:, 0] * 255).round().to(torch.uint8)
+
+
+def boxes(drawings: Tensor) -> Tensor:
+    """What is drawn of each cell [-1, 1] x [-1, 1], xyxy: uint8 [N, 4, c, c] -> float [N, 4]. Blank cells count whole."""
+    side = drawings.shape[-1]
+    ink = torch.maximum(drawings[:, 0], drawings[:, 3])
+    columns, rows = ink.amax(1) > 0, ink.amax(2) > 0  # [N, c]
+    first = torch.stack([columns, rows], 1).byte().argmax(2)
+    last = side - torch.stack([columns, rows], 1).flip(2).byte().argmax(2)
+    return torch.cat([first, last], 1) * (2 / side) - 1
 
 
 def eating(cell: sprites.Sprite) -> sprites.Sprite:
