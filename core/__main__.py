@@ -69,7 +69,7 @@ def ground(arguments: argparse.Namespace) -> None:
     if (arguments.caption is None) == (arguments.labels is None):
         raise Refusal("caption_or_labels")
     caption = None if arguments.caption is None else inputs.text(arguments.caption)
-    labels = None if arguments.labels is None else inputs.labels(arguments.labels)
+    labels = None if arguments.labels is None else inputs.labels(arguments.labels, limit=1000)
     from core.detection import GLIP
 
     model = GLIP.load(arguments.checkpoint or checkpoints.default("glip"))

@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from gradio.context import Context
 
 from demos import catalog, shell
 from demos import glip_handlers as handlers
+from demos.detect_jobs import asking
 from demos.examples import strip
 from demos.glip_examples import examples
 from demos.glip_inside import alignment_tab, code_tab, learning_tab, tensors_tab
-from demos.glip_shared import Common, output, stage
+from demos.glip_shared import Asked, Common, output, stage
 from demos.glip_walk import walk_tab
 from demos.menu import CheckpointMenu
 from demos.shell import Shell, both, tr
@@ -65,13 +67,14 @@ def try_tab(common: Common, run: gr.Button) -> list[Any]:
         },
         elem_id="link",
     )
-    outputs = [figure, line, table]
-    page.on([run.click, common.text.submit], handlers.ground, common.asked, outputs)
+    outputs = [figure, table, line]
+    common.on([run.click, common.text.submit], handlers.as_job(handlers.ground, 3), outputs)
     common.threshold.change(
         None, [common.threshold], None, js=TELL, api_visibility="private", show_progress="hidden"
     )
-    page.on(common.threshold.release, handlers.boxes_table, common.asked, [table], show_progress="hidden")
-    page.on(make.click, handlers.files, common.asked, [links])
+    table_of = asking(Asked, handlers.boxes_table)
+    page.on(common.threshold.release, table_of, common.asked, [table], show_progress="hidden")
+    common.on(make.click, handlers.as_job(handlers.files, 1), [links])
     return outputs
 
 
@@ -96,7 +99,11 @@ def build() -> None:
             text = gr.Textbox(
                 label=tr(*TEXT), info=tr(*TEXT_INFO), lines=1, max_lines=4, elem_id="text", submit_btn=False
             )
-            run = gr.Button(tr("Find the boxes", "找框"), variant="primary", elem_id="ground-button")
+            with gr.Row():
+                run = gr.Button(tr("Find the boxes", "找框"), variant="primary", elem_id="ground-button")
+                stopping = gr.Button(
+                    tr("Stop", "停止"), variant="stop", visible=False, elem_id="stop", min_width=90
+                )
             threshold = gr.Slider(
                 0,
                 1,
@@ -107,7 +114,7 @@ def build() -> None:
                 elem_id="threshold",
                 render=False,
             )
-            common = Common(page, picture, example, scene, mode, text, threshold, menu.value)
+            common = Common(page, picture, example, scene, mode, text, threshold, menu.value, stopping)
             with gr.Tabs(elem_classes="atlas-groups"):
                 with gr.Tab(tr("Try it", "试一试"), id="try", elem_id="group-try"):
                     outputs = try_tab(common, run)
@@ -127,17 +134,21 @@ def build() -> None:
     chosen = page.on(
         thumbnails.change, handlers.choose, [thumbnails, mode, menu.value], filled, show_progress="hidden"
     )
-    page.then(chosen, handlers.ground, common.asked, outputs)
+    ground, switch = handlers.as_job(handlers.ground, 3), handlers.as_job(handlers.switch, 4)
+    common.then(chosen, ground, outputs)
     changed = page.on(
         mode.input, handlers.other_mode, [mode, example, text, menu.value], [text], show_progress="hidden"
     )
-    page.then(changed, handlers.ground, common.asked, outputs)
-    page.on(menu.value.input, handlers.switch, common.asked, [threshold, *outputs])
-    page.then(menu.downloaded, handlers.switch, common.asked, [threshold, *outputs])
+    common.then(changed, ground, outputs)
+    common.on(menu.value.input, switch, [threshold, *outputs])
+    common.then(menu.downloaded, switch, [threshold, *outputs])
     # A picture of one's own is no example and no scene: a link cannot carry it.
     picture.upload(lambda: ("", ""), None, [example, scene], api_visibility="private", show_progress="hidden")
     first = page.on_load(handlers.opened, [*filled, mode, threshold, refused, taught])
-    page.then(first, handlers.first_answer, [picture, mode, text, threshold], outputs)
+    page.then(first, asking(Asked, handlers.first_answer), common.asked, outputs)
+    page.on(stopping.click, handlers.stop, [], [stopping], session=True, queue=False, show_progress="hidden")
+    root: Any = Context.root_block
+    root.unload(handlers.STOPS.left)
     gr.api(handlers.glip_ground, api_name="glip_ground")
 
 

@@ -25,6 +25,7 @@ Row = Mapping[str, Any]  # of the report card, with "said" and "said_split" in t
 
 CROP_SIDE = 96  # pixels of the long side of a small picture
 MAX_ROWS, MAX_WORDS, MAX_LISTED = 12, 24, 40  # of a matrix, and of the table of boxes
+MANY = 24  # phrases from which a sentence is set small
 
 
 def above(found: Grounding, threshold: float) -> np.ndarray:
@@ -69,7 +70,9 @@ def figure(image: Image.Image, found: Grounding, threshold: float, lang: str) ->
     )
     scores = " ".join(f"{score:.4f}" for score in found.scores.tolist())
     # `picks` makes the boxes buttons; here a press on one lights up its phrase.
-    boxes = detect_draw.overlay(image, marks(found), lang, picks="phrase", above=sentence(found, threshold))
+    boxes = detect_draw.overlay(
+        image, marks(found), lang, picks="phrase", above=sentence(found, threshold, lang)
+    )
     return (
         f'<div class="gl-figure" data-threshold="{threshold:.4f}" data-scores="{scores}">{boxes}'
         f'<p class="atlas-line gl-said" role="status" data-tip="{tip}">{count_line(found, threshold, lang)} {tip}</p>'
@@ -93,24 +96,32 @@ def count_line(found: Grounding, threshold: float, lang: str) -> str:
     return pick(lang, f"{count} {boxes} at {threshold:.2f}.", f"阈值 {threshold:.2f} 时有 {count} 个框。")
 
 
-def sentence(found: Grounding, threshold: float) -> str:
-    """The prompt with each phrase as a button in its colour, and how many boxes it has."""
+def sentence(found: Grounding, threshold: float, lang: str) -> str:
+    """The prompt with each phrase as a button in its colour, and how many boxes it has; where each prompt of several begins."""
     parts, end = [], 0
     shown = above(found, threshold)
     tones = colours(found)
+    starts = {
+        found.spans[first][0]: i for i, (first, _) in enumerate(found.prompts) if len(found.prompts) > 1
+    }
     for at in sorted(range(len(found.phrases)), key=lambda at: found.phrases[at].start):
         phrase = found.phrases[at]
         if phrase.start < end:
             continue  # a phrase inside another has no room of its own
         count = int((shown & (found.phrase_indices == at)).sum())
         parts.append(html.escape(found.prompt[end : phrase.start]))
+        if (part := starts.get(phrase.start)) is not None:
+            parts.append(
+                f'<span class="gl-part">{pick(lang, f"prompt {part + 1}", f"提示 {part + 1}")}</span>'
+            )
         parts.append(
             f'<button type="button" class="gl-phrase{"" if count else " none"}" data-group="{at}" aria-pressed="false" '
             f'style="--tone:{tones[at]}">{html.escape(found.prompt[phrase.start : phrase.end])}<b>{count}</b></button>'
         )
         end = phrase.end
     parts.append(html.escape(found.prompt[end:]))
-    return f'<p class="gl-sentence">{"".join(parts)}</p>'
+    many = " many" if len(found.phrases) > MANY else ""
+    return f'<p class="gl-sentence{many}"{" tabindex=0" if many else ""}>{"".join(parts)}</p>'
 
 
 def table(image: Image.Image, found: Grounding, threshold: float, lang: str) -> str:
@@ -146,25 +157,16 @@ def thumbnail(image: Image.Image, box: np.ndarray) -> str:
 
 
 def alignment(image: Image.Image, found: Grounding, threshold: float, lang: str) -> str:
-    """S = O Pᵀ before and after fusion: boxes down, words across, the best word of each box outlined."""
+    """S = O Pᵀ before and after fusion: boxes down, words across, the best word of each box outlined.
+
+    Of a list that took several prompts, each prompt with a box is shown by itself: a region has read its words alone.
+    """
     rows = np.flatnonzero(above(found, threshold))
     if not len(rows):
         rows = np.arange(len(found.scores))
-    rows, words = rows[:MAX_ROWS], np.arange(min(len(found.words), MAX_WORDS))
-    before = matrix(image, found, found.alignment_before, rows, words, lang)
-    after = matrix(image, found, found.alignment, rows, words, lang)
-    titles = (
-        pick(lang, "Before fusion: each side has read only itself", "融合之前：图和文各自只读过自己"),
-        pick(
-            lang,
-            "After fusion: regions have read the words, words the regions",
-            "融合之后：区域读过词，词也读过区域",
-        ),
-    )
-    more = len(found.words) - len(words)
-    rest = (
-        pick(lang, f" The last {more} words are left out.", f"最后 {more} 个词未显示。") if more > 0 else ""
-    )
+    rows = rows[:MAX_ROWS]
+    read = prompt_of(found, rows)
+    pairs = "".join(_pair(image, found, at, rows[read == at], lang) for at in np.unique(read).tolist() or [0])
     note = pick(
         lang,
         "A row is a region (box), a column a word as the language side reads it; the number is their product before the "
@@ -173,9 +175,46 @@ def alignment(image: Image.Image, found: Grounding, threshold: float, lang: str)
         "一行是一个区域（框），一列是语言端读到的一个词；数字是两者的内积（sigmoid 之前）。颜色从各矩阵的最小值（深蓝）到最大值"
         "（黄色）；外框标出每个区域最配的词。",
     )
-    return (
-        f'<div class="gl-matrices"><section><h4>{titles[0]}</h4>{before}</section>'
-        f'<section><h4>{titles[1]}</h4>{after}</section></div><p class="atlas-line">{note}{rest}</p>'
+    several = len(found.prompts) > 1
+    parts = pick(
+        lang,
+        f" The list took {len(found.prompts)} prompts; words of different prompts never read each other.",
+        f"标签表分成了 {len(found.prompts)} 个提示；不同提示里的词互相读不到。",
+    )
+    return f'{pairs}<p class="atlas-line">{note}{parts if several else ""}</p>'
+
+
+def prompt_of(found: Grounding, rows: np.ndarray) -> np.ndarray:
+    """Of boxes [R], which of the prompts each was found with."""
+    words = [found.phrases[at].words[0] for at in found.phrase_indices[rows].tolist()]
+    return np.searchsorted([first for first, _ in found.prompts], words, side="right") - 1
+
+
+def _pair(image: Image.Image, found: Grounding, at: int, rows: np.ndarray, lang: str) -> str:
+    """Both matrices of prompt number `at` and the boxes that were found with it."""
+    every = np.arange(*found.prompts[at])
+    own = [word for phrase in found.phrase_indices[rows].tolist() for word in found.phrases[phrase].words]
+    # Where there is no room for all words, those of the boxes' own phrases come first.
+    words = np.sort(list(dict.fromkeys([*own, *every.tolist()]))[:MAX_WORDS]).astype(int)
+    titles = (
+        pick(lang, "Before fusion: each side has read only itself", "融合之前：图和文各自只读过自己"),
+        pick(
+            lang,
+            "After fusion: regions have read the words, words the regions",
+            "融合之后：区域读过词，词也读过区域",
+        ),
+    )
+    shown = "".join(
+        f"<section><h4>{title}</h4>{matrix(image, found, values, rows, words, lang)}</section>"
+        for title, values in zip(titles, (found.alignment_before, found.alignment), strict=True)
+    )
+    more, head = len(every) - len(words), ""
+    if len(found.prompts) > 1:
+        count = len(found.prompts)
+        head = f"<h3>{pick(lang, f'Prompt {at + 1} of {count}', f'第 {at + 1} 个提示，共 {count} 个')}</h3>"
+    rest = pick(lang, f"{more} more words of the prompt are not shown.", f"提示里还有 {more} 个词未显示。")
+    return f'<div class="gl-matrices">{head}{shown}</div>' + (
+        f'<p class="atlas-line">{rest}</p>' if more > 0 else ""
     )
 
 

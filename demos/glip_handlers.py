@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from core import checkpoints, inputs
 from core.errors import Refusal
-from demos import detect_draw, scenes_link, shell
+from core.runtime import Cancel
+from demos import detect_draw, detect_jobs, scenes_link, shell
 from demos import glip_draw as views
 from demos.examples import chosen as strip_choice
 from demos.glip_examples import drawn_pictures, examples, words
+from demos.glip_shared import Asked
+from demos.jobs import progress
 from demos.menu import needs_download, start_row
 from demos.page import Text
 from demos.shell import pick
+from demos.stops import Stops
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
 
 PAPER = "glip"
 OPENING = "syringes"
+STOPS = Stops()
 MODES = ("sentence", "labels")
 FLOOR = 0.05  # boxes that score less never reach the page
 MAX_LINK_TEXT = 3_000  # characters of a prompt that an address may carry
@@ -88,10 +94,44 @@ def ask(image: Image.Image, prompt: str | list[str], checkpoint: str | None) -> 
     return Answer(image, glip.encode(image), found, time.perf_counter() - start)
 
 
-def answered(picture: str | None, mode: str, text: str, checkpoint: str) -> Answer:
+def answered(asked: Asked) -> Answer:
     """The answer to what the page shows."""
-    image, prompt = inputs.image(shell.picture_source(picture)), prompt_of(mode, text)
-    return ask(image, prompt, checkpoint)
+    image = inputs.image(shell.picture_source(asked.picture))
+    return ask(image, prompt_of(asked.mode, asked.text), asked.checkpoint)
+
+
+def as_job(handler: Callable[..., tuple[Any, ...]], outputs: int) -> Callable[..., Any]:
+    """A handler of a question as a job: a list of labels that takes several prompts is asked first, prompt by prompt."""
+    return detect_jobs.job(Asked, STOPS, prompt_bars, handler, outputs)
+
+
+def prompt_bars(asked: Asked, cancel: Cancel, lang: str) -> Iterator[str]:
+    """Asks the prompts of a long list, with a bar before each; none where one prompt is enough or all are remembered."""
+    if asked.mode != "labels" or needs_download(asked.checkpoint or start_row(PAPER)):
+        return
+    image, names = inputs.image(shell.picture_source(asked.picture)), inputs.labels(asked.text)
+    start, first = 0.0, 0
+    for done, count in model(asked.checkpoint).detecting(image, names, FLOOR, cancel=cancel):
+        if count == 1:
+            continue
+        if not start:
+            start, first = time.perf_counter(), done
+        spent = time.perf_counter() - start
+        left = f"{spent / (done - first) * (count - done):.0f}" if done > first else ""
+        text = pick(
+            lang,
+            f"The list is too long for one prompt: reading part {done + 1} of {count}"
+            + (f", about {left} s left" if left else ""),
+            f"标签太多，一个提示放不下：正在读第 {done + 1} 部分，共 {count} 部分"
+            + (f"，大约还需 {left} 秒" if left else ""),
+        )
+        yield progress(done / count, text)
+
+
+def stop(session: str, lang: str) -> tuple[Any]:
+    """Asks the session's job to stop after the prompt that it is at."""
+    STOPS.stop(session)
+    return (gr.update(visible=False),)
 
 
 def checked(threshold: Any) -> float:
@@ -117,7 +157,8 @@ def glip_ground(
     Args:
         image: a picture file, or a data URI.
         caption: a sentence that names things, such as "two syringes and a test tube"; in a language of the checkpoint.
-        labels: in place of a caption, a list, or one string with commas; they become the prompt, as in the paper.
+        labels: in place of a caption, a list, or one string with commas, at most 1,000; they become the prompt, as in the
+            paper, and a list that is too long for one prompt becomes several, whose boxes are ranked together.
         threshold: 0 to 1; boxes that score less are left out. The checkpoint's own when left out.
         checkpoint: a registry row that is on the server; the default row when left out.
 
@@ -128,7 +169,7 @@ def glip_ground(
     with shell.api_errors():
         if (caption is None) == (labels is None):
             raise Refusal("caption_or_labels")
-        prompt = inputs.text(caption) if caption is not None else inputs.labels(labels)
+        prompt = inputs.text(caption) if caption is not None else inputs.labels(labels, limit=1000)
         picture = inputs.image(shell.uploaded(image))
         glip = model(checkpoint)
         line = start_threshold(glip.checkpoint) if threshold is None else checked(threshold)
@@ -177,44 +218,38 @@ def line_of(answer: Answer, lang: str) -> str:
     return line + (shell.hint(lang) if row.bundled is not None and not drawn else "")
 
 
-def ground(
-    picture: str | None, mode: str, text: str, threshold: float, checkpoint: str, lang: str
-) -> tuple[str, str, str]:
-    """The picture with its boxes under the sentence, the result line, the table of boxes."""
-    line = checked(threshold)
-    answer = answered(picture, mode, text, checkpoint)
+def ground(asked: Asked, lang: str) -> tuple[str, str, str]:
+    """The picture with its boxes under the sentence, the table of boxes, the result line."""
+    line = checked(asked.threshold)
+    answer = answered(asked)
     return (
         views.figure(answer.image, answer.found, line, lang),
-        line_of(answer, lang),
         views.table(answer.image, answer.found, line, lang),
+        line_of(answer, lang),
     )
 
 
-def switch(
-    picture: str | None, mode: str, text: str, threshold: float, checkpoint: str, lang: str
-) -> tuple[Any, ...]:
+def switch(asked: Asked, lang: str) -> tuple[Any, ...]:
     """Where the slider stands for another checkpoint, and its answer where it is on this machine."""
-    if needs_download(checkpoint):
+    if needs_download(asked.checkpoint):
         return (gr.skip(),) * 4
-    threshold = start_threshold(checkpoint)
-    return threshold, *ground(picture, mode, text, threshold, checkpoint, lang)
+    threshold = start_threshold(asked.checkpoint)
+    return threshold, *ground(replace(asked, threshold=threshold), lang)
 
 
-def boxes_table(
-    picture: str | None, mode: str, text: str, threshold: float, checkpoint: str, lang: str
-) -> tuple[str]:
-    """The table of boxes for the threshold at which the slider came to rest."""
-    line = checked(threshold)
-    answer = answered(picture, mode, text, checkpoint)
+def boxes_table(asked: Asked, lang: str) -> tuple[Any]:
+    """The table of boxes for the threshold at which the slider came to rest; left as it is while a long list is asked."""
+    line = checked(asked.threshold)
+    if next(prompt_bars(asked, Cancel(), lang), ""):
+        return (gr.skip(),)
+    answer = answered(asked)
     return (views.table(answer.image, answer.found, line, lang),)
 
 
-def files(
-    picture: str | None, mode: str, text: str, threshold: float, checkpoint: str, lang: str
-) -> tuple[str]:
+def files(asked: Asked, lang: str) -> tuple[str]:
     """Download links of the boxes that the threshold leaves."""
-    line = checked(threshold)
-    answer = answered(picture, mode, text, checkpoint)
+    line = checked(asked.threshold)
+    answer = answered(asked)
     names = [phrase.text for phrase in answer.found.phrases]
     marks = views.shown_marks(answer.found, line)
     if not marks:
@@ -222,12 +257,10 @@ def files(
     return (detect_draw.exports(answer.image, marks, names, "glip", lang),)
 
 
-def alignment(
-    picture: str | None, mode: str, text: str, threshold: float, checkpoint: str, lang: str
-) -> tuple[str, str]:
+def alignment(asked: Asked, lang: str) -> tuple[str, str]:
     """Both alignment matrices and the result line."""
-    line = checked(threshold)
-    answer = answered(picture, mode, text, checkpoint)
+    line = checked(asked.threshold)
+    answer = answered(asked)
     return views.alignment(answer.image, answer.found, line, lang), line_of(answer, lang)
 
 
@@ -292,14 +325,12 @@ def opened(lang: str, query: dict[str, str]) -> tuple[Any, ...]:
     return path, text, *others, mode, threshold, refused, numbers(lang)
 
 
-def first_answer(
-    picture: str | None, mode: str, text: str, threshold: float, lang: str
-) -> tuple[str, str, str]:
+def first_answer(asked: Asked, lang: str) -> tuple[str, str, str]:
     """The opening example, run: by the row that the page starts on, or the miniature while that one is not here."""
     start = start_row(PAPER)
     here = checkpoints.state(start) in ("bundled", "cached")
     bundled = next(row.name for row in checkpoints.rows(PAPER) if row.bundled)
-    return ground(picture, mode, text, threshold, start if here else bundled, lang)
+    return ground(replace(asked, checkpoint=start if here else bundled), lang)
 
 
 # --- numbers ---------------------------------------------------------------------------------------------

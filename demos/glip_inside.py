@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -12,9 +12,12 @@ from demos import glip_handlers as handlers
 from demos.chinese_code import passage
 from demos.chinese_draw import shape_steps
 from demos.glip_examples import words
-from demos.glip_shared import Common, output
+from demos.glip_shared import Asked, Common, output
 from demos.page import Text
 from demos.shell import pick, tr
+
+if TYPE_CHECKING:
+    from core.detection.result import Grounding
 
 ALIGNMENT_IDEA = (
     "**S = O Pᵀ**: every region of the picture times every word of the prompt. Once with the features that go into the "
@@ -48,12 +51,18 @@ DESCENDANT = Text(
 # --- tensors and code ------------------------------------------------------------------------------------
 
 
+def longest(found: Grounding) -> int:
+    """Words of the longest prompt."""
+    return max(end - first for first, end in found.prompts)
+
+
 def steps(answer: handlers.Answer, sizes: dict[str, Any]) -> list[tuple[Text, str, Text]]:
     """The way of one answer with the shapes that it had."""
     found = answer.found
     places = " + ".join(f"{high} × {wide}" for high, wide in sizes["levels"])
     count = sum(high * wide for high, wide in sizes["levels"])
-    length, width, deep = len(found.words), sizes["channels"], sizes["words"]
+    length, width, deep = longest(found), sizes["channels"], sizes["words"]
+    several = len(found.prompts)
     height, across = sizes["pixels"]
     return [
         (
@@ -72,7 +81,12 @@ def steps(answer: handlers.Answer, sizes: dict[str, Any]) -> list[tuple[Text, st
         (
             Text("P⁰, words", "P⁰，词"),
             f"[{length}, {deep}]",
-            Text("one vector for each word piece of the prompt", "提示的每个词片一个向量"),
+            Text("one vector for each word piece of the prompt", "提示的每个词片一个向量")
+            if several == 1
+            else Text(
+                f"the list takes {several} prompts, each its own pass from here on; shapes are of the longest",
+                f"标签表要分成 {several} 个提示，从这里起各走一遍；形状取最长的一个",
+            ),
         ),
         (
             Text("fusion", "融合"),
@@ -105,7 +119,7 @@ def steps(answer: handlers.Answer, sizes: dict[str, Any]) -> list[tuple[Text, st
 def made(answer: handlers.Answer, sizes: dict[str, Any]) -> dict[str, str]:
     """What a run made, by the names that cards use."""
     found = answer.found
-    count, length = sum(high * wide for high, wide in sizes["levels"]), len(found.words)
+    count, length = sum(high * wide for high, wide in sizes["levels"]), longest(found)
     best = ", ".join(f"{value:.3f}" for value in found.scores[:6].tolist())
     names = ", ".join(f"{phrase.text} = {list(phrase.words)}" for phrase in found.phrases[:6])
     return {
@@ -134,21 +148,17 @@ def cards_html(values: dict[str, str], lang: str) -> str:
     return f'<div class="code-cards">{"".join(parts)}</div>'
 
 
-def tensors(
-    picture: str | None, mode: str, text: str, threshold: float, checkpoint: str, lang: str
-) -> tuple[str, str]:
+def tensors(asked: Asked, lang: str) -> tuple[str, str]:
     """The table of shapes and the result line."""
-    answer = handlers.answered(picture, mode, text, checkpoint)
+    answer = handlers.answered(asked)
     sizes = handlers.sizes_of(answer)
     shown = shape_steps(steps(answer, sizes), lang) if sizes else DESCENDANT.get(lang)
     return shown, handlers.line_of(answer, lang)
 
 
-def code(
-    picture: str | None, mode: str, text: str, threshold: float, checkpoint: str, lang: str
-) -> tuple[str, str]:
+def code(asked: Asked, lang: str) -> tuple[str, str]:
     """Equations, lines and shapes of one answer."""
-    answer = handlers.answered(picture, mode, text, checkpoint)
+    answer = handlers.answered(asked)
     sizes = handlers.sizes_of(answer)
     shown = cards_html(made(answer, sizes), lang) if sizes else DESCENDANT.get(lang) + cards_html({}, lang)
     return shown, handlers.line_of(answer, lang)
@@ -162,7 +172,7 @@ def _shown_by(common: Common, name: str, idea: Sequence[str], button: Sequence[s
     gr.Markdown(tr(*idea))
     run = gr.Button(tr(*button), variant="primary", elem_id=f"{name}-button")
     shown, line = output(f"{name}-out"), output(f"{name}-line")
-    common.page.on(run.click, handler, common.asked, [shown, line])
+    common.on(run.click, handlers.as_job(handler, 2), [shown, line])
 
 
 def alignment_tab(common: Common) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,17 @@ import gradio as gr
 
 from demos.shell import Shell
 from demos.surfaces import SCRIPTS
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question: what stands in the page's inputs, in the order of `Common.asked`."""
+
+    picture: str | None
+    mode: str
+    text: str
+    threshold: float
+    checkpoint: str
 
 
 @dataclass(frozen=True)
@@ -23,11 +35,20 @@ class Common:
     text: gr.Textbox
     threshold: gr.Slider
     checkpoint: gr.Dropdown
+    stopping: gr.Button
 
     @property
     def asked(self) -> list[Any]:
         """The inputs of every question."""
         return [self.picture, self.mode, self.text, self.threshold, self.checkpoint]
+
+    def on(self, triggers: Any, handler: Callable[..., Any], outputs: Sequence[Any]) -> Any:
+        """Wires a job, which the page's Stop button stops."""
+        return self.page.on(triggers, handler, self.asked, [*outputs, self.stopping], session=True)
+
+    def then(self, event: Any, handler: Callable[..., Any], outputs: Sequence[Any]) -> Any:
+        """Wires a job behind an event."""
+        return self.page.then(event, handler, self.asked, [*outputs, self.stopping], session=True)
 
 
 def stage(elem_id: str, value: str = "") -> gr.HTML:

@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -19,9 +18,9 @@ from PIL import Image
 
 from core import checkpoints, inputs
 from core.errors import Refusal
-from demos import clip_handlers, scenes_link, segment_draw, shell
+from demos import scenes_link, segment_draw, shell
 from demos.examples import chosen as strip_choice
-from demos.lseg_examples import examples
+from demos.lseg_examples import drawn_pictures, examples
 from demos.menu import needs_download, start_row
 from demos.shell import pick
 
@@ -38,13 +37,6 @@ SEGMENTERS = {"core.segmentation.lseg": "LSeg", "core.segmentation.clipseg": "CL
 # Words for what no label fits: their pixels stay as they are.
 REST = frozenset(("background", "other", "nothing", "背景", "其他", "空白"))
 MAX_LINK_LABELS = 20_000  # characters of labels that an address may carry
-
-
-@cache
-def classroom_pictures() -> frozenset[str]:
-    """Digests of the example pictures that a miniature knows how to see."""
-    own = (inputs.digest(inputs.image(row["path"])) for row in examples().values() if row["classroom"])
-    return frozenset(own) | clip_handlers.classroom_pictures()
 
 
 def plain_rows() -> list[str]:
@@ -174,7 +166,7 @@ def line_of(found: Run, lang: str) -> str:
     )
     steps = " + ".join(f"{pick(lang, en, zh)} {result.timings[key]:.0f}" for key, en, zh in parts)
     line = shell.result_line(found.seconds, result.checkpoint, result.device, lang, f"{steps} ms")
-    drawn = found.encoded.digest in classroom_pictures() or scenes_link.is_drawn(found.encoded.digest)
+    drawn = found.encoded.digest in drawn_pictures() or scenes_link.is_drawn(found.encoded.digest)
     outside = checkpoints.row(result.checkpoint).bundled is not None and not drawn
     return line + (shell.hint(lang) if outside else "")
 

@@ -48,7 +48,6 @@ def choices(variants: tuple[str, ...]) -> list[tuple[Any, str]]:
 
 def try_tab(common: Common, stopping: gr.Button, clicked: gr.HTML) -> tuple[gr.Button, list[Any]]:
     """Lays out *Boxes*: overlay, the look at one box, downloads. Returns the button and the places of an answer."""
-    page = common.page
     gr.Markdown(tr(*TRY_IDEA))
     run = gr.Button(tr("Detect", "检测"), variant="primary", elem_id="detect-button")
     shown = stage("boxes", f'<p class="atlas-line">{FIRST}</p>')
@@ -68,8 +67,8 @@ def try_tab(common: Common, stopping: gr.Button, clicked: gr.HTML) -> tuple[gr.B
         },
         elem_id="link",
     )
-    page.on(make.click, handlers.files, common.asked, [links])
-    page.on(clicked.change, handlers.inspect, [clicked, *common.asked], [one], show_progress="hidden")
+    common.on(make.click, handlers.files, [links])
+    common.on(clicked.change, handlers.inspect, [one], clicked, show_progress="hidden")
     return run, [shown, one, line, stopping]
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -18,14 +17,15 @@ from PIL import Image
 from core import checkpoints, inputs
 from core.errors import Refusal
 from core.runtime import Cancel
-from demos import clip_handlers, detect_draw, scenes_link, shell, vild_draw
+from demos import detect_draw, detect_jobs, scenes_link, shell, vild_draw
 from demos.detect_surfaces import picked
 from demos.examples import chosen as strip_choice
 from demos.jobs import progress
 from demos.menu import needs_download, start_row
 from demos.shell import pick
 from demos.stops import Stops
-from demos.vild_examples import examples
+from demos.vild_examples import drawn_pictures, examples
+from demos.vild_shared import Asked
 
 if TYPE_CHECKING:
     from core.detection import Detection
@@ -35,13 +35,6 @@ STOPS = Stops()
 VARIANT = "ensemble"
 PROPOSALS, MOST_PROPOSALS = 100, 300  # as many as an RPN hands out here, and as the paper distils
 MAX_LINK_LABELS = 20_000  # characters of labels that an address may carry
-
-
-@cache
-def classroom_pictures() -> frozenset[str]:
-    """Digests of the example pictures that a miniature knows how to see."""
-    own = (inputs.digest(inputs.image(row["path"])) for row in examples().values() if row["classroom"])
-    return frozenset(own) | clip_handlers.classroom_pictures()
 
 
 def model_of(checkpoint: str | None) -> Any:
@@ -154,21 +147,15 @@ class Run:
     seconds: float
 
 
-def run(
-    picture: str | None,
-    labels: str | Sequence[str],
-    variant: str,
-    threshold: float | None,
-    proposals: float,
-    checkpoint: str,
-) -> Run:
+def run(asked: Asked) -> Run:
     """Detects in the page's picture."""
-    image, names = inputs.image(shell.picture_source(picture)), inputs.labels(labels)
-    model = model_of(checkpoint)
+    image, names = inputs.image(shell.picture_source(asked.picture)), inputs.labels(asked.labels)
+    model = model_of(asked.checkpoint)
     start = time.perf_counter()
     encoded = model.encode(image)
     # A row that the browser remembers may know other variants than the radio shows yet.
-    result = answer(model, encoded, names, variant_for(variant, checkpoint), threshold, proposals)
+    variant = variant_for(asked.variant, asked.checkpoint)
+    result = answer(model, encoded, names, variant, asked.threshold, asked.proposals)
     return Run(model, image, encoded, result, time.perf_counter() - start)
 
 
@@ -181,7 +168,7 @@ def line_of(found: Run, lang: str) -> str:
     )
     line = shell.result_line(found.seconds, result.checkpoint, result.device, lang, f"{steps} ms")
     digest = inputs.digest(found.image)
-    drawn = digest in classroom_pictures() or scenes_link.is_drawn(digest)
+    drawn = digest in drawn_pictures() or scenes_link.is_drawn(digest)
     outside = checkpoints.row(result.checkpoint).bundled is not None and not drawn
     return line + (shell.hint(lang) if outside else "")
 
@@ -190,32 +177,22 @@ def line_of(found: Run, lang: str) -> str:
 
 
 def as_job(handler: Callable[..., tuple[Any, ...]], outputs: int, every: bool = False) -> Callable[..., Any]:
-    """A handler of a question as a job of a session: crops that it needs are encoded first, with progress and Stop.
+    """A handler of a question as a job: crops that it needs are encoded first.
 
     Args:
-        handler: `handler(*Common.asked, ..., lang)`; its last output is the line.
+        handler: `handler(asked, ..., lang)`; its last output is the line.
         outputs: how many it has; the Stop button comes behind them.
         every: whether all variants are asked, not only the chosen one.
     """
-    still = (gr.skip(),) * (outputs - 1)
 
-    def job(session: str, *values: Any) -> Generator[tuple[Any, ...], None, None]:
-        picture, _, variant, _, proposals, checkpoint, *_ = values
-        with STOPS.job(session) as cancel:
-            try:
-                crops = "crops" in variants_of(checkpoint)
-                if crops and (every or variant_for(variant, checkpoint) == "crops"):
-                    model = model_of(checkpoint)
-                    image = inputs.image(shell.picture_source(picture))
-                    for bar in crops_bars(model, image, proposals, cancel, values[-1]):
-                        yield *still, bar, gr.update(visible=True)
-                yield *handler(*values), gr.update(visible=False)
-            except Exception:
-                # The message says why; a bar that no longer moves would say something else.
-                yield *still, "", gr.update(visible=False)
-                raise
+    def crops(asked: Asked, cancel: Cancel, lang: str) -> Iterator[str]:
+        known = "crops" in variants_of(asked.checkpoint)
+        if known and (every or variant_for(asked.variant, asked.checkpoint) == "crops"):
+            model = model_of(asked.checkpoint)
+            image = inputs.image(shell.picture_source(asked.picture))
+            yield from crops_bars(model, image, asked.proposals, cancel, lang)
 
-    return job
+    return detect_jobs.job(Asked, STOPS, crops, handler, outputs)
 
 
 def crops_bars(model: Any, image: Any, proposals: float, cancel: Cancel, lang: str) -> Iterator[str]:
@@ -240,17 +217,9 @@ def stop(session: str, lang: str) -> tuple[Any]:
 # --- answers ---------------------------------------------------------------------------------------------
 
 
-def detect(
-    picture: str | None,
-    labels: str,
-    variant: str,
-    threshold: float,
-    proposals: float,
-    checkpoint: str,
-    lang: str,
-) -> tuple[Any, ...]:
+def detect(asked: Asked, lang: str) -> tuple[Any, ...]:
     """The overlay, an empty look at a box, and the line."""
-    found = run(picture, labels, variant, threshold, proposals, checkpoint)
+    found = run(asked)
     shown = vild_draw.key(lang) + vild_draw.overlay(found.image, found.result, lang, "inspect")
     return shown, "", line_of(found, lang)
 
@@ -266,33 +235,16 @@ def suit(variant: str, checkpoint: str, lang: str) -> tuple[float]:
     return (threshold_for(variant_for(variant, checkpoint), checkpoint),)
 
 
-def switched(
-    picture: str | None,
-    labels: str,
-    variant: str,
-    threshold: float,
-    proposals: float,
-    checkpoint: str,
-    lang: str,
-) -> tuple[Any, ...]:
+def switched(asked: Asked, lang: str) -> tuple[Any, ...]:
     """The answer of another row, where it is on this machine; else its menu says how to get it."""
-    if needs_download(checkpoint):
+    if needs_download(asked.checkpoint):
         return (gr.skip(),) * 3
-    return detect(picture, labels, variant, threshold, proposals, checkpoint, lang)
+    return detect(asked, lang)
 
 
-def inspect(
-    clicked: str,
-    picture: str | None,
-    labels: str,
-    variant: str,
-    threshold: float,
-    proposals: float,
-    checkpoint: str,
-    lang: str,
-) -> tuple[Any, ...]:
+def inspect(asked: Asked, clicked: str, lang: str) -> tuple[Any, ...]:
     """The region behind a box that was clicked on: its crop and its row of similarities."""
-    found = run(picture, labels, variant, threshold, proposals, checkpoint)
+    found = run(asked)
     at = picked(clicked, len(found.result.boxes))
     if at is None:
         return (gr.skip(),)
@@ -300,19 +252,10 @@ def inspect(
     return (vild_draw.region(found.image, found.result, region, lang),)
 
 
-def compare(
-    picture: str | None,
-    labels: str,
-    variant: str,
-    threshold: float,
-    proposals: float,
-    checkpoint: str,
-    example: str,
-    lang: str,
-) -> tuple[str, str]:
+def compare(asked: Asked, example: str, lang: str) -> tuple[str, str]:
     """The same picture and labels under every variant that the row knows, each at the threshold that suits it; the line."""
     start = time.perf_counter()
-    runs = [run(picture, labels, name, None, proposals, checkpoint) for name in variants_of(checkpoint)]
+    runs = [run(replace(asked, variant=name, threshold=None)) for name in variants_of(asked.checkpoint)]
     things = examples()[example]["objects"] if example in examples() else []
     answers = [one.result for one in runs]
     shown = vild_draw.side_by_side(runs[0].image, answers, things, lang)
@@ -320,32 +263,16 @@ def compare(
     return shown + vild_draw.best_scores(answers, lang), line_of(whole, lang)
 
 
-def closed(
-    picture: str | None,
-    labels: str,
-    variant: str,
-    threshold: float,
-    proposals: float,
-    checkpoint: str,
-    lang: str,
-) -> tuple[str, str]:
+def closed(asked: Asked, lang: str) -> tuple[str, str]:
     """What a detector with a fixed list says beside what the page's labels find, and the line."""
-    found = run(picture, labels, variant, threshold, proposals, checkpoint)
-    fixed = found.model.closed(found.encoded, language=lang, proposals=int(proposals))
+    found = run(asked)
+    fixed = found.model.closed(found.encoded, language=lang, proposals=int(asked.proposals))
     return vild_draw.closed_and_open(found.image, fixed, found.result, lang), line_of(found, lang)
 
 
-def files(
-    picture: str | None,
-    labels: str,
-    variant: str,
-    threshold: float,
-    proposals: float,
-    checkpoint: str,
-    lang: str,
-) -> tuple[str]:
+def files(asked: Asked, lang: str) -> tuple[str]:
     """Download links: annotated picture, SVG, COCO JSON, table, crops."""
-    found = run(picture, labels, variant, threshold, proposals, checkpoint)
+    found = run(asked)
     marks = vild_draw.marks(found.result)
     return (detect_draw.exports(found.image, marks, found.result.labels, "vild", lang),)
 

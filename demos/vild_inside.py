@@ -16,7 +16,7 @@ from demos.chinese_code import passage
 from demos.detect_surfaces import picked, stage
 from demos.shell import pick, tr
 from demos.vild_examples import words
-from demos.vild_shared import Common, output
+from demos.vild_shared import Asked, Common, output
 
 FIRST = 12  # proposals whose crops are shown in a row
 CELL, LONGEST = 22, 640  # pixels of a cell of the matrix, and of its longer side at most
@@ -39,17 +39,9 @@ CODE_IDEA = (
 # --- proposals -------------------------------------------------------------------------------------------
 
 
-def proposals(
-    picture: str | None,
-    labels: str,
-    variant: str,
-    threshold: float,
-    count: float,
-    checkpoint: str,
-    lang: str,
-) -> tuple[str, str, str, str]:
+def proposals(asked: Asked, lang: str) -> tuple[str, str, str, str]:
     """All proposals on the picture, the best as crops with their best label, the look at the first one, and the line."""
-    found = handlers.run(picture, labels, variant, threshold, count, checkpoint)
+    found = handlers.run(asked)
     result = found.result
     marks = vild_draw.proposal_marks(result)
     shown = detect_draw.overlay(found.image, marks, lang, picks="look", chosen=0, fine=True)
@@ -78,18 +70,9 @@ def gallery(found: handlers.Run, lang: str) -> str:
     return f'<h3 class="atlas-vild-title">{title}</h3><div class="atlas-vild-gallery">{"".join(cards)}</div>'
 
 
-def look(
-    clicked: str,
-    picture: str | None,
-    labels: str,
-    variant: str,
-    threshold: float,
-    count: float,
-    checkpoint: str,
-    lang: str,
-) -> tuple[Any, ...]:
+def look(asked: Asked, clicked: str, lang: str) -> tuple[Any, ...]:
     """The region of a proposal that was clicked on."""
-    found = handlers.run(picture, labels, variant, threshold, count, checkpoint)
+    found = handlers.run(asked)
     at = picked(clicked, len(found.result.proposals))
     return (gr.skip() if at is None else vild_draw.region(found.image, found.result, at, lang),)
 
@@ -132,17 +115,9 @@ def matrix(found: handlers.Run, lang: str) -> str:
     )
 
 
-def tensors(
-    picture: str | None,
-    labels: str,
-    variant: str,
-    threshold: float,
-    count: float,
-    checkpoint: str,
-    lang: str,
-) -> tuple[str, str]:
+def tensors(asked: Asked, lang: str) -> tuple[str, str]:
     """The matrix of cosines, every array with its shape; and the line."""
-    found = handlers.run(picture, labels, variant, threshold, count, checkpoint)
+    found = handlers.run(asked)
     rows = "".join(
         f'<tr><th scope="row"><code>{name}</code></th><td><code>{shape}</code></td>'
         f"<td>{html.escape(words()['tensors'][name][lang])}</td></tr>"
@@ -162,17 +137,9 @@ def tensors(
 # --- code ------------------------------------------------------------------------------------------------
 
 
-def code(
-    picture: str | None,
-    labels: str,
-    variant: str,
-    threshold: float,
-    count: float,
-    checkpoint: str,
-    lang: str,
-) -> tuple[str, str]:
+def code(asked: Asked, lang: str) -> tuple[str, str]:
     """Equations, lines and shapes of one answer."""
-    found = handlers.run(picture, labels, variant, threshold, count, checkpoint)
+    found = handlers.run(asked)
     made = shapes(found)
     module = checkpoints.row(found.result.checkpoint).loader.partition(":")[0]
     cards = "".join(
@@ -205,7 +172,7 @@ def proposals_tab(common: Common, clicked: gr.HTML, stopping: gr.Button) -> None
     line = output("proposals-line")
     job = handlers.as_job(proposals, 4)
     common.page.on(run.click, job, common.asked, [shown, one, row, line, stopping], session=True)
-    common.page.on(clicked.change, look, [clicked, *common.asked], [one], show_progress="hidden")
+    common.on(clicked.change, look, [one], clicked, show_progress="hidden")
 
 
 def tensors_tab(common: Common, stopping: gr.Button) -> None:

@@ -25,7 +25,7 @@ from demos.detect_surfaces import stage
 from demos.menu import start_row
 from demos.shell import pick, tr
 from demos.vild_examples import examples, words
-from demos.vild_shared import Common, output
+from demos.vild_shared import Asked, Common, output
 
 Step = dict[str, Any]
 TIMES = (2.0, 10.0)  # a little longer, several times, many times
@@ -295,9 +295,8 @@ def able(checkpoint: str) -> str:
 def asked(step: Step, checkpoint: str, lang: str) -> handlers.Run:
     """A step's question to a checkpoint, at the step's threshold, or the one that suits its variant."""
     path, threshold = examples()[step["example"]]["path"], step.get("threshold")
-    return handlers.run(
-        path, step["labels"][lang], step["variant"], threshold, handlers.PROPOSALS, checkpoint
-    )
+    question = Asked(path, step["labels"][lang], step["variant"], threshold, handlers.PROPOSALS, checkpoint)
+    return handlers.run(question)
 
 
 def race(

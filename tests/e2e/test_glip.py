@@ -8,6 +8,7 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import astuple, replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,16 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from core import checkpoints
+from core.classroom.concepts import concepts
 from core.detection.glip import boxes as glip_boxes
 from core.detection.glip import grounding
-from demos import chinese_code, glip_inside, glip_walk, shell, sources
+from core.errors import Refusal
+from core.runtime import Cancel
+from demos import chinese_code, glip_inside, glip_walk, shell, sources, wiring
 from demos import glip_draw as views
 from demos import glip_handlers as handlers
 from demos.glip_examples import examples, words
+from demos.glip_shared import Asked
 
 EXAMPLES = examples()
 PAIR = EXAMPLES["dog_and_car"]
@@ -41,8 +46,8 @@ def ask(
     threshold: Any = 0.3,
     lang: str = "en",
 ) -> tuple[str, ...]:
-    """The page's own call: message, figure, line, table."""
-    return shell.guarded(handlers.ground, 3)(picture, mode, text, threshold, "", lang)
+    """The page's own call: message, figure, table, line."""
+    return shell.guarded(handlers.ground, 3)(Asked(picture, mode, text, threshold, ""), lang)
 
 
 def iou(box: Any, other: Any) -> float:
@@ -90,7 +95,8 @@ def test_labels_are_a_prompt(client: Client) -> None:
         ("to the left of", None, 0.5, None, "No thing is named"),
         ("a dog " * 80, None, 0.5, None, "300"),
         (None, " ，", 0.5, None, "label"),
-        (None, ", ".join(f"label {i}" for i in range(101)), 0.5, None, "100"),
+        (None, [f"label {i}" for i in range(1001)], 0.5, None, "1000"),
+        (None, ["dog", "🐕" * 300], 0.5, None, "word pieces"),
         ("a dog", None, 1.5, None, "threshold must be a number from 0 to 1"),
         ("a dog", None, "high", None, "threshold must be"),
         ("a dog", None, 0.5, "no-such-row", "no-such-row"),
@@ -120,7 +126,7 @@ def test_a_file_that_is_no_picture_is_refused(client: Client, tmp_path: Any) -> 
 def test_every_example_answers_in_both_languages(name: str, mode: str) -> None:
     for lang in ("en", "zh"):
         path, text, filled, scene = handlers.fill(name, mode, "", lang)
-        message, figure, line, _ = ask(path, mode, text, 0.2, lang)
+        message, figure, _, line = ask(path, mode, text, 0.2, lang)
         assert message == "" and filled == name and scene == ""
         assert 'class="gl-phrase' in figure and "atlas-det-stage" in figure and "ms" in line
         assert ("atlas-hint" in line) == (not EXAMPLES[name]["classroom"])
@@ -153,11 +159,55 @@ def test_the_threshold_runs_nothing_again(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(grounding, name, lambda *_: pytest.fail("ran again"))
     counts = []
     for threshold in (0.05, 0.2, 0.4, 1.0):
-        message, figure, _, table = ask(threshold=threshold)
+        message, figure, table, _ = ask(threshold=threshold)
         # The figure has all boxes and lets the browser hide them; the table has those that are left.
         assert message == "" and figure.count("data-pick=") == ask(threshold=0.0)[1].count("data-pick=")
         counts.append(table.count("gl-crop"))
     assert counts == sorted(counts, reverse=True) and counts[0] > counts[-1] == 0
+
+
+def many_labels(count: int, *named: str) -> str:
+    """Things of the classroom, more words than one prompt has room for; the named ones last."""
+    others = [f"a picture of a {thing.en}" for thing in concepts() if thing.en not in named]
+    return ", ".join([*others[: count - len(named)], *named])
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_long_list_shows_how_far_it_is_and_which_prompt_is_which(lang: str, tmp_path: Any) -> None:
+    path = tmp_path / "new.png"  # a picture that nobody asked about
+    Image.open(PAIR["path"]).resize((380, 371 if lang == "en" else 373)).save(path)
+    question = Asked(str(path), "labels", many_labels(100, "dog", "car"), 0.3, "")
+    work = wiring.with_session(handlers.as_job(handlers.ground, 3), 4)
+    *bars, last = list(work(Session(), *astuple(question), lang))
+    count = len(handlers.answered(question).found.prompts)
+    assert len(bars) == count > 1 and all(bar[3].count("atlas-progress") == 1 for bar in bars)
+    message, figure, table, line, stop = last
+    assert message == "" and stop["visible"] is False and "ms" in line and table.count("gl-crop")
+    assert figure.count('class="gl-part"') == count and figure.count('class="gl-phrase') == 100
+    found = handlers.answered(question).found
+    best = [found.phrases[at].text for at in found.phrase_indices[:4]]
+    assert "dog" in best
+    matrices, _ = handlers.alignment(question, lang)
+    shown = np.unique(views.prompt_of(found, np.flatnonzero(views.above(found, 0.3))[: views.MAX_ROWS]))
+    assert matrices.count("<h3>") == len(shown) and matrices.count("<table") == 2 * len(shown)
+    assert "nan" not in matrices and ">dog</span>" in matrices
+    assert list(handlers.prompt_bars(question, Cancel(), lang)) == []  # all remembered
+    other = replace(question, text=many_labels(99, "cat"))
+    with pytest.raises(Refusal, match="Stopped"):
+        list(handlers.prompt_bars(other, Cancel(stopped=True), lang))
+
+
+def test_a_thousand_labels_by_the_endpoint(client: Client) -> None:
+    labels = [*[f"{thing.en} {i}" for i in range(3) for thing in concepts()][:998], "dog", "car"]
+    answer = client.predict(handle_file(PAIR["path"]), None, labels, 0.2, api_name="/glip_ground")
+    assert len(answer["phrases"]) == 1000 and 0 < len(answer["results"]) <= grounding.LIMIT
+    assert {"dog", "car"} & {row["phrase"].split(" ")[0] for row in answer["results"][:10]}
+
+
+class Session:
+    """What a handler sees of a visitor."""
+
+    session_hash = "test"
 
 
 def test_html_in_a_sentence_is_text() -> None:
@@ -174,7 +224,9 @@ def test_a_picture_of_any_shape(tmp_path: Any) -> None:
 
 
 def test_the_files_hold_the_boxes_that_are_left() -> None:
-    message, links = shell.guarded(handlers.files, 1)(PAIR["path"], "sentence", SENTENCE, 0.2, "", "en")
+    message, links = shell.guarded(handlers.files, 1)(
+        Asked(PAIR["path"], "sentence", SENTENCE, 0.2, ""), "en"
+    )
     found = dict(re.findall(r'download="([^"]+)" href="data:[^;]+;base64,([^"]+)"', links))
     assert message == "" and set(found) == {
         f"glip-{name}" for name in ("boxes.png", "boxes.svg", "coco.json", "boxes.csv", "crops.zip")
@@ -187,7 +239,7 @@ def test_the_files_hold_the_boxes_that_are_left() -> None:
     assert len(list(csv.DictReader(io.StringIO(data["glip-boxes.csv"].decode("utf-8-sig"))))) == count > 0
     assert len(zipfile.ZipFile(io.BytesIO(data["glip-crops.zip"])).namelist()) == count
     assert Image.open(io.BytesIO(data["glip-boxes.png"])).size == Image.open(PAIR["path"]).size
-    message, _ = shell.guarded(handlers.files, 1)(PAIR["path"], "sentence", SENTENCE, 1.0, "", "en")
+    message, _ = shell.guarded(handlers.files, 1)(Asked(PAIR["path"], "sentence", SENTENCE, 1.0, ""), "en")
     assert "nothing to save" in message
 
 
@@ -223,16 +275,16 @@ def test_the_address_fills_the_page() -> None:
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_alignment_tensors_and_code_are_those_of_the_run(lang: str) -> None:
-    asked = (PAIR["path"], "sentence", PAIR["caption"][lang], 0.2, "", lang)
-    message, matrices, line = shell.guarded(handlers.alignment, 2)(*asked)
+    asked = Asked(PAIR["path"], "sentence", PAIR["caption"][lang], 0.2, "")
+    message, matrices, line = shell.guarded(handlers.alignment, 2)(asked, lang)
     assert message == "" and matrices.count("<table") == 2 and "class=best" in matrices and "ms" in line
-    found = handlers.answered(*asked[:3], "").found
-    message, shapes, _ = shell.guarded(glip_inside.tensors, 2)(*asked)
-    sizes = handlers.sizes_of(handlers.answered(*asked[:3], ""))
+    found = handlers.answered(asked).found
+    message, shapes, _ = shell.guarded(glip_inside.tensors, 2)(asked, lang)
+    sizes = handlers.sizes_of(handlers.answered(asked))
     assert sizes is not None
     places = sum(high * wide for high, wide in sizes["levels"])
     assert message == "" and f"= [{places}, {len(found.words)}]" in shapes
-    message, cards, _ = shell.guarded(glip_inside.code, 2)(*asked)
+    message, cards, _ = shell.guarded(glip_inside.code, 2)(asked, lang)
     assert message == "" and cards.count('class="code-card"') == len(words()["code"])
     assert f"{found.scores[0]:.3f}" in cards
 
@@ -241,7 +293,7 @@ def test_a_phrase_scores_as_its_words_do() -> None:
     """What the matrix shows is what the score was made of: the mean of the words' sigmoids, times centerness."""
     import torch
 
-    found = handlers.answered(PAIR["path"], "sentence", SENTENCE, "").found
+    found = handlers.answered(Asked(PAIR["path"], "sentence", SENTENCE, 0.2, "")).found
     probability = glip_boxes.phrase_scores(
         torch.from_numpy(found.alignment), [phrase.words for phrase in found.phrases]
     )

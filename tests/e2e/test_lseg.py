@@ -238,11 +238,3 @@ def test_an_address_opens_an_example_a_scene_or_the_first_picture() -> None:
     assert opened[1] == "tree, house, car, dog, background" and opened[2] == ""
     bad = handlers.opened("en", {scenes_link.PARAMETER: "nothing", "way": "x", "labels": "a, b"})
     assert bad[0] == EXAMPLES[handlers.OPENING]["path"] and bad[1] == "a, b" and "atlas-refusal" in bad[7]
-
-
-def test_the_pages_own_pictures_are_what_their_scenes_draw(tmp_path: Path) -> None:
-    lseg_examples.write(tmp_path)
-    assert (tmp_path / "examples.json").read_text() == lseg_examples.LISTING.read_text()
-    for file in tmp_path.glob("*.png"):
-        kept = np.asarray(Image.open(lseg_examples.FOLDER / file.name), int)
-        assert np.abs(kept - np.asarray(Image.open(file), int)).max() <= 2

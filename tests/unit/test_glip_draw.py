@@ -70,7 +70,7 @@ def test_the_line_says_what_the_threshold_left(lang: str) -> None:
 def test_the_prompt_is_whole_even_where_phrases_overlap() -> None:
     found = grounding()
     nested = replace(found, phrases=(*found.phrases, Phrase("cat", 19, 22, (4,))))
-    text = re.sub(r"<b>\d</b>", "", views.sentence(nested, 0.5))
+    text = re.sub(r"<b>\d</b>", "", views.sentence(nested, 0.5, "en"))
     assert re.sub(r"<[^>]+>", "", text) == "a &lt;b&gt;dog&lt;/b&gt; and a cat"
 
 
@@ -90,12 +90,12 @@ def test_the_alignment_is_the_logits() -> None:
 def test_a_long_prompt_is_cut_and_says_so() -> None:
     found = grounding()
     more = replace(
-        found, words=found.words * 8, alignment=np.tile(found.alignment, 8),
+        found, words=found.words * 8, prompts=((0, 40),), alignment=np.tile(found.alignment, 8),
         alignment_before=np.tile(found.alignment_before, 8),
     )  # fmt: skip
     shown = views.alignment(IMAGE, more, 0.5, "en")
     assert shown.count('scope="col"') == 2 * (1 + views.MAX_WORDS)
-    assert f"last {40 - views.MAX_WORDS} words" in shown
+    assert f"{40 - views.MAX_WORDS} more words" in shown
 
 
 def test_the_table_lists_what_the_threshold_leaves() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from core import runtime
 from core.checkpoints import Checkpoint
@@ -25,6 +25,21 @@ from core.clip import encoders
 from core.detection.glip import boxes, language
 from core.detection.glip.grounding import LIMIT, EncodedImage, Found, Pixels
 from core.detection.glip.language import Cut, Mode, Span
+
+
+class Backbone(nn.Module):
+    """A model's backbone, whose maps may be given instead of made: all prompts about a picture share them."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.given: list[Tensor] = []  # [1, C, h, w] of each level
+
+    def forward(self, pixel_values: Tensor, pixel_mask: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Maps, each with a mask of the places that are of the picture: all are."""
+        if not self.given:
+            return self.body(pixel_values, pixel_mask)
+        return [(level, torch.ones_like(level[:, 0], dtype=torch.bool)) for level in self.given]
 
 
 class LoadedDino:
@@ -37,6 +52,7 @@ class LoadedDino:
         self._cut, self.device, self.dtype = cut, device, dtype
         self.stop = cut(".").ids[1]
         self.pixels = Pixels(row)
+        self.backbone = model.model.backbone.conv_encoder = Backbone(model.model.backbone.conv_encoder)
 
     @property
     def nbytes(self) -> int:
@@ -44,9 +60,10 @@ class LoadedDino:
         return sum(t.numel() * t.element_size() for t in [*self.model.parameters(), *self.model.buffers()])
 
     def encode(self, image: Image.Image) -> tuple[tuple[np.ndarray, ...], tuple[int, int]]:
-        """The pixels: transformers' class runs as a whole."""
         pixels, seen = self.pixels(image)
-        return (pixels.numpy(),), seen
+        pixels = pixels.to(self.device, self.dtype)
+        levels = self.backbone.body(pixels, torch.ones_like(pixels[:, 0], dtype=torch.long))
+        return tuple(level[0].float().cpu().numpy() for level, _ in levels), seen
 
     def cut(self, text: str) -> Cut:
         """A text into words, with a full stop behind them where it has none."""
@@ -58,13 +75,22 @@ class LoadedDino:
         start = time.perf_counter()
         prompt = language.prompt(self, text, spans, mode)
         ids = torch.tensor([prompt.cut.ids], device=self.device)
-        said = self.model(
-            pixel_values=torch.from_numpy(encoded.levels[0]).to(self.device, self.dtype),
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            token_type_ids=torch.zeros_like(ids),
-            output_hidden_states=True,
-        )
+        width, height = encoded.seen
+        self.backbone.given = [
+            torch.from_numpy(level)[None].to(self.device, self.dtype) for level in encoded.levels
+        ]
+        try:
+            said = self.model(
+                pixel_values=torch.zeros(1, device=self.device).expand(
+                    1, 3, height, width
+                ),  # its size is read
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                token_type_ids=torch.zeros_like(ids),
+                output_hidden_states=True,
+            )
+        finally:
+            self.backbone.given = []
         head_at = time.perf_counter()
         logits = said.logits[0, :, : ids.shape[1]].float()  # [Q, ids]
         best = boxes.phrase_scores(logits, prompt.tokens).max(1)  # a query is one thing
