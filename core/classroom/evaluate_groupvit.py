@@ -23,7 +23,7 @@ from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts
 from core.classroom.evaluate import Rows
 from core.classroom.evaluate_lseg import DISTRACTORS, PART, SCENES, IoU, offers
-from core.classroom.miniature import export_folder
+from core.classroom.miniature import export_folder, tensors
 from core.classroom.recipes.export import MEAN, STD
 from core.classroom.recipes.lseg import labelled
 from core.classroom.scenes import render
@@ -49,7 +49,7 @@ class Exported:
         self.model = build(config)
         shared = export_folder(next(iter(note["clip"])))
         state = {
-            **towers(load_file(shared / "model.safetensors"), config),
+            **towers(tensors(shared), config),
             **load_file(folder / "model.safetensors"),
         }
         self.model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})

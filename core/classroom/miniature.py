@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from core import checkpoints
 from core.classroom import tokenizer as tokens
 from core.classroom.concepts import ASSETS, concepts
 from core.classroom.wording import phrase
 
 BATCH = 64
+WEIGHTS = "model.safetensors"
 
 
 class Miniature:
@@ -22,15 +24,11 @@ class Miniature:
 
     def __init__(self, folder: Path) -> None:
         from open_clip.model import CLIP
-        from safetensors.torch import load_file
 
         config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
         self.model = CLIP(**config["model_cfg"])
         self.model.load_state_dict(
-            {
-                k: v.float() if v.is_floating_point() else v
-                for k, v in load_file(folder / "model.safetensors").items()
-            }
+            {k: v.float() if v.is_floating_point() else v for k, v in tensors(folder).items()}
         )
         self.model.eval().requires_grad_(False)
         self.size = int(config["model_cfg"]["vision_cfg"]["image_size"])
@@ -73,10 +71,20 @@ class Miniature:
         return F.normalize(total, dim=-1)
 
 
+def tensors(folder: Path) -> dict[str, Tensor]:
+    """A miniature CLIP's tensors by name: of a training's export, which is whole, or of a bundled row, which may share the text
+    tower of the row that it requires."""
+    from core.clip.encoders import open_clip_state
+
+    weights = folder / WEIGHTS
+    row = next((row for row in checkpoints.rows() if row.bundled and row.folder == folder.resolve()), None)
+    return open_clip_state({WEIGHTS: weights}, row) if row else checkpoints.load_state_dict(weights)
+
+
 def export_folder(checkpoint: str) -> Path:
     """Where a miniature lies: a folder with an export, or a bundled row's."""
     for folder in (Path(checkpoint), ASSETS / "checkpoints" / checkpoint):
-        if (folder / "model.safetensors").exists():
+        if (folder / WEIGHTS).exists():
             return folder
     raise SystemExit(f"no miniature called {checkpoint!r}: neither a folder nor below assets/checkpoints")
 

@@ -277,6 +277,24 @@ def open_clip_tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, t
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
+def open_clip_state(paths: Mapping[str, Path], row: Checkpoint) -> dict[str, Tensor]:
+    """Tensors by name: those of the row's own file and, where it requires another CLIP, that one's text tower.
+
+    A picture tower that learned under a locked text tower (Zhai et al. 2022) ships without it.
+    """
+    weights = next(path for name, path in paths.items() if name.endswith((".safetensors", ".bin", ".pt")))
+    state = checkpoints.load_state_dict(weights)
+    for other in row.requires:
+        whole = open_clip_state(checkpoints.open(other, download=False), checkpoints.row(other))
+        state = {name: tensor for name, tensor in whole.items() if not is_picture(name)} | state
+    return state
+
+
+def is_picture(name: str) -> bool:
+    """Whether a tensor of open_clip's CLIP belongs to its picture tower."""
+    return name.startswith("visual.")
+
+
 def load_open_clip(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> DualEncoder:
@@ -288,8 +306,7 @@ def load_open_clip(
     import open_clip
 
     model, config, preprocess = open_clip_model(paths, row)
-    weights = next(path for name, path in paths.items() if name.endswith((".safetensors", ".bin", ".pt")))
-    put_state(model, {k: v.to(dtype) for k, v in checkpoints.load_state_dict(weights).items()}, row)
+    put_state(model, {k: v.to(dtype) for k, v in open_clip_state(paths, row).items()}, row)
     if model.attn_mask is not None:
         # The causal mask is no part of a state dict: made again where the weights are.
         shape = model.attn_mask.shape

@@ -333,8 +333,9 @@ def load_miniature(
     """A small GroupViT of the same class: what its file lacks is that of the CLIP row it requires."""
     config = json.loads(paths["config.json"].read_text(encoding="utf-8"))
     model = build(config)
-    shared = checkpoints.open(next(iter(row.requires)), download=False)
-    clip = checkpoints.load_state_dict(shared["model.safetensors"])
+    (other,) = row.requires
+    shared = checkpoints.open(other, download=False)
+    clip = encoders.open_clip_state(shared, checkpoints.row(other))
     state = {**towers(clip, config), **checkpoints.load_state_dict(paths["model.safetensors"])}
     encoders.put_state(model, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
     length = config["text_config"]["max_position_embeddings"]

@@ -30,7 +30,7 @@ from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.captions import Writer
 from core.classroom.concepts import concepts
-from core.classroom.miniature import export_folder
+from core.classroom.miniature import export_folder, tensors
 from core.classroom.recipes.export import MEAN, STD
 from core.classroom.recipes.lseg import digest, shipped
 from core.classroom.recipes.objectives import content, true_pairs
@@ -122,7 +122,7 @@ class Trainer(Run):
         self.context = int(clip["text_cfg"]["context_length"])
         self.config = configuration(s.groups, clip)
         self.learner: Any = build(self.config)
-        weights = {k: v.float() for k, v in load_file(self.folder / "model.safetensors").items()}
+        weights = {k: v.float() for k, v in tensors(self.folder).items()}
         tuned = warm_start(self.learner, weights, self.config["vision_config"]["depths"])
         self.learner.text_model.requires_grad_(False)
         for stage in self.learner.vision_model.encoder.stages[:-1]:
