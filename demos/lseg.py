@@ -13,6 +13,7 @@ import gradio as gr
 from demos import catalog, segment_surfaces, shell
 from demos import lseg_handlers as handlers
 from demos.examples import strip
+from demos.lseg_blocks import blocks_tab, lseg_regularize
 from demos.lseg_examples import examples
 from demos.lseg_inside import code_tab, tensors_tab
 from demos.lseg_shared import Common, output
@@ -117,6 +118,8 @@ def build() -> None:
                 with gr.Tab(tr("Look inside", "看看内部"), id="inside", elem_id="group-inside"), gr.Tabs():
                     with gr.Tab(tr("Tensors", "张量"), id="tensors", elem_id="tab-tensors"):
                         tensors_tab(common)
+                    with gr.Tab(tr("Regularization", "正则化"), id="blocks", elem_id="tab-blocks"):
+                        blocks_tab(common)
                     with gr.Tab(tr("Code", "代码"), id="code", elem_id="tab-code"):
                         code_tab(common)
                 with (
@@ -150,6 +153,7 @@ def build() -> None:
     first = page.on_load(handlers.opened, [*filled, way, plain, refused])
     page.then(first, handlers.segment, asked, tab.outputs)
     gr.api(handlers.lseg_segment, api_name="lseg_segment")
+    gr.api(lseg_regularize, api_name="lseg_regularize")
 
 
 PAGE = catalog.page("lseg", build)

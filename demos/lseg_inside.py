@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 SIDE = 360  # pixels of a shown field
 ABLATION = "ablation of blocks"  # how the report card's rows begin
+BLOCKS = {
+    "bottleneck": ("bottleneck", "瓶颈式"),
+    "depthwise": ("depthwise", "逐通道"),
+    "mean": ("plain mean", "简单平均"),
+}
 MOST_NEAR = 12  # labels in the table of cosines
 TENSORS_IDEA = (
     "Before any word is read the picture is already a field of vectors; words only choose among them.",
@@ -138,16 +143,16 @@ def tensors(
 
 
 def blocks(found: handlers.Run, lang: str) -> str:
-    """Maps before and after the checkpoint's block, or that it has none; and what was measured of blocks."""
+    """Maps before and after the checkpoint's block, or that it has none."""
     result = found.result
     kind, depth = block_of(result)
     title = f"<h3>{pick(lang, 'Spatial regularization', '空间正则化')}</h3>"
     if kind == "none":
         said = pick(
             lang,
-            "This checkpoint has no regularization block: the maps before and after are the same, so there is nothing to "
-            "show side by side. A block has to be trained with its network; none is imitated here.",
-            "这组权重没有正则化模块：前后的图完全相同，没有可对照的。模块必须和网络一起训练，这里不做模拟。",
+            "This checkpoint has no regularization block: the maps before and after are the same. What a block would change "
+            "is in the tab “Regularization”.",
+            "这组权重没有正则化模块：前后的图完全相同。加上模块会改变什么，见“正则化”标签页。",
         )
         shown = f"<p>{said}</p>"
     else:
@@ -158,7 +163,15 @@ def blocks(found: handlers.Run, lang: str) -> str:
                 (f"{kind} × {depth}", result.after_blocks),
             )
         )
-    return title + shown + ablation(report.rows(), lang)
+    return title + shown
+
+
+def block_name(split: str, lang: str) -> str:
+    """The report card's "none" or "depthwise x 2" as people read it: "no block", "depthwise × 2"."""
+    kind, _, depth = split.partition(" x ")
+    if kind == "none":
+        return pick(lang, "no block", "不用模块")
+    return f"{pick(lang, *BLOCKS[kind])} × {depth}" if kind in BLOCKS else split
 
 
 def ablation(rows: Sequence[dict[str, Any]], lang: str) -> str:
@@ -169,7 +182,8 @@ def ablation(rows: Sequence[dict[str, Any]], lang: str) -> str:
     measures = list(dict.fromkeys(row["measure"] for row in found))
     values = {(row["split"], row["measure"]): row["value"] for row in found}
     head = "".join(
-        f'<th scope="col">{html.escape(name.removeprefix(ABLATION).strip(": "))}</th>' for name in measures
+        f'<th scope="col">{html.escape(report.named(name.removeprefix(ABLATION).strip(": "), lang))}</th>'
+        for name in measures
     )
     body = ""
     for split in dict.fromkeys(row["split"] for row in found):
@@ -179,16 +193,16 @@ def ablation(rows: Sequence[dict[str, Any]], lang: str) -> str:
             else "<td>–</td>"
             for name in measures
         )
-        body += f'<tr><th scope="row">{html.escape(split)}</th>{cells}</tr>'
+        body += f'<tr><th scope="row">{html.escape(block_name(split, lang))}</th>{cells}</tr>'
     note = pick(
         lang,
-        "Each row was trained for the same few steps and measured on scenes it never saw: compare rows with each other, not "
-        "with the checkpoint above. Measured by ",
-        "每一行都只训练了同样的少量步数，并在没见过的场景上测量：只能行与行比较，不能和上面的权重比。测量命令：",
+        "Here each decoder was trained together with its block, all for the same few steps, and measured on scenes it never "
+        "saw: compare rows with each other, not with the checkpoint above. Measured by ",
+        "这里每个解码器都和它的模块一起训练，步数同样很少，并在没见过的场景上测量：只能行与行比较，不能和上面的权重比。测量命令：",
     )
     command = html.escape(found[0]["command"])
     return (
-        f"<h4>{pick(lang, 'No block, or one applied 1, 2 or 4 times', '没有模块，或模块用 1、2、4 次')}</h4>"
+        f"<h3>{pick(lang, 'Whole decoders trained with their blocks', '解码器和模块一起训练')}</h3>"
         f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid"><thead><tr><td></td>{head}</tr></thead>'
         f'<tbody>{body}</tbody></table></div><p class="atlas-line">{note}<code>{command}</code></p>'
     )

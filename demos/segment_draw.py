@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
 from core.classroom import rle
@@ -165,6 +165,18 @@ def _pointed(mask: np.ndarray, probabilities: np.ndarray | None) -> Image.Image:
     # No probability at all is written as zero, the least probable winner as one.
     sure = np.maximum(sure, 1) if probabilities is not None else sure
     return Image.fromarray(np.stack([index % BYTES, index // BYTES, sure], -1).astype(np.uint8))
+
+
+def mask_layer(mask: np.ndarray, colours: Sequence[str]) -> str:
+    """A mask [H, W] in its colours as a data URI, transparent where a label has none."""
+    return _uri(_coloured(mask, colours))
+
+
+def spots_layer(where: np.ndarray, colour: str) -> str:
+    """Pixels [H, W] bool in one colour as a data URI, each grown a little, so that a single one is seen."""
+    reach = 2 * max(1, max(where.shape) // 200) + 1
+    grown = Image.fromarray(where.astype(np.uint8)).filter(ImageFilter.MaxFilter(reach))
+    return _uri(_coloured(np.asarray(grown), ["", colour]))
 
 
 def _png(image: Image.Image, **options: Any) -> bytes:

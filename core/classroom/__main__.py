@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 # What can be trained, and for how long unless told otherwise.
-MINUTES = {"clip": 85.0, "lseg": 40.0, "groupvit": 45.0, "vild": 40.0, "glip": 35.0}
+MINUTES = {"clip": 85.0, "lseg": 40.0, "lseg-blocks": 2.5, "groupvit": 45.0, "vild": 40.0, "glip": 35.0}
 
 
 def keep_memory() -> None:
@@ -57,13 +57,16 @@ def main(arguments: list[str] | None = None) -> int:
     training.add_argument(
         "--minutes",
         type=float,
-        help="time budget; the curriculum scales with it (clip 85, lseg 40, groupvit 45, vild 40, glip 35)",
+        help="time budget; the curriculum scales with it (clip 85, lseg 40, lseg-blocks 2.5, groupvit 45, vild 40, glip 35)",
     )
     training.add_argument(
         "--clip",
-        help="the miniature CLIP to build on: a row or an export (lseg, vild, glip classroom-rn, groupvit classroom-vit)",
+        help="the miniature to build on: a row or an export (lseg, vild, glip classroom-rn, groupvit classroom-vit, "
+        "lseg-blocks classroom-lseg)",
     )
-    training.add_argument("--steps", type=int, help="so many steps in place of minutes (vild, glip)")
+    training.add_argument(
+        "--steps", type=int, help="so many steps in place of minutes (vild, glip, lseg-blocks)"
+    )
     training.add_argument(
         "--block", choices=["none", "bottleneck", "depthwise"], default="none", help="(lseg)"
     )
@@ -93,7 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
     ablating.add_argument("paper", choices=["lseg", "groupvit", "glip"])
     ablating.add_argument("--steps", type=int, default=300, help="of each row")
     testing = commands.add_parser("evaluate", help="measure a miniature on seeds never trained on")
-    testing.add_argument("paper", choices=["clip", "clipasso", "lseg", "groupvit", "vild", "glip"])
+    testing.add_argument(
+        "paper", choices=["clip", "clipasso", "lseg", "lseg-blocks", "groupvit", "vild", "glip"]
+    )
     testing.add_argument(
         "--checkpoint", help="a registry row or a folder with an export; the bundled miniature without it"
     )
@@ -184,7 +189,7 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _train_segmenter(args: argparse.Namespace) -> None:
-    from core.classroom.recipes import glip, groupvit, lseg, vild
+    from core.classroom.recipes import glip, groupvit, lseg, lseg_blocks, vild
     from core.classroom.recipes.running import Run
 
     out = args.out or Path("runs") / args.paper
@@ -193,6 +198,12 @@ def _train_segmenter(args: argparse.Namespace) -> None:
         run = lseg.Trainer(
             lseg.Settings(
                 args.clip or lseg.CLIP, args.minutes, args.device, out, args.block, args.depth, seed=args.seed
+            )
+        )
+    elif args.paper == "lseg-blocks":
+        run = lseg_blocks.Fit(
+            lseg_blocks.Settings(
+                args.clip or "classroom-lseg", args.minutes, out, seed=args.seed, steps=args.steps
             )
         )
     elif args.paper == "vild":
@@ -218,10 +229,10 @@ def _train_segmenter(args: argparse.Namespace) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     from core.classroom import evaluate, report
 
-    if args.paper in ("lseg", "groupvit", "vild", "glip"):
-        examiner = import_module(f"core.classroom.evaluate_{args.paper}")
+    if args.paper in ("lseg", "lseg-blocks", "groupvit", "vild", "glip"):
+        examiner = import_module(f"core.classroom.evaluate_{args.paper.replace('-', '_')}")
         rows = examiner.evaluate(
-            args.checkpoint or f"classroom-{args.paper}",
+            args.checkpoint or f"classroom-{args.paper.removesuffix('-blocks')}",
             say=lambda line: print(line, file=sys.stderr),
         )
         _told(rows, args)
