@@ -16,24 +16,24 @@ from core.classroom.specs import Spec, nearness
 
 @dataclass(frozen=True)
 class Cutouts:
-    """N objects that fit into squares of one side s, and where on their canvases these are; indices on the CPU."""
+    """N objects of N scenes that fit into squares of one side s, and where on their canvases these are.
 
+    All have one rank from the eye. Indices are on the CPU. patch is premultiplied colour and opacity, or opacity alone
+    where the scenes want no more.
+    """
+
+    rank: int
     owner: Tensor  # [N] scene
     slot: Tensor  # [N]
-    rank: Tensor  # [N] from the eye
     top: Tensor  # [N] pixels
     left: Tensor  # [N]
-    patch: Tensor  # [N, 4, s, s] premultiplied colour and opacity
+    patch: Tensor  # [N, 4 or 1, s, s]
     shape: Tensor  # [N, s, s], see `Scenes`
 
-    @property
-    def side(self) -> int:
-        return self.shape.shape[-1]
-
-    def places(self, rows: Tensor | slice, device: torch.device) -> tuple[Tensor, slice, Tensor, Tensor]:
-        """Index into `windows` of canvases [B, C, H, W]: the crops of these rows."""
-        owner, top, left = (index[rows].to(device) for index in (self.owner, self.top, self.left))
-        return owner, slice(None), top, left
+    def crops(self, canvas: Tensor) -> tuple[Tensor, tuple[Tensor, slice, Tensor, Tensor]]:
+        """Of canvases [B, C, H, W] a view and an index into it: these objects' squares [N, C, s, s]."""
+        owner, top, left = (index.to(canvas.device) for index in (self.owner, self.top, self.left))
+        return windows(canvas, self.shape.shape[-1]), (owner, slice(None), top, left)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,11 @@ class _Things:
         return _Things(**{f.name: getattr(self, f.name)[rows].to(device) for f in fields(self)})
 
 
-def draw(spec: Spec, atlas: Atlas, size: int) -> list[Cutouts]:
-    """Every present object of the scenes as on a canvas of size x size, those of about one size together."""
+def draw(spec: Spec, uncoloured: Tensor, atlas: Atlas, size: int) -> list[Cutouts]:
+    """Every present object of the scenes as on a canvas of size x size, those of about one size together.
+
+    uncoloured [B] bool: scenes that want the opacity of their objects only.
+    """
     owner, slot = torch.nonzero(spec.present, as_tuple=True)
     rank = nearness(spec)[owner, slot]
     things = _Things(**{f.name: getattr(spec, f.name)[owner, slot] for f in fields(_Things)})
@@ -70,22 +73,26 @@ def draw(spec: Spec, atlas: Atlas, size: int) -> list[Cutouts]:
     low, high = _extent(things, cell_half, centre, level, atlas, size)
     side = (high - low).amax(1)
     # On a CPU, few at a time: its caches then hold all of a group.
-    group = 32 if atlas.device.type == "cpu" else 4096
+    most = 32 if atlas.device.type == "cpu" else 4096
+    sort = (uncoloured[owner] * spec.present.shape[1] + rank) * len(LEVELS) + level
+    order = (sort * (size + 1) + side).argsort()
     # In a group, drawings in one colour come first, then painted ones without an outline, then those with one.
     kind = torch.where(atlas.mono[things.sprite], 0, 1 + (things.outline > 0).long())
     cutouts = []
-    order = side.argsort()
-    for i, cell in enumerate(LEVELS):
-        for rows in order[level[order] == i].split(group):
+    for of_one_sort in order.split(sort.bincount().tolist()):
+        for rows in of_one_sort.split(most):
             if not len(rows):
                 continue
-            s = int(side[rows[-1]])
+            first, s = int(rows[0]), int(side[rows[-1]])
             rows = rows[kind[rows].argsort(stable=True)]
             left, top = low[rows].clamp(max=size - s).unbind(1)
             counts = kind[rows].bincount(minlength=3).tolist()
             grid = _grid(theta[rows], things.warp[rows], top, left, s, size, atlas.device)
-            patch, shape = _painted(things.take(rows, atlas.device), grid, atlas.levels[cell], counts)
-            cutouts.append(Cutouts(owner[rows], slot[rows], rank[rows], top, left, patch, shape))
+            looks = things.take(rows, atlas.device)
+            drawings = atlas.levels[LEVELS[int(level[first])]]
+            paint = _opacity if uncoloured[owner[first]] else _painted
+            patch, shape = paint(looks, grid, drawings, counts)
+            cutouts.append(Cutouts(int(rank[first]), owner[rows], slot[rows], top, left, patch, shape))
     return cutouts
 
 
@@ -126,40 +133,54 @@ def _grid(
     return grid
 
 
+def _look_up(drawings: Tensor, sprite: Tensor, grid: Tensor) -> Tensor:
+    """Drawings uint8 [S, C, c, c] where grid [N, 2, s, s] looks -> [N, C, s, s] in [0, 1]."""
+    cells = drawings.index_select(0, sprite).float().div_(255)
+    return F.grid_sample(cells, grid.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False)
+
+
 def _painted(things: _Things, grid: Tensor, drawings: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
     """Patches [N, 4, s, s] and shapes [N, s, s] of drawings [S, 4, c, c]; counts: in one colour, painted, outlined."""
     n, _, s, _ = grid.shape
-    inked, painted, _ = counts
+    inked, lined = counts[0], counts[0] + counts[1]
     patch = torch.empty(n, 4, s, s, device=grid.device)
     shape = torch.empty(n, s, s, device=grid.device)
-    places = grid.permute(0, 2, 3, 1)
-
-    def look(rows: slice, channels: slice) -> Tensor:
-        cells = drawings[:, channels].index_select(0, things.sprite[rows]).float().div_(255)
-        return F.grid_sample(cells, places[rows], padding_mode="zeros", align_corners=False)
-
     if inked:
-        rows = slice(0, inked)
-        fill, ink = things.fill[rows, :, None, None], things.ink[rows, :, None, None]
-        enclosed, lines = look(rows, slice(0, 4, 3)).split(1, 1)
+        fill, ink = things.fill[:inked, :, None, None], things.ink[:inked, :, None, None]
+        enclosed, lines = _look_up(drawings[:, ::3], things.sprite[:inked], grid[:inked]).split(1, 1)
         whole = torch.maximum(enclosed, lines)
         inside = (whole - lines).mul_(fill[:, 3:])
-        torch.mul(ink, lines, out=patch[rows, :3]).add_(fill[:, :3] * inside)
-        torch.add(lines, inside, out=patch[rows, 3:])
-        shape[rows] = whole[:, 0]
+        torch.mul(ink, lines, out=patch[:inked, :3]).add_(fill[:, :3] * inside)
+        torch.add(lines, inside, out=patch[:inked, 3:])
+        shape[:inked] = whole[:, 0]
     if inked < n:
-        rows = slice(inked, n)
-        seen = look(rows, slice(0, 4))
-        mixed = torch.bmm(things.colour[rows], seen.flatten(2)).clamp_(min=0).view(-1, 3, s, s)
-        torch.minimum(mixed, seen[:, 3:], out=patch[rows, :3])
-        patch[rows, 3:] = seen[:, 3:]
-    lined = slice(inked + painted, n)
-    if inked + painted < n:
-        strength = things.outline[lined, None, None, None]
-        colour, opacity = patch[lined].split([3, 1], 1)
+        seen = _look_up(drawings, things.sprite[inked:], grid[inked:])
+        mixed = torch.bmm(things.colour[inked:], seen.flatten(2)).clamp_(min=0).view(-1, 3, s, s)
+        torch.minimum(mixed, seen[:, 3:], out=patch[inked:, :3])
+        patch[inked:, 3:] = seen[:, 3:]
+    if lined < n:
+        strength = things.outline[lined:, None, None, None]
+        colour, opacity = patch[lined:].split([3, 1], 1)
         ring = renderings.grown(opacity)
-        inner = (renderings.edges(torch.add(colour, 1 - opacity, alpha=0.5)) * 3 - 0.4).clamp_(0, 1)
+        inner = renderings.edges(torch.add(colour, 1 - opacity, alpha=0.5)).mul_(3).sub_(0.4).clamp_(0, 1)
         colour.mul_(1 - strength * torch.maximum(inner, ring - opacity))
-        opacity.copy_(torch.maximum(opacity, strength * ring))
+        opacity.copy_(torch.maximum(opacity, ring.mul_(strength)))
     shape[inked:] = patch[inked:, 3]
     return patch, shape
+
+
+def _opacity(things: _Things, grid: Tensor, drawings: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
+    """The opacity [N, 1, s, s] alone of what `_painted` draws, and the shapes."""
+    inked, lined = counts[0], counts[0] + counts[1]
+    if inked:
+        enclosed, lines = _look_up(drawings[:, ::3], things.sprite[:inked], grid[:inked]).split(1, 1)
+        whole = torch.maximum(enclosed, lines)
+        filled = lines + (whole - lines).mul_(things.fill[:inked, 3:, None, None])
+    seen = _look_up(drawings[:, 3:], things.sprite[inked:], grid[inked:])
+    strength = things.outline[lined:, None, None, None]
+    seen[lined - inked :] = torch.maximum(
+        seen[lined - inked :], renderings.grown(seen[lined - inked :]) * strength
+    )
+    if not inked:
+        return seen, seen[:, 0]
+    return torch.cat([filled, seen]), torch.cat([whole, seen])[:, 0]

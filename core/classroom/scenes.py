@@ -12,7 +12,7 @@ from torch import Tensor
 from core.classroom import renderings
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.drawings import Cutouts, draw
-from core.classroom.grounds import arrangement, grounds, texture, windows
+from core.classroom.grounds import arrangement, grounds, texture
 from core.classroom.renderings import RENDERINGS
 from core.classroom.specs import SceneSettings, Spec, nearness, sample
 
@@ -40,8 +40,8 @@ class Scenes:
         b, _, h, w = self.picture.shape
         shape = self.picture.new_zeros(b, self.spec.present.shape[1], h, w)
         for group in self.cutouts:
-            owner, _, top, left = group.places(slice(None), shape.device)
-            windows(shape, group.side)[owner, group.slot.to(shape.device), top, left] = group.shape
+            crops, (owner, _, top, left) = group.crops(shape)
+            crops[owner, group.slot.to(shape.device), top, left] = group.shape
         return shape
 
     @property
@@ -111,25 +111,22 @@ def render(spec: Spec, atlas: Atlas, size: int = 96) -> Scenes:
 def _render(spec: Spec, atlas: Atlas, size: int) -> tuple[Tensor, list[Cutouts]]:
     """Pictures [B, 3, H, W] of scenes sorted by `arrangement`, and their objects."""
     device = atlas.device
-    cutouts = draw(spec, atlas, size)
-    canvas = grounds(spec, size, device)
     # Silhouettes and depth-maps are drawn from where objects are, all others from the picture.
-    covered = (spec.rendering == SILHOUETTE) | (spec.rendering == DEPTH)
-    near = torch.where((spec.rendering == DEPTH)[:, None], 1 - spec.depth, 1.0)
+    depth = spec.rendering == DEPTH
+    covered = depth | (spec.rendering == SILHOUETTE)
+    near = torch.where(depth[:, None], 1 - spec.depth, 1.0)
+    cutouts = draw(spec, covered, atlas, size)
+    canvas = grounds(spec, size, device)
     cover = torch.zeros(len(spec), 1, size, size, device=device)
-    for layer in range(spec.present.shape[1] - 1, -1, -1):
-        for group in cutouts:
-            here, hidden = group.rank == layer, covered[group.owner]
-            rows = torch.nonzero(here & ~hidden)[:, 0]
-            if len(rows):
-                crops, at = windows(canvas, group.side), group.places(rows, device)
-                patch = group.patch.index_select(0, rows.to(device))
-                crops[at] = crops[at].mul_(1 - patch[:, 3:]).add_(patch[:, :3])
-            rows = torch.nonzero(here & hidden)[:, 0]
-            if len(rows):
-                crops, at = windows(cover, group.side), group.places(rows, device)
-                weight = near[group.owner[rows], group.slot[rows]].to(device)[:, None, None, None]
-                crops[at] = torch.maximum(crops[at], group.patch[rows.to(device), 3:] * weight)
+    for group in sorted(cutouts, key=lambda group: -group.rank):
+        patch = group.patch
+        if patch.shape[1] == 4:
+            crops, at = group.crops(canvas)
+            crops[at] = crops[at].mul_(1 - patch[:, 3:]).add_(patch[:, :3])
+        else:
+            crops, at = group.crops(cover)
+            weight = near[group.owner, group.slot].to(device)[:, None, None, None]
+            crops[at] = torch.maximum(crops[at], patch * weight)
     _look(spec, canvas, cover)
     return _finish(spec, canvas), cutouts
 
