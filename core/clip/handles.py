@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar, cast
+from typing import ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
 import torch
 
 from core import checkpoints, runtime
 from core.clip import encoders
+from core.errors import Refusal
 
 Loaded = TypeVar("Loaded")
 
@@ -19,6 +20,8 @@ Loaded = TypeVar("Loaded")
 @dataclass(frozen=True)
 class Handle(Generic[Loaded]):
     """A row on a device. Light, so that it pickles; `use` gives what the row's loader made."""
+
+    PAPER: ClassVar[str] = ""  # whose rows it can hold; any row where it says none
 
     checkpoint: str
     device: str
@@ -32,7 +35,10 @@ class Handle(Generic[Loaded]):
             Refusal: "unknown_checkpoint", "not_downloaded", "bad_checkpoint", "out_of_memory".
         """
         model = cls(checkpoint, device or runtime.pick_device(), dtype or torch.float32)
-        checkpoints.row(checkpoint)
+        row = checkpoints.row(checkpoint)
+        if cls.PAPER and row.paper != cls.PAPER:
+            known = ", ".join(one.name for one in checkpoints.rows(cls.PAPER))
+            raise Refusal("unknown_checkpoint", name=checkpoint, known=known)
         if not runtime.zero_gpu():
             model.place()
         return model

@@ -165,6 +165,8 @@ def working_size(width: int, height: int, long_side: int) -> tuple[int, int]:
 class ViLD(Handle[Loaded]):
     """Detection by any words. A light handle: the weights live in the process's model pool."""
 
+    PAPER = "vild"
+
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """Proposals and the region embeddings of every head (RGB, from `core.inputs.image`); remembered by content."""
         if isinstance(image, EncodedImage):

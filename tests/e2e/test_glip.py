@@ -100,6 +100,8 @@ def test_labels_are_a_prompt(client: Client) -> None:
         ("a dog", None, 1.5, None, "threshold must be a number from 0 to 1"),
         ("a dog", None, "high", None, "threshold must be"),
         ("a dog", None, 0.5, "no-such-row", "no-such-row"),
+        ("a dog", None, 0.5, "classroom-rn", "no checkpoint “classroom-rn”"),
+        (None, "?!, ...", 0.5, None, "No label holds a word"),
     ],
 )
 def test_bad_input_is_one_sentence(

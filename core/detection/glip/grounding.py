@@ -164,6 +164,8 @@ def working_size(width: int, height: int, short_side: int, long_side: int) -> tu
 class GLIP(Handle[Grounder]):
     """Detection as grounding. A light handle: the weights live in the process's model pool."""
 
+    PAPER = "glip"
+
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """What no word changes of a picture (RGB, from `core.inputs.image`); remembered by its content."""
         if isinstance(image, EncodedImage):
@@ -209,7 +211,7 @@ class GLIP(Handle[Grounder]):
         """Boxes for labels, which are joined to a prompt: detection as grounding (section 3.1).
 
         Raises:
-            Refusal: "no_phrase", "label_of_many_words".
+            Refusal: "no_word_in_labels", "label_of_many_words".
         """
         return runtime.last(self.detecting(image, labels, threshold, limit))
 

@@ -18,6 +18,8 @@ from core.detection.glip.language import SEPARATOR, WORDS, Cut
 from core.detection.result import Grounding, Phrase
 from core.errors import Refusal
 
+SHOWN = 40  # characters of a label in a sentence
+
 
 def pieces(labels: Sequence[str], cut: Callable[[str], Cut]) -> list[Sequence[str]]:
     """Labels in their order, in as few prompts as can be read: none longer than `WORDS`, special tokens counted.
@@ -27,7 +29,7 @@ def pieces(labels: Sequence[str], cut: Callable[[str], Cut]) -> list[Sequence[st
         cut: the reader's tokenizer; what stands between two labels is cut like what it stands behind.
 
     Raises:
-        Refusal: "label_of_many_words" for a label that no prompt has room for.
+        Refusal: "label_of_many_words" for a label that no prompt has room for, "no_word_in_labels" where none has one.
     """
     made: list[Sequence[str]] = []
     first, left = 0, -1
@@ -35,11 +37,14 @@ def pieces(labels: Sequence[str], cut: Callable[[str], Cut]) -> list[Sequence[st
         read = cut(label + SEPARATOR)
         room, count = WORDS - (len(read.ids) - len(read.places)), len(read.places)
         if count > room:
-            raise Refusal("label_of_many_words", label=label[:60], words=count, limit=room)
+            said = label if len(label) <= SHOWN else label[:SHOWN] + "…"
+            raise Refusal("label_of_many_words", label=said, words=count, limit=room)
         if count > left:
             made += [labels[first:at]] if at else []
             first, left = at, room
         left -= count
+    if not any(cut(label).places for label in labels):
+        raise Refusal("no_word_in_labels")
     return [*made, labels[first:]]
 
 
