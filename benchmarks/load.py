@@ -126,7 +126,7 @@ class Client:
 
 def pictures(client: int) -> list[bytes]:
     """The pictures of one client: examples with a few pixels of its own."""
-    files = sorted(EXAMPLES.glob("*.png"))
+    files = sorted(EXAMPLES.glob("*.webp"))
     found = []
     for i in range(PICTURES):
         image = Image.open(files[(client + i) % len(files)]).convert("RGB")

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURE = ROOT / "assets" / "examples" / "clip" / "red_envelope.png"
+PICTURE = ROOT / "assets" / "examples" / "clip" / "red_envelope.webp"
 SMALLEST = """
 import os
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"

@@ -27,7 +27,7 @@ from core import runtime
 from core.classroom.concepts import concepts
 from core.detection import ViLD, vild
 
-SCENE = Path(__file__).resolve().parents[1] / "assets" / "examples" / "vild" / "toy_shelf.png"
+SCENE = Path(__file__).resolve().parents[1] / "assets" / "examples" / "vild" / "toy_shelf.webp"
 BAR = 10.0
 LABELS = 20
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core import inputs
-from demos import clip_handlers, draw, draw_scene
+from demos import clip_handlers, draw
 
 LISTING = "examples.json"  # what is where in the scenes of a folder
 KEPT = ("code", "en", "zh", "visible_box")
@@ -50,6 +50,7 @@ def drawn_pictures(page: str) -> frozenset[str]:
 def write(page: str, out: Path) -> None:
     """Draws a page's own scenes into a folder, with what is where in them."""
     from core.classroom import description
+    from core.classroom.examples import keep
 
     out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -57,10 +58,9 @@ def write(page: str, out: Path) -> None:
         if "scene" not in row:
             continue
         scene = description.draw(description.parse(row["scene"]))
-        (out / f"{name}.png").write_bytes(draw_scene.png(scene.picture))
         rows.append(
             {
-                "file": f"{name}.png",
+                "file": keep(scene.picture, out, name).name,
                 "caption": {lang: texts[0] for lang, texts in scene.truth["captions"].items()},
                 "objects": [{key: thing[key] for key in KEPT} for thing in scene.truth["objects"]],
             }

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from core.classroom import description, rle
 from core.classroom.atlas import open_atlas
 from core.classroom.concepts import ASSETS, concepts, find
+from core.classroom.examples import keep
 from core.classroom.placing import Placed, arrange
 from core.classroom.scenes import render
 from core.classroom.specs import SceneSettings, sample
@@ -119,8 +119,7 @@ def write(out: Path = EXAMPLES) -> list[Path]:
             made = described(asked["scene"])
         else:
             made = tiled([_index(word) for word in asked["things"]], asked["background"])
-        files.append(out / f"{name}.png")
-        Image.fromarray(made.picture).save(files[-1], optimize=True)
+        files.append(keep(made.picture, out, name))
         rows.append(
             {
                 "file": files[-1].name,

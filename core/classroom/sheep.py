@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from PIL import Image
-
 from core.classroom.concepts import ASSETS, find
-from core.classroom.examples import Example, draw, truth
+from core.classroom.examples import Example, draw, keep, truth
 from core.classroom.placing import Placed
 
 OUT = ASSETS / "examples" / "chinese_clip"
@@ -39,9 +37,8 @@ def write(out: Path = OUT) -> list[Path]:
     rows, files = [], []
     for pose in POSES:
         scenes = draw(example(pose))
-        files.append(out / f"sheep_{pose}.png")
         pixels = (scenes.picture[0].permute(1, 2, 0) * 255).round().byte().numpy()
-        Image.fromarray(pixels).save(files[-1], optimize=True)
+        files.append(keep(pixels, out, f"sheep_{pose}"))
         rows.append({"pose": pose, **truth(example(pose), scenes)})
     text = json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
     (out / "examples.json").write_text(text, encoding="utf-8")

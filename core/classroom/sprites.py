@@ -73,7 +73,6 @@ def build(sources: Path, out: Path = SPRITES, styles: Iterable[str] = tuple(STYL
     table = out / "styles.json"
     drawn: dict[str, list[str]] = json.loads(table.read_text(encoding="utf-8")) if table.exists() else {}
     for style in styles:
-        mono = STYLES[style]
         render = _renderer(style, sources)
         rows = -(-len(concepts()) // COLUMNS)
         sheet = np.zeros((rows * CELL, COLUMNS * CELL, 4), np.uint8)
@@ -86,10 +85,14 @@ def build(sources: Path, out: Path = SPRITES, styles: Iterable[str] = tuple(STYL
             y, x = divmod(concept.index, COLUMNS)
             sheet[y * CELL : (y + 1) * CELL, x * CELL : (x + 1) * CELL] = sprite
             drawn[style].append(concept.code)
-        if mono:
-            Image.fromarray(sheet[..., 3]).quantize(16).save(out / f"{style}.png", optimize=True)
+        file = out / f"{style}.webp"
+        if STYLES[style]:
+            # Black, with 16 levels of opacity kept exactly.
+            sheet[..., :3] = 0
+            sheet[..., 3] = np.asarray(Image.fromarray(sheet[..., 3]).quantize(16).convert("L"))
+            Image.fromarray(sheet).save(file, lossless=True, quality=90, method=5, exact=True)
         else:
-            Image.fromarray(sheet).save(out / f"{style}.webp", quality=82, alpha_quality=85, method=6)
+            Image.fromarray(sheet).save(file, quality=82, alpha_quality=85, method=6)
     drawn = {style: drawn[style] for style in STYLES}
     table.write_text(json.dumps(drawn, separators=(",", ":")).replace("],", "],\n") + "\n")
     return {style: len(codes) for style, codes in drawn.items()}
@@ -177,12 +180,7 @@ def drawn() -> dict[str, tuple[str, ...]]:
 
 def sheet(style: str) -> Sprite:
     """All sprites of a style, [len(concepts()), CELL, CELL, 4] uint8; those it does not draw are empty."""
-    if STYLES[style]:
-        alpha = np.asarray(Image.open(SPRITES / f"{style}.png").convert("L"))
-        picture = np.zeros((*alpha.shape, 4), np.uint8)
-        picture[..., 3] = alpha
-    else:
-        picture = np.asarray(Image.open(SPRITES / f"{style}.webp").convert("RGBA"))
+    picture = np.asarray(Image.open(SPRITES / f"{style}.webp").convert("RGBA"))
     rows = picture.shape[0] // CELL
     cells = picture.reshape(rows, CELL, COLUMNS, CELL, 4).swapaxes(1, 2).reshape(-1, CELL, CELL, 4)
     return np.ascontiguousarray(cells[: len(concepts())])

@@ -18,7 +18,7 @@ def test_the_pages_own_pictures_are_what_their_scenes_draw(page: str, tmp_path: 
     page_examples.write(page, tmp_path)
     kept = page_examples.folder(page)
     assert (tmp_path / page_examples.LISTING).read_text() == (kept / page_examples.LISTING).read_text()
-    for file in tmp_path.glob("*.png"):
+    for file in tmp_path.glob("*.webp"):
         difference = np.asarray(Image.open(kept / file.name), int) - np.asarray(Image.open(file), int)
         assert np.abs(difference).max() <= 2
 

@@ -91,7 +91,7 @@ def test_chinese_clip_reads_the_first_place(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ValueError, match="bytes"):
         reading.spell("tiny-bert", texts)
     # Without pieces for bytes two ways are compared, not three.
-    picture = inputs.image(SCENES / "toys.png")
+    picture = inputs.image(SCENES / "toys.webp")
     clip = ZeroShot.load("tiny-bert", "cpu")
     assert [reader.way for reader in bilingual.compare(clip, picture, texts, ["a", "b"])] == ["zh", "en"]
     assert [reader.way for reader in bilingual.compare(clip, picture, texts, [])] == ["zh"]
@@ -113,7 +113,7 @@ def test_a_vocabulary_that_is_not_here_is_refused() -> None:
 
 
 def test_three_ways_to_ask_the_same(model: ZeroShot) -> None:
-    picture = inputs.image(SCENES / "red_envelope.png")
+    picture = inputs.image(SCENES / "red_envelope.webp")
     chinese, english = ["红包", "羊", "飞机"], ["red envelope", "sheep", "airplane"]
     readers = {one.way: one for one in bilingual.compare(model, picture, chinese, english)}
     assert list(readers) == ["zh", "en", "bytes"]
@@ -127,7 +127,7 @@ def test_three_ways_to_ask_the_same(model: ZeroShot) -> None:
 
 
 def test_both_names_of_a_thing_lie_in_one_place_and_its_bytes_do_not(model: ZeroShot) -> None:
-    picture = inputs.image(SCENES / "red_envelope.png")
+    picture = inputs.image(SCENES / "red_envelope.webp")
     things = concepts()
     english, chinese = [thing.en for thing in things], [thing.zh for thing in things]
     found = bilingual.agreement(model, picture, english, chinese)

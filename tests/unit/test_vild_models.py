@@ -19,7 +19,7 @@ from core.detection import ViLD, vild
 from core.errors import Refusal
 
 ROOT = Path(__file__).resolve().parents[2]
-SHELF = ROOT / "assets" / "examples" / "vild" / "toy_shelf.png"
+SHELF = ROOT / "assets" / "examples" / "vild" / "toy_shelf.webp"
 LABELS = ["duck", "teddy bear", "kite", "soccer ball"]
 WORDS = ["dog", "cat", "red envelope"]
 
