@@ -54,7 +54,7 @@ def export(learner: Learner, config: dict[str, Any], tokenizer: Any, folder: Pat
     (folder / "open_clip_config.json").write_text(
         json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2) + "\n", encoding="utf-8"
     )
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     (folder / "model.part").replace(
         folder / "model.safetensors"
     )  # last and whole: a learner may be waiting for it
