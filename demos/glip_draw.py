@@ -193,9 +193,10 @@ def prompt_of(found: Grounding, rows: np.ndarray) -> np.ndarray:
 def _pair(image: Image.Image, found: Grounding, at: int, rows: np.ndarray, lang: str) -> str:
     """Both matrices of prompt number `at` and the boxes that were found with it."""
     every = np.arange(*found.prompts[at])
-    own = [word for phrase in found.phrase_indices[rows].tolist() for word in found.phrases[phrase].words]
-    # Where there is no room for all words, those of the boxes' own phrases come first.
-    words = np.sort(list(dict.fromkeys([*own, *every.tolist()]))[:MAX_WORDS]).astype(int)
+    more, words = len(every) - MAX_WORDS, every
+    if more > 0:  # no room for all: those of the boxes' own phrases come first
+        own = [word for phrase in found.phrase_indices[rows].tolist() for word in found.phrases[phrase].words]
+        words = np.array(list(dict.fromkeys([*own, *every.tolist()]))[:MAX_WORDS])
     titles = (
         pick(lang, "Before fusion: each side has read only itself", "融合之前：图和文各自只读过自己"),
         pick(
@@ -208,11 +209,15 @@ def _pair(image: Image.Image, found: Grounding, at: int, rows: np.ndarray, lang:
         f"<section><h4>{title}</h4>{matrix(image, found, values, rows, words, lang)}</section>"
         for title, values in zip(titles, (found.alignment_before, found.alignment), strict=True)
     )
-    more, head = len(every) - len(words), ""
+    head = ""
     if len(found.prompts) > 1:
         count = len(found.prompts)
         head = f"<h3>{pick(lang, f'Prompt {at + 1} of {count}', f'第 {at + 1} 个提示，共 {count} 个')}</h3>"
-    rest = pick(lang, f"{more} more words of the prompt are not shown.", f"提示里还有 {more} 个词未显示。")
+    rest = pick(
+        lang,
+        f"The boxes' own words come first; {more} more words of the prompt are not shown.",
+        f"先列出这些框自己的词；提示里还有 {more} 个词未显示。",
+    )
     return f'<div class="gl-matrices">{head}{shown}</div>' + (
         f'<p class="atlas-line">{rest}</p>' if more > 0 else ""
     )
