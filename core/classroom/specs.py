@@ -160,17 +160,22 @@ def sample(count: int, seed: int, atlas: Atlas, settings: SceneSettings | None =
     pool = torch.nonzero(usable)[:, 0]
     concept = pool[torch.randint(len(pool), (b, k), generator=g)]
     # Few pairs are new, and some concepts are in none: both are drawn again, often enough.
+    earlier = torch.ones(k, k, dtype=torch.bool).tril(-1)
+    settled = False
     for _ in range(64 if s.pairs == "new" else 8):
-        clash = torch.zeros(b, k, dtype=torch.bool)
-        for j in range(1, k):
-            clash[:, j] = (concept[:, j : j + 1] == concept[:, :j]).any(1)
+        redrawn = torch.randint(
+            len(pool), (b, k), generator=g
+        )  # drawn in any case: what follows must not depend on it
+        if settled:
+            continue
+        clash = ((concept[:, :, None] == concept[:, None]) & earlier).any(2)
         held = new_pair(concept[:, 0], concept[:, 1])
         if s.pairs != "any":
             clash[:, 1] |= (held if s.pairs == "train" else ~held) & (kind == 1)
         if s.pairs == "new":
             clash[:, 0] |= clash[:, 1] & (kind == 1)
-        redrawn = pool[torch.randint(len(pool), (b, k), generator=g)]
-        concept = torch.where(clash, redrawn, concept)
+        concept = torch.where(clash, pool[redrawn], concept)
+        settled = not bool(clash.any())
     sheep = by_code()[SHEEP].index
     if usable[sheep]:
         flocked = (u(b) < s.poses) & ((kind == 0) | (kind == 2))

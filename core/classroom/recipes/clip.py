@@ -439,6 +439,5 @@ def _moved(picture: Tensor, seed: int) -> Tensor:
     reach = max(1, h // 20)
     rng = random.Random(seed)
     dy, dx = rng.randint(-reach, reach), rng.randint(-reach, reach)
-    rows = (torch.arange(h, device=picture.device) + dy).clamp(0, h - 1)
-    columns = (torch.arange(w, device=picture.device) + dx).clamp(0, w - 1)
-    return picture[:, :, rows][..., columns]
+    wide = F.pad(picture, (reach, reach, reach, reach), mode="replicate")
+    return wide[..., reach + dy : reach + dy + h, reach + dx : reach + dx + w]
