@@ -28,7 +28,7 @@ from core.classroom.scenes import render
 from core.classroom.specs import SceneSettings, sample
 from core.classroom.wording import LANGUAGES
 from core.clip.resnet import picture_tower
-from core.segmentation.lseg import LSegNet
+from core.segmentation.lseg import LSegNet, label_maps
 
 SIZE, SCENES, PART = 96, 192, 8
 DISTRACTORS, ABSENT = 4, 20
@@ -85,14 +85,15 @@ class Exported:
 
     @torch.inference_mode()
     def features(self, pictures: Tensor) -> Tensor:
-        """[B, 3, H, W] in [0, 1] -> [B, D, H/2, W/2], norm 1."""
-        return torch.cat([self.net.pixel_features((p - MEAN[0]) / STD[0]) for p in pictures.split(PART)])
+        """[B, 3, H, W] in [0, 1] -> [B, D, H, W], norm 1: every pixel is doubled, as the backbone halves the picture."""
+        doubled = pictures.repeat_interleave(2, -2).repeat_interleave(2, -1)
+        return torch.cat([self.net.pixel_features((p - MEAN[0]) / STD[0]) for p in doubled.split(PART)])
 
     @torch.inference_mode()
     def guess(self, features: Tensor, offered: Sequence[int], lang: str) -> Tensor:
-        """One picture's features [D, h, w] -> the concept of each pixel [H, W], -1 for background."""
+        """One picture's features [D, H, W] -> the concept of each pixel [H, W], -1 for background."""
         texts = torch.cat([self.grounds[lang], self.names[lang][list(offered)]])
-        best = self.net.enlarged(features[None], texts)[0].argmax(0)
+        best = self.net.regularized(label_maps(features[None], texts))[0].argmax(0)
         return torch.tensor([-1, *offered])[best]
 
 
@@ -100,7 +101,7 @@ class Exported:
 class Exam:
     """Pictures of one kind of concept, encoded, with their truth."""
 
-    features: Tensor  # [B, D, h, w]
+    features: Tensor  # [B, D, H, W]
     truth: Tensor  # [B, H, W]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -45,6 +45,8 @@ def _reassemble(width: int, channels: int, resample: nn.Module | None) -> nn.Seq
 class ViTBackbone(nn.Module):
     """timm's VisionTransformer, read after four of its blocks (DPT section 3.1)."""
 
+    smallest = 32  # pixels of a side
+
     def __init__(
         self,
         image_size: int,
@@ -112,6 +114,7 @@ class ResNetBackbone(nn.Module):
     """torchvision's ResNet-101 in four parts: the few-shot variant (LSeg section 5.1)."""
 
     channels = (256, 512, 1024, 2048)
+    smallest = 32
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,10 +132,40 @@ class ResNetBackbone(nn.Module):
         return maps
 
 
+class FineClipResNetBackbone(ClipResNetBackbone):
+    """A small CLIP's picture tower that looks at pictures of half the size, one map finer.
+
+    What a miniature learned at 64 pixels says little at twice as many, and its own first map is too coarse for outlines:
+    so pictures are halved, the stem's map before its pooling is the finest, and the last two stages are one map.
+    """
+
+    smallest = 64
+
+    def __init__(self, layers: tuple[int, int, int, int], width: int) -> None:
+        super().__init__(layers, width)
+        _, _, third, fourth = self.channels
+        self.channels = (width, *self.channels[:2], third + fourth)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """[B, 3, H, W], sides multiples of 32 from 64 -> maps at strides 4, 8, 16, 32."""
+        return self.maps(F.avg_pool2d(pixels, 2))
+
+    def maps(self, halved: Tensor) -> list[Tensor]:
+        """[B, 3, H/2, W/2] -> the same."""
+        model, x = self.model, halved
+        for i in (1, 2, 3):
+            x = getattr(model, f"act{i}")(getattr(model, f"bn{i}")(getattr(model, f"conv{i}")(x)))
+        first = model.layer1(model.avgpool(x))
+        second = model.layer2(first)
+        third = model.layer3(second)
+        fourth = F.interpolate(model.layer4(third), third.shape[-2:], mode="bilinear")
+        return [x, first, second, torch.cat([third, fourth], dim=1)]
+
+
 BACKBONES: Mapping[str, Any] = {
     "vit": ViTBackbone,
     "resnet101": ResNetBackbone,
-    "clip_resnet": ClipResNetBackbone,
+    "fine_clip_resnet": FineClipResNetBackbone,
 }
 
 
@@ -197,3 +230,23 @@ class Scratch(nn.Module):
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Four maps -> pixel features [B, D, H/2, W/2], not normalised."""
         return self.head1(self.paths(maps)[-1])
+
+    def cosines(self, path: Tensor, texts: Tensor) -> Tensor:
+        """Cosines of pixel features and texts without the features, which are far wider than what they are made of.
+
+        A feature is W x + b, so its product with a text is (t W) x + t b, and its length the root of a quadratic form of x.
+
+        Args:
+            path: the finest path [B, F, h, w].
+            texts: unit features [B, N, D].
+
+        Returns:
+            [B, N, h, w].
+        """
+        head: Any = self.head1
+        weight, bias = head.weight[:, :, 0, 0], head.bias
+        x = path.permute(0, 2, 3, 1).flatten(1, 2)  # [B, h*w, F]
+        square = (x @ (weight.T @ weight) * x).sum(-1) + 2 * x @ (weight.T @ bias) + bias @ bias
+        products = x @ (texts @ weight).transpose(1, 2) + (texts @ bias)[:, None]
+        cosines = products * square.float().clamp_min(1e-6).rsqrt()[..., None]
+        return cosines.transpose(1, 2).unflatten(2, path.shape[-2:])

@@ -208,6 +208,22 @@ def unexplained(assignments: Sequence[Tensor], patches: Tensor) -> Tensor:
     return within / (patches - patches.mean(dim=1, keepdim=True)).square().sum().clamp_min(1e-6)
 
 
+def unlike(groups: Tensor, assignments: Sequence[Tensor], said: Tensor) -> Tensor:
+    """How far groups are from what is said of their places: 1 minus the cosine, mean over groups that have any.
+
+    Not in the paper: what a group knows of an object elsewhere in the picture is no part of what is said of its places.
+
+    Args:
+        groups: unit features [B, G, D].
+        assignments: soft, of each grouping block.
+        said: unit features of places [B, P, D], without gradient.
+    """
+    chosen = compose(assignments)[-1].detach()
+    hard = torch.zeros_like(chosen).scatter_(1, chosen.argmax(1, keepdim=True), 1.0)  # [B, G, P]
+    target = F.normalize(hard @ said, dim=-1)
+    return (1 - (groups * target).sum(-1))[hard.sum(-1) > 0].mean()
+
+
 def _both_ways(logits: Tensor, truth: Tensor) -> Tensor:
     return 0.5 * (_mass_on(logits, truth) + _mass_on(logits.T, truth.T))
 

@@ -153,10 +153,11 @@ class LoadedLSeg:
         return ((levels - self.mean) / self.std)[None].to(self.device, self.dtype)
 
 
-def working_size(width: int, height: int, long_side: int) -> tuple[int, int]:
-    """Width and height that a picture is encoded at: this long side, both multiples of 32, near its own ratio."""
+def working_size(width: int, height: int, long_side: int, smallest: int) -> tuple[int, int]:
+    """Width and height that a picture is encoded at: this long side, both multiples of 32, near its own ratio, and no side
+    under the smallest that the backbone can look at."""
     scale = long_side / max(width, height)
-    return tuple(max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (width, height))  # type: ignore[return-value]
+    return tuple(max(smallest, round(side * scale / STRIDE) * STRIDE) for side in (width, height))  # type: ignore[return-value]
 
 
 class LSeg(Handle[LoadedLSeg]):
@@ -273,7 +274,9 @@ def load_lseg(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: to
 @runtime.on_device
 def _encode_image(model: LSeg, image: Image.Image) -> np.ndarray:
     with model.use() as loaded, runtime.semaphore(model.device), torch.inference_mode():
-        pixels = loaded.pixels(image, working_size(*image.size, loaded.long_side))
+        pixels = loaded.pixels(
+            image, working_size(*image.size, loaded.long_side, loaded.net.pretrained.smallest)
+        )
         features = loaded.net.pixel_features(pixels)[0].float()  # [D, h, w]
         return features.permute(1, 2, 0).contiguous().cpu().numpy()
 

@@ -19,16 +19,18 @@ from safetensors.torch import save_file
 from core import checkpoints
 from core.checkpoints import originals
 from core.clip import encoders, zero_shot
+from core.clip.resnet import ClipResNetBackbone
 from core.errors import Refusal
 from core.segmentation import LSeg, MaskCLIP, lseg, maskclip, result
 from core.segmentation.blocks import RegularizationBlock
+from core.segmentation.dpt import FineClipResNetBackbone, Scratch
 from core.segmentation.evaluation import Sliding
 from tests import tiny
 
 TINY = {
     "features": 8,
     "dimensions": 16,
-    "backbone": {"kind": "clip_resnet", "layers": [1, 1, 1, 1], "width": 4},
+    "backbone": {"kind": "fine_clip_resnet", "layers": [1, 1, 1, 1], "width": 4},
 }
 TINY_VIT = {
     "features": 8,
@@ -224,3 +226,33 @@ def test_maskclip_of_one_window_is_the_towers_value_path() -> None:
     square = picture(32, 32)
     expected = model.clip.encode(square).patch_features
     np.testing.assert_allclose(model.encode(square).place_features, expected, atol=1e-5)
+
+
+def test_the_fine_backbone_sees_the_picture_at_half_its_size() -> None:
+    torch.manual_seed(0)
+    fine = FineClipResNetBackbone((1, 1, 1, 1), 4).eval()
+    plain = ClipResNetBackbone((1, 1, 1, 1), 4).eval()
+    plain.load_state_dict(fine.state_dict())
+    picture = torch.rand(2, 3, 64, 96)
+    halved = F.avg_pool2d(picture, 2)
+    with torch.no_grad():
+        maps, coarser = fine(picture), plain(halved)
+        pooled = F.avg_pool2d(maps[0], 2)
+        stem = plain.model.stem(halved)
+    assert [m.shape[1:] for m in maps] == [
+        (c, 64 // s, 96 // s) for c, s in zip(fine.channels, (4, 8, 16, 32), strict=True)
+    ]
+    assert torch.allclose(pooled, stem, atol=1e-6)
+    assert torch.allclose(maps[1], coarser[0]) and torch.allclose(maps[2], coarser[1])
+    assert torch.allclose(maps[3][:, : coarser[2].shape[1]], coarser[2])
+    want = F.interpolate(coarser[3], maps[3].shape[-2:], mode="bilinear")
+    assert torch.allclose(maps[3][:, coarser[2].shape[1] :], want)
+
+
+def test_cosines_without_features_are_those_of_the_features() -> None:
+    torch.manual_seed(0)
+    scratch = Scratch((8, 8, 8, 8), 6, 24)
+    path, texts = torch.randn(2, 6, 5, 7), F.normalize(torch.randn(2, 3, 24), dim=-1)
+    features = F.normalize(scratch.head1(path), dim=1)
+    want = torch.einsum("bdhw,bnd->bnhw", features, texts)
+    assert torch.allclose(scratch.cosines(path, texts), want, atol=1e-5)

@@ -84,7 +84,7 @@ def test_the_decoder_starts_as_clips_own_reading_of_places(tmp_path: Path, atlas
     pool = tower.eval().float().visual.attnpool
     pixels = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        coarse = net.pretrained(pixels)[3]  # [B, C, 2, 2]
+        coarse = net.pretrained(pixels)[3][:, -pool.v_proj.in_features :]  # [B, C, 2, 2] of the last stage
         places = coarse.flatten(2).transpose(1, 2) + pool.positional_embedding[1:].mean(0)
         alone = pool.c_proj(pool.v_proj(places)).transpose(1, 2).unflatten(2, (2, 2))  # [B, D, 2, 2]
         for _ in range(4):

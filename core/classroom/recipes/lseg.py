@@ -23,7 +23,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts, seen
@@ -35,7 +34,7 @@ from core.classroom.specs import SceneSettings, sample
 from core.classroom.wording import LANGUAGES
 from core.clip.resnet import picture_tower
 from core.segmentation.blocks import Kind
-from core.segmentation.lseg import LSegNet, pixel_loss
+from core.segmentation.lseg import TEMPERATURE, LSegNet, pixel_loss
 
 CLIP = "classroom-rn"
 ARCHITECTURE = "classroom"
@@ -146,12 +145,13 @@ class Trainer(Run):
         places = torch.arange(1, LABELS + 1, device=self.device).expand(batch, -1)
         column.scatter_(1, torch.tensor(chosen, device=self.device) + 1, places)
         target = column.gather(1, (truth + 1).flatten(1)).view_as(truth)  # [B, H, W]; 0 is background
-        pixels = ((scenes.picture - MEAN[0]) / STD[0]).contiguous(memory_format=torch.channels_last)
+        # The backbone halves what it is given; scenes are drawn at the half, and compared at the size of the features.
+        halved = ((scenes.picture - MEAN[0]) / STD[0]).contiguous(memory_format=torch.channels_last)
         with fast_arithmetic(self.device):
             with torch.no_grad():
-                maps = self.net.pretrained(pixels)
-            features = self.net.scratch(maps)
-        logits = self.net.enlarged(F.normalize(features.float(), dim=1), texts)
+                maps = self.net.pretrained.maps(halved)
+            cosines = self.net.scratch.cosines(self.net.scratch.paths(maps)[-1], texts)
+        logits = self.net.regularized(cosines / TEMPERATURE)
         loss = pixel_loss(logits, target)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -221,7 +221,7 @@ def warm_start(net: LSegNet, clip: Mapping[str, Tensor], texts: Tensor) -> None:
     for layer in (scratch.layer1_rn, scratch.layer2_rn, scratch.layer3_rn):
         layer.weight.mul_(0.1)
     scratch.layer4_rn.weight.zero_()
-    scratch.layer4_rn.weight[:, :, 1, 1] = basis.T @ weight
+    scratch.layer4_rn.weight[:, -weight.shape[1] :, 1, 1] = basis.T @ weight
     scratch.head1.weight.copy_(basis[:, :, None, None])
     scratch.head1.bias.copy_(bias)
     for block in (scratch.refinenet1, scratch.refinenet2, scratch.refinenet3, scratch.refinenet4):
