@@ -44,7 +44,7 @@ def owls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
     root = tmp_path_factory.mktemp("owls")
     tiny.make_bundle(root / "clip")
-    tables = [tiny.row("tiny-vild-clip", root / "clip")]
+    tables: list[str] = []
     models = {}
     for family in ("Owlv2", "OwlViT"):
         torch.manual_seed(1)
@@ -74,7 +74,9 @@ def owls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         f'{head}requires = {{tiny-vild-clip = "{digest}"}}\n[[{files}[tiny-vild-crops.options]\nfamily = "Owlv2"\n'
         'variants = ["crops"]\nprompts = "vild"\nscale = 100.0\nthresholds = {crops = 0.1}\n'
     )
-    (root / "registry.toml").write_text("".join(tables), encoding="utf-8")
+    detectors = "".join(tables).replace('paper = "clip"', 'paper = "vild"')
+    clip = tiny.row("tiny-vild-clip", root / "clip")
+    (root / "registry.toml").write_text(clip + detectors, encoding="utf-8")
     patch = pytest.MonkeyPatch()
     patch.setenv("CLIP_ATLAS_REGISTRY", str(root / "registry.toml"))
     yield models
