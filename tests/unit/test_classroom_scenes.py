@@ -47,6 +47,17 @@ def test_a_part_of_a_batch_is_drawn_as_in_the_whole(atlas: Atlas) -> None:
     assert torch.allclose(part.picture, whole.picture[[3, 28]], atol=1e-6)
 
 
+def test_a_cutout_holds_all_of_its_object(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = sample(60, 4, atlas)
+    cut = render(spec, atlas, 48)
+    assert min(group.shape.shape[-1] for group in cut.cutouts) < 30
+    monkeypatch.setattr(atlas, "box", torch.tensor([-9.0, -9.0, 9.0, 9.0]).expand(len(atlas), 4))
+    whole = render(spec, atlas, 48)
+    assert min(group.shape.shape[-1] for group in whole.cutouts) == 48
+    assert torch.allclose(cut.picture, whole.picture, atol=1e-6)
+    assert torch.equal(cut.shape, whole.shape)
+
+
 def test_pictures_are_pictures(atlas: Atlas) -> None:
     scenes = compose(1, 40, size=64, atlas=atlas)
     assert scenes.picture.shape == (40, 3, 64, 64)
