@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from core import checkpoints
 from core.classroom import evaluate_lseg_blocks
 from core.classroom.atlas import open_atlas
 from core.classroom.recipes import lseg, lseg_blocks
@@ -122,6 +123,21 @@ def test_blocks_of_other_weights_are_refused(registry: Path, name: str, code: st
     assert (
         refusal.value.code == code and name in refusal.value.text("en") and name in refusal.value.text("zh")
     )
+
+
+def test_the_shipped_blocks_belong_to_the_shipped_decoder() -> None:
+    row = checkpoints.row("classroom-lseg")
+    blocks = regularization.fitted(row.name)  # refuses those of other weights
+    assert set(blocks) == {(kind, depth) for kind in KINDS for depth in DEPTHS}
+    before = maps()
+    for (kind, depth), block in blocks.items():
+        assert (block.kind, block.depth) == (kind, depth)
+        torch.testing.assert_close(block(before[:, ORDER]), block(before)[:, ORDER])
+        started = regularization.identity(kind, depth).state_dict()
+        assert not torch.equal(
+            block.state_dict()["depthwise.depthwise.weight"], started["depthwise.depthwise.weight"]
+        )
+    assert (row.folder / FILE).stat().st_size < 8000
 
 
 def test_a_fit_changes_blocks_and_nothing_else(tmp_path: Path) -> None:
