@@ -73,7 +73,7 @@ def draw(spec: Spec, uncoloured: Tensor, atlas: Atlas, size: int) -> list[Cutout
     low, high = _extent(things, cell_half, centre, level, atlas, size)
     side = (high - low).amax(1)
     # On a CPU, few at a time: its caches then hold all of a group.
-    most = 32 if atlas.device.type == "cpu" else 4096
+    most = 64 if atlas.device.type == "cpu" else 4096
     sort = (uncoloured[owner] * spec.present.shape[1] + rank) * len(LEVELS) + level
     order = (sort * (size + 1) + side).argsort()
     # In a group, drawings in one colour come first, then painted ones without an outline, then those with one.
