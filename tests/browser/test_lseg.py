@@ -77,3 +77,25 @@ def test_a_lesson_asks_before_it_answers(visit: Visits) -> None:
     assert page.locator("#walk-out .atlas-seg-name").count() >= 1
     page.locator("#walk-next").click()
     page.wait_for_function("!document.querySelector('#walk-out .atlas-verdict')")
+
+
+def test_blocks_are_compared_and_one_is_looked_at(visit: Visits) -> None:
+    page = visit(width=390, height=844, locale="zh-CN").open("/lseg", SHOWN)
+    page.get_by_role("tab", name="看看内部", exact=True).click()
+    page.get_by_role("tab", name="正则化", exact=True).click()
+    page.locator("#blocks-button").click()
+    page.locator("#blocks-out .pair figure").first.wait_for()
+    shown = page.locator("#blocks-out .pair figure:visible")
+    assert shown.count() == 2 and "不用模块" in shown.first.inner_text()
+    last = page.locator("#blocks-out label.cell").last
+    last.click()
+    assert "简单平均 × 4" in shown.last.inner_text()
+    page.keyboard.press("ArrowLeft")  # by keyboard, the one before
+    assert "简单平均 × 2" in shown.last.inner_text()
+    drawn = (
+        "getComputedStyle(document.querySelector('#blocks-out .n0 .stage'), '::after').backgroundImage.length"
+    )
+    mask = page.evaluate(drawn)
+    page.locator("#blocks-out .only input").check()
+    assert mask != page.evaluate(drawn)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
