@@ -7,9 +7,10 @@ As in the paper: captions and pictures are matched (equations 6 and 7), and so a
 captions (8 and 9); grouping is hard with Gumbel noise. Unlike the paper it does not start from nothing, because the paper
 has weeks of GPUs for what takes minutes here: the text tower is that of a miniature CLIP, which learned from captions too, and
 is locked, only the projection behind it is trained; the layers of the picture tower are those of the same CLIP's ViT, and
-only the last stage's, which see groups in place of patches, are tuned. And four terms are added that the paper can do without
+only the last stage's, which see groups in place of patches, are tuned. And five terms are added that the paper can do without
 (`core.segmentation.grouping`): single groups are matched with nouns, groups are used evenly, the patches of a group look alike,
-few groups answer to one noun. None of them knows a mask.
+few groups answer to one noun, and a group says what a CLIP's pooling says of its places (MaskCLIP's reading, distilled): a
+ViT's tokens know of objects elsewhere, so background would answer to their names as readily. None of them knows a mask.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from core.classroom.captions import Writer
 from core.classroom.concepts import concepts
 from core.classroom.miniature import export_folder, tensors
 from core.classroom.recipes.export import MEAN, STD
-from core.classroom.recipes.lseg import digest, shipped
+from core.classroom.recipes.lseg import POOLING, digest, shipped
 from core.classroom.recipes.objectives import content, true_pairs
 from core.classroom.recipes.running import SEED, Run, fast_arithmetic
 from core.classroom.scenes import render
@@ -50,6 +51,10 @@ MAX_SCALE = 30.0
 SPREAD = 0.5  # weight of the uneven use of groups
 WITHIN = 8.0  # weight of what differs within groups
 UNSURE = 0.4  # weight of how many groups answer to a noun
+TOLD = 3.0  # weight of what the sibling says of a group's places
+LOUPE = (
+    128  # side of the pictures that the sibling says it of: of 4 x 4 places, twice as many as at its own size
+)
 APART = 0.5  # how far apart group tokens start, in the units of the patches beside them
 # Until this share of the time: side of the pictures, pictures a step.
 PHASES = ((0.6, 64, 96), (1.01, SIZE, 64))
@@ -145,6 +150,7 @@ class Trainer(Run):
             betas=(0.9, 0.98),
         )
         self.sibling = resnet(export_folder(SIBLING)).to(self.device)
+        self.values = value_path(tensors(export_folder(SIBLING))).to(self.device)
         self.nouns = {lang: self._nouns(lang) for lang in LANGUAGES}
         self._settle_norms()
         self.resume(self.device)
@@ -200,12 +206,12 @@ class Trainer(Run):
         writer = Writer(spec, self.atlas.mono)
         captions = [writer.write(i, lang, rng) for i in range(len(writer))]
         with fast_arithmetic(self.device):
-            told = self._read([caption.text for caption in captions]).float()
+            sentences = self._read([caption.text for caption in captions]).float()
             seen = grouping.encode(learner, (picture - MEAN[0]) / STD[0], noise=True)
         present, truth = self._present(spec)
         nouns = self.nouns[lang][rng.randrange(len(self.nouns[lang]))][present].float()
         with fast_arithmetic(self.device):
-            texts = learner.text_projection(torch.cat([told, nouns]))
+            texts = learner.text_projection(torch.cat([sentences, nouns]))
         texts = F.normalize(texts.float(), dim=-1)
         image = F.normalize(seen.image_features.float(), dim=-1)
         groups = F.normalize(seen.group_features.float(), dim=-1)
@@ -218,7 +224,8 @@ class Trainer(Run):
         unsure = grouping.undecided(groups, texts[batch:], objects, scale)
         uneven = grouping.spread([soft.float() for soft in seen.assignments])
         within = grouping.unexplained([soft.float() for soft in seen.assignments], self._looks(picture))
-        loss = matched + named + single + SPREAD * uneven + WITHIN * within + UNSURE * unsure
+        told = grouping.unlike(groups, [soft.float() for soft in seen.assignments], self._said(picture))
+        loss = matched + named + single + SPREAD * uneven + WITHIN * within + UNSURE * unsure + TOLD * told
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
@@ -230,7 +237,7 @@ class Trainer(Run):
         return {
             "batch": batch, "size": size, "loss": loss.item(), "captions": matched.item(), "nouns": named.item(),
             "groups": single.item(), "uneven": uneven.item(), "within": within.item(), "unsure": unsure.item(),
-            "groups used": busy.sum(1).float().mean().item(), "scale": scale.item(),
+            "told": told.item(), "groups used": busy.sum(1).float().mean().item(), "scale": scale.item(),
             "lr": self.optimizer.param_groups[0]["lr"],
         }  # fmt: skip
 
@@ -247,6 +254,15 @@ class Trainer(Run):
         return torch.cat(
             [part / size.clamp_min(1e-6) for part, size in zip(parts, spread, strict=True)], dim=-1
         )
+
+    @torch.no_grad()
+    def _said(self, picture: Tensor) -> Tensor:
+        """[B, P, D] what the pooling of the CLIP's ResNet sibling says of each patch by itself, norm 1."""
+        large = F.interpolate(picture, (LOUPE, LOUPE), mode="bilinear")
+        with fast_arithmetic(self.device):
+            values = self.values(self.sibling((large - MEAN[0]) / STD[0])[3]).float()
+        grid = (picture.shape[-2] // PATCH, picture.shape[-1] // PATCH)
+        return F.normalize(F.interpolate(values, grid, mode="bilinear").flatten(2).transpose(1, 2), dim=-1)
 
     def _present(self, spec: Spec) -> tuple[Tensor, Tensor]:
         """The concepts and backgrounds that the batch names [M], and which pictures show them [B, M]."""
@@ -286,6 +302,21 @@ def resnet(folder: Path) -> ClipResNetBackbone:
     tower = ClipResNetBackbone(tuple(config["layers"]), config["width"])
     tower.load_state_dict(picture_tower(load_file(folder / "model.safetensors"), "model."))
     return tower.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def value_path(clip: Mapping[str, Tensor]) -> nn.Conv2d:
+    """What the attention pooling of a ResNet CLIP makes of one place alone, last stage to joint space: a 1 x 1 convolution.
+
+    Args:
+        clip: its state dict, under open_clip's names.
+    """
+    pool = {part: clip[f"visual.attnpool.{part}"].float() for part in POOLING}
+    weight = pool["c_proj.weight"] @ pool["v_proj.weight"]
+    layer = nn.Conv2d(weight.shape[1], weight.shape[0], 1).requires_grad_(False)
+    layer.weight.copy_(weight[:, :, None, None])
+    layer.bias.copy_(pool["c_proj.weight"] @ pool["v_proj.bias"] + pool["c_proj.bias"])  # type: ignore[union-attr]
+    return layer
 
 
 @torch.no_grad()
