@@ -2,6 +2,7 @@
 
 The files of the row are taken over and pinned in the registry. A CLIP whose row requires another one learned under that
 one's text tower, locked, so its weights ship without it: every tensor of the text tower has to be the other's bit for bit.
+What other papers' recipes export is without what is shared already.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ def without_shared(state: dict[str, Tensor], row: Checkpoint) -> dict[str, Tenso
 
     Args:
         state: tensors by name, as exported.
-        row: where they go; where it requires nothing, or no row with tensors of such names, all of them ship.
+        row: where they go; all of them ship where it is no CLIP or requires nothing.
 
     Raises:
         SystemExit: a tensor of the text tower is not the other's, bit for bit, so it cannot be shared.
     """
     own = dict(state)
-    for other in row.requires:
+    for other in row.requires if row.paper == "clip" else ():
         shared = open_clip_state(checkpoints.open(other, download=False), checkpoints.row(other))
         for name in sorted(name for name in shared.keys() & state.keys() if not is_picture(name)):
             tensor = own.pop(name)
