@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PAPER = "groupvit"
 FOLDER = clip.ASSETS / "groupvit"
-OPENING, CROWD = "dog_and_cat", "nine_things"
+OPENING, CROWD = "horse_and_tree", "nine_things"
 PHOTOS = ("goat_eating_grass", "camel", "foal", "hot_air_balloons", "two_dogs", "surfer")
 SCENES = 6  # of the table of right names
 MAX_SEED = 9999
