@@ -1,7 +1,7 @@
 """The rows of an ablation, each trained for the same few steps from the same seed; numbers alone are kept.
 
-    python -m core.classroom ablate lseg --steps 300 [--record]         none, bottleneck and depthwise 1, 2, 4 times
-    python -m core.classroom ablate groupvit --steps 200 [--record]     group tokens 64-8, 32-8, 64, 8
+    python -m core.classroom ablate lseg --steps 200 [--record]         none, bottleneck and depthwise 1, 2, 4 times
+    python -m core.classroom ablate groupvit --steps 80 [--record]      group tokens 64-8, 32-8, 64, 8
     python -m core.classroom ablate glip --steps 300 [--record]         without and with deep fusion, teacher and student
 
 LSeg's is the paper's table 6 (section 5.4: regularization blocks), GroupViT's its table 2 (section 4.2: group tokens), GLIP's its
