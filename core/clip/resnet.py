@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+POOLING = ("positional_embedding", "v_proj.weight", "v_proj.bias", "c_proj.weight", "c_proj.bias")
+
 
 class ClipResNetBackbone(nn.Module):
     """The image tower of a small CLIP without its attention pooling."""
@@ -37,3 +39,21 @@ def picture_tower(clip: Mapping[str, Tensor], prefix: str = "pretrained.model.")
         for name, value in clip.items()
         if name.startswith("visual.") and ".attnpool." not in name
     }
+
+
+def value_path(clip: Mapping[str, Tensor], placed: bool) -> tuple[Tensor, Tensor]:
+    """What the attention pooling of an open_clip ResNet CLIP makes of one place alone, c_proj(v_proj(x)): a linear map.
+
+    Args:
+        clip: its state dict.
+        placed: whether x is given the mean of the position embeddings first.
+
+    Returns:
+        Weight [D, C] and bias [D], from the last stage to the joint space.
+    """
+    pool = {part: clip[f"visual.attnpool.{part}"].float() for part in POOLING}
+    weight = pool["c_proj.weight"] @ pool["v_proj.weight"]
+    bias = pool["c_proj.weight"] @ pool["v_proj.bias"] + pool["c_proj.bias"]
+    if placed:
+        bias = bias + weight @ pool["positional_embedding"][1:].mean(0)
+    return weight, bias

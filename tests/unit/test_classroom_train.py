@@ -159,7 +159,15 @@ def test_ten_steps_lower_the_loss_resume_and_export(model: str, tmp_path: Path, 
         .isfinite()
         .all()
     )
-    assert miniature.patches(picture).shape[:1] == (2,)
+    patches = miniature.patches(picture)
+    assert patches.shape[:1] == (2,)
+    if model == "classroom-vit":
+        learner.hint = torch.nn.Linear(EMBED, 3)
+        with torch.no_grad():
+            image, _, said = learner.look(picture, torch.arange(patches[0, ..., 0].numel()))
+        assert torch.allclose(torch.nn.functional.normalize(image, dim=-1), expected, atol=1e-4)
+        said = torch.nn.functional.normalize(said, dim=-1).view_as(patches)
+        assert torch.allclose(patches, said, atol=2e-2), "what is learned of patches is what is read of them"
     assert STD[0] > 0
 
 

@@ -291,6 +291,15 @@ def test_groups_of_one_look_leave_nothing_unexplained() -> None:
     assert float(grouping.unexplained([torch.eye(4)[None], mixed], patches)) == pytest.approx(1)
 
 
+def test_groups_are_asked_for_what_is_said_of_their_own_places() -> None:
+    said = torch.eye(4)[[0, 0, 1, 1]][None]  # [B, P, D]
+    split = torch.tensor([[[0.9, 0.9, 0.2, 0.2], [0.1, 0.1, 0.8, 0.8], [0.0, 0.0, 0.0, 0.0]]])
+    right = torch.eye(4)[[0, 1, 3]][None]  # the third group has no place: nothing is asked of it
+    assert float(grouping.unlike(right, [split], said)) == pytest.approx(0)
+    assert float(grouping.unlike(right[:, [1, 0, 2]], [split], said)) == pytest.approx(1)
+    assert float(grouping.unlike(torch.eye(4)[[0, 0, 0]][None], [split], said)) == pytest.approx(0.5)
+
+
 def test_a_noun_that_one_group_answers_to_is_decided() -> None:
     text, truth, scale = torch.eye(4)[:2], torch.tensor([[True, False]]), torch.tensor(30.0)
     one = torch.eye(4)[[0, 2, 3]][None]

@@ -40,12 +40,12 @@ from core.classroom.grounded import Prompt as Said
 from core.classroom.grounded import Prompter
 from core.classroom.miniature import Miniature, export_folder
 from core.classroom.recipes.export import MEAN, STD
-from core.classroom.recipes.lseg import POOLING, digest, shipped
+from core.classroom.recipes.lseg import digest, shipped
 from core.classroom.recipes.running import SEED, WARM_UP, Run, fast_arithmetic
 from core.classroom.scenes import Scenes, render
 from core.classroom.specs import SceneSettings, sample
 from core.classroom.wording import LANGUAGES
-from core.clip.resnet import picture_tower
+from core.clip.resnet import picture_tower, value_path
 from core.detection.glip import boxes as of_boxes
 from core.detection.glip import language
 from core.detection.glip.fusion import VLFuse
@@ -404,11 +404,7 @@ def warm_start(net: GLIPNet, clip: Mapping[str, Tensor], texts: Tensor, coarse: 
         coarse: [B, C, h, w] maps of the last stage, of some pictures: the mean length of what is said becomes 1.
         scale: CLIP's, of cosines.
     """
-    pool = {name: clip[f"visual.attnpool.{name}"].float() for name in POOLING}
-    position = pool["positional_embedding"][1:].mean(0)
-    project = pool["c_proj.weight"]
-    weight = project @ pool["v_proj.weight"]  # [D, C]
-    bias = project @ (pool["v_proj.weight"] @ position + pool["v_proj.bias"]) + pool["c_proj.bias"]
+    weight, bias = value_path(clip, placed=True)
     fpn: Any = net.backbone.fpn
     width = fpn.fpn_inner4.out_channels
     basis = torch.linalg.svd(texts, full_matrices=False).Vh[:width]  # [F, D]

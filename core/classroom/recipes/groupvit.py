@@ -33,13 +33,13 @@ from core.classroom.captions import Writer
 from core.classroom.concepts import concepts
 from core.classroom.miniature import export_folder, tensors
 from core.classroom.recipes.export import MEAN, STD
-from core.classroom.recipes.lseg import POOLING, digest, shipped
+from core.classroom.recipes.lseg import digest, shipped
 from core.classroom.recipes.objectives import content, true_pairs
 from core.classroom.recipes.running import SEED, Run, fast_arithmetic
 from core.classroom.scenes import render
 from core.classroom.specs import BACKGROUNDS, SceneSettings, Spec, sample
 from core.classroom.wording import LANGUAGES, TEMPLATES, ground_phrase, phrase
-from core.clip.resnet import ClipResNetBackbone, picture_tower
+from core.clip.resnet import ClipResNetBackbone, picture_tower, value_path
 from core.segmentation import grouping
 from core.segmentation.groupvit import build, picture_layers, text_tower
 
@@ -150,7 +150,8 @@ class Trainer(Run):
             betas=(0.9, 0.98),
         )
         self.sibling = resnet(export_folder(SIBLING)).to(self.device)
-        self.values = value_path(tensors(export_folder(SIBLING))).to(self.device)
+        weight, bias = value_path(tensors(export_folder(SIBLING)), placed=False)
+        self.values = weight[:, :, None, None].to(self.device), bias.to(self.device)
         self.nouns = {lang: self._nouns(lang) for lang in LANGUAGES}
         self._settle_norms()
         self.resume(self.device)
@@ -260,7 +261,7 @@ class Trainer(Run):
         """[B, P, D] what the pooling of the CLIP's ResNet sibling says of each patch by itself, norm 1."""
         large = F.interpolate(picture, (LOUPE, LOUPE), mode="bilinear")
         with fast_arithmetic(self.device):
-            values = self.values(self.sibling((large - MEAN[0]) / STD[0])[3]).float()
+            values = F.conv2d(self.sibling((large - MEAN[0]) / STD[0])[3], *self.values).float()
         grid = (picture.shape[-2] // PATCH, picture.shape[-1] // PATCH)
         return F.normalize(F.interpolate(values, grid, mode="bilinear").flatten(2).transpose(1, 2), dim=-1)
 
@@ -302,21 +303,6 @@ def resnet(folder: Path) -> ClipResNetBackbone:
     tower = ClipResNetBackbone(tuple(config["layers"]), config["width"])
     tower.load_state_dict(picture_tower(load_file(folder / "model.safetensors"), "model."))
     return tower.eval().requires_grad_(False)
-
-
-@torch.no_grad()
-def value_path(clip: Mapping[str, Tensor]) -> nn.Conv2d:
-    """What the attention pooling of a ResNet CLIP makes of one place alone, last stage to joint space: a 1 x 1 convolution.
-
-    Args:
-        clip: its state dict, under open_clip's names.
-    """
-    pool = {part: clip[f"visual.attnpool.{part}"].float() for part in POOLING}
-    weight = pool["c_proj.weight"] @ pool["v_proj.weight"]
-    layer = nn.Conv2d(weight.shape[1], weight.shape[0], 1).requires_grad_(False)
-    layer.weight.copy_(weight[:, :, None, None])
-    layer.bias.copy_(pool["c_proj.weight"] @ pool["v_proj.bias"] + pool["c_proj.bias"])  # type: ignore[union-attr]
-    return layer
 
 
 @torch.no_grad()

@@ -32,7 +32,7 @@ from core.classroom.recipes.running import SEED, Run, fast_arithmetic
 from core.classroom.scenes import Scenes, render
 from core.classroom.specs import SceneSettings, sample
 from core.classroom.wording import LANGUAGES
-from core.clip.resnet import picture_tower
+from core.clip.resnet import picture_tower, value_path
 from core.segmentation.blocks import Kind
 from core.segmentation.lseg import TEMPERATURE, LSegNet, pixel_loss
 
@@ -43,9 +43,6 @@ LABELS = 40  # of a picture, besides background
 RATE = 1.5e-3
 # Until this share of the time: side of the pictures, pictures a step.
 PHASES = ((0.3, 64, 48), (1.01, 96, 24))
-POOLING = (
-    "positional_embedding", "v_proj.weight", "v_proj.bias", "c_proj.weight", "c_proj.bias",
-)  # fmt: skip
 
 
 @dataclass
@@ -210,11 +207,7 @@ def warm_start(net: LSegNet, clip: Mapping[str, Tensor], texts: Tensor) -> None:
         clip: the state dict of an open_clip ResNet CLIP whose last stage the backbone shares.
         texts: [M, D] features of what will be asked for, norm 1.
     """
-    pool = {name: clip[f"visual.attnpool.{name}"].float() for name in POOLING}
-    position = pool["positional_embedding"][1:].mean(0)
-    project = pool["c_proj.weight"]
-    weight = project @ pool["v_proj.weight"]  # [D, C]
-    bias = project @ (pool["v_proj.weight"] @ position + pool["v_proj.bias"]) + pool["c_proj.bias"]
+    weight, bias = value_path(clip, placed=True)
     scratch = net.scratch
     width = scratch.head1.in_channels
     basis = torch.linalg.svd(texts, full_matrices=False).Vh[:width].T  # [D, F]
