@@ -19,6 +19,7 @@ from core.classroom import ablations, evaluate_groupvit, evaluate_lseg
 from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import unseen
+from core.classroom.miniature import tensors
 from core.classroom.recipes import groupvit, lseg
 from core.classroom.scenes import render
 from core.classroom.specs import SceneSettings, sample
@@ -132,7 +133,7 @@ def test_groupvit_trains_without_masks_and_is_examined(
 def test_projections_and_text_tower_start_as_clips(tmp_path: Path, atlas: Atlas) -> None:
     run = groupvit.Trainer(groupvit.Settings(out=tmp_path, steps=1, phases=((1.01, 32, 24),)), atlas)
     clip = open_clip.CLIP(**json.loads((run.folder / "open_clip_config.json").read_text())["model_cfg"])
-    clip.load_state_dict(load_file(run.folder / "model.safetensors"))
+    clip.load_state_dict(tensors(run.folder))
     clip.eval().float()
     lines = ["a photo of a dog", "a red envelope", "一只羊"]
     ids = tokens.tokenize(run.tokenizer, lines, run.context)
