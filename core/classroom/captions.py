@@ -1,4 +1,4 @@
-"""Captions of scenes in English and Chinese. Every caption is true of its scene; a swapped one is false.
+"""Captions of scenes in English and Chinese. Every caption is true of its scene; a swapped one and a twin are false.
 
 A caption also says what it claims: a row of `claim_table()`, the concepts of which a single picture makes it true. So
 a training batch knows that "a photo of a dog" fits every picture of a dog in it, not only the one it was written for.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from core.classroom.atlas import POSES
 from core.classroom.concepts import Concept, concepts
+from core.classroom.factors import FACTORS, NOTHING, framed, sentence, values
 from core.classroom.renderings import RENDERINGS
-from core.classroom.specs import BACKGROUNDS, KINDS, PLACES, RELATIONS, SIZES, VIVID, Spec
+from core.classroom.specs import KINDS, RELATIONS, Spec
 from core.classroom.wording import (
     GROUND_ZH,
     LANGUAGES,
@@ -31,19 +32,28 @@ from core.classroom.wording import (
     SIZE_WORDS,
     TEMPLATES,
     counted,
-    ground_phrase,
     phrase,
 )
+
+# How often captions name a factor that can be seen: those with more values need more examples.
+WEIGHTS = {"ground": 3, "place": 3, "size": 2, "rendering": 1, "number": 1}
+TWINS = 3  # false sentences beside a true one that names a factor
 
 
 @dataclass(frozen=True)
 class Caption:
-    """A sentence, the false one made by swapping its two objects (if it tells a relation), and its claim
-    (-1: only its own scene)."""
+    """A sentence with what is known of it.
+
+    swapped: the false one made by swapping its two objects, if it tells a relation. claim: its row of `claim_table()`
+    (-1: only its own scene). named: the value of each of FACTORS that it names, -1 of the others. twins: TWINS false
+    sentences, which differ from it in the value of one factor.
+    """
 
     text: str
     swapped: str | None = None
     claim: int = -1
+    named: tuple[int, ...] = NOTHING
+    twins: tuple[str, ...] = ()
 
 
 @cache
@@ -85,13 +95,10 @@ class Writer:
         self.concept = spec.concept.tolist()
         self.pose = spec.pose.tolist()
         self.relation = spec.relation.tolist()
-        self.size = spec.size.tolist()
-        self.background = spec.background.tolist()
-        self.rendering = spec.rendering.tolist()
-        self.x = spec.x[:, 0].tolist()
-        self.y = spec.y[:, 0].tolist()
+        self.values = values(spec, mono).tolist()
         one_colour = mono[spec.sprite] if mono is not None else torch.zeros_like(spec.present)
-        self.drawn = (one_colour | ~spec.present).all(1).tolist()
+        drawn = (one_colour | ~spec.present).all(1) & (spec.rendering == RENDERINGS.index("colour"))
+        self.drawn = drawn.tolist()
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -152,15 +159,15 @@ class Writer:
             return Caption(f"{words}{name}" if zh else f"{phrase(name, lang)} {words}")
         roll = rng.random()
         tags = [pair[zh] for pair in c.associations]
-        if tags and roll < 0.12:
+        if tags and roll < 0.09:
             rng.shuffle(tags)
             return Caption(
                 ("，" if zh else ", ").join([name, *tags[: rng.randint(1, len(tags))]]), claim=c.index
             )
-        if tags and roll < 0.2:
+        if tags and roll < 0.15:
             at = rng.randrange(len(c.associations))
             return Caption(c.associations[at][zh], claim=claims()[c.associations[at][0]])
-        if c.parents and roll < 0.26:
+        if c.parents and roll < 0.2:
             en, word = rng.choice(c.parents)
             text = word if zh else en
             if rng.random() < 0.5:
@@ -168,51 +175,38 @@ class Writer:
             return Caption(
                 f"{name}，一种{word}" if zh else f"{phrase(name, lang)}, a kind of {en}", claim=c.index
             )
-        look = RENDERINGS[self.rendering[i]]
-        if look != "colour" or (self.drawn[i] and roll < 0.6):
-            if roll < 0.72:
-                shown = "line" if look == "colour" else look
-                return Caption(self._look(shown, name, phrase(name, lang), lang, rng))
-        elif roll < 0.45:
-            extra = self._extra(i, name, lang, rng)
-            if extra is not None:
-                return Caption(extra)
+        if self.drawn[i] and roll < 0.4:
+            return Caption(rng.choice(LOOKS["line"][lang]).format(phrase(name, lang)))
+        if roll < 0.7:
+            named, form = self._chosen(i, rng, tuple(FACTORS)), rng.randrange(6)
+            return self._described(named, rng, lambda v: sentence(c, v, lang, form, name), claim=c.index)
         return Caption(rng.choice(TEMPLATES[lang]).format(phrase(name, lang)), claim=c.index)
 
-    def _look(self, look: str, name: str, noun: str, lang: str, rng: random.Random) -> str:
-        return rng.choice(LOOKS[look][lang]).format(noun, n=name)
+    def _chosen(self, i: int, rng: random.Random, among: Sequence[str]) -> dict[str, int]:
+        """One or two of these factors with their values, of those that can be seen."""
+        seen = {f: v for f, v in zip(FACTORS, self.values[i], strict=True) if v >= 0 and f in among}
+        if not seen:
+            return {}
+        drawn = rng.choices(list(seen), [WEIGHTS[f] for f in seen], k=2 if rng.random() < 0.4 else 1)
+        chosen = set(drawn)
+        if "number" in chosen:
+            chosen.discard("size")
+        return {f: v for f, v in seen.items() if f in chosen}
 
-    def _extra(self, i: int, name: str, lang: str, rng: random.Random) -> str | None:
-        """Position, size or background of a single object."""
-        zh = lang == "zh"
-        what = rng.choice(("position", "size", "ground", "ground"))
-        if what == "size" and SIZES[self.size[i]] in SIZE_WORDS:
-            form = rng.choice(SIZE_WORDS[SIZES[self.size[i]]][lang])
-            return form.format(n=name, a=phrase(name, lang))
-        if what == "ground":
-            return self._grounded(i, phrase(name, lang), lang)
-        if what == "position":
-            x, y = self.x[i], self.y[i]
-            side = "middle" if max(abs(x), abs(y)) < 0.12 else ""
-            if max(abs(x), abs(y)) > 0.3 and min(abs(x), abs(y)) < 0.2:
-                side = ("left" if x < 0 else "right") if abs(x) > abs(y) else ("top" if y < 0 else "bottom")
-            if side:
-                en, word = POSITION_WORDS[side]
-                return f"{word}的{name}" if zh else f"{phrase(name, lang)} {en}"
-        return None
-
-    def _grounded(self, i: int, text: str, lang: str) -> str | None:
-        """The text with the background added; None where the background has no word in this rendering."""
-        ground, look = list(BACKGROUNDS)[self.background[i]], RENDERINGS[self.rendering[i]]
-        if look not in ("colour", "grey") or (
-            look == "grey" and ground not in PLACES and ground not in VIVID
-        ):
-            return None
-        if ground in PLACES:
-            en, zh = PLACE_WORDS[ground]
-            return f"{zh}的{text}" if lang == "zh" else f"{text} {en}"
-        name = ground_phrase(ground, lang)
-        return f"{name}上的{text}" if lang == "zh" else f"{text} on {name}"
+    def _described(
+        self,
+        named: dict[str, int],
+        rng: random.Random,
+        tell: Callable[[dict[str, int]], str],
+        claim: int = -1,
+    ) -> Caption:
+        """The sentence that `tell` makes of the values of some factors, with its twins."""
+        twins: tuple[str, ...] = ()
+        if named:
+            factor = rng.choice(sorted(named))
+            others = [v for v in range(len(FACTORS[factor])) if v != named[factor]]
+            twins = tuple(tell({**named, factor: v}) for v in rng.sample(others, TWINS))
+        return Caption(tell(named), None, claim, tuple(named.get(f, -1) for f in FACTORS), twins)
 
     def _related(self, i: int, lang: str, choose: Callable[[tuple[str, ...]], str]) -> Caption:
         a, b = (concepts()[c] for c in self.concept[i][:2])
@@ -233,28 +227,30 @@ class Writer:
         return self._framed(i, caption, lang, rng)
 
     def _framed(self, i: int, caption: Caption, lang: str, rng: random.Random) -> Caption:
-        """Sometimes with the rendering, the background or a template around the content."""
-        look, roll = RENDERINGS[self.rendering[i]], rng.random()
-        if look != "colour" and roll < 0.5:
-            form = LOOKS[look][lang][0]
-        elif roll < 0.15:
+        """Sometimes with the ground, the rendering or a template around the content."""
+        roll = rng.random()
+        if roll < 0.5:
+            named, form = self._chosen(i, rng, ("ground", "rendering")), rng.randrange(6)
+            described = self._described(named, rng, lambda v: framed(caption.text, v, lang, form))
+            if caption.swapped is None:
+                return described
+            return replace(described, swapped=framed(caption.swapped, named, lang, form))
+        if roll < 0.62:
             form = rng.choice(TEMPLATES[lang])
-        elif roll < 0.3 and self._grounded(i, "", lang) is not None:
-            added = self._grounded(i, "{}", lang)
-            form = added if added is not None else "{}"
-        else:
-            return caption
-        swapped = None if caption.swapped is None else form.format(caption.swapped)
-        return Caption(form.format(caption.text), swapped)
+            swapped = None if caption.swapped is None else form.format(caption.swapped)
+            return Caption(form.format(caption.text), swapped)
+        return caption
 
     def _flock(self, i: int, lang: str, rng: random.Random) -> Caption:
         c, n = concepts()[self.concept[i][0]], self.number[i]
         poses = {POSES[p] for p in self.pose[i][:n]}
-        text = counted(c, n, lang)
         if len(poses) == 1 and c.en == "sheep" and rng.random() < 0.6:
             words = rng.choice(POSE_WORDS[poses.pop()][lang])
-            text = f"{text} {words}" if lang == "en" else f"{NUMBERS[n][1]}只{words}{c.zh}"
-        return self._framed(i, Caption(text), lang, rng)
+            text = f"{counted(c, n, lang)} {words}" if lang == "en" else f"{NUMBERS[n][1]}只{words}{c.zh}"
+            return self._framed(i, Caption(text), lang, rng)
+        named = self._chosen(i, rng, ("ground", "rendering")) if rng.random() < 0.4 else {}
+        named, form = {"number": n - 1, **named}, rng.randrange(6)
+        return self._described(named, rng, lambda v: sentence(c, v, lang, form))
 
     def _group(self, i: int, lang: str, rng: random.Random) -> Caption:
         things = [phrase(concepts()[c].name(lang), lang) for c in self.concept[i][: self.number[i]]]

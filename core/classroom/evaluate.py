@@ -26,11 +26,12 @@ from torch.nn import functional as F
 from core.classroom.atlas import POSES, SHEEP, Atlas, open_atlas
 from core.classroom.captions import Writer
 from core.classroom.concepts import ASSETS, by_code, concepts, find
+from core.classroom.factors import FACTORS, sentence, values
 from core.classroom.miniature import Miniature, open_miniature
 from core.classroom.renderings import RENDERINGS
 from core.classroom.scenes import compose, render
-from core.classroom.specs import SceneSettings, Spec, sample
-from core.classroom.wording import LANGUAGES, LOOKS, NUMBERS, POSE_WORDS, TEMPLATES, counted
+from core.classroom.specs import BACKGROUNDS, VIVID, SceneSettings, Spec, sample
+from core.classroom.wording import LANGUAGES, LOOKS, POSE_WORDS, TEMPLATES, counted
 
 _NEAR = (0.2, 0.45, 0.35, 0.0)
 _SINGLE = SceneSettings(
@@ -155,6 +156,7 @@ def evaluate(checkpoint: str, quick: bool = False) -> list[dict[str, Any]]:
         )
 
     zero_shot(model, atlas, add, 1 if quick else 3)
+    factors(model, atlas, add)
     retrieval(model, atlas, add)
     relations(model, atlas, add)
     counts(model, atlas, add)
@@ -193,6 +195,67 @@ def zero_shot(model: Miniature, atlas: Atlas, add: Any, per_concept: int) -> Non
                 for (a, b), n in wrong.most_common(5):
                     pair = f"{concepts()[a].name(lang)} > {concepts()[b].name(lang)}"
                     add("confusion", pair, lang, n, "times")
+
+
+_FACTOR_SCENES = {
+    "ground": SceneSettings(**{**_SINGLE.__dict__, "sizes": (0, 0.5, 0.5, 0)}),
+    "place": SceneSettings(**{**_SINGLE.__dict__, "sizes": (0, 0.2, 0.4, 0.4)}),
+    "size": SceneSettings(**{**_SINGLE.__dict__, "sizes": (1, 1, 1, 1)}),
+    "rendering": SceneSettings(**{**_SINGLE.__dict__, "looks": (1, 1, 1, 1, 1, 1)}),
+    "number": SceneSettings(**{**_SINGLE.__dict__, "kinds": (1, 0, 3, 0)}),
+}
+
+
+def factors(model: Miniature, atlas: Atlas, add: Any, count: int = 480) -> None:
+    """Grounds, places, sizes, renderings and numbers: which of the sentences about this thing fits?
+
+    Every value counts alike, however many of the `count` scenes show it. For grounds the thing is in the middle.
+    """
+    for column, (factor, names) in enumerate(FACTORS.items()):
+        spec = sample(count, 10_000 + column, atlas, _FACTOR_SCENES[factor])
+        if factor == "ground":
+            spec.x[:, 0], spec.y[:, 0] = 0, 0
+        seen = values(spec, atlas.mono)[:, column]
+        spec, seen = spec.take(seen >= 0), seen[seen >= 0]
+        image = model.images(render(spec, atlas, model.size).picture)
+        plain = (
+            torch.tensor([BACKGROUNDS[n][0] == "plain" and n not in VIVID for n in names])
+            if factor == "ground"
+            else None
+        )
+        for lang in LANGUAGES:
+            cosines = torch.stack(
+                [
+                    image[i] @ _told_apart(model, int(c), factor, lang).T
+                    for i, c in enumerate(spec.concept[:, 0])
+                ]
+            )
+            add("factor", f"{factor} of {len(names)}", lang, _mean_recall(cosines, seen))
+            if plain is not None:
+                rows = plain[seen]
+                among = cosines[rows].masked_fill(~plain, -2)
+                add(
+                    "factor",
+                    f"{factor} of {int(plain.sum())} plain colours",
+                    lang,
+                    _mean_recall(among, seen[rows]),
+                )
+
+
+def _told_apart(model: Miniature, concept: int, factor: str, lang: str) -> Tensor:
+    """Features [V, D] of the sentences about a concept that name the values of a factor, the mean of two wordings."""
+    lines = [
+        sentence(concepts()[concept], {factor: value}, lang, form)
+        for form in range(2)
+        for value in range(len(FACTORS[factor]))
+    ]
+    return F.normalize(model.texts(lines).unflatten(0, (2, -1)).mean(0), dim=-1)
+
+
+def _mean_recall(scores: Tensor, truth: Tensor) -> float:
+    """Share of rows [N, V] whose highest score is the true value's, by value [N], then the mean over values."""
+    hit = (scores.argmax(1) == truth).float()
+    return float(torch.stack([hit[truth == value].mean() for value in truth.unique()]).mean())
 
 
 def retrieval(model: Miniature, atlas: Atlas, add: Any) -> None:
@@ -234,7 +297,7 @@ def counts(model: Miniature, atlas: Atlas, add: Any) -> None:
     image, number = model.images(scenes.picture), scenes.spec.count
     for lang in LANGUAGES:
         cosines = []
-        for n in NUMBERS:
+        for n in (2, 3, 4):
             lines = [counted(concepts()[int(c)], n, lang) for c in scenes.spec.concept[:, 0]]
             cosines.append((image * model.texts(lines)).sum(1))
         add(
@@ -403,8 +466,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         if row["measure"] != "confusion":
             cells.setdefault((row["measure"], row["split"]), {})[row["language"]] = row["value"]
     lines = [f"{'measure':52} {'split':26} {'en':>7} {'zh':>7}"]
-    for (measure, split), values in cells.items():
-        shown = " ".join(f"{values[lang]:7.3f}" if lang in values else " " * 7 for lang in LANGUAGES)
+    for (measure, split), row_values in cells.items():
+        shown = " ".join(f"{row_values[lang]:7.3f}" if lang in row_values else " " * 7 for lang in LANGUAGES)
         lines.append(f"{measure:52} {split:26} {shown}")
     confused = [f"{r['split']} ({r['value']:.0f})" for r in rows if r["measure"] == "confusion"]
     if confused:

@@ -92,7 +92,7 @@ _PLURALS = {"sheep": "sheep", "mouse": "mice", "goose": "geese", "wolf": "wolves
             "maple leaf": "maple leaves", "kitchen knife": "kitchen knives", "chicken leg": "chicken legs",
             "octopus": "octopuses", "cactus": "cactuses", "bus": "buses",
             "hibiscus": "hibiscuses"}  # fmt: skip
-NUMBERS = {2: ("two", "两"), 3: ("three", "三"), 4: ("four", "四")}
+NUMBERS = {1: ("one", "一"), 2: ("two", "两"), 3: ("three", "三"), 4: ("four", "四")}
 _MEASURE = {"animal": "只", "vehicle": "辆", "flower": "朵", "plant": "棵", "clothing": "件"}
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
@@ -100,7 +100,10 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     "zh": ("{}", "{}", "一张{}的图片", "一张{}的照片", "{}的图片", "一幅{}的画", "这是{}", "图中有{}"),
 }
 LOOKS: dict[str, dict[str, tuple[str, ...]]] = {
-    "colour": {"en": ("a colour picture of {}", "a colourful {n}"), "zh": ("{}的彩色图片", "彩色的{n}")},
+    "colour": {
+        "en": ("a colour picture of {}", "a colour photo of {}"),
+        "zh": ("{}的彩色图片", "{}的彩色照片"),
+    },
     "grey": {
         "en": ("a grey picture of {}", "a black and white photo of {}"),
         "zh": ("{}的灰度图", "{}的黑白照片"),
@@ -127,6 +130,10 @@ RELATION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
 SIZE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "giant": {"en": ("a giant {n}", "a huge {n}"), "zh": ("巨大的{n}",)},
     "close": {"en": ("{a} close to the camera", "a close {n}"), "zh": ("近处的{n}", "很近的{n}")},
+    "middle": {
+        "en": ("a medium-sized {n}", "{a} at a middle distance"),
+        "zh": ("中等大小的{n}", "不远不近的{n}"),
+    },
     "far": {
         "en": ("{a} far away", "a far {n}", "a small {n}"),
         "zh": ("远处的{n}", "很远的{n}", "小小的{n}"),
@@ -142,6 +149,10 @@ POSITION_WORDS = {
     "right": ("on the right", "右边"),
     "top": ("at the top", "上方"),
     "bottom": ("at the bottom", "下方"),
+    "top left": ("in the top left", "左上角"),
+    "top right": ("in the top right", "右上角"),
+    "bottom left": ("in the bottom left", "左下角"),
+    "bottom right": ("in the bottom right", "右下角"),
     "middle": ("in the middle", "中间"),
 }
 PLACE_WORDS = {
@@ -167,6 +178,15 @@ def ground_phrase(ground: str, lang: str) -> str:
     if lang == "zh":
         return f"{GROUND_ZH[ground]}背景"
     return f"{'an' if ground == 'orange' else 'a'} {ground} background"
+
+
+def grounded(ground: str, text: str, lang: str) -> str:
+    """The text with its ground: "a dog on grass", "a dog on a red background", "草地上的狗"."""
+    if ground in PLACE_WORDS:
+        en, zh = PLACE_WORDS[ground]
+        return f"{zh}的{text}" if lang == "zh" else f"{text} {en}"
+    name = ground_phrase(ground, lang)
+    return f"{name}上的{text}" if lang == "zh" else f"{text} on {name}"
 
 
 def plural(name: str) -> str:
@@ -195,7 +215,10 @@ def counted(concept: Concept, number: int, lang: str) -> str:
     """ "three sheep", "三只羊"; what has no plural is counted as drawings."""
     en, zh = NUMBERS[number]
     if lang == "en":
-        return f"{en} drawings of {concept.en}" if concept.en in _BARE else f"{en} {plural(concept.en)}"
+        many = number > 1
+        if concept.en in _BARE:
+            return f"{en} {'drawings' if many else 'drawing'} of {concept.en}"
+        return f"{en} {plural(concept.en) if many else concept.en}"
     kinds = [p for p, _ in concept.parents]
     measure = next((_MEASURE[p] for p in reversed(kinds) if p in _MEASURE), "个")
     return f"{zh}{measure}{concept.zh}"

@@ -22,11 +22,12 @@ from core.classroom.recipes.learner import EMBED, Learner, attention_pool, build
 from core.classroom.recipes.muon import Muon, orthogonal
 from core.classroom.recipes.objectives import (
     Roles,
+    choice,
     content,
     contrast,
+    role_loss,
     soft_cross_entropy,
     true_pairs,
-    two_way,
 )
 from core.classroom.specs import SceneSettings, sample
 
@@ -270,13 +271,17 @@ def test_roles_tell_who_is_left(atlas: Atlas) -> None:
     left, right = roles.matrix[0], roles.matrix[1]
     pair = anchors[spec.concept[:, 0]] @ left + anchors[spec.concept[:, 1]] @ right
     swapped = anchors[spec.concept[:, 1]] @ left + anchors[spec.concept[:, 0]] @ right
-    scale = torch.tensor(10.0)
-    assert roles.loss(pair, anchors, spec, scale, 0.0) < roles.loss(swapped, anchors, spec, scale, 0.0) - 1
+    scale = 10.0
+    turned = roles.turned(anchors)
+    right, wrong = (role_loss(x, turned, spec, scale, 0.0) for x in (pair, swapped))
+    assert right < wrong - 1
     shares = content(spec)
     assert torch.allclose(shares.sum(1), torch.ones(32)) and shares[0, spec.concept[0, 0]] == 0.5
 
 
 def test_the_order_loss_prefers_the_true_sentence() -> None:
     image, told, scale = torch.eye(3), torch.eye(3), torch.tensor(10.0)
-    assert two_way(image, told, told.flip(0), scale) < two_way(image, told.flip(0), told, scale)
-    assert two_way(image, told, told, scale).item() == pytest.approx(math.log(2))
+    swapped = told.flip(0)
+    assert choice(image, told, swapped[:, None], scale) < choice(image, swapped, told[:, None], scale)
+    assert choice(image, told, told[:, None], scale).item() == pytest.approx(math.log(2))
+    assert choice(image, told, told[:, None].repeat(1, 3, 1), scale).item() == pytest.approx(math.log(4))

@@ -1,6 +1,6 @@
 """Train a miniature CLIP on classroom scenes (Radford et al. 2021, section 2.3 and figure 3), in two languages.
 
-    python -m core.classroom train clip --model classroom-rn --minutes 85
+    python -m core.classroom train clip --model classroom-rn
     python -m core.classroom train clip --model classroom-vit --teacher runs/classroom-rn/classroom-rn
 
 The paper's loss with changes that make an hour or so on a laptop enough:
@@ -13,9 +13,12 @@ The paper's loss with changes that make an hour or so on a laptop enough:
    object plays (`objectives.Roles`), which is how word order is learned.
 3. True pairs off the diagonal count as true: identical captions, and plain captions of a concept that another picture
    of the batch shows (`claims`). Captions with their two objects swapped are extra wrong answers.
-4. Both towers end in a BatchNorm without affine part, which keeps the features spread out; `export` folds it into the
+4. Grounds, places, sizes, renderings and numbers (`core.classroom.factors`) have anchors of their own, because captions
+   alone teach what a thing is and little else. Some captions meet their twins, which are false in one of these factors
+   only, and in every step all pictures choose among the sentences that name every value (`factors.table`).
+5. Both towers end in a BatchNorm without affine part, which keeps the features spread out; `export` folds it into the
    projections, so that the shipped file is open_clip's plain CLIP class.
-5. Matrices are stepped by Muon, the rest by AdamW. Every rendered batch is used twice, with captions in one language
+6. Matrices are stepped by Muon, the rest by AdamW. Every rendered batch is used twice, with captions in one language
    each, moved a little the second time.
 
 Not in the paper: the learned temperature is capped at `MAX_SCALE`, and the anchors' targets are smoothed, so that all
@@ -36,7 +39,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,17 +50,23 @@ from torch.nn import functional as F
 
 from core.classroom import tokenizer as tokens
 from core.classroom.atlas import Atlas, open_atlas
-from core.classroom.captions import Caption, Writer
+from core.classroom.captions import TWINS, Caption, Writer
 from core.classroom.concepts import concepts
+from core.classroom.factors import FACTORS, table, table_values, values
 from core.classroom.recipes.export import export
 from core.classroom.recipes.learner import Learner, Teacher, build
 from core.classroom.recipes.muon import Muon
 from core.classroom.recipes.objectives import (
+    ANCHOR_SCALE,
+    choice,
     content,
     contrast,
+    factor_hits,
+    factor_loss,
+    named_factors,
+    role_loss,
     soft_cross_entropy,
     true_pairs,
-    two_way,
 )
 from core.classroom.recipes.running import SEED, fast_arithmetic
 from core.classroom.scenes import render
@@ -67,6 +76,7 @@ from core.classroom.wording import LANGUAGES, TEMPLATES, phrase
 MAX_SCALE = 10.0
 NAMES_EVERY = 4
 SMOOTHING = 0.1
+TWINNED = 16  # captions of a batch that meet their twins
 RATES = {"classroom-rn": 3e-3, "classroom-vit": 1.5e-3}
 ECHO = 7  # an odd step sees the pictures of the even step this many before it, in the other language
 
@@ -77,6 +87,7 @@ class Phase:
 
     captions: whether pictures are matched with captions too, not only with their concept. forward: whether relations
     are told in one direction only; both at once is an exclusive-or of order and word, which is not learned from nothing.
+    factors: the share of each factor in the loss; from the beginning grounds would be learned in place of things.
     """
 
     until: float
@@ -85,17 +96,18 @@ class Phase:
     scenes: SceneSettings
     captions: bool
     forward: bool = False
+    factors: float = 0.25
 
 
 _SINGLES = SceneSettings(
     kinds=(1, 0, 0, 0), looks=(0.8, 0.04, 0.03, 0.05, 0.05, 0.03), augment=0.5, easy=True, poses=0
 )
 _ONE = SceneSettings(kinds=(1, 0, 0, 0), augment=0.8, poses=0.02)
-_ALL = SceneSettings()
+_ALL = SceneSettings(kinds=(0.5, 0.3, 0.14, 0.06), looks=(0.62, 0.1, 0.06, 0.08, 0.09, 0.05))
 PHASES: dict[str, tuple[Phase, ...]] = {
     "classroom-rn": (
-        Phase(0.04, 48, 96, _SINGLES, False),
-        Phase(0.20, 48, 128, _ONE, False),
+        Phase(0.04, 48, 96, _SINGLES, False, factors=0.0),
+        Phase(0.20, 48, 128, _ONE, False, factors=0.1),
         Phase(0.40, 48, 192, _ALL, True, forward=True),
         Phase(0.66, 48, 192, _ALL, True),
         Phase(1.01, 64, 224, _ALL, True),
@@ -113,7 +125,7 @@ class Settings:
     the folder of an exported miniature, read again whenever it is renewed."""
 
     model: str = "classroom-rn"
-    minutes: float = 85.0
+    minutes: float = 130.0
     device: str = "cpu"
     out: Path = Path("runs/classroom-rn")
     learning_rate: float | None = None  # RATES[model]
@@ -135,12 +147,18 @@ class Batch:
     picture: Tensor  # [B, 3, H, W]
     lang: str
     captions: list[Caption]
-    ids: Tensor | None  # [B + M, L]: the captions, then the M swapped ones
+    ids: Tensor | None  # [N, L]: the captions, their swapped ones, their twins, and the table of factors
+    parts: tuple[int, ...]  # how many of each
 
     @property
     def told(self) -> list[int]:
         """Scenes whose caption tells a relation, and so has a swapped twin."""
         return [i for i, caption in enumerate(self.captions) if caption.swapped is not None]
+
+    @property
+    def twinned(self) -> list[int]:
+        """The first `TWINNED` scenes whose caption names a factor, and so has twins."""
+        return [i for i, caption in enumerate(self.captions) if caption.twins][:TWINNED]
 
 
 class Trainer:
@@ -238,7 +256,8 @@ class Trainer:
                     f"{self.progress():5.1%}  step {self.step}  {self.images / 1000:.0f}k pictures  {rate:.0f}/s  "
                     f"{means['size']:.0f}px  top-1 {means['top1']:.1%}  pictures {means['shown']:.2f}  "
                     f"names {means['named']:.2f}  roles {means['roles']:.2f}  captions {means['captions']:.2f}  "
-                    f"order {means['order']:.2f}  scale {means['scale']:.1f}  lr {means['lr']:.1e}"
+                    f"order {means['order']:.2f}  twins {means['twins']:.2f}  table {means['table']:.2f}  "
+                    f"ground {means.get('top1_ground', 0):.1%}  scale {means['scale']:.1f}  lr {means['lr']:.1e}"
                 )
                 rows, logged = [], now
             if now - saved > 120:
@@ -266,12 +285,18 @@ class Trainer:
         spec, picture = self.scenes(phase)
         lang = LANGUAGES[self.step % 2]
         if not phase.captions:
-            return Batch(spec, picture, lang, [], None)
+            return Batch(spec, picture, lang, [], None, ())
         rng = random.Random(self.step)
         writer = Writer(spec, self.atlas.mono, phase.forward)
         captions = [writer.write(i, lang, rng) for i in range(len(writer))]
-        lines = [c.text for c in captions] + [c.swapped for c in captions if c.swapped is not None]
-        return Batch(spec, picture, lang, captions, tokens.tokenize(self.tokenizer, lines).to(self.device))
+        lines = (
+            [c.text for c in captions],
+            [c.swapped for c in captions if c.swapped is not None],
+            [twin for c in [c for c in captions if c.twins][:TWINNED] for twin in c.twins],
+            table(rng.choice(concepts()), lang, rng.randrange(6)),
+        )
+        ids = tokens.tokenize(self.tokenizer, [line for part in lines for line in part]).to(self.device)
+        return Batch(spec, picture, lang, captions, ids, tuple(map(len, lines)))
 
     def train_step(self) -> dict[str, float]:
         """One step on one batch of scenes."""
@@ -290,7 +315,7 @@ class Trainer:
             self.learner.text_norm.eval()
 
         batch = self.batch()
-        parts = self._taught(batch) if s.teacher else self._own(batch, phase.captions)
+        parts = self._taught(batch) if s.teacher else self._own(batch, phase)
         loss = parts.pop("loss")
 
         for optimizer in self.optimizers:
@@ -309,13 +334,13 @@ class Trainer:
             "scale": self.learner.scale.item(), "lr": rate,
         }  # fmt: skip
 
-    def _own(self, batch: Batch, captions: bool) -> dict[str, Tensor]:
-        """Both towers learn: anchors, names, roles, captions."""
-        learner, spec = self.learner, batch.spec
+    def _own(self, batch: Batch, phase: Phase) -> dict[str, Tensor]:
+        """Both towers learn: anchors, names, roles, captions, factors."""
+        learner, spec, captions = self.learner, batch.spec, phase.captions
         with fast_arithmetic(self.device):
             image = learner.encode_image(batch.picture)
         texts = [] if batch.ids is None else [batch.ids]
-        turn = self.step % NAMES_EVERY == 0
+        turn = self.step % self._names_every(captions) == 0
         if turn:
             rng = random.Random(self.step)
             texts = [rng.choice(self.names[lang]) for lang in LANGUAGES] + texts
@@ -325,42 +350,73 @@ class Trainer:
         guess = learner.classify(image, captions)
         target = content(spec).to(self.device)
         shown = soft_cross_entropy(guess, (1 - SMOOTHING) * target + SMOOTHING / target.shape[1])
-        named = matched = roles = order = torch.zeros((), device=self.device)
+        named = torch.zeros((), device=self.device)
         if turn:
             c = len(concepts())
             every = torch.arange(c, device=self.device).repeat(2)
             guess_text = learner.classify(text[: 2 * c], captions)
             named = F.cross_entropy(guess_text, every, label_smoothing=SMOOTHING)
             text = text[2 * c :]
+        seen = values(spec, self.atlas.mono)
+        factors = learner.factors.loss(image, seen, SMOOTHING)
+        loss = (0.5 if captions else 1.0) * (shown + named) + phase.factors * factors
+        parts = {"shown": shown, "named": named * self._names_every(captions)}
         if captions:
-            told = batch.told
-            twisted = spec.take(told)
-            turned = replace(twisted, concept=twisted.concept[:, [1, 0, *range(2, twisted.concept.shape[1])]])
-            pairs = torch.nonzero(spec.relation > 0)[:, 0]
-            b = len(spec)
-
-            def role(features: Tensor, scenes: Spec) -> Tensor:
-                return learner.roles.loss(features, learner.anchors, scenes, learner.scale, SMOOTHING)
-
-            roles = (
-                role(image[pairs], spec.take(pairs))
-                + 0.5 * role(text[told], twisted)
-                + 0.5 * role(text[b:], turned)
+            texts = text.split(batch.parts)
+            parts |= {"roles": self._roles(batch, image, texts), **self._matched(batch, image, texts)}
+            said, _, _, table = texts
+            claim = torch.tensor([c.claim for c in batch.captions])
+            plain = torch.nonzero((claim >= 0) & (claim < len(learner.anchors)))[:, 0]
+            parts["claims"] = F.cross_entropy(
+                learner.classify(said[plain], True), claim[plain].to(self.device), label_smoothing=SMOOTHING
             )
-            truth = true_pairs(batch.captions, spec).to(self.device)
-            image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
-            matched = contrast(image, text[:b], truth, learner.scale, text[b:])
-            order = two_way(image[told], text[told], text[b:], learner.scale) if told else order
-        loss = (0.5 if captions else 1.0) * (shown + named) + roles + matched + order
+            naming = torch.cat([named_factors(batch.captions), table_values()])
+            factors_named = learner.factors.loss(torch.cat([said, table]), naming, SMOOTHING)
+            loss = loss + parts["roles"] + parts["captions"] + parts["order"] + parts["twins"]
+            loss = loss + 0.5 * parts["claims"] + phase.factors * (factors_named + parts["table"])
+        else:
+            parts |= dict.fromkeys(
+                ("roles", "captions", "order", "twins", "table", "claims"), named.new_zeros(())
+            )
+        hits = factor_hits(image, list(learner.factors.tables), seen)
+        return {"loss": loss, **parts, "factors": factors, "top1": self._top1(guess, spec), **hits}
+
+    def _roles(self, batch: Batch, image: Tensor, texts: Sequence[Tensor]) -> Tensor:
+        """Pairs and the captions that tell their relation, against the anchors in their roles."""
+        learner, spec, told = self.learner, batch.spec, batch.told
+        twisted = spec.take(told)
+        turned = replace(twisted, concept=twisted.concept[:, [1, 0, *range(2, twisted.concept.shape[1])]])
+        pairs = torch.nonzero(spec.relation > 0)[:, 0]
+        anchors = learner.roles.turned(learner.anchors)
+        said, swapped = texts[:2]
+        return (
+            role_loss(image[pairs], anchors, spec.take(pairs), ANCHOR_SCALE, SMOOTHING)
+            + 0.5 * role_loss(said[told], anchors, twisted, ANCHOR_SCALE, SMOOTHING)
+            + 0.5 * role_loss(swapped, anchors, turned, ANCHOR_SCALE, SMOOTHING)
+        )
+
+    def _matched(self, batch: Batch, image: Tensor, texts: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Pictures [B, D] against captions, their swapped ones, their twins, and the sentences of the table."""
+        spec, scale = batch.spec, self.learner.scale
+        image = F.normalize(image, dim=-1)
+        said, swapped, twins, table = (F.normalize(text, dim=-1) for text in texts)
+        truth = true_pairs(batch.captions, spec, self.atlas.mono).to(self.device)
+        told, twinned = batch.told, batch.twinned
+        none = torch.zeros((), device=self.device)
+        tables = table.split([len(names) for names in FACTORS.values()])
         return {
-            "loss": loss, "shown": shown, "named": named * NAMES_EVERY, "roles": roles, "captions": matched,
-            "order": order, "top1": self._top1(guess, spec),
-        }  # fmt: skip
+            "captions": contrast(image, said, truth, scale, swapped),
+            "order": choice(image[told], said[told], swapped[:, None], scale) if told else none,
+            "twins": choice(image[twinned], said[twinned], twins.unflatten(0, (-1, TWINS)), scale)
+            if twinned
+            else none,
+            "table": factor_loss(image, tables, values(spec, self.atlas.mono), SMOOTHING),
+        }
 
     def _taught(self, batch: Batch) -> dict[str, Tensor]:
         """The picture tower alone learns: the teacher's features, and its locked text features of names and captions."""
         assert self.teacher is not None
-        spec, scale = batch.spec, self.learner.scale
+        spec = batch.spec
         places = (batch.picture.shape[-1] // self.config["vision_cfg"]["patch_size"]) ** 2
         kept = torch.randperm(places)[: places // 2 if self.progress() < 0.8 else places].sort().values
         with fast_arithmetic(self.device):
@@ -370,21 +426,23 @@ class Trainer:
         distance = (1 - (image * model).sum(1)).mean()
         local = F.mse_loss(hints, shown_there[:, kept])
         dense = 1 - (F.normalize(patch_features, dim=-1) * said_there[:, kept]).sum(-1).mean()
-        guess = scale * image @ self.taught.T
+        guess = ANCHOR_SCALE * image @ self.taught.T
         target = content(spec).to(self.device)
         shown = soft_cross_entropy(guess, (1 - SMOOTHING) * target + SMOOTHING / target.shape[1])
-        matched = order = torch.zeros((), device=self.device)
+        parts = dict.fromkeys(("captions", "order", "twins", "table"), torch.zeros((), device=self.device))
         if batch.ids is not None:
             with fast_arithmetic(self.device):
                 text = self.teacher.text(batch.ids)
-            b, told = len(spec), batch.told
-            truth = true_pairs(batch.captions, spec).to(self.device)
-            matched = contrast(image, text[:b], truth, scale, text[b:])
-            order = two_way(image[told], text[told], text[b:], scale) if told else order
+            parts = self._matched(batch, image, text.split(batch.parts))
+        told = shown + parts["captions"] + parts["order"] + parts["twins"] + self.phase().factors * parts["table"]
         return {
-            "loss": local + 4 * distance + 2 * dense + 0.5 * (shown + matched + order), "shown": shown,
-            "named": distance, "roles": dense, "captions": matched, "order": order, "top1": self._top1(guess, spec),
+            "loss": local + 4 * distance + 2 * dense + 0.5 * told, "shown": shown, "named": distance, "roles": dense,
+            **parts, "top1": self._top1(guess, spec),
         }  # fmt: skip
+
+    def _names_every(self, captions: bool) -> int:
+        """Every how many steps all names take their turn: less often once captions name things too."""
+        return 2 * NAMES_EVERY if captions else NAMES_EVERY
 
     @torch.no_grad()
     def _top1(self, guess: Tensor, spec: Spec) -> Tensor:
@@ -428,8 +486,8 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
-        for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(values)
+        for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(stored)
         self.step, self.images, self.seconds = state["step"], state["images"], state["seconds"]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from core.classroom import tokenizer as tokens
 from core.classroom.concepts import concepts
 from core.classroom.recipes.export import MEAN, STD
-from core.classroom.recipes.objectives import Roles
+from core.classroom.recipes.objectives import ANCHOR_SCALE, Factors, Roles
 from core.clip.towers import value_path
 
 TEXT = {"context_length": tokens.CONTEXT, "width": 128, "heads": 4, "layers": 3, "proj_bias": True}
@@ -35,6 +36,7 @@ VISION: dict[str, dict[str, Any]] = {
     "classroom-vit": {"layers": 6, "width": 192, "head_width": 64, "image_size": 64, "patch_size": 8},
 }
 EMBED = 192
+LENGTHS = (6, 8, 10, 13, 17)  # texts up to these lengths run together
 
 
 def build(
@@ -58,6 +60,11 @@ class Learner(nn.Module):
         self.text_norm = nn.BatchNorm1d(EMBED, affine=False)
         self.anchors = nn.Parameter(0.07 * torch.randn(len(concepts()), EMBED))  # never shipped
         self.roles = Roles(EMBED)
+        self.factors = Factors(EMBED)
+        for module in clip.visual.modules():
+            # Maps of small pictures have odd sides; their last row and column count too.
+            if isinstance(module, nn.AvgPool2d):
+                module.ceil_mode = True
         self.hint: nn.Linear | None = None  # never shipped either; see `Trainer`
 
     def encode_image(self, picture: Tensor) -> Tensor:
@@ -95,17 +102,17 @@ class Learner(nn.Module):
 
     def classify(self, features: Tensor, cosine: bool) -> Tensor:
         """Logits [N, C] of features [N, D] against the anchors: plain products at first (they learn faster),
-        cosines at CLIP's temperature once captions are learned the same way."""
+        cosines once captions are learned the same way."""
         if not cosine:
             return features @ self.anchors.T
-        return self.scale * F.normalize(features, dim=-1) @ F.normalize(self.anchors, dim=-1).T
+        return ANCHOR_SCALE * F.normalize(features, dim=-1) @ F.normalize(self.anchors, dim=-1).T
 
     def encode_text(self, ids: Tensor) -> Tensor:
-        """Ids [N, L] -> features [N, D] after the norm. Short and long texts run apart, each cut to its length."""
+        """Ids [N, L] -> features [N, D] after the norm. Texts of about one length run together, cut to the longest."""
         lengths = ids.gt(0).sum(1)
         out = torch.empty(len(ids), EMBED, device=ids.device)
-        limit = 9
-        for rows in (lengths <= limit).nonzero()[:, 0], (lengths > limit).nonzero()[:, 0]:
+        for low, high in pairwise((0, *LENGTHS, ids.shape[1])):
+            rows = ((lengths > low) & (lengths <= high)).nonzero()[:, 0]
             if len(rows):
                 out = out.index_copy(0, rows, self._text(ids[rows, : int(lengths[rows].max())]).float())
         return self.text_norm(out)

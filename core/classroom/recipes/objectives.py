@@ -10,8 +10,13 @@ from torch.nn import functional as F
 
 from core.classroom.captions import Caption, claim_table
 from core.classroom.concepts import concepts
+from core.classroom.factors import FACTORS, values
 from core.classroom.specs import RELATIONS, Spec
 
+# Temperatures of the anchors. At CLIP's own, a picture of four things could not be sure of any of them; the higher one of
+# factors lets them have a small share of a feature, and leaves the rest to concepts.
+ANCHOR_SCALE = 16.0
+FACTOR_SCALE = 20.0
 # What the first and the second object of a pair are to each other, by relation.
 ROLES = ("left", "right", "above", "below", "front", "behind")
 
@@ -37,13 +42,21 @@ def contrast(
     return (soft_cross_entropy(rows, target) + soft_cross_entropy(logits.T, truth.T)) / 2
 
 
-def two_way(image: Tensor, told: Tensor, swapped: Tensor, scale: Tensor) -> Tensor:
-    """Which of two word orders fits the picture: cross-entropy of [true, swapped]; all [M, D], normalised."""
-    margin = scale * (image * (told - swapped)).sum(1)
-    return F.softplus(-margin).mean()
+def choice(image: Tensor, told: Tensor, false: Tensor, scale: Tensor) -> Tensor:
+    """Which of a few sentences fits the picture: cross-entropy of the true one among its false ones.
+
+    image, told [M, D], false [M, K, D], all normalised."""
+    texts = torch.cat([told[:, None], false], 1)
+    logits = scale * torch.einsum("md,mkd->mk", image, texts)
+    return F.cross_entropy(logits, torch.zeros(len(image), dtype=torch.long, device=image.device))
 
 
-def true_pairs(captions: Sequence[Caption], spec: Spec) -> Tensor:
+def named_factors(captions: Sequence[Caption]) -> Tensor:
+    """[B, F] the value of every factor that a caption names, -1 of the others."""
+    return torch.tensor([c.named for c in captions])
+
+
+def true_pairs(captions: Sequence[Caption], spec: Spec, mono: Tensor | None = None) -> Tensor:
     """[B pictures, B captions] 1 where a caption is known to be true of a picture."""
     b = len(captions)
     order = {text: n for n, text in enumerate(dict.fromkeys(c.text for c in captions))}
@@ -52,7 +65,10 @@ def true_pairs(captions: Sequence[Caption], spec: Spec) -> Tensor:
     claim = torch.tensor([c.claim for c in captions])
     single = spec.kind == 0
     shown = claim_table()[claim.clamp(min=0)][:, spec.concept[:, 0]].T > 0  # [pictures, captions]
-    return (truth | (shown & (claim >= 0)[None] & single[:, None]) | torch.eye(b, dtype=torch.bool)).float()
+    named = named_factors(captions)
+    fits = ((named[None] < 0) | (named[None] == values(spec, mono)[:, None])).all(-1)
+    claimed = shown & (claim >= 0)[None] & single[:, None] & fits
+    return (truth | claimed | torch.eye(b, dtype=torch.bool)).float()
 
 
 def content(spec: Spec) -> Tensor:
@@ -75,15 +91,62 @@ class Roles(nn.Module):
         turned = torch.stack([nn.init.orthogonal_(torch.empty(width, width)) for _ in ROLES])
         self.matrix = nn.Parameter((torch.eye(width) + turned) / 2**0.5)
 
-    def loss(self, features: Tensor, anchors: Tensor, spec: Spec, scale: Tensor, smoothing: float) -> Tensor:
-        """Cross-entropy of both roles. features [N, D] of the N scenes of `spec`, all of which tell a relation."""
-        turned = F.normalize(torch.einsum("cd,rde->rce", anchors, self.matrix), dim=-1)  # [R, C, D]
-        features = F.normalize(features, dim=-1)
-        parts = []
-        for r in range(1, len(RELATIONS)):
-            rows = torch.nonzero(spec.relation == r)[:, 0]
-            for slot in (0, 1) if len(rows) else ():
-                logits = scale * features[rows.to(features.device)] @ turned[2 * (r - 1) + slot].T
-                label = spec.concept[rows, slot].to(features.device)
-                parts.append(F.cross_entropy(logits, label, label_smoothing=smoothing, reduction="sum"))
-        return torch.stack(parts).sum() / (2 * len(features)) if parts else features.sum() * 0
+    def turned(self, anchors: Tensor) -> Tensor:
+        """The anchors [C, D] in every role: [R, C, D], of length one."""
+        return F.normalize(torch.einsum("cd,rde->rce", anchors, self.matrix), dim=-1)
+
+
+def role_loss(features: Tensor, turned: Tensor, spec: Spec, scale: float, smoothing: float) -> Tensor:
+    """Cross-entropy of both roles. features [N, D] of the N scenes of `spec`, all of which tell a relation; turned
+    [R, C, D] from `Roles`."""
+    features = F.normalize(features, dim=-1)
+    parts = []
+    for r in range(1, len(RELATIONS)):
+        rows = torch.nonzero(spec.relation == r)[:, 0]
+        for slot in (0, 1) if len(rows) else ():
+            logits = scale * features[rows.to(features.device)] @ turned[2 * (r - 1) + slot].T
+            label = spec.concept[rows, slot].to(features.device)
+            parts.append(F.cross_entropy(logits, label, label_smoothing=smoothing, reduction="sum"))
+    return torch.stack(parts).sum() / (2 * len(features)) if parts else features.sum() * 0
+
+
+def factor_loss(features: Tensor, tables: Sequence[Tensor], truth: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy of the value of a factor among all its values, summed over the factors.
+
+    features [N, D], one table [V, D] a factor, truth [N, F] with -1 where a value is not known."""
+    features = F.normalize(features, dim=-1)
+    total = features.sum() * 0
+    for column, table in enumerate(tables):
+        rows = torch.nonzero(truth[:, column] >= 0)[:, 0]
+        if len(rows):
+            logits = FACTOR_SCALE * features[rows.to(features.device)] @ F.normalize(table, dim=-1).T
+            label = truth[rows, column].to(features.device)
+            total = total + F.cross_entropy(logits, label, label_smoothing=smoothing)
+    return total
+
+
+@torch.no_grad()
+def factor_hits(features: Tensor, tables: Sequence[Tensor], truth: Tensor) -> dict[str, Tensor]:
+    """Share of right answers by factor, of the features [N, D] whose value is known (0 where none is)."""
+    features, hits = F.normalize(features, dim=-1), {}
+    for column, (factor, table) in enumerate(zip(FACTORS, tables, strict=True)):
+        guess = (features @ F.normalize(table, dim=-1).T).argmax(1)
+        label = truth[:, column].to(guess.device)
+        hits[f"top1_{factor}"] = (guess == label).float().sum() / (label >= 0).sum().clamp(min=1)
+    return hits
+
+
+class Factors(nn.Module):
+    """The anchors of grounds, places, sizes, renderings and numbers: a learned vector for every value, never shipped.
+
+    A feature that points towards the anchor of a concept and a little towards those of its factors composes: "a dog on
+    grass" is a sum that also holds for things that were never seen on grass.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.tables = nn.ParameterList(0.07 * torch.randn(len(names), width) for names in FACTORS.values())
+
+    def loss(self, features: Tensor, truth: Tensor, smoothing: float) -> Tensor:
+        """Features [N, D] of pictures or texts against the anchors of the values [N, F] that they show or name."""
+        return factor_loss(features, list(self.tables), truth, smoothing)
