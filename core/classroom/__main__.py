@@ -52,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     exporting.add_argument("--augment", type=float, default=0.5, help="0 plain sprites .. 1 as in training")
     training = commands.add_parser("train", help="train a miniature")
-    training.add_argument("paper", choices=list(MINUTES))
+    training.add_argument(
+        "paper", choices=[*MINUTES, "all"], help="all: the whole chain, resumed where it stopped"
+    )
     training.add_argument("--model", choices=["classroom-rn", "classroom-vit"], default="classroom-rn")
     training.add_argument(
         "--minutes",
@@ -65,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         "lseg-blocks classroom-lseg)",
     )
     training.add_argument(
-        "--steps", type=int, help="so many steps in place of minutes (vild, glip, lseg-blocks)"
+        "--steps", type=int, help="so many steps in place of minutes (vild, glip, lseg-blocks, all)"
     )
     training.add_argument(
         "--block", choices=["none", "bottleneck", "depthwise"], default="none", help="(lseg)"
@@ -173,6 +175,13 @@ def _train(args: argparse.Namespace) -> None:
 
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.paper == "all":
+        from core.classroom.chain import train_all
+
+        train_all(
+            args.out or Path("runs"), lambda line: print(line, flush=True), args.device, args.seed, args.steps
+        )
+        return
     if args.minutes is None:
         args.minutes = MINUTES[args.paper]
     if args.paper != "clip":

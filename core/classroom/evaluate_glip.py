@@ -29,7 +29,7 @@ from core.classroom.evaluate import Rows
 from core.classroom.evaluate_vild import average_precision, xywh
 from core.classroom.grounded import Prompt as Said
 from core.classroom.grounded import Prompter
-from core.classroom.miniature import Miniature, export_folder
+from core.classroom.miniature import Miniature, export_folder, tower_folder
 from core.classroom.recipes.export import MEAN, STD
 from core.classroom.recipes.glip import ARCHITECTURE, END, boxed, phrase_scores, word_table
 from core.classroom.scenes import render
@@ -54,7 +54,7 @@ class Exported:
     def __init__(self, checkpoint: str) -> None:
         folder = export_folder(checkpoint)
         note = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        clip = export_folder(next(iter(note["clip"])))
+        clip = tower_folder(folder)
         self.net = GLIPNet(ARCHITECTURE, note["fusion"])
         towers = load_file(clip / "model.safetensors")
         state = {**picture_tower(towers, "backbone.body.model."), **load_file(folder / "model.safetensors")}

@@ -23,7 +23,7 @@ from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts
 from core.classroom.evaluate import Rows
 from core.classroom.evaluate_lseg import DISTRACTORS, PART, SCENES, IoU, offers
-from core.classroom.miniature import export_folder, tensors
+from core.classroom.miniature import export_folder, tensors, tower_folder
 from core.classroom.recipes.export import MEAN, STD
 from core.classroom.recipes.lseg import labelled
 from core.classroom.scenes import render
@@ -43,11 +43,10 @@ class Exported:
 
     def __init__(self, checkpoint: str) -> None:
         folder = export_folder(checkpoint)
-        note = json.loads((folder / "training.json").read_text(encoding="utf-8"))
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.size = int(config["vision_config"]["image_size"])
         self.model = build(config)
-        shared = export_folder(next(iter(note["clip"])))
+        shared = tower_folder(folder)
         state = {
             **towers(tensors(shared), config),
             **load_file(folder / "model.safetensors"),

@@ -21,7 +21,7 @@ from torch import Tensor
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts, seen, unseen
 from core.classroom.evaluate import Rows
-from core.classroom.miniature import Miniature, export_folder
+from core.classroom.miniature import Miniature, export_folder, tower_folder
 from core.classroom.recipes.export import MEAN, STD
 from core.classroom.recipes.lseg import ARCHITECTURE, BACKGROUND, labelled
 from core.classroom.scenes import render
@@ -74,7 +74,7 @@ class Exported:
         folder = export_folder(checkpoint)
         note = json.loads((folder / "training.json").read_text(encoding="utf-8"))
         self.net = LSegNet(ARCHITECTURE, note["block"], note["depth"], with_clip=False).trim()
-        clip = export_folder(next(iter(note["clip"])))
+        clip = tower_folder(folder)
         towers = load_file(clip / "model.safetensors")
         state = {**picture_tower(towers), **load_file(folder / "model.safetensors")}
         self.net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})

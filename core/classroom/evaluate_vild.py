@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,7 @@ from core import checkpoints
 from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.concepts import concepts, seen, unseen
 from core.classroom.evaluate import Rows
-from core.classroom.miniature import Miniature, export_folder
+from core.classroom.miniature import Miniature, export_folder, tower_folder
 from core.classroom.recipes.export import MEAN, STD
 from core.classroom.recipes.vild import ARCHITECTURE, CROP_SIDE, LEAST_SEEN, SCALE, SIZE, texts_of
 from core.classroom.scenes import Scenes, render
@@ -66,8 +65,7 @@ class Exported:
 
     def __init__(self, checkpoint: str) -> None:
         folder = export_folder(checkpoint)
-        note = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        clip = export_folder(next(iter(note["clip"])))
+        clip = tower_folder(folder)
         self.net = ViLDNet(architectures()[ARCHITECTURE])
         state = {
             **picture_tower(load_file(clip / "model.safetensors")),

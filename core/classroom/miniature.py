@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from core.classroom.concepts import ASSETS, concepts
 from core.classroom.wording import phrase
 
 BATCH = 64
-WEIGHTS = "model.safetensors"
+WEIGHTS, NOTE = "model.safetensors", "training.json"
 
 
 class Miniature:
@@ -81,12 +82,24 @@ def tensors(folder: Path) -> dict[str, Tensor]:
     return open_clip_state({WEIGHTS: weights}, row) if row else checkpoints.load_state_dict(weights)
 
 
-def export_folder(checkpoint: str) -> Path:
-    """Where a miniature lies: a folder with an export, or a bundled row's."""
-    for folder in (Path(checkpoint), ASSETS / "checkpoints" / checkpoint):
+def export_folder(checkpoint: str, beside: Path | None = None) -> Path:
+    """Where a miniature lies: a folder with an export, or a bundled row's.
+
+    beside: the export of another miniature; one of this name in the same folder of runs is preferred."""
+    near = [beside.parent.parent / checkpoint / checkpoint] if beside is not None else []
+    for folder in (*near, Path(checkpoint), ASSETS / "checkpoints" / checkpoint):
         if (folder / WEIGHTS).exists():
             return folder
     raise SystemExit(f"no miniature called {checkpoint!r}: neither a folder nor below assets/checkpoints")
+
+
+def tower_folder(head: Path) -> Path:
+    """Where the CLIP lies that a head was trained on, by the training.json in the head's folder: an export in the same
+    folder of runs if it is the same file, or else a bundled row's."""
+    name, digest = next(iter(json.loads((head / NOTE).read_text(encoding="utf-8"))["clip"].items()))
+    near = export_folder(name, beside=head)
+    same = hashlib.sha256((near / WEIGHTS).read_bytes()).hexdigest() == digest
+    return near if same else export_folder(name)
 
 
 def open_miniature(checkpoint: str) -> Miniature:

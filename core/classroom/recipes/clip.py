@@ -434,7 +434,13 @@ class Trainer:
             with fast_arithmetic(self.device):
                 text = self.teacher.text(batch.ids)
             parts = self._matched(batch, image, text.split(batch.parts))
-        told = shown + parts["captions"] + parts["order"] + parts["twins"] + self.phase().factors * parts["table"]
+        told = (
+            shown
+            + parts["captions"]
+            + parts["order"]
+            + parts["twins"]
+            + self.phase().factors * parts["table"]
+        )
         return {
             "loss": local + 4 * distance + 2 * dense + 0.5 * told, "shown": shown, "named": distance, "roles": dense,
             **parts, "top1": self._top1(guess, spec),

@@ -149,8 +149,9 @@ class Trainer(Run):
             lr=RATE,
             betas=(0.9, 0.98),
         )
-        self.sibling = resnet(export_folder(SIBLING)).to(self.device)
-        weight, bias = value_path(tensors(export_folder(SIBLING)), placed=False)
+        sibling = export_folder(SIBLING, beside=self.folder)
+        self.sibling = resnet(sibling).to(self.device)
+        weight, bias = value_path(tensors(sibling), placed=False)
         self.values = weight[:, :, None, None].to(self.device), bias.to(self.device)
         self.nouns = {lang: self._nouns(lang) for lang in LANGUAGES}
         self._settle_norms()

@@ -1,0 +1,102 @@
+"""Train every miniature, one after the other: `python -m core.classroom train all --out runs/`.
+
+A miniature is trained on the exports of those before it (`CHAIN`), each in a folder of its own, `runs/NAME`, with its export in
+`runs/NAME/NAME`. A chain that was stopped goes on where it stopped: what is finished is passed over, what was begun
+resumes from its last save. Nothing is shipped: `python -m core.classroom.ship NAME runs/NAME/NAME` does that.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from core.classroom.recipes import clip, glip, groupvit, lseg, lseg_blocks, vild
+
+Say = Callable[[str], None]
+FINISHED = "finished.json"
+# In this order, with their budgets in minutes: the towers, what learns from both, what stands on the first.
+CHAIN: dict[str, float] = {
+    "classroom-rn": 130.0,
+    "classroom-vit": 130.0,
+    "classroom-lseg": 40.0,
+    "lseg-blocks": 2.5,
+    "classroom-groupvit": 45.0,
+    "classroom-vild": 40.0,
+    "classroom-glip": 35.0,
+}
+
+
+class Trained(Protocol):
+    """A training run, as all recipes have one."""
+
+    def run(self, say: Say) -> Path:
+        """Train to the end of the budget, or go on to it; returns what was exported."""
+
+
+def export_of(runs: Path, name: str) -> Path:
+    """The folder of a miniature's export."""
+    return runs / name / name
+
+
+def trainer(name: str, runs: Path, device: str = "cpu", seed: int = 0, steps: int | None = None) -> Trained:
+    """The run that trains a miniature of the chain on the exports in `runs`.
+
+    steps: so many in place of the minutes of CHAIN (tests)."""
+    minutes, out = CHAIN[name], runs / name
+    rn, vit = str(export_of(runs, "classroom-rn")), str(export_of(runs, "classroom-vit"))
+    if name in ("classroom-rn", "classroom-vit"):
+        teacher = None if name == "classroom-rn" else Path(rn)
+        return clip.Trainer(
+            clip.Settings(name, minutes, device, out, seed=seed, steps=steps, teacher=teacher)
+        )
+    if name == "classroom-lseg":
+        return lseg.Trainer(lseg.Settings(rn, minutes, device, out, seed=seed, steps=steps))
+    if name == "lseg-blocks":
+        decoder = str(export_of(runs, "classroom-lseg"))
+        return lseg_blocks.Fit(lseg_blocks.Settings(decoder, minutes, out, seed, steps))
+    if name == "classroom-groupvit":
+        return groupvit.Trainer(groupvit.Settings(vit, minutes, device, out, seed=seed, steps=steps))
+    if name == "classroom-vild":
+        return vild.Trainer(vild.Settings(rn, minutes, device, out, seed, steps))
+    return glip.Trainer(glip.Settings(rn, minutes, device, out, seed=seed, steps=steps))
+
+
+def left(runs: Path) -> list[str]:
+    """The miniatures of the chain that are not finished in `runs`."""
+    return [name for name in CHAIN if not (runs / name / FINISHED).exists()]
+
+
+def outlook(runs: Path) -> str:
+    """One line: what is finished, in how many minutes, and what is left."""
+    done = [
+        f"{name} ({json.loads((runs / name / FINISHED).read_text(encoding='utf-8'))['minutes']:.0f} min)"
+        for name in CHAIN
+        if name not in left(runs)
+    ]
+    to_do = [f"{name} ({CHAIN[name]:g} min)" for name in left(runs)]
+    minutes = sum(CHAIN[name] for name in left(runs))
+    return (
+        f"finished: {', '.join(done) or 'nothing'}; left: {', '.join(to_do) or 'nothing'}"
+        f"{f', {minutes:g} minutes in all' if to_do else ''}"
+    )
+
+
+def train_all(
+    runs: Path, say: Say = print, device: str = "cpu", seed: int = 0, steps: int | None = None
+) -> list[Path]:
+    """Train what is left of the chain; returns what was exported now."""
+    exports = []
+    say(outlook(runs))
+    for name in left(runs):
+        start = time.monotonic()
+        say(f"{name}: begins")
+        exports.append(
+            trainer(name, runs, device, seed, steps).run(lambda line, name=name: say(f"{name}: {line}"))
+        )  # type: ignore[misc]
+        note = {"minutes": round((time.monotonic() - start) / 60, 1)}
+        (runs / name / FINISHED).write_text(json.dumps(note) + "\n", encoding="utf-8")
+        say(outlook(runs))
+    return exports
