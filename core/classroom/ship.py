@@ -18,10 +18,8 @@ from torch import Tensor
 from core import checkpoints
 from core.checkpoints import Checkpoint
 from core.checkpoints.__main__ import main as checkpoints_command
-from core.classroom.miniature import WEIGHTS
+from core.classroom.miniature import NOTE, WEIGHTS
 from core.clip.encoders import is_picture, open_clip_state
-
-NOTE = "training.json"
 
 
 def without_shared(state: dict[str, Tensor], row: Checkpoint) -> dict[str, Tensor]:

@@ -35,7 +35,9 @@ the patches are left out in each step until the last fifth (Li et al. 2023), whi
 from __future__ import annotations
 
 import csv
+import json
 import math
+import platform
 import random
 import time
 from collections import deque
@@ -53,6 +55,7 @@ from core.classroom.atlas import Atlas, open_atlas
 from core.classroom.captions import TWINS, Caption, Writer
 from core.classroom.concepts import concepts
 from core.classroom.factors import FACTORS, table, table_values, values
+from core.classroom.miniature import NOTE
 from core.classroom.recipes.export import export
 from core.classroom.recipes.learner import Learner, Teacher, build
 from core.classroom.recipes.muon import Muon
@@ -263,7 +266,24 @@ class Trainer:
             if now - saved > 120:
                 self.save()
                 saved = now
-        return self.save()
+        folder = self.save()
+        (folder / NOTE).write_text(json.dumps(self.note(), indent=1) + "\n", encoding="utf-8")
+        return folder
+
+    def note(self) -> dict[str, Any]:
+        """What training.json says of a finished run."""
+        s, threads = self.settings, torch.get_num_threads()
+        teacher = f" --teacher {s.teacher}" if s.teacher else ""
+        return {
+            "recipe": "core/classroom/recipes/clip.py",
+            "command": f"python -m core.classroom train clip --model {s.model} --threads {threads}"
+            f" --minutes {s.minutes:g}{teacher}",
+            "minutes": round(self.seconds / 60),
+            "images": self.images,
+            "steps": self.step,
+            "seed": s.seed,
+            "hardware": f"{s.device} {platform.machine()}, threads: {threads}",
+        }
 
     def scenes(self, phase: Phase) -> tuple[Spec, Tensor]:
         """The scenes of this step and their pictures: new ones, or in odd steps those of an earlier even one, moved."""
