@@ -236,9 +236,9 @@ class Writer:
                 return described
             return replace(described, swapped=framed(caption.swapped, named, lang, form))
         if roll < 0.62:
-            form = rng.choice(TEMPLATES[lang])
-            swapped = None if caption.swapped is None else form.format(caption.swapped)
-            return Caption(form.format(caption.text), swapped)
+            template = rng.choice(TEMPLATES[lang])
+            swapped = None if caption.swapped is None else template.format(caption.swapped)
+            return Caption(template.format(caption.text), swapped)
         return caption
 
     def _flock(self, i: int, lang: str, rng: random.Random) -> Caption:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -93,10 +94,13 @@ def train_all(
     for name in left(runs):
         start = time.monotonic()
         say(f"{name}: begins")
-        exports.append(
-            trainer(name, runs, device, seed, steps).run(lambda line, name=name: say(f"{name}: {line}"))
-        )  # type: ignore[misc]
+        run = trainer(name, runs, device, seed, steps)
+        exports.append(run.run(partial(_said, say, name)))
         note = {"minutes": round((time.monotonic() - start) / 60, 1)}
         (runs / name / FINISHED).write_text(json.dumps(note) + "\n", encoding="utf-8")
         say(outlook(runs))
     return exports
+
+
+def _said(say: Say, name: str, line: str) -> None:
+    say(f"{name}: {line}")
