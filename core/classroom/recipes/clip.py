@@ -90,7 +90,8 @@ class Phase:
 
     captions: whether pictures are matched with captions too, not only with their concept. forward: whether relations
     are told in one direction only; both at once is an exclusive-or of order and word, which is not learned from nothing.
-    factors: the share of each factor in the loss; from the beginning grounds would be learned in place of things.
+    factors: the share of each factor in the loss. From the beginning grounds would be learned in place of things; once they
+    are learned, a small share keeps them.
     """
 
     until: float
@@ -112,8 +113,8 @@ PHASES: dict[str, tuple[Phase, ...]] = {
         Phase(0.04, 48, 96, _SINGLES, False, factors=0.0),
         Phase(0.20, 48, 128, _ONE, False, factors=0.1),
         Phase(0.40, 48, 192, _ALL, True, forward=True),
-        Phase(0.66, 48, 192, _ALL, True),
-        Phase(1.01, 64, 224, _ALL, True),
+        Phase(0.66, 48, 192, _ALL, True, factors=0.1),
+        Phase(1.01, 64, 224, _ALL, True, factors=0.1),
     ),
     "classroom-vit": (
         Phase(0.16, 64, 128, _ONE, False),
