@@ -43,7 +43,7 @@ def command_line() -> argparse.Namespace:
 # Before the pages are built, because their menus start on the default checkpoint.
 arguments = command_line() if __name__ == "__main__" else None
 
-from demos import lan, site
+from demos.app import lan, site
 
 demo = site.build()
 

@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 
 from core import checkpoints, runtime
-from core.classroom.evaluate_sketch import Reader, candidates, subjects
+from core.classroom.recipes.clipasso.evaluate import Reader, candidates, subjects
 from core.clip import encoders
 from core.drawing import clipasso
 from core.drawing.clipasso import SketchSettings

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from core.classroom.__main__ import keep_memory
-from core.classroom.atlas import open_atlas
-from core.classroom.recipes.clip import Phase, Settings, Trainer
-from core.classroom.scenes import render
-from core.classroom.specs import SceneSettings, Spec, sample
+from core.classroom.recipes.clip.train import Phase, Settings, Trainer
+from core.classroom.world.atlas import open_atlas
+from core.classroom.world.scenes import render
+from core.classroom.world.specs import SceneSettings, Spec, sample
 
 COUNT = 192
 STEPS = 16

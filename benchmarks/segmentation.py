@@ -38,11 +38,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from core import checkpoints
-from core.classroom.concepts import concepts
+from core.classroom.world.concepts import concepts
 from core.clip import encoders
 from core.clip.handles import remembered_texts
 from core.segmentation import LSeg, lseg
-from demos import segment_draw
+from demos.draw import masks as segment_draw
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENE = ROOT / "assets" / "examples" / "photos" / "two_dogs.jpg"

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from PIL import Image
 
 from core import runtime
-from core.classroom.concepts import concepts
+from core.classroom.world.concepts import concepts
 from core.detection import ViLD, vild
 
 SCENE = Path(__file__).resolve().parents[1] / "assets" / "examples" / "vild" / "toy_shelf.webp"

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from demos.page import Page, Paper, Text
+from demos.kit.page import Page, Paper, Text
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[1]

@@ -120,12 +120,12 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     if args.command == "sprites":
-        from core.classroom import sprites
+        from core.classroom.world import sprites
 
         for style, number in sprites.build(args.sources).items():
             print(f"{style}: {number} concepts")
     elif args.command == "examples":
-        from core.classroom import examples, labelled
+        from core.classroom.world import examples, labelled
 
         for file in (*examples.write(), *examples.write_described(), *labelled.write()):
             print(file)
@@ -135,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
         keep_memory()
         _train(args)
     elif args.command == "ablate":
-        from core.classroom import ablations
+        from core.classroom.recipes.common import ablations
 
         keep_memory()
         _told(ablations.ablate(args.paper, args.steps, lambda line: print(line, flush=True)), args)
@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _dataset(args: argparse.Namespace) -> int:
-    from core.classroom import dataset
+    from core.classroom.world import dataset
     from core.errors import Refusal
 
     if args.out.is_dir() and any(args.out.iterdir()):
@@ -168,8 +168,9 @@ def _dataset(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> None:
     import torch
 
-    from core.classroom import evaluate, sprites
-    from core.classroom.recipes.clip import Settings, Trainer
+    from core.classroom.recipes.clip import evaluate
+    from core.classroom.recipes.clip.train import Settings, Trainer
+    from core.classroom.world import sprites
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -189,8 +190,12 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _train_segmenter(args: argparse.Namespace) -> None:
-    from core.classroom.recipes import glip, groupvit, lseg, lseg_blocks, vild
-    from core.classroom.recipes.running import Run
+    from core.classroom.recipes.common.running import Run
+    from core.classroom.recipes.glip import train as glip
+    from core.classroom.recipes.groupvit import train as groupvit
+    from core.classroom.recipes.lseg import blocks as lseg_blocks
+    from core.classroom.recipes.lseg import train as lseg
+    from core.classroom.recipes.vild import train as vild
 
     out = args.out or Path("runs") / args.paper
     run: Run
@@ -227,10 +232,12 @@ def _train_segmenter(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from core.classroom import evaluate, report
+    from core.classroom import report
+    from core.classroom.recipes.clip import evaluate
 
     if args.paper in ("lseg", "lseg-blocks", "groupvit", "vild", "glip"):
-        examiner = import_module(f"core.classroom.evaluate_{args.paper.replace('-', '_')}")
+        paper, _, part = args.paper.partition("-")
+        examiner = import_module(f"core.classroom.recipes.{paper}.evaluate{'_' * bool(part)}{part}")
         rows = examiner.evaluate(
             args.checkpoint or f"classroom-{args.paper.removesuffix('-blocks')}",
             say=lambda line: print(line, file=sys.stderr),
@@ -240,7 +247,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     args.checkpoint = args.checkpoint or "classroom-rn"
 
     if args.paper == "clipasso":
-        from core.classroom import evaluate_sketch
+        from core.classroom.recipes.clipasso import evaluate as evaluate_sketch
 
         chosen = {name: getattr(args, name) for name in ("seeds", "steps", "views")}
         rows = evaluate_sketch.evaluate(
@@ -262,7 +269,8 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _told(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
     """Prints measured rows, and records them where that is wanted."""
-    from core.classroom import evaluate, report
+    from core.classroom import report
+    from core.classroom.recipes.clip import evaluate
 
     if args.record:
         report.record(rows)

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from core.classroom.concepts import ASSETS
+from core.classroom.world.concepts import ASSETS
 
 CARD = ASSETS / "report_card.json"
 FIELDS = (

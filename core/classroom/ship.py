@@ -18,7 +18,7 @@ from torch import Tensor
 from core import checkpoints
 from core.checkpoints import Checkpoint
 from core.checkpoints.__main__ import main as checkpoints_command
-from core.classroom.miniature import WEIGHTS
+from core.classroom.recipes.common.miniature import WEIGHTS
 from core.clip.encoders import is_picture, open_clip_state
 
 NOTE = "training.json"

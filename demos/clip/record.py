@@ -1,0 +1,34 @@
+"""`python -m demos.clip.record`: runs what the CLIP and Chinese-CLIP pages open with and writes the answers they show.
+
+tests/e2e run them again and compare: a recorded answer is never older than its miniature.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core import checkpoints, inputs
+from demos.chinese_clip import record as chinese_record
+from demos.clip import answer as clip
+from demos.draw import base as draw
+
+
+def record() -> dict[str, Any]:
+    """The opening example's answer in both languages, without its time."""
+    found = {}
+    for lang in ("en", "zh"):
+        path, labels, *_ = clip.fill(clip.OPENING, lang)
+        model = clip.model(next(row.name for row in checkpoints.rows("clip") if row.bundled))
+        answer = model.classify(inputs.image(path), inputs.labels(labels)).to_json()
+        # Four digits: the rest differs between processors.
+        results = [
+            {**row, "probability": round(row["probability"], 4), "cosine": round(row["cosine"], 4)}
+            for row in answer["results"]
+        ]
+        found[lang] = {"checkpoint": answer["checkpoint"], "results": results}
+    return found
+
+
+if __name__ == "__main__":
+    clip.RECORDED.write_text(draw.to_json(record()) + "\n", encoding="utf-8")
+    chinese_record.write()

@@ -1,0 +1,193 @@
+"""Long jobs of a page: one at a time on each device, in the order of asking, stopped by a button or a closed tab.
+
+    stop = stop_button("stop-sketch")
+    long_job(page, [run.click], (run, stop), handler, inputs, [status, ...])    # def handler(cancel, *inputs, lang)
+
+Between its steps a job also takes its turn at the device (`core.runtime.semaphore`), so that quick questions of other
+visitors are answered while it runs.
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+import gradio as gr
+
+from core import runtime
+from core.runtime import Cancel
+from demos.kit.events import Shell
+from demos.kit.language import pick, tr
+from demos.kit.stops import Stops
+
+POLL_SECONDS = 0.1
+# A job ends here with what it has reached: nobody watches longer, and others wait.
+PAGE_SECONDS, ENDPOINT_SECONDS = 1200.0, 600.0
+
+
+class Line:
+    """Jobs that wait for each other, first come first served; a waiting one can leave."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tickets: deque[object] = deque()
+
+    @contextmanager
+    def stand(self) -> Iterator[Callable[[], int]]:
+        """A place in the line; call what it gives to learn how many are still before it."""
+        ticket = object()
+        with self._lock:
+            self._tickets.append(ticket)
+        try:
+            yield lambda: self._before(ticket)
+        finally:
+            with self._lock:
+                self._tickets.remove(ticket)
+
+    def _before(self, ticket: object) -> int:
+        with self._lock:
+            return self._tickets.index(ticket)
+
+
+_lines: dict[str, Line] = {}
+# A visitor has one long job, on whatever page: the next one ends it.
+STOPS = Stops()
+
+
+def line(device: str) -> Line:
+    """The line of a device."""
+    return _lines.setdefault(device, Line())
+
+
+def in_turn(cancel: Cancel, seconds: float, job: Callable[[], Iterator[Any]]) -> Generator[Any, None, None]:
+    """Waits for the device, then passes a job's values on.
+
+    Args:
+        cancel: a set flag ends the waiting, and the job at its next step.
+        seconds: after which the job is asked to stop.
+        job: makes the iterator; it is closed when this generator is.
+
+    Yields:
+        int, how many jobs are before this one, while it waits; then the job's values.
+    """
+    with line(runtime.pick_device()).stand() as before:
+        while (count := before()) and not cancel.is_set():
+            yield count
+            time.sleep(POLL_SECONDS)
+        if cancel.is_set():
+            return
+        end = threading.Timer(seconds, cancel.set)
+        end.daemon = True
+        end.start()
+        try:
+            with closing(job()) as values:  # type: ignore[type-var]
+                yield from values
+        finally:
+            end.cancel()
+            cancel.set()
+
+
+def stop_button(elem_id: str) -> gr.Button:
+    """The button that takes the place of a job's own while it runs."""
+    return gr.Button(tr("Stop", "停止"), variant="stop", visible=False, elem_id=elem_id)
+
+
+def long_job(
+    page: Shell,
+    triggers: Sequence[Any],
+    buttons: tuple[gr.Button, gr.Button],
+    handler: Callable[..., Iterator[tuple[Any, ...]]],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+) -> Any:
+    """Wires a job behind its button.
+
+    Args:
+        triggers: what starts it.
+        buttons: the one that starts it and the one that stops it; one of them is to be seen.
+        handler: a generator `handler(cancel, *inputs, lang)` of one value for each output; `None` leaves one as it is.
+        outputs: the first is the line that says how far it is.
+
+    Returns:
+        The event behind the job, for `.then`.
+    """
+
+    def run(session: str, *values: Any) -> Generator[tuple[Any, ...], None, None]:
+        lang = values[-1]
+        same = [gr.skip()] * (len(outputs) - 1)
+        still = (gr.skip(), gr.skip())
+        shown = ""
+        with STOPS.job(session) as cancel:
+            first = progress(None, pick(lang, "Getting ready …", "正在准备……"))
+            yield first, *same, gr.update(visible=False), gr.update(visible=True, interactive=True)
+            try:
+                with closing(in_turn(cancel, PAGE_SECONDS, lambda: handler(cancel, *values))) as steps:
+                    for step in steps:
+                        if isinstance(step, int):
+                            yield waiting(step, lang), *same, *still
+                        else:
+                            shown = step[0]
+                            yield *(gr.skip() if value is None else value for value in step), *still
+            except Exception:
+                # The message says why; a bar that no longer moves would say something else.
+                yield "", *same, *still
+                raise
+            if not shown:
+                yield "", *same, *still
+
+    def rest(lang: str) -> tuple[Any, ...]:
+        return gr.update(visible=True), gr.update(visible=False)
+
+    event = page.on(triggers, run, inputs, [*outputs, *buttons], session=True, show_progress="hidden")
+    page.on(buttons[1].click, _stop, [], [buttons[1]], session=True, show_progress="hidden", queue=False)
+    return page.then(event, rest, [], list(buttons))
+
+
+def _stop(session: str, lang: str) -> tuple[Any, ...]:
+    STOPS.stop(session)
+    return (gr.update(interactive=False),)
+
+
+# --- how far it is -----------------------------------------------------------------------------------------
+
+
+def progress(share: float | None, text: str) -> str:
+    """A bar with a sentence; None is a bar without an end in sight."""
+    value = "" if share is None else f' aria-valuenow="{100 * share:.0f}"'
+    return (
+        f'<div class="atlas-progress" role="progressbar" aria-label="{html.escape(text)}" aria-valuemin="0" '
+        f'aria-valuemax="100"{value}><span style="width:{100 * (share or 0):.1f}%"></span></div>'
+        f'<p class="atlas-line">{html.escape(text)}</p>'
+    )
+
+
+def waiting(before: int, lang: str) -> str:
+    """The bar of a job that waits for others."""
+    return progress(
+        None,
+        pick(
+            lang,
+            f"Another drawing is being made on this server; {before} before yours …",
+            f"服务器正在画别人的图，前面还有 {before} 个……",
+        ),
+    )
+
+
+def steps_done(step: int, steps: int, seconds: float, left: float, lang: str) -> str:
+    """The bar of a job of known length."""
+    text = pick(
+        lang,
+        f"Step {step} of {steps} · {_time(seconds)} · about {_time(left)} left",
+        f"第 {step} / {steps} 步 · 已用 {_time(seconds)} · 大约还需 {_time(left)}",
+    )
+    return progress(step / steps, text)
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"
