@@ -71,6 +71,7 @@ def bibtex(facts: Mapping[str, Any]) -> str:
     fields = {"title": f"{{{facts['title']}}}", "author": " and ".join(facts["authors"])}
     if place:
         fields["booktitle" if place == "in" else "journal"] = facts[place]
+    fields |= {name: facts[name] for name in ("volume", "pages") if name in facts}
     fields["year"] = str(facts["year"])
     if "arxiv" in facts:
         fields |= {"eprint": facts["arxiv"], "archivePrefix": "arXiv"}

@@ -29,14 +29,16 @@ READERS_IDEA = (
     "*先猜一猜*：模型读不懂的词，它会怎么回答？",
 )
 NOISE = both(
-    "<p><strong>Why its answer is noise.</strong> CLIP's tokenizer knows no Chinese character, so each one falls apart "
-    "into its three bytes of UTF-8. No English caption ever taught the model what such bytes mean: the labels become "
-    "three arbitrary points, and softmax still shares out 100 % among them. Where a checkpoint has pieces "
-    "for bytes, as the miniature does, the third column puts it in that place: the very same labels, as bytes. "
+    "<p><strong>Why its answer is noise.</strong> CLIP's tokenizer was made for English: it cuts most Chinese characters into "
+    "two or three pieces of their UTF-8 bytes (of the 20,992 characters from U+4E00 to U+9FFF: 2 are one piece, 2,243 two, "
+    "18,747 three). No English caption taught the model what these pieces mean, so the labels become "
+    "arbitrary points, and softmax still distributes 100 % among them. Where a checkpoint has pieces "
+    "for bytes, as the miniature does, the third column shows the same case: the same labels, as bytes. "
     "A confident number is no sign that the label was understood.</p>",
-    "<p><strong>为什么它的回答只是噪声。</strong>CLIP 的分词器不认识汉字，每个字都被拆成三个 UTF-8 字节。"
-    "没有哪句英文描述教过模型这些字节的意思：标签变成了空间里三个随意的点，而 softmax 仍要把 100 % 分给它们。"
-    "像微缩模型这样带有字节词元的权重，第三列就把它放到同样的处境：同样的标签，只给字节。数字再自信，也不说明标签被读懂了。</p>",
+    "<p><strong>为什么它的回答只是噪声。</strong>CLIP 的分词器是为英文设计的，大多数汉字会被拆成两三个由 UTF-8 字节组成的词元"
+    "（U+4E00 至 U+9FFF 的 20,992 个汉字里，2 个是一个词元，2,243 个是两个，18,747 个是三个）。"
+    "没有哪句英文描述教过模型这些词元的意思：标签变成了空间里随意的点，而 softmax 仍要把 100 % 分给它们。"
+    "对于像微缩模型这样带有字节词元的权重，第三列演示同样的情形：同样的标签，只给字节。数字再自信，也不说明标签被读懂了。</p>",
 )
 FLOCK_TITLE = both(
     "It happened: a flock of sheep, Chinese labels, English-only CLIP",

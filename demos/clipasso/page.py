@@ -22,8 +22,8 @@ from demos.kit.menu import CheckpointMenu
 from demos.kit.shell import Shell, tr
 
 STEPS_INFO = (
-    "0: as many as the checkpoint needs (200 for the miniature, 2,001 in the paper).",
-    "0：按权重所需（微缩模型 200 步，论文 2001 步）。",
+    "0: as many as the checkpoint needs (200 for the miniature; 2,001 is the default of the authors' script).",
+    "0：按权重所需（微缩模型 200 步；作者的脚本默认 2001 步）。",
 )
 LADDER_IDEA = (
     "The same picture with fewer and fewer strokes, all optimised **in one run**. *Predict first:* at how many strokes will "

@@ -324,8 +324,8 @@ def draw_tab(
                 step=1,
                 label=tr("Steps", "步数"),
                 info=tr(
-                    "0: as many as the checkpoint needs (250 for the miniature, 1,000 in the paper).",
-                    "0：按权重所需（微缩模型 250 步，论文 1000 步）。",
+                    "0: as many as the checkpoint needs (250 for the miniature; 1,000 is the default of the authors' notebook).",
+                    "0：按权重所需（微缩模型 250 步；作者的 notebook 默认 1000 步）。",
                 ),
                 elem_id="steps",
             )

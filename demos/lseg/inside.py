@@ -176,7 +176,7 @@ def block_name(split: str, lang: str) -> str:
 
 
 def ablation(rows: Sequence[dict[str, Any]], lang: str) -> str:
-    """What was measured of every kind of block (the paper's table 6 in small); nothing where nothing was."""
+    """What was measured of every kind of block (the paper's Table 4 in small); nothing where nothing was."""
     found = [row for row in rows if row["paper"] == "lseg" and row["measure"].startswith(ABLATION)]
     if not found:
         return ""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 OPENING = "toy_shelf"
 STOPS = Stops()
 VARIANT = "ensemble"
-PROPOSALS, MOST_PROPOSALS = 100, 300  # as many as an RPN hands out here, and as the paper distils
+PROPOSALS, MOST_PROPOSALS = 100, 300  # the usual number, and the most that the paper distils from one image
 MAX_LINK_LABELS = 20_000  # characters of labels that an address may carry
 
 

@@ -32,7 +32,7 @@ from demos.vild.shared import Asked, Common, output
 
 Step = dict[str, Any]
 TIMES = (2.0, 10.0)  # a little longer, several times, many times
-SPEED_PROPOSALS = 300  # as many as the paper's comparison has
+SPEED_PROPOSALS = handlers.MOST_PROPOSALS
 HEADS = ("text", "image")
 IDEA = (
     "Each step sets the picture and the labels, **asks you first**, then runs and explains. Nothing here is recorded: the "

@@ -232,7 +232,7 @@ def test_the_committed_examples_are_what_is_drawn_today(row: dict[str, Any]) -> 
 
 
 def test_the_pages_choices_are_the_worlds() -> None:
-    choices = tomllib.loads((ROOT / "demos" / "classroom.toml").read_text(encoding="utf-8"))
+    choices = tomllib.loads((ROOT / "demos" / "classroom" / "data.toml").read_text(encoding="utf-8"))
     assert [*choices["arrangements"]] == [*description.ARRANGEMENTS, "free"]
     assert [*choices["renderings"]] == [*RENDERINGS] and [*choices["backgrounds"]] == [*BACKGROUNDS]
     assert [*choices["poses"]] == [*POSES] and [*choices["styles"]] == [*STYLES]
