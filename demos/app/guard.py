@@ -22,8 +22,7 @@ from core.runtime import on_space
 from demos.app.theme import FONTS, variables
 from demos.app.uploads import UPLOADS, Uploads
 from demos.kit import language
-from demos.kit.language import both
-from demos.kit.page import Text
+from demos.kit.language import Text, both
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from core.errors import terminal_language
 from core.runtime import on_space
-from demos.kit.page import Text
+from demos.kit.language import Text
 
 EVERYWHERE = ("0.0.0.0", "::")
 # An address of no one (RFC 5737): asked for the way there, the system names the interface; nothing is sent.

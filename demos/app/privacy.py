@@ -15,7 +15,7 @@ import gradio as gr
 
 from demos import catalog
 from demos.kit import shell
-from demos.kit.page import Text
+from demos.kit.language import Text
 
 
 @cache

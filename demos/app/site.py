@@ -25,7 +25,7 @@ from demos.app.guard import Guard, Warm
 from demos.app.theme import theme
 from demos.app.uploads import UPLOADS
 from demos.kit import shell
-from demos.kit.page import Text
+from demos.kit.language import Text
 
 log = logging.getLogger(__name__)
 

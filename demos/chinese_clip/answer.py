@@ -24,8 +24,8 @@ from demos.draw import base as draw
 from demos.draw import sigmoid as draw_sigmoid
 from demos.kit import shell
 from demos.kit.examples import chosen as strip_choice
+from demos.kit.language import Text
 from demos.kit.menu import start_row
-from demos.kit.page import Text
 from demos.kit.shell import pick
 
 if TYPE_CHECKING:

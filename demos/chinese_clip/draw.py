@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from demos.draw.base import percent
-from demos.kit.language import both, pick
-from demos.kit.page import Text
+from demos.kit.language import Text, both, pick
 
 if TYPE_CHECKING:
     from core.clip.bilingual import Agreement, Reader

@@ -32,7 +32,7 @@ from demos.draw import base as draw
 from demos.draw import scene as draw_scene
 from demos.kit import scenes_link, shell
 from demos.kit.examples import chosen as strip_choice
-from demos.kit.page import Text
+from demos.kit.language import Text
 from demos.kit.shell import pick
 
 if TYPE_CHECKING:

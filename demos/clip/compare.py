@@ -14,7 +14,7 @@ from demos.clip.shared import Common, output
 from demos.draw import base as draw
 from demos.kit import menu, shell
 from demos.kit.examples import chosen, strip
-from demos.kit.page import Text
+from demos.kit.language import Text
 from demos.kit.shell import tr
 
 SAME = ""

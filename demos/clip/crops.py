@@ -19,7 +19,7 @@ from demos.clip import answer as handlers
 from demos.clip import draw as clip_draw
 from demos.clip.shared import Common, output
 from demos.draw import base as draw
-from demos.kit import shell, surfaces
+from demos.kit import components, shell
 from demos.kit.shell import pick, tr
 
 FLOCK = "flock"
@@ -75,7 +75,7 @@ def boxes_of(drawn: str | None, image: Image.Image, rows: float, columns: float)
     """The boxes on the surface in pixels [R, 4]; the grid where nothing was drawn."""
     from core.clip import crops
 
-    shares = surfaces.read(drawn).get("boxes")
+    shares = components.read(drawn).get("boxes")
     if not shares:
         return crops.grid(*image.size, int(rows), int(columns))
     return crops.check_boxes(shares, *image.size, shares=True)
@@ -190,8 +190,8 @@ def crops_tab(common: Common) -> None:
         babel = gr.Button(
             tr("Lesson: labels it cannot read", "一课：看不懂的标签"), size="sm", elem_id="crops-languages"
         )
-    surface = surfaces.box_surface("crops-surface")
-    surfaces.follow(surface, common.picture)
+    surface = components.box_surface("crops-surface")
+    components.follow(surface, common.picture)
     with gr.Row(equal_height=True):
         rows = gr.Slider(1, 8, value=2, step=1, label=tr("Grid: rows", "网格：行"), elem_id="crops-rows")
         columns = gr.Slider(1, 8, value=2, step=1, label=tr("columns", "列"), elem_id="crops-columns")

@@ -204,12 +204,12 @@ def attend(picture: str | None, checkpoint: str, lang: str) -> tuple[str, str]:
 def read_from(picture: str | None, value: str | None, checkpoint: str, lang: str) -> tuple[str, str]:
     """The surface with what the place reads that was clicked on it."""
     from core.clip import inside
-    from demos.kit import surfaces
+    from demos.kit import components
 
     image = inputs.image(shell.picture_source(picture))
     model = handlers.model(checkpoint)
     start = time.perf_counter()
-    found = inside.attention(model, image, reader_of(surfaces.read(value).get("reader")))
+    found = inside.attention(model, image, reader_of(components.read(value).get("reader")))
     seconds = time.perf_counter() - start
     facts = [
         pick(

@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from demos.draw import base as draw
+from demos.kit.components import SCRIPTS
 from demos.kit.language import both, pick
-from demos.kit.surfaces import SCRIPTS
 
 if TYPE_CHECKING:
     from core.clip.inside import Attention, Projection, Relevance, Stage

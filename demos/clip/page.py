@@ -25,8 +25,8 @@ from demos.clip.train import live_tab
 from demos.clip.whatif import whatif_tab
 from demos.kit import shell
 from demos.kit.examples import strip
+from demos.kit.language import Text
 from demos.kit.menu import CheckpointMenu
-from demos.kit.page import Text
 from demos.kit.shell import Shell, tr
 
 # The groups of tabs behind the first: id, title, and their tabs as (id, title, what lays one out).

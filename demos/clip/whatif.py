@@ -21,7 +21,7 @@ from demos.clip import answer as handlers
 from demos.clip import pair_draw
 from demos.clip.shared import Common, output
 from demos.draw import base as draw
-from demos.kit import shell, surfaces
+from demos.kit import components, shell
 from demos.kit.shell import both, pick, tr
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def ask(
     from core.clip import edit
 
     image, names = inputs.image(shell.picture_source(picture)), inputs.labels(labels)
-    drawn = surfaces.read(value)
+    drawn = components.read(value)
     strokes, pastes = edit.check(drawn.get("strokes"), drawn.get("pastes"))
     if not strokes and not pastes:
         raise Refusal("nothing_changed")
@@ -188,7 +188,7 @@ def ask(
 
 def put_in(value: str | None, name: str, lang: str) -> tuple[str, str]:
     """The surface with one more thing in its middle, by the name that was typed; the box is empty again."""
-    drawn = surfaces.read(value)
+    drawn = components.read(value)
     wanted = inputs.text(name)
     pastes = drawn.get("pastes")
     pastes = [
@@ -240,7 +240,7 @@ def surface() -> gr.HTML:
             f'<button type="button" data-sprite="{html.escape(name)}" title="{html.escape(name)} {html.escape(chinese)}">'
             f'<img alt="" src="{thumbnail(name)}"><span class="atlas-only-read">{both(name, chinese)}</span></button>'
         )
-    return surfaces.surface(
+    return components.surface(
         "whatif-surface",
         "edit.js",
         f'<div class="atlas-surface"><p class="atlas-line">{tip}</p>'
@@ -263,7 +263,7 @@ def whatif_tab(common: Common) -> None:
             for name, row in settings()["tries"].items()
         }
     pane = surface()
-    surfaces.follow(pane, common.picture, keep=True)
+    components.follow(pane, common.picture, keep=True)
     with gr.Row(elem_classes="atlas-put"):
         typed = gr.Textbox(
             label=tr("Put in anything the classroom can draw", "放入教室里会画的任何东西"),
@@ -294,7 +294,7 @@ def whatif_tab(common: Common) -> None:
 
 def ask_quietly(*values: Any) -> tuple[Any, ...]:
     """`ask` after a change by hand: a picture that is whole again is no refusal, its old answer goes."""
-    drawn = surfaces.read(values[1])
+    drawn = components.read(values[1])
     return ask(*values) if drawn.get("strokes") or drawn.get("pastes") else ("", "", "")
 
 

@@ -16,7 +16,7 @@ from demos.draw import base as draw
 from demos.draw import strokes as sketch_draw
 from demos.kit import jobs, sources
 from demos.kit import sketch_runs as runs
-from demos.kit.page import Text
+from demos.kit.language import Text
 from demos.kit.shell import Shell, pick, tr
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from demos.draw import strokes as sketch_draw
 from demos.kit import jobs, shell, sources
 from demos.kit import sketch_runs as runs
 from demos.kit.examples import ON_CLICK
+from demos.kit.language import Text
 from demos.kit.menu import CheckpointMenu
-from demos.kit.page import Text
 from demos.kit.shell import Shell, both, pick, tr
 from demos.kit.sketch_runs import Made
 

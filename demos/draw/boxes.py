@@ -108,7 +108,7 @@ def overlay(
         marks: best first; a small box lies above a large one, so that both can be pointed at.
         lang: "en" or "zh".
         entries: of the legend.
-        picks: the id of the `detect_surfaces.pick_box` that clicks on boxes go to; "" for a picture to look at only.
+        picks: the id of the `components.pick_box` that clicks on boxes go to; "" for a picture to look at only.
         above: trusted HTML in the same figure: its elements with `data-group` light up with their boxes.
         chosen: the pick that is marked as chosen at first.
         fine: thin lines without chips, paler where a score is low: for hundreds of boxes.

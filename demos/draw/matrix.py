@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from demos.draw import base as draw
-from demos.kit.page import Text
+from demos.kit.language import Text
 
 if TYPE_CHECKING:
     from core.clip.contrastive import Batch, Contrast, Line

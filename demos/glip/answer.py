@@ -24,8 +24,8 @@ from demos.glip.shared import Asked
 from demos.kit import detect_jobs, scenes_link, shell
 from demos.kit.examples import chosen as strip_choice
 from demos.kit.jobs import progress
+from demos.kit.language import Text
 from demos.kit.menu import needs_download, start_row
-from demos.kit.page import Text
 from demos.kit.shell import pick
 from demos.kit.stops import Stops
 

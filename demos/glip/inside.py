@@ -13,7 +13,7 @@ from demos.chinese_clip.draw import shape_steps
 from demos.glip import answer as handlers
 from demos.glip.examples import words
 from demos.glip.shared import Asked, Common, output
-from demos.kit.page import Text
+from demos.kit.language import Text
 from demos.kit.shell import pick, tr
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
+from demos.kit.components import SCRIPTS
 from demos.kit.shell import Shell
-from demos.kit.surfaces import SCRIPTS
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from demos.chinese_clip.code import passage
 from demos.chinese_clip.draw import shape_steps
 from demos.groupvit import answer as handlers
-from demos.kit.page import Text
+from demos.kit.language import Text
 from demos.kit.shell import pick
 
 if TYPE_CHECKING:

@@ -20,12 +20,11 @@ from demos.groupvit import code as groupvit_code
 from demos.groupvit import lessons as groupvit_walk
 from demos.kit import shell
 from demos.kit import walkthrough as walk
+from demos.kit.components import mask_stage, surface
 from demos.kit.examples import strip
 from demos.kit.menu import CheckpointMenu
-from demos.kit.segment_surfaces import stage
 from demos.kit.segment_train import train_tab
 from demos.kit.shell import Shell, tr
-from demos.kit.surfaces import surface
 
 THRESHOLD_IDEA = (
     "A group whose best label scores less is background. Predict first: what happens at 0, and at 1?",
@@ -82,7 +81,7 @@ def try_tab(common: Common, run: gr.Button) -> list[Any]:
     page = common.page
     # Above the mask, so that both are in sight while it moves.
     common.threshold.render()
-    mask, chart = stage("mask"), output("chart")
+    mask, chart = mask_stage("mask"), output("chart")
     line = output("line")
     files = output("downloads")
     with gr.Accordion(
@@ -119,7 +118,7 @@ def crowd_tab(common: Common) -> None:
     with gr.Row():
         nine = gr.Button(tr("Nine things", "九样东西"), variant="primary", elem_id="crowd-nine")
         own = gr.Button(tr("The page's picture", "本页的图片"), elem_id="crowd-own")
-    groups, said, line = stage("crowd-mask"), output("crowd-out"), output("crowd-line")
+    groups, said, line = mask_stage("crowd-mask"), output("crowd-out"), output("crowd-line")
     outputs = [groups, said, line]
     filled = common.page.on(
         nine.click,
@@ -256,7 +255,7 @@ def build() -> None:
                         groupvit_walk.turn_to,
                         groupvit_walk.reveal,
                         [common.checkpoint],
-                        result=stage,
+                        result=mask_stage,
                     )
 
     filled = [picture, labels, example]

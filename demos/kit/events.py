@@ -20,8 +20,7 @@ import gradio as gr
 from gradio.context import Context
 
 from core.errors import Refusal
-from demos.kit.language import tr
-from demos.kit.page import Text
+from demos.kit.language import Text, tr
 
 log = logging.getLogger(__name__)
 

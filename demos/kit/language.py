@@ -11,19 +11,35 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import gradio as gr
 from gradio.i18n import I18nData
 
-from demos.kit.page import Text
-
 SCRIPT = Path(__file__).resolve().parents[2] / "assets" / "js" / "atlas.js"
 # Gradio looks a locale up by its exact code, then by its language alone.
 CHINESE_LOCALES = ("zh", "zh-CN", "zh-TW", "zh-HK", "zh-SG")
 
 _pairs: dict[str, tuple[str, str]] = {}
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text in both languages."""
+
+    en: str
+    zh: str
+
+    def get(self, lang: str) -> str:
+        """The text in "zh", and in English for any other language."""
+        return self.zh if lang == "zh" else self.en
+
+    @property
+    def tr(self) -> I18nData:
+        """The text as a marker that the browser translates."""
+        return tr(self.en, self.zh)
 
 
 def tr(en: str, zh: str) -> I18nData:

@@ -14,8 +14,7 @@ from core.checkpoints import Checkpoint, Progress
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.kit.events import Shell, browser_state, refusal_html
-from demos.kit.language import both, pick, tr
-from demos.kit.page import Text
+from demos.kit.language import Text, both, pick, tr
 
 POLL_SECONDS = 0.2
 # Downloads that the server runs at once; more of them wait.

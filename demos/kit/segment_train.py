@@ -22,8 +22,8 @@ from demos.clip.shared import output
 from demos.draw import charts as curves
 from demos.draw import masks as segment_draw
 from demos.kit import jobs, shell
-from demos.kit.page import Text
-from demos.kit.segment_surfaces import stage
+from demos.kit.components import mask_stage
+from demos.kit.language import Text
 from demos.kit.shell import Shell, pick, tr
 from demos.kit.stops import Stops
 
@@ -195,7 +195,7 @@ def train_tab(page: Shell, paper: str) -> None:
     figures = output("train-numbers")
     with gr.Row():
         with gr.Column(scale=6, min_width=320):
-            mask = stage("train-mask")
+            mask = mask_stage("train-mask")
         with gr.Column(scale=5, min_width=300):
             drawn = output("train-curves")
     page.on(

@@ -15,6 +15,7 @@ import gradio as gr
 
 from core import checkpoints, runtime
 from demos import catalog
+from demos.catalog import Page
 from demos.kit.events import (
     CONCURRENCY,
     Shell,
@@ -26,8 +27,7 @@ from demos.kit.events import (
     refusal_html,
 )
 from demos.kit.files import Picture, downloads, from_data_uri, picture_input, picture_source, uploaded
-from demos.kit.language import both, both_of, pick, tr, translations
-from demos.kit.page import Page, Text
+from demos.kit.language import Text, both, both_of, pick, tr, translations
 
 __all__ = [
     "CONCURRENCY",

@@ -15,7 +15,7 @@ from PIL import Image
 
 from core import inputs
 from demos.draw import masks as segment_draw
-from demos.kit import segment_surfaces, shell
+from demos.kit import components, shell
 from demos.kit import walkthrough as walk
 from demos.kit.shell import pick
 from demos.lseg import answer as handlers
@@ -171,5 +171,5 @@ def walk_tab(common: Common) -> None:
         reveal,
         asked,
         filled,
-        segment_surfaces.stage,
+        components.mask_stage,
     )

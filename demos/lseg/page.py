@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from demos import catalog
-from demos.kit import segment_surfaces, shell
+from demos.kit import components, shell
 from demos.kit.examples import strip
 from demos.kit.menu import CheckpointMenu
 from demos.kit.segment_train import train_tab
@@ -50,7 +50,7 @@ def try_tab(common: Common) -> TryTab:
     """Lays out *Try it*: labels, overlay, downloads."""
     gr.Markdown(tr(*TRY_IDEA))
     run = gr.Button(tr("Segment", "分割"), variant="primary", elem_id="segment-button")
-    mask = segment_surfaces.stage("mask", f'<p class="atlas-line">{FIRST}</p>')
+    mask = components.mask_stage("mask", f'<p class="atlas-line">{FIRST}</p>')
     line = output("line")
     with gr.Accordion(tr("Download", "下载"), open=False, elem_id="files"):
         cut = gr.Dropdown([], label=tr("Cut out", "抠图"), elem_id="cut", filterable=False)
@@ -105,7 +105,7 @@ def build() -> None:
             scene = gr.Textbox("", visible="hidden", label="scene")
             refused = output("scene-refused")
         with gr.Column(scale=6, min_width=320):
-            labels = segment_surfaces.label_chips("labels")
+            labels = components.label_chips("labels")
             held = gr.State([])
             common = Common(page, picture, example, scene, labels, way, plain, menu.value, held)
             with gr.Tabs(elem_classes="atlas-groups"):

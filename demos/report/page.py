@@ -19,8 +19,7 @@ from core.errors import Refusal
 from demos import catalog
 from demos.draw import base as draw
 from demos.kit import shell
-from demos.kit.language import both, both_of
-from demos.kit.page import Text
+from demos.kit.language import Text, both, both_of
 
 LANGUAGES = {"en": Text("English", "英文"), "zh": Text("Chinese", "中文")}
 COLOURS = ("bar", "mark", "accent", "muted")  # of the chart's columns, from the theme; a fifth begins again

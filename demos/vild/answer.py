@@ -19,7 +19,7 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import boxes as detect_draw
 from demos.kit import detect_jobs, scenes_link, shell
-from demos.kit.detect_surfaces import picked
+from demos.kit.components import picked
 from demos.kit.examples import chosen as strip_choice
 from demos.kit.jobs import progress
 from demos.kit.menu import needs_download, start_row

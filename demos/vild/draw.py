@@ -15,8 +15,7 @@ from PIL import Image
 from demos.draw import base as draw
 from demos.draw import boxes as detect_draw
 from demos.draw.boxes import Entry, Mark
-from demos.kit.language import pick
-from demos.kit.page import Text
+from demos.kit.language import Text, pick
 
 if TYPE_CHECKING:
     from core.detection import Detection

@@ -13,7 +13,7 @@ from core import checkpoints
 from demos.chinese_clip.code import passage
 from demos.draw import base as draw
 from demos.draw import boxes as detect_draw
-from demos.kit.detect_surfaces import picked, stage
+from demos.kit.components import picked, stage
 from demos.kit.shell import pick, tr
 from demos.vild import answer as handlers
 from demos.vild import draw as vild_draw

@@ -22,7 +22,7 @@ from core.runtime import Cancel
 from demos.draw import boxes as detect_draw
 from demos.kit import shell
 from demos.kit import walkthrough as walk
-from demos.kit.detect_surfaces import stage
+from demos.kit.components import stage
 from demos.kit.menu import start_row
 from demos.kit.shell import pick, tr
 from demos.vild import answer as handlers

@@ -13,10 +13,9 @@ from gradio.context import Context
 
 from demos import catalog
 from demos.kit import shell
-from demos.kit.detect_surfaces import pick_box, stage
+from demos.kit.components import label_chips, pick_box, stage
 from demos.kit.examples import strip
 from demos.kit.menu import CheckpointMenu, start_row
-from demos.kit.segment_surfaces import label_chips
 from demos.kit.shell import Shell, both, tr
 from demos.vild import answer as handlers
 from demos.vild.draw import VARIANTS

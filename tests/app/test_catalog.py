@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from demos import catalog
-from demos.catalog import KINDS, PAGES, Entry
-from demos.kit.page import Page
+from demos.catalog import KINDS, PAGES, Entry, Page
 
 FAMILY = {
     *(

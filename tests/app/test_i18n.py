@@ -11,8 +11,7 @@ import pytest
 from demos import catalog
 from demos.app import home, site
 from demos.kit import language
-from demos.kit.language import both, head, pick, tr
-from demos.kit.page import Text
+from demos.kit.language import Text, both, head, pick, tr
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 # What is shown to people, by property of a component.

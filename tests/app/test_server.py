@@ -18,7 +18,7 @@ import pytest
 from demos.app import guard as door
 from demos.app import site
 from demos.app.guard import Guard, Warm
-from demos.kit.page import Text
+from demos.kit.language import Text
 
 TITLES = {"": Text("Home", "首页"), "clip": Text("CLIP", "CLIP")}
 Answer = tuple[int, dict[str, str], bytes]

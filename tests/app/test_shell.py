@@ -23,9 +23,10 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from demos import catalog
 from demos.app import site
+from demos.catalog import Page
 from demos.kit import events as wiring
 from demos.kit import files, menu, shell
-from demos.kit.page import Page, Text
+from demos.kit.language import Text
 
 ROOT = Path(__file__).resolve().parents[2]
 PNG = base64.b64encode(b"\x89PNG not decoded here").decode()

@@ -9,7 +9,7 @@ from core.clip.bilingual import Agreement, Reader
 from core.clip.reading import Piece, Reading
 from demos.chinese_clip import draw as chinese_draw
 from demos.chinese_clip import train as chinese_training
-from demos.kit.page import Text
+from demos.kit.language import Text
 
 
 def reading(text: str, pooling: str = "end", places: int = 3) -> Reading:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from demos.draw import boxes as draw
-from demos.kit import detect_surfaces
+from demos.kit import components
 
 NAMES = ["dog", "<b>tree</b>", "车 & co"]
 COLOURS = ["#0072b2", "#d55e00", "#009e73"]
@@ -101,4 +101,4 @@ def test_pictures_carry_their_boxes(marks: list[draw.Mark]) -> None:
 @pytest.mark.parametrize(("value", "found"), [("2 171", 2), ("3 171", None), ("", None), (None, None),
                                               ("-1 5", None), ("x", None), ("٣ 1", None), ("9" * 99, None)])  # fmt: skip
 def test_a_pick_is_one_of_the_boxes(value: str | None, found: int | None) -> None:
-    assert detect_surfaces.picked(value, 3) == found
+    assert components.picked(value, 3) == found

@@ -1,12 +1,13 @@
-"""Pictures that are drawn on: boxes for crops. Mouse, touch and keyboard; the browser does it, Python gets shares.
+"""Components that pages share: places of results, images that are drawn on, labels as chips.
 
-The value of a surface is JSON text with the address of the picture, which the browser already has, so that no
-picture travels for a drawing.
+The value of a surface is JSON text with the address of the image, which the browser already has, so that no image
+travels for a drawing. The browser does the drawing, by mouse, touch and keyboard; Python gets shares of the sides.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,60 @@ KEEP_DRAWING = """(picture, value) => {
   return JSON.stringify(old.for && src.includes(old.for) ? { ...old, src } : { src });
 }"""
 MAX_VALUE = 200_000  # characters of a surface's value
+# A click on a box anywhere in the page that names this component; the moment makes a second click a change again.
+ON_PICK = """document.addEventListener("atlas-pick", (event) => {
+  if (event.detail.picks !== props.name) return;
+  props.value = event.detail.pick + " " + Date.now();
+  trigger("change");
+})"""
+
+
+def output(elem_id: str, value: str = "", **options: Any) -> gr.HTML:
+    """A place for HTML."""
+    return gr.HTML(value, elem_id=elem_id, padding=False, apply_default_css=False, **options)
+
+
+def stage(elem_id: str, value: str = "", scripts: Sequence[str] = ("detect.js",)) -> gr.HTML:
+    """A place for an overlay that answers to the pointer in the browser: what `scripts` of `assets/js` do.
+
+    `detect.js` is for boxes (`demos.draw.boxes.overlay`).
+    """
+    code = "\n".join((SCRIPTS / name).read_text(encoding="utf-8") for name in scripts)
+    return output(elem_id, value, js_on_load=code)
+
+
+def mask_stage(elem_id: str, value: str = "") -> gr.HTML:
+    """A place for `demos.draw.masks.overlay`: pointing at it shows label and probability."""
+    return stage(elem_id, value, ("segments.js",))
+
+
+def pick_box(elem_id: str) -> gr.HTML:
+    """Where clicks on boxes arrive: its `change` event follows each, and `picked` reads which box it was.
+
+    It stands outside of tabs: what is in a closed one is not in the page.
+    """
+    script = ON_PICK.replace("props.name", repr(elem_id))
+    return output(elem_id, html_template="<span></span>", js_on_load=script, elem_classes="atlas-det-pick")
+
+
+def picked(value: str | None, count: int) -> int | None:
+    """The number behind a pick box's value, if it is one of `count`."""
+    number = (value or "").partition(" ")[0]
+    at = int(number) if number.isascii() and number.isdecimal() and len(number) < 7 else count
+    return at if at < count else None
+
+
+def label_chips(elem_id: str) -> gr.HTML:
+    """Labels as chips: the value is one text with commas, and the `input` event follows each that comes or goes."""
+    title = both("Labels: type one and press Enter", "标签：输入一个，按回车")
+    many = both("A comma ends a label as well", "逗号也可以结束一个标签")
+    return surface(
+        elem_id,
+        "labels.js",
+        f'<div class="atlas-labels"><label for="{elem_id}-new">{title}</label><div class="atlas-labels-box">'
+        f'<ul></ul><input id="{elem_id}-new" type="text" maxlength="3000" autocomplete="off" enterkeyhint="done">'
+        f'</div><p class="atlas-line">{many}</p></div>',
+    )
 
 
 def box_surface(elem_id: str) -> gr.HTML:

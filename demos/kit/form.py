@@ -1,0 +1,294 @@
+"""A page's question: a dataclass whose fields become the inputs, the arguments of handlers and the parameters of links.
+
+    @dataclass(frozen=True)
+    class Question:
+        image: str | None = form.image()
+        labels: str = form.words(LABELS)
+        checkpoint: str = form.checkpoint("clip")
+
+The order of the fields is the order in which the inputs stand on the page and in which Gradio hands them over. A
+field's name is its element id and its parameter in an address.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from core import checkpoints
+from core.errors import Refusal
+from demos.kit import components, files
+from demos.kit.events import Shell
+from demos.kit.language import Text
+from demos.kit.menu import CheckpointMenu, start_row
+
+LONGEST = 20_000  # characters of a text that an address may carry
+PLACES = ("side", "top", "settings")
+
+
+@dataclass(frozen=True)
+class Field:
+    """How a field of a question is laid out and read from an address.
+
+    Attributes:
+        make: the component, from the field's name.
+        place: "side" beside the image, "top" above the answer, "settings" behind the fold.
+        read: the value that the text of an address means; ValueError or Refusal where it means none.
+        script: what the browser runs with a new value in place of asking for a new answer.
+        link: whether links carry the field.
+    """
+
+    make: Callable[[str], Any]
+    place: str = "top"
+    read: Callable[[str], Any] = str
+    script: str = ""
+    link: bool = True
+
+
+@dataclass(frozen=True)
+class CheckpointField(Field):
+    """The field of the checkpoint menu."""
+
+    paper: str = ""
+    language: str | None = None
+    remember: str | None = None
+
+
+def field(default: Any, how: Field) -> Any:
+    """A field of a question with its default value."""
+    return dataclasses.field(default=default, metadata={"form": how})
+
+
+# --- kinds of fields ---------------------------------------------------------------------------------------
+
+
+def image(height: int = 300) -> Any:
+    """The image of a question: the path of an upload, or a data URI."""
+    return field(
+        None, Field(lambda name: files.picture_input(height=height, elem_id=name), place="side", link=False)
+    )
+
+
+def checkpoint(paper: str, language: str | None = None, remember: str | None = None) -> Any:
+    """The checkpoint menu of a paper; the value is the name of a row."""
+    return field(
+        "",
+        CheckpointField(
+            lambda name: None,
+            place="side",
+            read=lambda text: one_of(text, [row.name for row in checkpoints.rows(paper)]),
+            paper=paper,
+            language=language,
+            remember=remember,
+        ),
+    )
+
+
+def choice(
+    options: Mapping[str, Text], default: str, label: Text, info: Text | None = None, *, place: str = "top"
+) -> Any:
+    """One of a few named options, as radio buttons."""
+
+    def make(name: str) -> gr.Radio:
+        return gr.Radio(
+            [(text.tr, value) for value, text in options.items()],
+            value=default,
+            label=label.tr,
+            info=info.tr if info else None,
+            elem_id=name,
+        )
+
+    return field(default, Field(make, place, lambda text: one_of(text, options)))
+
+
+def menu(
+    options: Callable[[], Sequence[tuple[Any, str]]],
+    default: str,
+    label: Text,
+    *,
+    place: str = "settings",
+    **more: Any,
+) -> Any:
+    """One of several options, as a dropdown; the options are read when the page is built."""
+
+    def make(name: str) -> gr.Dropdown:
+        return gr.Dropdown(
+            list(options()), value=default or None, label=label.tr, elem_id=name, filterable=False, **more
+        )
+
+    return field(default, Field(make, place, lambda text: one_of(text, [value for _, value in options()])))
+
+
+def words(
+    label: Text,
+    info: Text | None = None,
+    *,
+    default: str = "",
+    lines: int = 1,
+    longest: int = LONGEST,
+    place: str = "top",
+    placeholder: Text | str | None = None,
+) -> Any:
+    """A text: labels, a prompt, a sentence. The Enter key asks where the text has one line."""
+    hint = placeholder.tr if isinstance(placeholder, Text) else placeholder
+
+    def make(name: str) -> gr.Textbox:
+        return gr.Textbox(
+            default,
+            label=label.tr,
+            info=info.tr if info else None,
+            lines=lines,
+            max_lines=max(4, lines),
+            placeholder=hint,
+            elem_id=name,
+        )
+
+    return field(default, Field(make, place, lambda text: text[:longest]))
+
+
+def chips(*, longest: int = LONGEST) -> Any:
+    """Labels as chips that come and go one by one; the value is one text with commas."""
+    return field("", Field(components.label_chips, "top", lambda text: text[:longest]))
+
+
+def slider(
+    low: float,
+    high: float,
+    value: float,
+    label: Text,
+    info: Text | None = None,
+    *,
+    step: float = 1,
+    script: str = "",
+    place: str = "settings",
+) -> Any:
+    """A number between two others.
+
+    Args:
+        script: JavaScript `(value) => ...` that the browser runs with each new value in place of asking for an answer.
+    """
+
+    def make(name: str) -> gr.Slider:
+        return gr.Slider(
+            low, high, value, step=step, label=label.tr, info=info.tr if info else None, elem_id=name
+        )
+
+    return field(value, Field(make, place, lambda text: between(text, low, high), script))
+
+
+def number(value: int, label: Text, *, place: str = "settings") -> Any:
+    """A whole number, such as a seed."""
+
+    def make(name: str) -> gr.Number:
+        return gr.Number(value, label=label.tr, precision=0, elem_id=name, min_width=90)
+
+    return field(value, Field(make, place, int))
+
+
+def switch(value: bool, label: Text, info: Text | None = None, *, place: str = "settings") -> Any:
+    """Yes or no."""
+
+    def make(name: str) -> gr.Checkbox:
+        return gr.Checkbox(value, label=label.tr, info=info.tr if info else None, elem_id=name)
+
+    return field(value, Field(make, place, lambda text: one_of(text.lower(), ("true", "false")) == "true"))
+
+
+def one_of(text: str, options: Any) -> str:
+    """The text, if it is one of the options; ValueError otherwise."""
+    if text not in options:
+        raise ValueError(text)
+    return text
+
+
+def between(text: str, low: float, high: float) -> float:
+    """The number that a text means, if it lies between two others; ValueError otherwise."""
+    value = float(text)
+    if not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(text)
+    return value
+
+
+# --- the form ----------------------------------------------------------------------------------------------
+
+
+class Form:
+    """The components of a question and what goes between them and its values."""
+
+    def __init__(self, kind: type[Any], shell: Shell) -> None:
+        self.kind, self.shell = kind, shell
+        self.fields: dict[str, Field] = {one.name: one.metadata["form"] for one in dataclasses.fields(kind)}
+        self.components: dict[str, Any] = {}
+        self.menu: CheckpointMenu | None = None
+        # What a link carries in place of the image: an example of the page, or a scene of the classroom.
+        self.example = gr.Textbox("", visible="hidden", label="example")
+        self.scene = gr.Textbox("", visible="hidden", label="scene")
+
+    def lay_out(self, place: str, only: Sequence[str] | None = None) -> None:
+        """Makes the components of a place, in the order of the fields; `only` some of them."""
+        for name, how in self.fields.items():
+            if how.place == place and name not in self.components and (only is None or name in only):
+                self.components[name] = self._make(name, how)
+
+    def _make(self, name: str, how: Field) -> Any:
+        if isinstance(how, CheckpointField):
+            self.menu = CheckpointMenu(how.paper, self.shell, language=how.language, remember=how.remember)
+            return self.menu.value
+        return how.make(name)
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The components in the order of the fields."""
+        return [self.components[name] for name in self.fields]
+
+    def question(self, values: Sequence[Any]) -> Any:
+        """The question that the values of `inputs` mean."""
+        return self.kind(*values[: len(self.fields)])
+
+    @property
+    def first(self) -> Any:
+        """The question of a page on which nothing was typed yet, with the row that its menu starts on."""
+        start = {
+            name: start_row(how.paper, how.language)
+            for name, how in self.fields.items()
+            if isinstance(how, CheckpointField)
+        }
+        return self.kind(**start)
+
+    def read(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """The fields that an address sets; what cannot be read is left out."""
+        values = {}
+        for name, how in self.fields.items():
+            if how.link and name in query:
+                try:
+                    values[name] = how.read(query[name])
+                except (ValueError, Refusal):
+                    continue
+        return values
+
+    @property
+    def link(self) -> dict[str, Any]:
+        """Parameter -> component of everything that a link carries."""
+        fields = {name: self.components[name] for name, how in self.fields.items() if how.link}
+        return {**fields, "example": self.example, "scene": self.scene}
+
+    def changes(self, names: Sequence[str] | None = None) -> list[Any]:
+        """The events with which a visitor changes fields; those that only the browser answers are left out."""
+        chosen = names or [
+            name
+            for name, how in self.fields.items()
+            if not how.script and not isinstance(how, CheckpointField)
+        ]
+        return [event for name in chosen for event in events_of(self.components[name])]
+
+
+def events_of(component: Any) -> list[Any]:
+    """The events of a component that a visitor causes, never a handler."""
+    if isinstance(component, gr.Image):
+        return [component.upload, component.input, component.clear]
+    return [component.input]
