@@ -33,7 +33,7 @@ test: $(VENV)/.dev ## install what is missing, then lint, check types and run ev
 space: $(VENV)/.dev ## install exactly requirements.txt into .venv/space and test the app in it as a Space runs it
 	test -x $(VENV)/space/bin/python || $(PYTHON) -m venv $(VENV)/space
 	$(VENV)/space/bin/python -m pip install --quiet --requirement requirements.txt
-	SPACE_PYTHON=$(VENV)/space/bin/python $(BIN)/python -m pytest tests/e2e/test_space.py
+	SPACE_PYTHON=$(VENV)/space/bin/python $(BIN)/python -m pytest tests/app/test_space.py
 
 lint: $(VENV)/.dev ## lint and type check only
 	$(BIN)/ruff format --check .

@@ -1,7 +1,7 @@
 """How long a sketch takes: the published schedule at full size, and the miniature on a CPU.
 
-    python benchmarks/clipasso.py official [--device cuda] [--dtype bfloat16] [--sample 0]
-    python benchmarks/clipasso.py miniature [--pictures 10] [--checkpoint classroom-rn]
+    python -m benchmarks.clipasso official [--device cuda] [--dtype bfloat16] [--sample 0]
+    python -m benchmarks.clipasso miniature [--pictures 10] [--checkpoint classroom-rn]
 
 `official` is 16 strokes from 3 seeds in 2,001 steps, the loss of RN101, saliency of ViT-B/32; the weights are random,
 which takes the same time. On a CPU it takes hours, so a sample of steps is timed there and multiplied; `--sample 0` runs
@@ -18,12 +18,9 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import open_clip

@@ -1,4 +1,4 @@
-"""Scenes a second, and the share of a training step that composing takes: `python benchmarks/compose.py`.
+"""Scenes a second, and the share of a training step that composing takes: `python -m benchmarks.compose`.
 
 Prints one line a picture size (bar: 1,500 scenes of 96 x 96 a second on two idle cores), then composing against a whole
 training step of `classroom-rn` at each size of its curriculum (bar: a tenth). The share is of processor time on one
@@ -8,13 +8,10 @@ thread, so that it also holds on a machine that does other work.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch import Tensor

@@ -1,6 +1,6 @@
 """How long GLIP-T takes at full size: one picture of 800 x 1333 and one prompt, random weights, which take the same time.
 
-    python benchmarks/glip.py [--device cpu] [--dtype float32] [--words 195] [--repeats 1]
+    python -m benchmarks.glip [--device cpu] [--dtype float32] [--words 195] [--repeats 1]
 
 195 word pieces are a list of the 80 names of COCO. The time is that of a first prompt, the picture encoded with it; a second
 prompt on the same picture is told apart. The share of time in matrix products and convolutions is what torch's profiler counts
@@ -14,12 +14,8 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch import Tensor

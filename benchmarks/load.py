@@ -1,7 +1,7 @@
 """A class at work: many clients on the CLIP page's endpoint at once, their answers checked, memory watched.
 
-    python benchmarks/load.py                                # 32 clients for 60 s, then 8 users, then 30 page loads
-    python benchmarks/load.py --url http://127.0.0.1:7860    # an app that runs already, on this machine
+    python -m benchmarks.load                                # 32 clients for 60 s, then 8 users, then 30 page loads
+    python -m benchmarks.load --url http://127.0.0.1:7860    # an app that runs already, on this machine
 
 Every client asks without a pause, with pictures of its own and a label nobody else uses, so that an answer meant for
 another is seen; each answer is held against the same question asked before the crowd came. Times are those of the
@@ -33,7 +33,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from PIL import Image
-from startup import free_port, get, memory_mb
+
+from benchmarks.startup import free_port, get, memory_mb
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "assets" / "examples" / "clip"

@@ -1,6 +1,6 @@
 """The rasterizer against the dense way: every pixel against every stroke.
 
-    python benchmarks/rasterizer.py [--device cpu|cuda|mps] [--backend torch|triton] [--repeats 30]
+    python -m benchmarks.rasterizer [--device cpu|cuda|mps] [--backend torch|triton] [--repeats 30]
     [--threads 1]
 
 Scenes of black strokes 3 pixels wide and about 64 long, as in the middle of a CLIPasso run, on 224 x 224;
@@ -15,12 +15,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch import Tensor

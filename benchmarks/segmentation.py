@@ -1,7 +1,7 @@
 """How long a change of labels takes on the LSeg page, and what the full-size LSeg needs on a CPU.
 
-    python benchmarks/segmentation.py labels [--labels 5] [--repeats 15]
-    python benchmarks/segmentation.py full [--side 480]
+    python -m benchmarks.segmentation labels [--labels 5] [--repeats 15]
+    python -m benchmarks.segmentation full [--side 480]
 
 `labels`: the picture is encoded, then one label that was never asked for before takes the place of the last one, again and
 again: its text is read, the maps are made, the mask is found (bar: 200 ms on two cores), and drawn. The baseline is the same
@@ -27,8 +27,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import open_clip
@@ -184,7 +182,12 @@ def full(side: int) -> None:
             f'{table}\n[[{FULL}.files]]\npath = "lseg_vitl16.safetensors"\n', encoding="utf-8"
         )
         environment = {**os.environ, "CLIP_ATLAS_REGISTRY": str(home / "registry.toml")}
-        subprocess.run([sys.executable, __file__, "child", "--side", str(side)], env=environment, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.segmentation", "child", "--side", str(side)],
+            cwd=ROOT,
+            env=environment,
+            check=True,
+        )
 
 
 def child(side: int) -> None:

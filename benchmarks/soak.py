@@ -1,7 +1,7 @@
 """An hour of visitors who come and go: does the server lose memory, files, threads or answers?
 
-    python benchmarks/soak.py                 # 60 minutes, 6 visitors at any time
-    python benchmarks/soak.py --minutes 5
+    python -m benchmarks.soak                 # 60 minutes, 6 visitors at any time
+    python -m benchmarks.soak --minutes 5
 
 A visitor opens the page, uploads a picture of their own, asks some questions at the pace of a person, makes mistakes,
 and closes the tab, often in the middle of an answer. Every minute a line tells answers, errors, memory, open files,
@@ -19,8 +19,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from load import LABELS, Client, Mixup, app, pictures, same
-from startup import get, memory_mb
+from benchmarks.load import LABELS, Client, Mixup, app, pictures, same
+from benchmarks.startup import get, memory_mb
 
 SETTLED = 600.0  # seconds
 # Refused in one sentence each; anything else is an error.

@@ -1,6 +1,6 @@
 """From `python app.py` to the first page: CPU seconds, wall seconds and memory, beside the smallest Gradio app.
 
-    python benchmarks/startup.py
+    python -m benchmarks.startup
 
 The baseline is an app of one text box in the same run: what Gradio itself costs. Then the warm-up: memory with the
 miniature loaded, and what the first answer takes after it. Reads /proc, so it runs on Linux alone.

@@ -1,6 +1,6 @@
 """What ViLD's one pass saves: 300 proposals by the region heads, and the same 300 cropped and encoded by the same CLIP.
 
-    python benchmarks/vild.py [--proposals 300] [--repeats 5] [--checkpoint classroom-vild]
+    python -m benchmarks.vild [--proposals 300] [--repeats 5] [--checkpoint classroom-vild]
 
 The paper's point (Gu et al. 2022, section 3.2: cropping is accurate and slow). Both ways run in one process on the same threads
 and the same picture, nothing remembered between repeats; the crops are taken at 1x and 1.5x, as in the paper, and encoded by
@@ -18,8 +18,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image
 

@@ -1,6 +1,6 @@
 """Zero-shot classification of a batch of pictures against 1,000 labels: ours against a plain open_clip loop.
 
-    python benchmarks/zero_shot.py [--model ViT-B-32-quickgelu] [--pictures 16] [--labels 1000]
+    python -m benchmarks.zero_shot [--model ViT-B-32-quickgelu] [--pictures 16] [--labels 1000]
 
 Both sides run the same open_clip model with the same random weights (the time does not depend on them) in one
 process on the same threads, one after the other, three times; the fastest of each is compared, and so are the
@@ -11,13 +11,9 @@ length in batches of 64, then encode the pictures in batches of 32.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import open_clip

@@ -38,7 +38,7 @@ QUEUE = 64
 def page_at(demo: gr.Blocks, name: str, path: str) -> Iterator[None]:
     """What Blocks.route() does, without building the whole app again for every page.
 
-    With 30 pages route() takes seconds; tests/e2e/test_site.py holds this against it.
+    With 30 pages route() takes seconds; tests/app/test_shell.py compares both.
     """
     demo.pages.append((path, name, False))
     outer, demo.current_page = demo.current_page, path

@@ -1,6 +1,6 @@
 """`python -m demos.clip.record`: runs what the CLIP and Chinese-CLIP pages open with and writes the answers they show.
 
-tests/e2e run them again and compare: a recorded answer is never older than its miniature.
+The tests of both pages run them again and compare, so that a recorded answer is never older than its miniature.
 """
 
 from __future__ import annotations

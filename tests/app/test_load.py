@@ -1,12 +1,11 @@
 """A class at once: no error, no mixed-up answer, no growing memory; work that nobody waits for ends within a second.
 
-The long versions, with their figures, are benchmarks/load.py and benchmarks/soak.py.
+The long versions, with their figures, are benchmarks.load and benchmarks.soak.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,14 +14,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks import load, startup
 from demos.clip import answer as handlers
-from tests.conftest import ROOT, process_of
+from tests.conftest import process_of
 from tests.wire import Tab
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import load
-import startup
 
 BUSY = "lesson is running on this server"
 

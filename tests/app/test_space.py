@@ -103,7 +103,7 @@ def test_the_environment_is_clean(clean: tuple[list[str], dict[str, str]]) -> No
 def test_every_pin_is_exact_and_used() -> None:
     sources = "".join(
         path.read_text("utf-8")
-        for path in [ROOT / "app.py", *ROOT.glob("core/**/*.py"), *ROOT.glob("demos/*.py")]
+        for path in [ROOT / "app.py", *ROOT.glob("core/**/*.py"), *ROOT.glob("demos/**/*.py")]
     )
     # Asked for by Gradio (mcp_server) and by torch's own companion alone.
     indirect = {"mcp"}
