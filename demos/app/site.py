@@ -24,7 +24,7 @@ from demos.app import mcp as tools
 from demos.app.guard import Guard, Warm
 from demos.app.theme import theme
 from demos.app.uploads import UPLOADS
-from demos.kit import shell
+from demos.kit import shell, thumbnails
 from demos.kit.language import Text
 
 log = logging.getLogger(__name__)
@@ -173,7 +173,10 @@ def launch_options() -> dict[str, Any]:
         "footer_links": ["api"],
         "run_history": False,
         "app_kwargs": {
-            "routes": [Route("/healthz", healthz)],
+            "routes": [
+                Route("/healthz", healthz),
+                Route(f"/{thumbnails.ROUTE}/{{name}}.webp", thumbnails.response),
+            ],
             "middleware": [Middleware(Guard, titles=titles(), warm=warm)],
             "lifespan": UPLOADS.lifespan,
             "docs_url": None,

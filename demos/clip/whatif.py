@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 import json
@@ -21,10 +20,11 @@ from demos.clip import answer as handlers
 from demos.clip import pair_draw
 from demos.clip.shared import Common, output
 from demos.draw import base as draw
-from demos.kit import components, shell
+from demos.kit import components, shell, thumbnails
 from demos.kit.shell import both, pick, tr
 
 if TYPE_CHECKING:
+    from core.classroom.world.concepts import Concept
     from core.clip.edit import Paste, Stroke
 
 STYLE = "noto"
@@ -66,20 +66,30 @@ def sprite(name: str) -> np.ndarray:
     Raises:
         Refusal: "unknown_concept" for what the classroom cannot draw.
     """
-    from core.classroom.world.concepts import find
-
     concept = find(name)
-    cell = sheet()[concept.index] if concept else None
-    if cell is None or not cell[..., 3].any():
+    cell = sheet()[concept.index]
+    if not cell[..., 3].any():
         raise Refusal("unknown_concept", name=name)
     return cell
 
 
+def find(name: str) -> Concept:
+    """The concept of a name, a synonym or a code point.
+
+    Raises:
+        Refusal: "unknown_concept" for what the classroom does not know.
+    """
+    from core.classroom.world import concepts
+
+    concept = concepts.find(name)
+    if concept is None:
+        raise Refusal("unknown_concept", name=name)
+    return concept
+
+
 def thumbnail(name: str) -> str:
-    """A concept's drawing as a data URI."""
-    buffer = io.BytesIO()
-    Image.fromarray(sprite(name)).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    """The address of a concept's drawing, by the concept's English name."""
+    return thumbnails.register(f"sprite {STYLE} {name}", lambda: Image.fromarray(sprite(name)))
 
 
 def edited(
@@ -195,7 +205,8 @@ def put_in(value: str | None, name: str, lang: str) -> tuple[str, str]:
         *(pastes if isinstance(pastes, list) else []),
         {"name": wanted, "x": 0.5, "y": 0.5, "size": 0.4},
     ]
-    known = {wanted: {"src": thumbnail(wanted), "title": wanted}}
+    sprite(wanted)  # refuses what it cannot draw
+    known = {wanted: {"src": thumbnail(find(wanted).en), "title": wanted}}
     strokes = drawn.get("strokes") if isinstance(drawn.get("strokes"), list) else []
     return json.dumps({"strokes": strokes, "pastes": pastes, "known": known}, ensure_ascii=False), ""
 
@@ -228,14 +239,11 @@ def surface() -> gr.HTML:
         "Drag on the picture to paint out. Click a thing below to put it in; drag it, or its corner to resize it.",
         "在图上拖动即可涂掉。点下面的东西可放入图中；拖动可移动，拖右下角可改变大小。",
     )
-    from core.classroom.world.concepts import find
-
     blank = both("Blank patch", "空白块")
     things = f'<button type="button" data-sprite="{PATCH}" title="patch"><b>□</b>'
     things += f'<span class="atlas-only-read">{blank}</span></button>'
-    for name in settings()["shelf"]:
-        concept = find(name)
-        chinese = concept.zh if concept else name
+    for thing in settings()["shelf"]:
+        name, chinese = thing["en"], thing["zh"]
         things += (
             f'<button type="button" data-sprite="{html.escape(name)}" title="{html.escape(name)} {html.escape(chinese)}">'
             f'<img alt="" src="{thumbnail(name)}"><span class="atlas-only-read">{both(name, chinese)}</span></button>'

@@ -8,11 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from core import inputs
-from demos.draw import base as draw
+from demos.kit import thumbnails
 from demos.kit.language import both
 
-SIDE = 112  # pixels of a thumbnail
 # The moment makes a second click on the same example a change again.
 ON_CLICK = """element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-example]");
@@ -30,7 +28,7 @@ def strip(rows: Mapping[str, Mapping[str, Any]], elem_id: str) -> gr.HTML:
         elem_id: its id in the page.
     """
     buttons = "".join(
-        f'<button type="button" data-example="{html.escape(name)}"><img alt="" src="{_thumbnail(row["path"])}">'
+        f'<button type="button" data-example="{html.escape(name)}"><img alt="" src="{thumbnails.of_file(row["path"])}">'
         f'<span class="atlas-only-read">{both(*(html.escape(row["caption"][lang]) for lang in ("en", "zh")))}</span>'
         "</button>"
         for name, row in rows.items()
@@ -46,10 +44,6 @@ def strip(rows: Mapping[str, Mapping[str, Any]], elem_id: str) -> gr.HTML:
         padding=False,
         apply_default_css=False,
     )
-
-
-def _thumbnail(path: str) -> str:
-    return draw.data_uri(inputs.image(path, max_side=2 * SIDE), SIDE)
 
 
 def chosen(value: str, rows: Mapping[str, Any]) -> str | None:

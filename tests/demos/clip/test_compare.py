@@ -106,9 +106,15 @@ def test_things_by_name() -> None:
     )
     drawn = json.loads(value)
     assert message == "" and typed == "" and len(drawn["strokes"]) == 1
-    assert drawn["pastes"][0]["name"] == "狗" and drawn["known"]["狗"]["src"].startswith("data:image/png")
+    assert drawn["pastes"][0]["name"] == "狗" and drawn["known"]["狗"]["src"] == clip_whatif.thumbnail("dog")
     message, *_ = shell.guarded(clip_whatif.put_in, 2)("{}", "<b>unicycle of glass</b>", "en")
     assert 'role="alert"' in message and "<b>unicycle" not in message
+
+
+def test_the_shelf_names_things_that_the_classroom_draws() -> None:
+    for thing in clip_whatif.settings()["shelf"]:
+        assert clip_whatif.find(thing["en"]).zh == thing["zh"]
+        assert clip_whatif.sprite(thing["en"])[..., 3].any()
 
 
 def test_a_picture_made_whole_again_loses_its_old_answer() -> None:
