@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import threading
 from collections.abc import Generator
 from typing import Any
 
@@ -16,7 +15,6 @@ from core.runtime import Cancel
 from demos.kit.events import Shell, browser_state, refusal_html
 from demos.kit.language import Text, both, pick, tr
 
-POLL_SECONDS = 0.2
 # Downloads that the server runs at once; more of them wait.
 DOWNLOADS = 2
 STATES = {
@@ -149,7 +147,7 @@ def bar(progress: Progress | None, lang: str) -> str:
 
 
 def download(name: str, cancel: Cancel) -> Generator[Progress | None, None, None]:
-    """Fetches a row in a thread and yields how far it is, about five times a second.
+    """Fetches a row and yields how far it is, about ten times a second; first None, while the Hub is asked.
 
     Setting `cancel` stops the download, and so does closing the generator, as a closed tab does; what has arrived is
     kept.
@@ -157,26 +155,8 @@ def download(name: str, cancel: Cancel) -> Generator[Progress | None, None, None
     Raises:
         Refusal: "cancelled", or what the Hub, the network or the disk refused.
     """
-    latest: list[Progress] = []
-    failure: list[Exception] = []
-
-    def work() -> None:
-        try:
-            checkpoints.open(name, progress=lambda now: latest.__setitem__(slice(None), [now]), cancel=cancel)
-        except Exception as error:
-            failure.append(error)
-
-    worker = threading.Thread(target=work, name=f"download {name}", daemon=True)
-    worker.start()
-    try:
-        while worker.is_alive():
-            yield latest[0] if latest else None
-            worker.join(POLL_SECONDS)
-    except GeneratorExit:
-        cancel.set()
-        raise
-    if failure:
-        raise failure[0]
+    yield None
+    yield from checkpoints.steps(name, cancel=cancel)
 
 
 class CheckpointMenu:

@@ -13,7 +13,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -208,7 +207,7 @@ def test_a_disk_that_fills_up_while_a_model_is_cached(place: Place) -> None:
         ("login_page", {}, "does not answer like a Hugging Face Hub"),
         ("error", {}, "answered with error 500"),
         ("cut", {"after": 0}, "connection was lost"),
-        ("stall", {"after": 0, "pause": 4.0}, "connection was lost"),
+        ("stall", {"after": 0}, "connection was lost"),
     ],
 )
 def test_a_hub_that_sends_garbage_or_nothing(
@@ -222,21 +221,19 @@ def test_a_hub_that_sends_garbage_or_nothing(
 
 
 def test_a_slow_hub_keeps_nobody_else_waiting_and_can_be_stopped(place: Place) -> None:
-    place.hub.fault(f"{REPO}/{PADDING}", "slow", rate=50_000)
+    place.hub.fault(f"{REPO}/{PADDING}", "pause", after=500_000)
     tab = Tab(place.url)
     assert tab.join(tab.event("download", "click"), {"checkpoint": "fetched"})[0] == 200
     with tab.stream() as messages:
         shown = (json.dumps(message) for message in messages)
         assert any("B/s" in text for text in shown)  # how fast it comes is on the page
-        start = time.monotonic()
+        # The Hub says nothing more before it is told to: only the server can end what follows.
         assert place.classify("first") == sorted(LABELS)
-        assert time.monotonic() - start < 30
-        stopped = time.monotonic()
         tab.join(tab.event("stop-download", "click"), {})
         assert any("process_completed" in text and "Stopped" not in text for text in shown)
-        assert time.monotonic() - stopped < 10
     assert not place.complete()
     place.hub.faults.clear()
+    place.hub.go.set()
     assert not sentences(download(place))
     assert place.classify("fetched") == sorted(LABELS)
 

@@ -103,5 +103,5 @@ def test_the_app_serves_the_address_that_it_prints(tmp_path: Path) -> None:
     finally:
         # As a container is stopped, or a teacher presses Ctrl-C.
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0, log.read_text("utf-8")
+        assert process.wait(timeout=300) == 0, log.read_text("utf-8")
     assert "Traceback" not in log.read_text("utf-8")

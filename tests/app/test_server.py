@@ -6,7 +6,6 @@ import asyncio
 import http.client
 import json
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,7 +28,7 @@ def request(
 ) -> Answer:
     """One request to the running app; an iterable body is sent in chunks without a length."""
     place = urlsplit(server)
-    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=60)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=300)
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         # A server that has refused does not read the rest.
@@ -95,10 +94,9 @@ def test_healthz_says_that_it_is_warm_and_nothing_broken(server: str) -> None:
 
 
 def test_a_json_body_of_60_mb_is_refused_by_its_length(server: str) -> None:
-    start = time.monotonic()
-    code, _, body = request(server, "POST", "/gradio_api/queue/join", b"[" + b" " * (60 << 20) + b"]")
+    # Not one byte of it is sent: the answer cannot have waited for them.
+    code, _, body = request(server, "POST", "/gradio_api/queue/join", content_length=str(60 << 20))
     assert code == 413 and "8 MB" in json.loads(body)["error"]
-    assert time.monotonic() - start < 10
 
 
 def test_a_json_body_without_a_length_is_refused_while_it_comes(server: str) -> None:
@@ -328,22 +326,22 @@ def test_a_space_may_be_shown_inside_the_hub(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_warm_up_runs_once_and_only_after_a_page() -> None:
     calls: list[str] = []
-    finished = threading.Event()
 
-    def work() -> None:
-        calls.append(threading.current_thread().name)
-        finished.set()
+    def threads() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "warm-up"]
 
-    warm = Warm(work, delay=0.0)
+    for thread in threads():  # of an app that another test has built
+        thread.join()
+    warm = Warm(lambda: calls.append(threading.current_thread().name), delay=0.0)
     run(answering("application/json", b"{}"), warm=warm)
     run(answering("text/html", b"<head></head>"), method="HEAD", warm=warm)
     run(answering("text/html", b"<head></head>", status=404), headers={"accept": "text/html"}, warm=warm)
-    time.sleep(0.1)
-    assert calls == [] and not warm.done.is_set()
+    assert threads() == [] and not warm.done.is_set()
     for _ in range(3):
         run(answering("text/html", b"<head></head>"), warm=warm)
-    assert finished.wait(5) and warm.done.wait(5)
-    time.sleep(0.1)
+    assert warm.done.wait(300)
+    for thread in threads():
+        thread.join()
     assert calls == ["warm-up"]
 
 
@@ -353,5 +351,5 @@ def test_a_failed_warm_up_is_over_too(
     monkeypatch.setattr(site.checkpoints, "default", lambda paper: 1 / 0)
     warm = Warm(site.warm_up, delay=0.0)
     warm.start()
-    assert warm.done.wait(30)
+    assert warm.done.wait(300)
     assert "warm-up failed" in caplog.text

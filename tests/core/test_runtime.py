@@ -20,7 +20,7 @@ import pytest
 from core import memory, runtime
 from core.errors import Refusal
 
-SOON = 20.0  # seconds that a test waits at most for something that happens at once
+SOON = 300.0  # seconds that a test waits at most for something that happens at once
 
 
 class Model:
@@ -452,15 +452,16 @@ def test_cancel() -> None:
     assert caught.value.code == "cancelled"
 
 
-def test_stopwatch_adds_up_spans() -> None:
+def test_stopwatch_adds_up_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.25, 1.0, 1.5, 2.0, 2.0])
+    monkeypatch.setattr(runtime, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
     watch = runtime.Stopwatch()
     for _ in range(2):
         with watch.span("encode_image"):
-            time.sleep(0.01)
+            pass
     with pytest.raises(ValueError), watch.span("encode_text"):
         raise ValueError
-    assert list(watch.ms) == ["encode_image", "encode_text"]
-    assert 20 <= watch.ms["encode_image"] < 1000
+    assert watch.ms == {"encode_image": 750.0, "encode_text": 0.0}
 
 
 # --- where -------------------------------------------------------------------------------------------------
