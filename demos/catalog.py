@@ -45,13 +45,17 @@ class Paper:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of the hub; `build` puts its components into the open Gradio context. A room has no paper."""
+    """One page of the hub; `build` puts its components into the open Gradio context. A room has no paper.
+
+    `declared` is what the page was made from (`demos.kit.page.Declaration`), None where it was laid out by hand.
+    """
 
     slug: str
     title: Text
     paper: Paper | None
     idea: Text
     build: Callable[[], None]
+    declared: Any = None
 
 
 @dataclass(frozen=True)
@@ -151,11 +155,11 @@ def entry(slug: str) -> Entry:
     return {row.slug: row for row in PAGES}[slug]
 
 
-def page(slug: str, build: Callable[[], None]) -> Page:
-    """A page from its catalog row: a module writes `PAGE = catalog.page("clip", build)`."""
+def page(slug: str, build: Callable[[], None], declared: Any = None) -> Page:
+    """A page from its catalog row and what lays it out."""
     rows: list[Entry | Room] = [*PAGES, *ROOMS]
     row = next(row for row in rows if row.slug == slug)
-    return Page(row.slug, row.title, row.paper if isinstance(row, Entry) else None, row.idea, build)
+    return Page(row.slug, row.title, row.paper if isinstance(row, Entry) else None, row.idea, build, declared)
 
 
 @cache

@@ -14,8 +14,8 @@ from demos.chinese_clip import draw as chinese_draw
 from demos.chinese_clip.shared import output
 from demos.draw import base as draw
 from demos.kit import shell
+from demos.kit.jobs import Stops
 from demos.kit.shell import Shell, pick, tr
-from demos.kit.stops import Stops
 
 if TYPE_CHECKING:
     from core.classroom.recipes.chinese_clip.live import Moment
@@ -249,7 +249,7 @@ def training_tab(page: Shell) -> None:
     event = page.on(start.click, train, [way], [shown, start, stopping], session=True, show_progress="hidden")
     page.then(event, rest, [], [start, stopping])
     page.on(stopping.click, stop, [], [stopping], session=True, queue=False, show_progress="hidden")
-    root.unload(STOPS.left)
+    root.unload(STOPS.leave)
 
 
 def rest(lang: str) -> tuple[Any, ...]:

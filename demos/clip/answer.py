@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -18,14 +16,14 @@ from core.clip import prompts
 from core.errors import Refusal
 from demos.draw import base as draw
 from demos.draw import sigmoid as draw_sigmoid
-from demos.kit import scenes_link, shell
+from demos.kit import library, scenes_link, shell
 from demos.kit.examples import chosen as strip_choice
 from demos.kit.shell import pick
 
 if TYPE_CHECKING:
     from core.clip import Classification, EncodedImage, ZeroShot
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets" / "examples"
+ASSETS = library.ASSETS
 RECORDED = ASSETS / "clip" / "recorded.json"
 OPENING = "red_envelope"
 MAX_LINK_LABELS = 20_000  # characters of labels that an address may carry
@@ -38,23 +36,8 @@ POLYSEMY = {
 }
 
 
-@cache
-def examples() -> dict[str, dict[str, Any]]:
-    """Example pictures by id, with captions and labels in both languages: classroom scenes, then photos."""
-    found = {}
-    for folder, listing in (("clip", "examples.json"), ("photos", "photos.json")):
-        for row in json.loads((ASSETS / folder / listing).read_text(encoding="utf-8")):
-            path = ASSETS / folder / row["file"]
-            found[path.stem] = {**row, "path": str(path), "classroom": folder == "clip"}
-    return found
-
-
-@cache
-def classroom_pictures() -> frozenset[str]:
-    """Digests of the classroom's example pictures: any other picture comes from outside its world."""
-    return frozenset(
-        inputs.digest(inputs.image(row["path"])) for row in examples().values() if row["classroom"]
-    )
+examples = library.shared
+classroom_pictures = library.classroom_digests
 
 
 def model(checkpoint: str | None) -> ZeroShot:

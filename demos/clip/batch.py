@@ -35,8 +35,8 @@ from demos.draw import base as draw
 from demos.draw import charts as curves
 from demos.draw import matrix
 from demos.kit import jobs, shell
+from demos.kit.jobs import Stops
 from demos.kit.shell import pick, tr
-from demos.kit.stops import Stops
 
 POOL, POOL_SIDE = 128, 128  # pairs that random batches are drawn from, and their pixels
 SHOWN, LINE = 10, 4  # what `compute` shows, and which of it is the result line
@@ -370,7 +370,7 @@ def batch_tab(common: Common) -> None:
         measure.click, harder, [common.checkpoint], [sizes, stopping], session=True, show_progress="hidden"
     )
     page.on(stopping.click, stop, [], [], session=True, queue=False, show_progress="hidden")
-    root.unload(STOPS.left)
+    root.unload(STOPS.leave)
     gr.api(clip_matrix, api_name="clip_matrix")
 
 

@@ -21,8 +21,8 @@ from demos.clip import answer as handlers
 from demos.clip import draw as clip_draw
 from demos.clip.shared import Common
 from demos.draw import base as draw
+from demos.kit import old_walk as walk
 from demos.kit import shell
-from demos.kit import walkthrough as walk
 from demos.kit.shell import pick
 
 if TYPE_CHECKING:

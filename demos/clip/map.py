@@ -19,8 +19,8 @@ from demos.clip import inside_draw
 from demos.clip.shared import Common, output
 from demos.draw import base as draw
 from demos.kit import shell
+from demos.kit.jobs import Stops
 from demos.kit.shell import pick, tr
-from demos.kit.stops import Stops
 
 if TYPE_CHECKING:
     from core.clip import ZeroShot
@@ -287,5 +287,5 @@ def map_tab(common: Common) -> None:
         show_progress="hidden",
     )
     page.on(stopping.click, stop, [], [], session=True, queue=False, show_progress="hidden")
-    root.unload(STOPS.left)
+    root.unload(STOPS.leave)
     gr.api(clip_map, api_name="clip_map")

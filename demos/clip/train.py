@@ -24,8 +24,8 @@ from demos.clip.shared import Common, output
 from demos.draw import base as draw
 from demos.draw import charts as curves
 from demos.kit import jobs, shell
+from demos.kit.jobs import Stops
 from demos.kit.shell import pick, tr
-from demos.kit.stops import Stops
 
 if TYPE_CHECKING:
     from core.classroom.recipes.clip.live import Snapshot, Toy
@@ -339,5 +339,5 @@ def live_tab(common: Common) -> None:
     page.on([mine.upload, mine.input], own, [mine], [result], session=True)
     # The language of the page is the first choice.
     page.on_load(lambda lang, query: (lang,), [language])
-    root.unload(STOPS.left)
+    root.unload(STOPS.leave)
     root.unload(TOYS.left)

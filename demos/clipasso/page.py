@@ -78,7 +78,7 @@ def build() -> None:
     # A picture of one's own is no example: a link cannot carry it.
     picture.upload(lambda: "", None, [example], api_visibility="private", show_progress="hidden")
     page.on_load(handlers.opened, [*filled, view, status])
-    root.unload(jobs.STOPS.left)
+    root.unload(jobs.STOPS.leave)
     gr.api(handlers.clipasso_sketch, api_name="clipasso_sketch")
     gr.api(handlers.clipasso_ladder, api_name="clipasso_ladder")
 

@@ -251,7 +251,7 @@ def build() -> None:
                     )
                     gr.Markdown(sources.markdown(file, name))
     page.on_load(opened, [prompt, labels, view, status])
-    root.unload(jobs.STOPS.left)
+    root.unload(jobs.STOPS.leave)
     gr.api(clipdraw_draw, api_name="clipdraw_draw")
 
 

@@ -23,45 +23,45 @@ from demos.kit.language import pick
 if TYPE_CHECKING:
     from core.detection.result import Grounding
 
-Row = Mapping[str, Any]  # of the report card, with "said" and "said_split" in the reader's language
+Row = Mapping[str, Any]  # of the report card, with "title" and "split_title" in the reader's language
 
 CROP_SIDE = 96  # pixels of the long side of a small picture
 MAX_ROWS, MAX_WORDS, MAX_LISTED = 12, 24, 40  # of a matrix, and of the table of boxes
 MANY = 24  # phrases from which a sentence is set small
 
 
-def above(found: Grounding, threshold: float) -> np.ndarray:
+def above(grounding: Grounding, threshold: float) -> np.ndarray:
     """[R] which boxes reach the threshold."""
-    return found.scores >= threshold
+    return grounding.scores >= threshold
 
 
-def colours(found: Grounding) -> list[str]:
+def colours(grounding: Grounding) -> list[str]:
     """A colour for each phrase."""
-    return segment_draw.palette(len(found.phrases))
+    return segment_draw.palette(len(grounding.phrases))
 
 
 # --- boxes and sentence --------------------------------------------------------------------------------------
 
 
-def marks(found: Grounding) -> list[Mark]:
+def marks(grounding: Grounding) -> list[Mark]:
     """The boxes, best first, each in its phrase's colour."""
-    names = [phrase.text for phrase in found.phrases]
+    names = [phrase.text for phrase in grounding.phrases]
     return detect_draw.marks_of(
-        found.boxes, found.phrase_indices.tolist(), names, found.scores, colours(found)
+        grounding.boxes, grounding.phrase_indices.tolist(), names, grounding.scores, colours(grounding)
     )
 
 
-def shown_marks(found: Grounding, threshold: float) -> list[Mark]:
+def visible_marks(grounding: Grounding, threshold: float) -> list[Mark]:
     """The boxes that reach the threshold."""
-    return [mark for mark, shown in zip(marks(found), above(found, threshold), strict=True) if shown]
+    return [mark for mark, shown in zip(marks(grounding), above(grounding, threshold), strict=True) if shown]
 
 
-def figure(image: Image.Image, found: Grounding, threshold: float, lang: str) -> str:
+def figure(image: Image.Image, grounding: Grounding, threshold: float, lang: str) -> str:
     """The picture with its boxes under the sentence with its phrases; each side shows the other, by mouse or keyboard.
 
     Args:
         image: the caller's picture.
-        found: the answer with every box above the floor.
+        grounding: the answer with every box above the floor.
         threshold: boxes that score less are there, but the browser hides them.
         lang: "en" or "zh".
     """
@@ -70,23 +70,23 @@ def figure(image: Image.Image, found: Grounding, threshold: float, lang: str) ->
         "Press a phrase or a box to see what belongs to it. Keyboard: Tab, Enter and Escape.",
         "点击一个短语或一个框，看看谁和它对应。键盘：Tab、回车和 Esc。",
     )
-    scores = " ".join(f"{score:.4f}" for score in found.scores.tolist())
+    scores = " ".join(f"{score:.4f}" for score in grounding.scores.tolist())
     # `picks` makes the boxes buttons; here a press on one lights up its phrase.
     boxes = detect_draw.overlay(
-        image, marks(found), lang, picks="phrase", above=sentence(found, threshold, lang)
+        image, marks(grounding), lang, picks="phrase", above=sentence(grounding, threshold, lang)
     )
     return (
         f'<div class="gl-figure" data-threshold="{threshold:.4f}" data-scores="{scores}">{boxes}'
-        f'<p class="atlas-line gl-said" role="status" data-tip="{tip}">{count_line(found, threshold, lang)} {tip}</p>'
+        f'<p class="atlas-line gl-said" role="status" data-tip="{tip}">{count_line(grounding, threshold, lang)} {tip}</p>'
         "</div>"
     )
 
 
-def count_line(found: Grounding, threshold: float, lang: str) -> str:
+def count_line(grounding: Grounding, threshold: float, lang: str) -> str:
     """How many boxes reach the threshold, and what the best one scores where none does."""
-    count = int(above(found, threshold).sum())
-    if count == 0 and len(found.scores):
-        best = float(found.scores.max())
+    count = int(above(grounding, threshold).sum())
+    if count == 0 and len(grounding.scores):
+        best = float(grounding.scores.max())
         return pick(
             lang,
             f"No box reaches {threshold:.2f}; the best one scores {best:.2f}. Move the threshold to the left.",
@@ -98,38 +98,40 @@ def count_line(found: Grounding, threshold: float, lang: str) -> str:
     return pick(lang, f"{count} {boxes} at {threshold:.2f}.", f"阈值 {threshold:.2f} 时有 {count} 个框。")
 
 
-def sentence(found: Grounding, threshold: float, lang: str) -> str:
+def sentence(grounding: Grounding, threshold: float, lang: str) -> str:
     """The prompt with each phrase as a button in its colour, and how many boxes it has; where each prompt of several begins."""
     parts, end = [], 0
-    shown = above(found, threshold)
-    tones = colours(found)
+    shown = above(grounding, threshold)
+    tones = colours(grounding)
     starts = {
-        found.spans[first][0]: i for i, (first, _) in enumerate(found.prompts) if len(found.prompts) > 1
+        grounding.spans[first][0]: i
+        for i, (first, _) in enumerate(grounding.prompts)
+        if len(grounding.prompts) > 1
     }
-    for at in sorted(range(len(found.phrases)), key=lambda at: found.phrases[at].start):
-        phrase = found.phrases[at]
+    for at in sorted(range(len(grounding.phrases)), key=lambda at: grounding.phrases[at].start):
+        phrase = grounding.phrases[at]
         if phrase.start < end:
             continue  # a phrase inside another has no room of its own
-        count = int((shown & (found.phrase_indices == at)).sum())
-        parts.append(html.escape(found.prompt[end : phrase.start]))
+        count = int((shown & (grounding.phrase_indices == at)).sum())
+        parts.append(html.escape(grounding.prompt[end : phrase.start]))
         if (part := starts.get(phrase.start)) is not None:
             parts.append(
                 f'<span class="gl-part">{pick(lang, f"prompt {part + 1}", f"提示 {part + 1}")}</span>'
             )
         parts.append(
             f'<button type="button" class="gl-phrase{"" if count else " none"}" data-group="{at}" aria-pressed="false" '
-            f'style="--tone:{tones[at]}">{html.escape(found.prompt[phrase.start : phrase.end])}<b>{count}</b></button>'
+            f'style="--tone:{tones[at]}">{html.escape(grounding.prompt[phrase.start : phrase.end])}<b>{count}</b></button>'
         )
         end = phrase.end
-    parts.append(html.escape(found.prompt[end:]))
-    many = " many" if len(found.phrases) > MANY else ""
+    parts.append(html.escape(grounding.prompt[end:]))
+    many = " many" if len(grounding.phrases) > MANY else ""
     return f'<p class="gl-sentence{many}"{" tabindex=0" if many else ""}>{"".join(parts)}</p>'
 
 
-def table(image: Image.Image, found: Grounding, threshold: float, lang: str) -> str:
+def table(image: Image.Image, grounding: Grounding, threshold: float, lang: str) -> str:
     """Every box that reaches the threshold, best first: its cut-out, phrase, score and corners."""
-    rows = np.flatnonzero(above(found, threshold))[:MAX_LISTED].tolist()
-    tones = colours(found)
+    rows = np.flatnonzero(above(grounding, threshold))[:MAX_LISTED].tolist()
+    tones = colours(grounding)
     head = (
         pick(lang, "box", "框"),
         pick(lang, "phrase", "短语"),
@@ -137,10 +139,10 @@ def table(image: Image.Image, found: Grounding, threshold: float, lang: str) -> 
         pick(lang, "left, top, right, bottom", "左、上、右、下"),
     )
     body = "".join(
-        f"<tr><td>{thumbnail(image, found.boxes[at])}</td>"
-        f'<th scope="row"><i class="gl-swatch" style="background:{tones[int(found.phrase_indices[at])]}"></i>'
-        f"{html.escape(found.phrases[int(found.phrase_indices[at])].text)}</th><td>{found.scores[at]:.3f}</td>"
-        f"<td>{', '.join(f'{side:.0f}' for side in found.boxes[at])}</td></tr>"
+        f"<tr><td>{thumbnail(image, grounding.boxes[at])}</td>"
+        f'<th scope="row"><i class="gl-swatch" style="background:{tones[int(grounding.phrase_indices[at])]}"></i>'
+        f"{html.escape(grounding.phrases[int(grounding.phrase_indices[at])].text)}</th><td>{grounding.scores[at]:.3f}</td>"
+        f"<td>{', '.join(f'{side:.0f}' for side in grounding.boxes[at])}</td></tr>"
         for at in rows
     )
     cells = "".join(f'<th scope="col">{text}</th>' for text in head)
@@ -158,17 +160,19 @@ def thumbnail(image: Image.Image, box: np.ndarray) -> str:
 # --- alignment -----------------------------------------------------------------------------------------------
 
 
-def alignment(image: Image.Image, found: Grounding, threshold: float, lang: str) -> str:
+def alignment(image: Image.Image, grounding: Grounding, threshold: float, lang: str) -> str:
     """S = O Pᵀ before and after fusion: boxes down, words across, the best word of each box outlined.
 
     Of a list that took several prompts, each prompt with a box is shown by itself: a region has read its words alone.
     """
-    rows = np.flatnonzero(above(found, threshold))
+    rows = np.flatnonzero(above(grounding, threshold))
     if not len(rows):
-        rows = np.arange(len(found.scores))
+        rows = np.arange(len(grounding.scores))
     rows = rows[:MAX_ROWS]
-    read = prompt_of(found, rows)
-    pairs = "".join(_pair(image, found, at, rows[read == at], lang) for at in np.unique(read).tolist() or [0])
+    read = prompt_of(grounding, rows)
+    pairs = "".join(
+        _pair(image, grounding, at, rows[read == at], lang) for at in np.unique(read).tolist() or [0]
+    )
     note = pick(
         lang,
         "A row is a region (box), a column a word as the language side reads it; the number is their product before the "
@@ -177,27 +181,31 @@ def alignment(image: Image.Image, found: Grounding, threshold: float, lang: str)
         "一行是一个区域（框），一列是语言端读到的一个词；数字是两者的内积（sigmoid 之前）。颜色从各矩阵的最小值（深蓝）到最大值"
         "（黄色）；外框标出每个区域最配的词。",
     )
-    several = len(found.prompts) > 1
+    several = len(grounding.prompts) > 1
     parts = pick(
         lang,
-        f" The list took {len(found.prompts)} prompts; words of different prompts never read each other.",
-        f"标签表分成了 {len(found.prompts)} 个提示；不同提示里的词互相读不到。",
+        f" The list took {len(grounding.prompts)} prompts; words of different prompts never read each other.",
+        f"标签表分成了 {len(grounding.prompts)} 个提示；不同提示里的词互相读不到。",
     )
     return f'{pairs}<p class="atlas-line">{note}{parts if several else ""}</p>'
 
 
-def prompt_of(found: Grounding, rows: np.ndarray) -> np.ndarray:
+def prompt_of(grounding: Grounding, rows: np.ndarray) -> np.ndarray:
     """Of boxes [R], which of the prompts each was found with."""
-    words = [found.phrases[at].words[0] for at in found.phrase_indices[rows].tolist()]
-    return np.searchsorted([first for first, _ in found.prompts], words, side="right") - 1
+    words = [grounding.phrases[at].words[0] for at in grounding.phrase_indices[rows].tolist()]
+    return np.searchsorted([first for first, _ in grounding.prompts], words, side="right") - 1
 
 
-def _pair(image: Image.Image, found: Grounding, at: int, rows: np.ndarray, lang: str) -> str:
+def _pair(image: Image.Image, grounding: Grounding, at: int, rows: np.ndarray, lang: str) -> str:
     """Both matrices of prompt number `at` and the boxes that were found with it."""
-    every = np.arange(*found.prompts[at])
+    every = np.arange(*grounding.prompts[at])
     more, words = len(every) - MAX_WORDS, every
     if more > 0:  # no room for all: those of the boxes' own phrases come first
-        own = [word for phrase in found.phrase_indices[rows].tolist() for word in found.phrases[phrase].words]
+        own = [
+            word
+            for phrase in grounding.phrase_indices[rows].tolist()
+            for word in grounding.phrases[phrase].words
+        ]
         words = np.array(list(dict.fromkeys([*own, *every.tolist()]))[:MAX_WORDS])
     titles = (
         pick(lang, "Before fusion: each side has read only itself", "融合之前：图和文各自只读过自己"),
@@ -208,12 +216,12 @@ def _pair(image: Image.Image, found: Grounding, at: int, rows: np.ndarray, lang:
         ),
     )
     shown = "".join(
-        f"<section><h4>{title}</h4>{matrix(image, found, values, rows, words, lang)}</section>"
-        for title, values in zip(titles, (found.alignment_before, found.alignment), strict=True)
+        f"<section><h4>{title}</h4>{matrix(image, grounding, values, rows, words, lang)}</section>"
+        for title, values in zip(titles, (grounding.alignment_before, grounding.alignment), strict=True)
     )
     head = ""
-    if len(found.prompts) > 1:
-        count = len(found.prompts)
+    if len(grounding.prompts) > 1:
+        count = len(grounding.prompts)
         head = f"<h3>{pick(lang, f'Prompt {at + 1} of {count}', f'第 {at + 1} 个提示，共 {count} 个')}</h3>"
     rest = pick(
         lang,
@@ -226,17 +234,22 @@ def _pair(image: Image.Image, found: Grounding, at: int, rows: np.ndarray, lang:
 
 
 def matrix(
-    image: Image.Image, found: Grounding, values: np.ndarray, rows: np.ndarray, words: np.ndarray, lang: str
+    image: Image.Image,
+    grounding: Grounding,
+    values: np.ndarray,
+    rows: np.ndarray,
+    words: np.ndarray,
+    lang: str,
 ) -> str:
     """One matrix [R, L] of which these rows and words are shown."""
     shown = values[np.ix_(rows, words)]
     low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.0, 0.0)
     levels = (shown - low) / max(high - low, 1e-9)
     tints = draw.heat_colors(levels)
-    tones = colours(found)
-    of_word = {word: at for at, phrase in enumerate(found.phrases) for word in phrase.words}
+    tones = colours(grounding)
+    of_word = {word: at for at, phrase in enumerate(grounding.phrases) for word in phrase.words}
     head = "".join(
-        f'<th scope="col"{_toned(tones, of_word.get(word))}><span>{html.escape(found.words[word])}</span></th>'
+        f'<th scope="col"{_toned(tones, of_word.get(word))}><span>{html.escape(grounding.words[word])}</span></th>'
         for word in words.tolist()
     )
     body = ""
@@ -247,11 +260,11 @@ def matrix(
             f"{shown[i, j]:.1f}</td>"
             for j, (r, g, b) in enumerate(tints[i].tolist())
         )
-        phrase = int(found.phrase_indices[at])
-        name = html.escape(found.phrases[phrase].text)
+        phrase = int(grounding.phrase_indices[at])
+        name = html.escape(grounding.phrases[phrase].text)
         body += (
-            f'<tr><th scope="row"{_toned(tones, phrase)}>{thumbnail(image, found.boxes[at])}'
-            f"<span>{name}<small>{100 * float(found.scores[at]):.0f}%</small></span></th>{cells}</tr>"
+            f'<tr><th scope="row"{_toned(tones, phrase)}>{thumbnail(image, grounding.boxes[at])}'
+            f"<span>{name}<small>{100 * float(grounding.scores[at]):.0f}%</small></span></th>{cells}</tr>"
         )
     corner = pick(lang, "region", "区域")
     return (
@@ -290,7 +303,7 @@ def training(steps: Sequence[Mapping[str, Any]], rows: Sequence[Row], lang: str)
 
     Args:
         steps: in their order.
-        rows: of the report card, with "said": what their measure is called in this language.
+        rows: of the report card, with "title": what their measure is called in this language.
         lang: "en" or "zh".
     """
     code = "zh" if lang == "zh" else "en"
@@ -298,7 +311,9 @@ def training(steps: Sequence[Mapping[str, Any]], rows: Sequence[Row], lang: str)
     for step in steps:
         wanted = step.get("measure"), step.get("split")
         row = next((row for row in rows if (row["measure"], row["split"]) == wanted), None)
-        shown = f"<strong>{row['value']:.3f}</strong><small>{html.escape(row['said'])}</small>" if row else ""
+        shown = (
+            f"<strong>{row['value']:.3f}</strong><small>{html.escape(row['title'])}</small>" if row else ""
+        )
         parts.append(f"<li><b>{step['title'][code]}</b>{step['text'][code]}{shown}</li>")
     return f'<ol class="gl-way">{"".join(parts)}</ol>'
 
@@ -310,11 +325,11 @@ def comparison(title: str, rows: Sequence[Row], lang: str) -> str:
     measures = list(dict.fromkeys(row["measure"] for row in rows))
     values = {(row["split"], row["measure"]): float(row["value"]) for row in rows}
     # The title says what is compared; "ablation of fusion: recall@1" needs not.
-    names = {row["measure"]: re.split(": |，", row["said"], maxsplit=1)[-1] for row in rows}
+    names = {row["measure"]: re.split(": |，", row["title"], maxsplit=1)[-1] for row in rows}
     best = {name: max(value for (_, of), value in values.items() if of == name) for name in measures}
     head = "".join(f'<th scope="col">{html.escape(names[name])}</th>' for name in measures)
     body = ""
-    for split, shown in dict.fromkeys((row["split"], row["said_split"]) for row in rows):
+    for split, shown in dict.fromkeys((row["split"], row["split_title"]) for row in rows):
         cells = "".join(
             f"<td{' class=best' if values[split, name] == best[name] else ''} "
             f'style="--share:{100 * values[split, name]:.1f}%">{values[split, name]:.3f}</td>'
@@ -340,7 +355,7 @@ def number_table(published: Sequence[Mapping[str, Any]], ours: Sequence[Row], la
     """What the paper reports, marked as published, and what the report card holds of the miniature."""
     code = "zh" if lang == "zh" else "en"
     rows = "".join(
-        f'<tr class="ours"><th scope="row">{html.escape(row["said"])} <small>{html.escape(row["said_split"])}, '
+        f'<tr class="ours"><th scope="row">{html.escape(row["title"])} <small>{html.escape(row["split_title"])}, '
         f"{row['language']}</small></th><td>{row['value']:.3f}</td>"
         f"<td>{pick(lang, 'measured here', '本仓库测得')}: <code>{html.escape(row['command'])}</code></td></tr>"
         for row in ours

@@ -1,72 +1,100 @@
-"""*Look inside* and *How it learns* of the GLIP page: alignment, every shape, the lines that ran, the numbers."""
+"""*Look inside* and *Train it* of the GLIP page: alignment, shapes, code, and what was measured of training."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
-
-from demos.chinese_clip.code import passage
-from demos.chinese_clip.draw import shape_steps
-from demos.glip import answer as handlers
-from demos.glip.examples import words
-from demos.glip.shared import Asked, Common, output
+from core import checkpoints
+from demos.glip import draw
+from demos.glip.answer import FLOOR, PAPER, Answer, checked, line_of, run
+from demos.kit import library
+from demos.kit.html import tag
 from demos.kit.language import Text
-from demos.kit.shell import pick, tr
 
 if TYPE_CHECKING:
     from core.detection.result import Grounding
+    from demos.glip.page import Question
 
-ALIGNMENT_IDEA = (
-    "**S = O Pᵀ**: every region of the picture times every word of the prompt. Once with the features that go into the "
-    "fusion, once with those that come out.",
-    "**S = O Pᵀ**：图片的每个区域乘以提示的每个词。一次用进入融合之前的特征，一次用融合之后的。",
+ALIGNMENT = Text(
+    "**S = O Pᵀ**: the product of every region of the image with every word of the prompt. The first matrix has the features "
+    "before the fusion, the second one those after it.",
+    "**S = O Pᵀ**：图片的每个区域与提示的每个词的内积。第一个矩阵用融合之前的特征，第二个用融合之后的特征。",
 )
-TENSORS_IDEA = (
-    "From pixels and words to boxes: every step with the shapes that it really had.",
-    "从像素和词到框：每一步都带着真实的形状。",
+TRAINING = Text(
+    "Boxes are expensive and captions are cheap. GLIP first trains a **teacher** on the boxes there are. The teacher then draws "
+    "boxes for the phrases of captions that have none, and a **student** learns from both. The paper uses 24 million captions "
+    "from the web.",
+    "标注框很贵，图片描述很便宜。GLIP 先用现有的框训练一个**教师**模型，由它为没有框的描述中的短语画框；**学生**模型再同时学习"
+    "两者。论文用了 2400 万条网络描述。",
 )
-CODE_IDEA = (
-    "The lines of this repository that ran, read from the files of the server, each beside its equation (Li et al. 2022).",
-    "刚刚运行的代码行，直接读自服务器上的文件，旁边是对应的公式（Li 等 2022）。",
-)
-LEARNING_IDEA = (
-    "Boxes are dear, captions are cheap. GLIP lets a **teacher**, trained on the boxes there are, draw boxes for the phrases of "
-    "captions that have none; a **student** learns from both. In the paper: 24 million captions from the web.",
-    "框很贵，描述很便宜。GLIP 先用现有的框训练一个**老师**，让它给没有框的描述里的短语画框；**学生**再同时用两者学习。论文用了 "
-    "2400 万条网络描述。",
-)
-
-
 DESCENDANT = Text(
-    '<p class="atlas-line">This checkpoint is a descendant with classes of its own; these shapes and lines are GLIP\'s. Choose '
-    "the miniature or GLIP-T above to see them run.</p>",
-    '<p class="atlas-line">这组权重是后继模型，结构不同；这里的形状和代码是 GLIP 的。'
-    "请在上面选微缩模型或 GLIP-T，看它们运行。</p>",
+    "This checkpoint is a descendant with another architecture; these shapes and lines are GLIP's. Choose the miniature or "
+    "GLIP-T to see them run.",
+    "这组权重是结构不同的后继模型；这里的形状和代码属于 GLIP。请选择微缩模型或 GLIP-T 来运行它们。",
 )
 
 
-# --- tensors and code ------------------------------------------------------------------------------------
+def alignment(question: Question, lang: str) -> dict[str, Any]:
+    """Both alignment matrices and the line."""
+    answer = run(question)
+    matrices = draw.alignment(answer.image, answer.grounding, checked(question.threshold), lang)
+    return {"out": matrices, "line": line_of(answer, lang)}
 
 
-def longest(found: Grounding) -> int:
+def tensors(question: Question, lang: str) -> tuple[Any, str]:
+    """The steps of one answer with their shapes, and the line."""
+    answer = run(question)
+    sizes = sizes_of(answer)
+    return (steps(answer, sizes) if sizes else line(DESCENDANT.get(lang))), line_of(answer, lang)
+
+
+def code(question: Question, lang: str) -> tuple[Any, dict[str, str], str]:
+    """The cards of the page, what one answer made of them, and the line."""
+    answer = run(question)
+    sizes = sizes_of(answer)
+    return library.data(PAPER)["code"], made(answer, sizes) if sizes else {}, line_of(answer, lang)
+
+
+def line(text: str) -> str:
+    """A sentence in place of a table."""
+    return tag("p", text, class_="atlas-line")
+
+
+def sizes_of(answer: Answer) -> dict[str, Any] | None:
+    """How large things were on the way of an answer, for *Tensors* and *Code*; None for a descendant of another build."""
+    from core.detection.glip.network import architectures
+
+    options = checkpoints.row(answer.grounding.checkpoint).options
+    shape = architectures().get(options.get("architecture", ""))
+    if shape is None:
+        return None
+    levels = [level.shape[1:] for level in answer.encoded.levels]
+    return {
+        "levels": levels,
+        "pixels": [side * shape["strides"][0] for side in levels[0]],
+        "channels": shape["channels"],
+        "words": shape["language"]["width"],
+        "blocks": shape["head"]["blocks"],
+        "heads": shape["head"]["fusion_heads"],
+    }
+
+
+def longest(grounding: Grounding) -> int:
     """Words of the longest prompt."""
-    return max(end - first for first, end in found.prompts)
+    return max(end - first for first, end in grounding.prompts)
 
 
-def steps(answer: handlers.Answer, sizes: dict[str, Any]) -> list[tuple[Text, str, Text]]:
+def steps(answer: Answer, sizes: dict[str, Any]) -> list[tuple[Text, str, Text]]:
     """The way of one answer with the shapes that it had."""
-    found = answer.found
+    grounding = answer.grounding
     places = " + ".join(f"{high} × {wide}" for high, wide in sizes["levels"])
     count = sum(high * wide for high, wide in sizes["levels"])
-    length, width, deep = longest(found), sizes["channels"], sizes["words"]
-    several = len(found.prompts)
+    length, width, deep = longest(grounding), sizes["channels"], sizes["words"]
+    several = len(grounding.prompts)
     height, across = sizes["pixels"]
     return [
         (
-            Text("picture", "图片"),
+            Text("image", "图片"),
             f"[1, 3, {height}, {across}]",
             Text("resized for the network", "缩放到网络的输入尺寸"),
         ),
@@ -102,96 +130,64 @@ def steps(answer: handlers.Answer, sizes: dict[str, Any]) -> list[tuple[Text, st
         ),
         (
             Text("phrases", "短语"),
-            f"[{count}, {length}] → [{count}, {len(found.phrases)}]",
+            f"[{count}, {length}] → [{count}, {len(grounding.phrases)}]",
             Text("sigmoid, then the mean over each phrase's words", "先 sigmoid，再对每个短语的词取平均"),
         ),
         (
             Text("boxes", "框"),
-            f"[{len(found.boxes)}, 4]",
+            f"[{len(grounding.boxes)}, 4]",
             Text(
-                f"what is left above {handlers.FLOOR} when the same thing twice is dropped",
-                f"去掉重复之后，得分高于 {handlers.FLOOR} 的",
+                f"what is left above {FLOOR} when the same thing twice is dropped",
+                f"去掉重复之后，得分高于 {FLOOR} 的",
             ),
         ),
     ]
 
 
-def made(answer: handlers.Answer, sizes: dict[str, Any]) -> dict[str, str]:
+def made(answer: Answer, sizes: dict[str, Any]) -> dict[str, str]:
     """What a run made, by the names that cards use."""
-    found = answer.found
-    count, length = sum(high * wide for high, wide in sizes["levels"]), longest(found)
-    best = ", ".join(f"{value:.3f}" for value in found.scores[:6].tolist())
-    names = ", ".join(f"{phrase.text} = {list(phrase.words)}" for phrase in found.phrases[:6])
+    grounding = answer.grounding
+    count, length = sum(high * wide for high, wide in sizes["levels"]), longest(grounding)
+    best = ", ".join(f"{value:.3f}" for value in grounding.scores[:6].tolist())
+    names = ", ".join(f"{phrase.text} = {list(phrase.words)}" for phrase in grounding.phrases[:6])
     return {
         "levels": ", ".join(f"[1, {sizes['channels']}, {high}, {wide}]" for high, wide in sizes["levels"]),
         "fusion": f"[{count}, {length}] × {sizes['heads']}",
         "blocks": f"{sizes['blocks']} × (X-MHA, BERTLayer, DyHead)",
         "alignment": f"[{count}, {sizes['channels']}] · [{sizes['channels']}, {length}] = [{count}, {length}]",
         "phrases": names,
-        "boxes": f"{len(found.scores)}: [{best}{', …' if len(found.scores) > 6 else ''}]",
+        "boxes": f"{len(grounding.scores)}: [{best}{', …' if len(grounding.scores) > 6 else ''}]",
     }
 
 
-def cards_html(values: dict[str, str], lang: str) -> str:
-    """Every card: equation and meaning, what it made, its lines."""
-    here = pick(lang, "in this run", "这一次运行")
-    parts = []
-    for card in words()["code"]:
-        value = values.get(card.get("made", ""), "")
-        shown = f"<p>{here}</p><pre>{html.escape(value)}</pre>" if value else ""
-        parts.append(
-            f'<section class="code-card"><div><p class="equation">{card["equation"]}</p>'
-            f"<p>{html.escape(card['what'][lang])}</p>{shown}</div>"
-            f"<div><p><code>{card['file']}</code> · <code>{card['name']}</code></p>"
-            f'<pre tabindex="0"><code>{html.escape(passage(card))}</code></pre></div></section>'
-        )
-    return f'<div class="code-cards">{"".join(parts)}</div>'
+# --- numbers ---------------------------------------------------------------------------------------------
 
 
-def tensors(asked: Asked, lang: str) -> tuple[str, str]:
-    """The table of shapes and the result line."""
-    answer = handlers.answered(asked)
-    sizes = handlers.sizes_of(answer)
-    shown = shape_steps(steps(answer, sizes), lang) if sizes else DESCENDANT.get(lang)
-    return shown, handlers.line_of(answer, lang)
+def report_rows(lang: str) -> list[dict[str, Any]]:
+    """The paper's rows of the report card, with what they are called in a language."""
+    from core.classroom import report
+
+    return [
+        {**row, "title": report.named(row["measure"], lang), "split_title": report.named(row["split"], lang)}
+        for row in report.rows()
+        if row["paper"] == PAPER
+    ]
 
 
-def code(asked: Asked, lang: str) -> tuple[str, str]:
-    """Equations, lines and shapes of one answer."""
-    answer = handlers.answered(asked)
-    sizes = handlers.sizes_of(answer)
-    shown = cards_html(made(answer, sizes), lang) if sizes else DESCENDANT.get(lang) + cards_html({}, lang)
-    return shown, handlers.line_of(answer, lang)
-
-
-# --- layout ----------------------------------------------------------------------------------------------
-
-
-def _shown_by(common: Common, name: str, idea: Sequence[str], button: Sequence[str], handler: Any) -> None:
-    """A tab of one button, a result and its line."""
-    gr.Markdown(tr(*idea))
-    run = gr.Button(tr(*button), variant="primary", elem_id=f"{name}-button")
-    shown, line = output(f"{name}-out"), output(f"{name}-line")
-    common.on(run.click, handlers.as_job(handler, 2), [shown, line])
-
-
-def alignment_tab(common: Common) -> None:
-    """Lays out *Alignment*."""
-    button = ("Show both matrices", "显示两个矩阵")
-    _shown_by(common, "alignment", ALIGNMENT_IDEA, button, handlers.alignment)
-
-
-def tensors_tab(common: Common) -> None:
-    """Lays out *Tensors*."""
-    _shown_by(common, "tensors", TENSORS_IDEA, ("Show the shapes", "展示形状"), tensors)
-
-
-def code_tab(common: Common) -> None:
-    """Lays out *Code*."""
-    _shown_by(common, "code", CODE_IDEA, ("Run and show the lines", "运行并显示代码"), code)
-
-
-def learning_tab() -> gr.HTML:
-    """Lays out *How it learns*; returns the place of what was measured."""
-    gr.Markdown(tr(*LEARNING_IDEA))
-    return output("taught")
+def numbers(lang: str) -> str:
+    """Self-training and fusion with what was measured of them; the miniature's other numbers beside the published ones."""
+    rows = report_rows(lang)
+    texts = library.data(PAPER)
+    compared: dict[str, list[dict[str, Any]]] = {table["measure"]: [] for table in texts["compared"]}
+    plain: list[dict[str, Any]] = []
+    for row in rows:
+        compared.get(row["measure"].partition(":")[0], plain).append(row)
+    tables = "".join(
+        draw.comparison(table["title"]["zh" if lang == "zh" else "en"], compared[table["measure"]], lang)
+        for table in texts["compared"]
+    )
+    return (
+        draw.training(texts["training"], rows, lang)
+        + tables
+        + draw.number_table(texts["published"], plain, lang)
+    )

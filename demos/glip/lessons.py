@@ -1,13 +1,11 @@
-"""The *Walkthrough* tab of the GLIP page: the lecture's cases in steps that ask for a prediction first.
+"""The lessons of the GLIP page: how the outcome of a step is computed.
 
-Questions are data (`glip.toml`); what is true is computed by the checkpoint that the page is on, held against the boxes
-that are known of a drawn scene.
+The questions are in data.toml. The checkpoint that is chosen on the page answers them, and its boxes are compared with
+the boxes that are known of a drawn scene.
 """
 
 from __future__ import annotations
 
-import html
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -16,28 +14,19 @@ from typing import Any
 import numpy as np
 
 from core import inputs
-from demos.draw import base as draw
-from demos.glip import answer as handlers
-from demos.glip import draw as views
-from demos.glip.examples import examples, words
-from demos.glip.shared import Common, stage
-from demos.kit import shell
-from demos.kit import walkthrough as walk
-from demos.kit.shell import pick
+from demos.glip import answer as answers
+from demos.glip import draw, inside
+from demos.glip.answer import examples
+from demos.kit import library, walkthrough
+from demos.kit.language import pick
+from demos.kit.walkthrough import Outcome, Step
 
-Step = dict[str, Any]
 SAME_PLACE, SAME_BOX = 0.5, 0.98  # IoU of two boxes on one thing, and of two boxes that are one
-SIDE = 320  # pixels of a step's picture
-IDEA = (
-    "Each step sets the picture and the sentence, **asks you first**, then runs and explains. What is true depends on the "
-    "checkpoint above; only what takes training, a teacher against its student, is read from the report card.",
-    "每一步都会设好图片和句子，**先问你**，再运行、解释。结果取决于上面选的权重；只有需要训练的“老师与学生”取自成绩单。",
-)
 
 
 def measured_pair(step: Step, lang: str) -> list[dict[str, Any]]:
     """The report card's rows of a "measured" step: the first and the second of its pair."""
-    rows = {row["split"]: row for row in handlers.report_rows(lang) if row["measure"] == step["measure"]}
+    rows = {row["split"]: row for row in inside.report_rows(lang) if row["measure"] == step["measure"]}
     return [rows[split] for split in step["pair"] if split in rows]
 
 
@@ -46,12 +35,12 @@ def lessons() -> dict[str, dict[str, Any]]:
     """The lessons by name; one that tells a measurement is there once it was measured."""
     return {
         row["name"]: row
-        for row in words()["lessons"]
+        for row in library.data("glip")["lessons"]
         if all("pair" not in step or len(measured_pair(step, "en")) == 2 for step in row["steps"])
     }
 
 
-def choices_of(step: Step, lang: str) -> list[str]:
+def choices(step: Step, lang: str) -> list[str]:
     """What may be predicted."""
     if step["kind"] == "at":
         things = [thing[lang] for thing in examples()[step["example"]]["objects"]]
@@ -76,7 +65,7 @@ def choices_of(step: Step, lang: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Case:
     """A step's picture with what is known of it, and answers of the page's checkpoint."""
 
     step: Step
@@ -91,13 +80,13 @@ class Asked:
     @property
     def threshold(self) -> float:
         """Where the checkpoint's slider stands at first."""
-        return handlers.start_threshold(self.checkpoint)
+        return answers.start_threshold(self.checkpoint)
 
     def ask(self, mode: str = "sentence") -> Any:
         """The answer to the step's sentence or labels."""
-        language = handlers.language_of(self.checkpoint, self.lang)
+        language = answers.language_of(self.checkpoint, self.lang)
         text = self.step["labels" if mode == "labels" else "caption"][language]
-        return handlers.ask(self.image, handlers.prompt_of(mode, text), self.checkpoint).found
+        return answers.ask(self.image, answers.prompt_of(mode, text), self.checkpoint).grounding
 
     def truth(self, thing: str = "") -> np.ndarray:
         """[K, 4] boxes of the things of the picture, of one name (English) where it is given."""
@@ -107,74 +96,72 @@ class Asked:
 
     def figure(self, found: Any) -> str:
         """The answer as the page shows it."""
-        return views.figure(self.image, found, self.threshold, self.lang)
+        return draw.figure(self.image, found, self.threshold, self.lang)
 
     def hits(self, found: Any, truth: np.ndarray, phrase: int | None = None) -> np.ndarray:
         """[K] which known boxes have one of the shown boxes (of a phrase) on them."""
-        shown = views.above(found, self.threshold)
+        shown = draw.above(found, self.threshold)
         if phrase is not None:
             shown = shown & (found.phrase_indices == phrase)
-        return np.any(views.overlaps(found.boxes[shown], truth) >= SAME_PLACE, axis=0)
+        return np.any(draw.overlaps(found.boxes[shown], truth) >= SAME_PLACE, axis=0)
 
 
-def found(asked: Asked) -> walk.Outcome:
+def found(case: Case) -> Outcome:
     """How many things of one name a phrase finds."""
-    answer, step = asked.ask(), asked.step
-    hits = asked.hits(answer, asked.truth(step["thing"]), step["phrase"])
-    return walk.Outcome(0 if hits.all() else 1 if hits.any() else 2, asked.figure(answer))
+    answer, step = case.ask(), case.step
+    hits = case.hits(answer, case.truth(step["thing"]), step["phrase"])
+    return Outcome(0 if hits.all() else 1 if hits.any() else 2, case.figure(answer))
 
 
-def silent(asked: Asked) -> walk.Outcome:
+def silent(case: Case) -> Outcome:
     """Whether a thing that is not named gets a box."""
-    answer = asked.ask()
-    hits = asked.hits(answer, asked.truth(asked.step["thing"]))
-    return walk.Outcome(0 if hits.any() else 1, asked.figure(answer))
+    answer = case.ask()
+    hits = case.hits(answer, case.truth(case.step["thing"]))
+    return Outcome(0 if hits.any() else 1, case.figure(answer))
 
 
-def at(asked: Asked) -> walk.Outcome:
+def at(case: Case) -> Outcome:
     """On which thing the best box of a phrase lies, the last choice for none."""
-    answer, truth = asked.ask(), asked.truth()
-    own = np.flatnonzero(
-        views.above(answer, asked.threshold) & (answer.phrase_indices == asked.step["phrase"])
-    )
+    answer, truth = case.ask(), case.truth()
+    own = np.flatnonzero(draw.above(answer, case.threshold) & (answer.phrase_indices == case.step["phrase"]))
     if not len(own):
-        return walk.Outcome(len(truth), asked.figure(answer))
+        return Outcome(len(truth), case.figure(answer))
     best = own[answer.scores[own].argmax()]
-    return walk.Outcome(int(views.overlaps(answer.boxes[[best]], truth)[0].argmax()), asked.figure(answer))
+    return Outcome(int(draw.overlaps(answer.boxes[[best]], truth)[0].argmax()), case.figure(answer))
 
 
-def same(asked: Asked) -> walk.Outcome:
+def same(case: Case) -> Outcome:
     """Whether labels and a sentence give the same boxes."""
-    both = [asked.ask("labels"), asked.ask("sentence")]
-    kept = [one.boxes[views.above(one, asked.threshold)] for one in both]
-    scores = [one.scores[views.above(one, asked.threshold)] for one in both]
-    overlap = views.overlaps(*kept)
+    both = [case.ask("labels"), case.ask("sentence")]
+    kept = [one.boxes[draw.above(one, case.threshold)] for one in both]
+    scores = [one.scores[draw.above(one, case.threshold)] for one in both]
+    overlap = draw.overlaps(*kept)
     twins = len(kept[0]) == len(kept[1]) and (
         len(kept[0]) == 0
         or bool(np.allclose(scores[0], scores[1], atol=0.005) and (overlap.max(1) >= SAME_BOX).all())
     )
-    hits = [asked.hits(one, asked.truth()).tolist() for one in both]
+    hits = [case.hits(one, case.truth()).tolist() for one in both]
     titles = (
-        pick(asked.lang, "The list as the prompt", "把类别表当作提示"),
-        pick(asked.lang, "The sentence", "句子"),
+        pick(case.lang, "The list as the prompt", "把类别表当作提示"),
+        pick(case.lang, "The sentence", "句子"),
     )
     shown = "".join(
-        f"<section><h4>{title}</h4>{asked.figure(one)}</section>"
+        f"<section><h4>{title}</h4>{case.figure(one)}</section>"
         for title, one in zip(titles, both, strict=True)
     )
-    return walk.Outcome(0 if twins else 1 if hits[0] == hits[1] else 2, f'<div class="gl-two">{shown}</div>')
+    return Outcome(0 if twins else 1 if hits[0] == hits[1] else 2, f'<div class="gl-two">{shown}</div>')
 
 
-def fusion(asked: Asked) -> walk.Outcome:
+def fusion(case: Case) -> Outcome:
     """How many boxes agree best with a word of their own thing, before and after fusion."""
-    answer = asked.ask()
-    rows = np.flatnonzero(views.above(answer, asked.threshold))
+    answer = case.ask()
+    rows = np.flatnonzero(draw.above(answer, case.threshold))
     own = np.zeros((len(answer.phrases), len(answer.words)), bool)
     for i, phrase in enumerate(answer.phrases):
         own[i, list(phrase.words)] = True
     phrases = answer.phrase_indices[rows]
     # The phrase of the thing that a box lies on: phrases and things stand in the same order in these scenes.
-    overlap = views.overlaps(answer.boxes[rows], asked.truth())
+    overlap = draw.overlaps(answer.boxes[rows], case.truth())
     on = (overlap.max(1) >= SAME_PLACE) if len(rows) else np.zeros(0, bool)
     right = np.where(on, overlap.argmax(1) if len(rows) else 0, phrases)
     counts = [
@@ -182,26 +169,24 @@ def fusion(asked: Asked) -> walk.Outcome:
         for values in (answer.alignment_before, answer.alignment)
     ]
     said = pick(
-        asked.lang,
+        case.lang,
         f"Boxes that agree best with a word of their own thing: {counts[0]} of {len(rows)} before fusion, {counts[1]} after.",
         f"与自己那样东西的词最配的框：{len(rows)} 个里，融合之前 {counts[0]} 个，之后 {counts[1]} 个。",
     )
-    body = f'<p class="atlas-line">{said}</p>' + views.alignment(
-        asked.image, answer, asked.threshold, asked.lang
-    )
+    body = f'<p class="atlas-line">{said}</p>' + draw.alignment(case.image, answer, case.threshold, case.lang)
     index = 0 if counts[1] > counts[0] else 1 if counts[1] == counts[0] else 2
-    return walk.Outcome(index, body)
+    return Outcome(index, body)
 
 
-def measured(asked: Asked) -> walk.Outcome:
+def measured(case: Case) -> Outcome:
     """Which of two trained networks was better, from the report card: nothing is run for it."""
-    first, second = measured_pair(asked.step, asked.lang)
+    first, second = measured_pair(case.step, case.lang)
     better = second["value"] - first["value"]
-    body = views.comparison(first["said"], [first, second], asked.lang)
-    return walk.Outcome(0 if better > 0 else 1 if better == 0 else 2, body)
+    body = draw.comparison(first["title"], [first, second], case.lang)
+    return Outcome(0 if better > 0 else 1 if better == 0 else 2, body)
 
 
-KINDS: dict[str, Callable[[Asked], walk.Outcome]] = {
+KINDS: dict[str, Callable[[Case], Outcome]] = {
     "found": found,
     "silent": silent,
     "at": at,
@@ -211,42 +196,15 @@ KINDS: dict[str, Callable[[Asked], walk.Outcome]] = {
 }
 
 
-# --- handlers --------------------------------------------------------------------------------------------
+# --- what the walkthrough asks for --------------------------------------------------------------------------
 
 
-def turn_to(where: str, lang: str) -> tuple[Any, ...]:
-    """Where we are, the question, its choices, an empty answer, Next switched off; picture, mode, text, example."""
-    step = walk.step_of(where, lessons())
-    title, number = walk.heading(where, lessons(), lang)
+def card(step: Step, lang: str) -> str:
+    """The image and the sentence of a step."""
     row = examples()[step["example"]]
-    picture = draw.data_uri(inputs.image(row["path"]), SIDE)
-    card = (
-        f'<div class="gl-step"><img alt="{html.escape(row["caption"][lang])}" src="{picture}"><div class="atlas-step">'
-        f"<p><b>{title}</b> <span>{number}</span></p><h3>{html.escape(step['ask'][lang])}</h3>"
-        f"<p><q>{html.escape(step['caption'][lang])}</q></p></div></div>"
-    )
-    return (
-        *walk.turned(where, lessons(), card, choices_of(step, lang)),
-        row["path"],
-        "sentence",
-        step["caption"][lang],
-        step["example"],
-    )
+    return walkthrough.picture(row["path"], row["caption"][lang], walkthrough.prompt(step["caption"][lang]))
 
 
-def reveal(where: str, predicted: str | None, checkpoint: str, lang: str) -> tuple[Any, ...]:
-    """What happened beside what was predicted, the explanation, and the way onwards."""
-    step = walk.step_of(where, lessons())
-    choices = choices_of(step, lang)
-    guess = walk.prediction(predicted, choices)
-    glip = handlers.model(checkpoint)
-    start = time.perf_counter()
-    outcome = KINDS[step["kind"]](Asked(step, glip.checkpoint, lang))
-    line = shell.result_line(time.perf_counter() - start, glip.checkpoint, glip.device, lang)
-    return walk.answered(outcome, guess, choices, step["why"][lang], line, lang)
-
-
-def walk_tab(common: Common) -> None:
-    """Lays the tab out and wires it."""
-    filled = [common.picture, common.mode, common.text, common.example]
-    walk.tab(common.page, IDEA, lessons(), turn_to, reveal, [common.checkpoint], filled, stage)
+def outcome(step: Step, checkpoint: str, lang: str) -> Outcome:
+    """Which of a step's choices came true with a checkpoint."""
+    return KINDS[step["kind"]](Case(step, answers.model(checkpoint).checkpoint, lang))

@@ -22,9 +22,9 @@ from demos.clip import answer as clip
 from demos.groupvit import draw as views
 from demos.kit import shell
 from demos.kit.examples import chosen as strip_choice
+from demos.kit.jobs import Stops
 from demos.kit.menu import start_row
 from demos.kit.shell import pick
-from demos.kit.stops import Stops
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -14,8 +14,8 @@ from core import inputs
 from demos.draw import base as draw
 from demos.groupvit import answer as handlers
 from demos.groupvit import draw as views
+from demos.kit import old_walk as walk
 from demos.kit import shell
-from demos.kit import walkthrough as walk
 from demos.kit.menu import start_row
 from demos.kit.shell import pick
 

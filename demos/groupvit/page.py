@@ -18,8 +18,8 @@ from demos.clip.shared import label_box
 from demos.groupvit import answer as handlers
 from demos.groupvit import code as groupvit_code
 from demos.groupvit import lessons as groupvit_walk
+from demos.kit import old_walk as walk
 from demos.kit import shell
-from demos.kit import walkthrough as walk
 from demos.kit.components import mask_stage, surface
 from demos.kit.examples import strip
 from demos.kit.menu import CheckpointMenu
@@ -268,7 +268,7 @@ def build() -> None:
     page.on(menu.value.input, handlers.own_threshold, [menu.value], [threshold], show_progress="hidden")
     opened = page.on_load(handlers.opened, [*filled, threshold, published])
     page.then(opened, handlers.first_answer, [picture, labels, threshold], outputs)
-    root.unload(handlers.STOPS.left)
+    root.unload(handlers.STOPS.leave)
     gr.api(handlers.groupvit_segment, api_name="groupvit_segment")
 
 

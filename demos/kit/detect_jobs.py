@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from core.runtime import Cancel
-from demos.kit.stops import Stops
+from demos.kit.jobs import Stops
 
 
 def asking(kind: type[Any], handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,20 +1,20 @@
-"""Long jobs of a page: one at a time on each device, in the order of asking, stopped by a button or a closed tab.
+"""Jobs of a page: what a handler yields while it works, the Stop button, and the line of those that wait for a device.
 
-    stop = stop_button("stop-sketch")
-    long_job(page, [run.click], (run, stop), handler, inputs, [status, ...])    # def handler(cancel, *inputs, lang)
-
-Between its steps a job also takes its turn at the device (`core.runtime.semaphore`), so that quick questions of other
-visitors are answered while it runs.
+A handler answers at once, `handler(question, lang) -> {slot: value}`, or it is a job, a generator
+`handler(question, lang, cancel)` that yields `Progress` and dictionaries of slots and ends within a step once `cancel`
+is set. A visitor has one job of a name at a time on an open page; Stop and a closed tab set its flag. Between its steps
+a job also takes its turn at the device (`core.runtime.semaphore`), so that quick questions of other visitors are
+answered while it runs.
 """
 
 from __future__ import annotations
 
-import html
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -22,12 +22,55 @@ import gradio as gr
 from core import runtime
 from core.runtime import Cancel
 from demos.kit.events import Shell
+from demos.kit.html import tag
 from demos.kit.language import pick, tr
-from demos.kit.stops import Stops
 
 POLL_SECONDS = 0.1
 # A job ends here with what it has reached: nobody watches longer, and others wait.
 PAGE_SECONDS, ENDPOINT_SECONDS = 1200.0, 600.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: `share` from 0 to 1, None where the end is not known, and a sentence."""
+
+    share: float | None
+    text: str
+
+    @property
+    def bar(self) -> str:
+        """The bar as HTML."""
+        return progress(self.share, self.text)
+
+
+class Stops:
+    """The flags of the jobs that run, by session and name."""
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[str, str], Cancel] = {}
+
+    @contextmanager
+    def job(self, session: str, name: str = "") -> Iterator[Cancel]:
+        """The flag of a job while it runs; a job of the same session and name that still runs is asked to stop."""
+        self.stop(session, name)
+        flag = self._running[session, name] = Cancel()
+        try:
+            yield flag
+        finally:
+            flag.set()
+            if self._running.get((session, name)) is flag:
+                del self._running[session, name]
+
+    def stop(self, session: str, name: str = "") -> None:
+        """Asks the session's job of this name to stop, if there is one."""
+        if running := self._running.get((session, name)):
+            running.set()
+
+    def leave(self, request: gr.Request) -> None:
+        """Asks every job of a session to stop: `Blocks.unload` calls it when a tab closes."""
+        for (session, _), flag in list(self._running.items()):
+            if session == request.session_hash:
+                flag.set()
 
 
 class Line:
@@ -55,7 +98,6 @@ class Line:
 
 
 _lines: dict[str, Line] = {}
-# A visitor has one long job, on whatever page: the next one ends it.
 STOPS = Stops()
 
 
@@ -158,12 +200,17 @@ def _stop(session: str, lang: str) -> tuple[Any, ...]:
 
 def progress(share: float | None, text: str) -> str:
     """A bar with a sentence; None is a bar without an end in sight."""
-    value = "" if share is None else f' aria-valuenow="{100 * share:.0f}"'
-    return (
-        f'<div class="atlas-progress" role="progressbar" aria-label="{html.escape(text)}" aria-valuemin="0" '
-        f'aria-valuemax="100"{value}><span style="width:{100 * (share or 0):.1f}%"></span></div>'
-        f'<p class="atlas-line">{html.escape(text)}</p>'
-    )
+    value = None if share is None else f"{100 * share:.0f}"
+    return tag(
+        "div",
+        tag("span", style=f"width:{100 * (share or 0):.1f}%"),
+        class_="atlas-progress",
+        role="progressbar",
+        aria_label=text,
+        aria_valuemin="0",
+        aria_valuemax="100",
+        aria_valuenow=value,
+    ) + tag("p", text, class_="atlas-line")
 
 
 def waiting(before: int, lang: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.i18n import I18nData
 
-SCRIPT = Path(__file__).resolve().parents[2] / "assets" / "js" / "atlas.js"
+SCRIPTS = Path(__file__).resolve().parents[2] / "assets" / "js"
 # Gradio looks a locale up by its exact code, then by its language alone.
 CHINESE_LOCALES = ("zh", "zh-CN", "zh-TW", "zh-HK", "zh-SG")
 
@@ -76,7 +76,7 @@ def translations() -> gr.I18n:
 
 @cache
 def _script() -> str:
-    return SCRIPT.read_text(encoding="utf-8")
+    return "\n".join((SCRIPTS / name).read_text(encoding="utf-8") for name in ("atlas.js", "form.js"))
 
 
 def head(titles: Mapping[str, Text]) -> str:

@@ -167,7 +167,13 @@ class CheckpointMenu:
     """
 
     def __init__(
-        self, paper: str, page: Shell, *, language: str | None = None, remember: str | None = None
+        self,
+        paper: str,
+        page: Shell,
+        *,
+        language: str | None = None,
+        remember: str | None = None,
+        opens: bool = True,
     ) -> None:
         """Lays the menu out.
 
@@ -176,8 +182,10 @@ class CheckpointMenu:
             page: the page that it is on.
             language: only rows that read labels in it.
             remember: the name under which the browser keeps the choice, where it is not the paper's.
+            opens: whether the menu sets itself when the page opens; otherwise the page calls `opened` with the value of
+                `remembered` and gives the result to `outputs`.
         """
-        self.paper, self.language = paper, language
+        self.paper, self.language, self.page = paper, language, page
         self.names = [row.name for row in offered(paper, language)]
         self._running: dict[str, Cancel] = {}  # by session
         self.remembered = browser_state(f"checkpoint_{remember or paper}", "")
@@ -208,7 +216,9 @@ class CheckpointMenu:
                 self.card = gr.HTML(card(start), padding=False, elem_id="checkpoint-card")
 
         state = [self.note, self.card, self.button, self.stop]
-        page.on_load(self._opened, [self.value, *state], [self.remembered])
+        self.outputs = [self.value, *state]
+        if opens:
+            page.on_load(self.opened, self.outputs, [self.remembered])
         page.on(self.value.change, self._shown, [self.value], state, show_progress="hidden")
         page.on(
             self.value.input,
@@ -232,11 +242,17 @@ class CheckpointMenu:
             self.stop.click, self._stop, [], [self.stop], session=True, show_progress="hidden", queue=False
         )
 
+    def fetch(self, event: Any) -> Any:
+        """Downloads the chosen row behind an event; one that is here already takes no time. Returns the event after it."""
+        return self.page.then(
+            event, self._download, [self.value], [self.value, *self.outputs[1:]], session=True
+        )
+
     def _shown(self, name: str, lang: str) -> tuple[Any, ...]:
         """Note, card and buttons of a chosen row."""
         return cost(name, lang), card(name), gr.update(visible=fetchable(name)), gr.update(visible=False)
 
-    def _opened(self, remembered: str | None, lang: str, query: dict[str, str]) -> tuple[Any, ...]:
+    def opened(self, remembered: str | None, lang: str, query: dict[str, str]) -> tuple[Any, ...]:
         """The row that a page opens on: the link's, else the remembered one if it is here, else the default."""
         name = query.get("checkpoint") or remembered or ""
         if name not in self.names or (name == remembered and needs_download(name)):

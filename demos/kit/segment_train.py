@@ -23,9 +23,9 @@ from demos.draw import charts as curves
 from demos.draw import masks as segment_draw
 from demos.kit import jobs, shell
 from demos.kit.components import mask_stage
+from demos.kit.jobs import Stops
 from demos.kit.language import Text
 from demos.kit.shell import Shell, pick, tr
-from demos.kit.stops import Stops
 
 if TYPE_CHECKING:
     from core.classroom.recipes.common.live_masks import Frame, Lesson
@@ -207,4 +207,4 @@ def train_tab(page: Shell, paper: str) -> None:
         show_progress="hidden",
     )
     page.on(stopping.click, stop, [], [stopping], session=True, queue=False, show_progress="hidden")
-    root.unload(STOPS.left)
+    root.unload(STOPS.leave)

@@ -1,11 +1,11 @@
-"""The LSeg page's own words, data and example pictures, as `demos.kit.page_examples` reads them."""
+"""The page's own words, data and example images, as `demos.kit.library` reads them."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from demos.kit import page_examples
+from demos.kit import library
 
-words = partial(page_examples.words, "lseg")
-examples = partial(page_examples.examples, "lseg")
-drawn_pictures = partial(page_examples.drawn_pictures, "lseg")
+words = partial(library.data, "lseg")
+examples = partial(library.examples, "lseg")
+drawn_pictures = partial(library.classroom_digests, "lseg")

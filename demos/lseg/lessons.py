@@ -16,7 +16,7 @@ from PIL import Image
 from core import inputs
 from demos.draw import masks as segment_draw
 from demos.kit import components, shell
-from demos.kit import walkthrough as walk
+from demos.kit import old_walk as walk
 from demos.kit.shell import pick
 from demos.lseg import answer as handlers
 from demos.lseg.examples import examples, words

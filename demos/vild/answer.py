@@ -21,10 +21,9 @@ from demos.draw import boxes as detect_draw
 from demos.kit import detect_jobs, scenes_link, shell
 from demos.kit.components import picked
 from demos.kit.examples import chosen as strip_choice
-from demos.kit.jobs import progress
+from demos.kit.jobs import Stops, progress
 from demos.kit.menu import needs_download, start_row
 from demos.kit.shell import pick
-from demos.kit.stops import Stops
 from demos.vild import draw as vild_draw
 from demos.vild.examples import drawn_pictures, examples
 from demos.vild.shared import Asked

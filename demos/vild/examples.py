@@ -1,11 +1,11 @@
-"""The ViLD page's own words, data and example pictures, as `demos.kit.page_examples` reads them."""
+"""The page's own words, data and example images, as `demos.kit.library` reads them."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from demos.kit import page_examples
+from demos.kit import library
 
-words = partial(page_examples.words, "vild")
-examples = partial(page_examples.examples, "vild")
-drawn_pictures = partial(page_examples.drawn_pictures, "vild")
+words = partial(library.data, "vild")
+examples = partial(library.examples, "vild")
+drawn_pictures = partial(library.classroom_digests, "vild")

@@ -20,8 +20,8 @@ from core import checkpoints, inputs
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import boxes as detect_draw
+from demos.kit import old_walk as walk
 from demos.kit import shell
-from demos.kit import walkthrough as walk
 from demos.kit.components import stage
 from demos.kit.menu import start_row
 from demos.kit.shell import pick, tr

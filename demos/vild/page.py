@@ -190,7 +190,7 @@ def build() -> None:
     page.then(opened, detect, asked, outputs, session=True)
     page.on(stopping.click, handlers.stop, [], [stopping], session=True, queue=False, show_progress="hidden")
     root: Any = Context.root_block
-    root.unload(handlers.STOPS.left)
+    root.unload(handlers.STOPS.leave)
     gr.api(handlers.vild_detect, api_name="vild_detect")
 
 
