@@ -1,4 +1,4 @@
-"""Checkpoints on the command line: `python -m core.checkpoints list | fetch | import | verify | pin`."""
+"""Checkpoints on the command line: `python -m core.checkpoints list | fetch | import | verify | pin | table`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import asdict
 from pathlib import Path
 
-from core import checkpoints
+from core import checkpoints, documents
 from core.checkpoints import Checkpoint, Progress, human, integrity, registry
 from core.checkpoints.transfer import Meter
 from core.errors import Refusal
@@ -163,6 +163,31 @@ def pin(arguments: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
+def described(which: str, lang: str) -> str:
+    """The rows of a paper, the "bundled" ones or "all", as a table in Markdown."""
+    head = {
+        "en": ("row", "checkpoint", "size", "licence", "languages"),
+        "zh": ("名称", "检查点", "大小", "许可证", "语言"),
+    }[lang]
+    return documents.table(
+        head,
+        (
+            (f"`{row.name}`", row.title[lang], human(row.size_bytes), row.licence, ", ".join(row.languages))
+            for row in checkpoints.rows()
+            if which in ("all", row.paper) or (which == "bundled" and row.bundled)
+        ),
+    )
+
+
+def tables(arguments: argparse.Namespace) -> int:
+    """Prints the rows as a table in Markdown, or puts it into the documents."""
+    if arguments.write:
+        documents.write("checkpoints", described)
+    else:
+        print(described("all", language()))
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m core.checkpoints`."""
     main = argparse.ArgumentParser(prog="python -m core.checkpoints", description=__doc__)
@@ -183,6 +208,9 @@ def parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("pin", help="write digests, sizes and revisions into the registry")
     verb.add_argument("name", nargs="*")
     verb.set_defaults(run=pin)
+    verb = verbs.add_parser("table", help="the rows as a table in Markdown")
+    verb.add_argument("--write", action="store_true", help="put it into the documents")
+    verb.set_defaults(run=tables)
     return main
 
 

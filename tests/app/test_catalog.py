@@ -99,12 +99,3 @@ def test_the_table_lists_every_paper_with_its_status(lang: str) -> None:
     for row, line in zip(PAGES, lines[2:], strict=True):
         status = (catalog.OPEN if row.ready else catalog.COMING).get(lang)
         assert line.endswith(f"| {status} |") and row.paper.url in line
-
-
-def test_the_table_replaces_what_stood_between_the_marks() -> None:
-    start, end = catalog.MARKS
-    before = f"a\n{start}\nold\n{end}\nb\n"
-    after = catalog.written(before, "en")
-    assert after == f"a\n{start}\n{catalog.table('en')}\n{end}\nb\n"
-    assert catalog.written(after, "en") == after
-    assert catalog.written(f"{start}\n{end}", "zh") == f"{start}\n{catalog.table('zh')}\n{end}"
