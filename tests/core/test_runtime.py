@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import time
@@ -536,6 +537,88 @@ def test_torch_is_held_to_that_share(monkeypatch: pytest.MonkeyPatch) -> None:
     fake.count = 1
     assert runtime.system_line("cpu") == "CPU, 1 thread, fp32"
     assert runtime.system_line("cuda:1") == "CUDA:1, fp32"
+
+
+COUNTS = """
+import threading, torch
+from core import runtime
+
+def count(work=torch.get_num_threads):
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(work()))
+    thread.start()
+    thread.join()
+    return answers[0]
+
+def line():
+    return runtime.system_line("cpu")
+
+before = torch.get_num_threads(), count(), count(line)
+print(*before)
+with runtime.one_thread():
+    print(torch.get_num_threads(), count())
+    with runtime.one_thread():
+        pass
+    print(torch.get_num_threads())
+{use}
+print((torch.get_num_threads(), count(), count(line)) == before)
+"""
+USES = {
+    "an exception": """
+try:
+    with runtime.one_thread():
+        1 / 0
+except ZeroDivisionError:
+    pass
+""",
+    "a live training": """
+from core.classroom.recipes.clip import live
+from core.classroom.world.concepts import concepts
+ticks = iter(range(10**6))
+lesson = live.Lesson(live.LiveSettings((0, 1, 2), minutes=0.05, batch=16, exam=1))
+count(lambda: list(lesson.run(clock=lambda: next(ticks) / 5)))
+""",
+    "composed scenes": """
+from core.classroom.world.scenes import compose
+count(lambda: compose(0, 64, size=48))
+""",
+    "a drawing": """
+from core.drawing.rasterize import render
+def draw():
+    points = torch.rand(1, 3, 4, 2, requires_grad=True)
+    render(points, torch.ones(1, 3), torch.ones(1, 3, 4), (8, 8), backend="torch").sum().backward()
+count(draw)
+""",
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_nothing_that_a_page_runs_changes_how_many_threads_torch_uses(use: str) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", COUNTS.format(use=USES[use])],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    if lines[0].startswith("1 "):
+        pytest.skip("this machine has one core")
+    inside = 1 if runtime._openmp() else 2
+    assert lines == ["2 2 CPU, 2 threads, fp32", f"{inside} 2", f"{inside}", "True"]
+
+
+def test_only_the_start_says_how_many_threads_torch_uses() -> None:
+    root = Path(__file__).parents[2]
+    setters = {
+        file.relative_to(root).as_posix()
+        for folder in ("core", "demos")
+        for file in (root / folder).rglob("*.py")
+        if "torch.set_num_threads(" in file.read_text("utf-8")
+    }
+    # The first choice of a device, and an option of the command that trains.
+    assert setters == {"core/runtime.py", "core/classroom/__main__.py"}
 
 
 def test_spaces_are_told_by_their_variables(monkeypatch: pytest.MonkeyPatch) -> None:

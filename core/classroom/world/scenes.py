@@ -15,6 +15,7 @@ from core.classroom.world.drawings import Cutouts, draw
 from core.classroom.world.grounds import arrangement, grounds, texture
 from core.classroom.world.renderings import RENDERINGS
 from core.classroom.world.specs import SceneSettings, Spec, nearness, sample
+from core.runtime import one_thread
 
 SILHOUETTE, DEPTH = RENDERINGS.index("silhouette"), RENDERINGS.index("depth")
 
@@ -95,8 +96,13 @@ def render(spec: Spec, atlas: Atlas, size: int = 96) -> Scenes:
     count = max(-(-len(spec) // longest), min(threads, len(spec) // 8), 1)
     pieces = [order[i::count] for i in range(count)]
     if threads > 1 and count > 1:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            parts = list(pool.map(lambda rows: _render(spec.take(rows), atlas, size), pieces))
+
+        def alone(rows: Tensor) -> tuple[Tensor, list[Cutouts]]:
+            with one_thread():
+                return _render(spec.take(rows), atlas, size)
+
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(alone, pieces))
     else:
         parts = [_render(spec.take(rows), atlas, size) for rows in pieces]
     drawn = torch.cat([picture for picture, _ in parts]) if count > 1 else parts[0][0]
