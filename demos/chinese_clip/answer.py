@@ -19,11 +19,11 @@ from core import checkpoints, inputs
 from core.clip import prompts
 from core.errors import Refusal
 from demos.chinese_clip import draw as chinese_draw
-from demos.clip import answer as clip
 from demos.draw import base as draw
 from demos.draw import sigmoid as draw_sigmoid
-from demos.kit import shell
+from demos.kit import classifier, library, shell
 from demos.kit.examples import chosen as strip_choice
+from demos.kit.form import LONGEST
 from demos.kit.language import Text
 from demos.kit.menu import start_row
 from demos.kit.shell import pick
@@ -31,7 +31,7 @@ from demos.kit.shell import pick
 if TYPE_CHECKING:
     from core.clip import Classification, ZeroShot
 
-FOLDER = clip.ASSETS / "chinese_clip"
+FOLDER = library.ASSETS / "chinese_clip"
 RECORDED = FOLDER / "recorded.json"
 OPENING = "sheep_lying"
 # The classroom scenes and photos of the CLIP page that have something to say here.
@@ -55,7 +55,7 @@ def examples() -> dict[str, dict[str, Any]]:
     for row in json.loads((FOLDER / "examples.json").read_text(encoding="utf-8")):
         path = FOLDER / row["file"]
         found[path.stem] = {**row, "path": str(path), "classroom": True}
-    others = clip.examples()
+    others = library.shared()
     return found | {name: others[name] for name in (*SCENES, *PHOTOS)}
 
 
@@ -63,12 +63,12 @@ def examples() -> dict[str, dict[str, Any]]:
 def classroom_pictures() -> frozenset[str]:
     """Digests of the example pictures that a miniature knows how to see."""
     own = (inputs.digest(inputs.image(row["path"])) for row in examples().values() if row["classroom"])
-    return frozenset(own) | clip.classroom_pictures()
+    return frozenset(own) | library.classroom_digests()
 
 
 def model(checkpoint: str | None) -> ZeroShot:
     """The classifier of a row, loaded on first use."""
-    return clip.model(checkpoint or start_row("clip", "zh"))
+    return classifier.model(checkpoint or start_row("clip", "zh"))
 
 
 # --- endpoints -------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def classify(
     zero_shot = model(checkpoint)
     start = time.perf_counter()
     encoded = zero_shot.encode(image)
-    result = zero_shot.classify(encoded, names, clip.templates_of(template, own))
+    result = zero_shot.classify(encoded, names, classifier.template(template, own))
     seconds = time.perf_counter() - start
     answer = result.to_json()
     shown = [
@@ -247,7 +247,7 @@ def readers(
     found = bilingual.compare(zero_shot, encoded, names, translations(names, english))
     result = zero_shot.classify(encoded, names)
     if checkpoints.state(ENGLISH_ONLY) == "cached":
-        found.append(bilingual.given_chinese(clip.model(ENGLISH_ONLY), image, names))
+        found.append(bilingual.given_chinese(classifier.model(ENGLISH_ONLY), image, names))
     seconds = time.perf_counter() - start
     first = found[0].readings[0].text
     strips = [
@@ -289,7 +289,7 @@ def steps(
     image, names = asked(picture, chinese)
     zero_shot = model(checkpoint)
     encoded = zero_shot.encode(image)
-    result = zero_shot.classify(encoded, names, clip.templates_of(template, own))
+    result = zero_shot.classify(encoded, names, classifier.template(template, own))
     captions = [prompts.fill(result.templates[0], name) for name in names]
     found = reading.read(zero_shot.checkpoint, captions)
     tokens = "".join(chinese_draw.token_strip(one, lang) for one in found)
@@ -360,7 +360,7 @@ def numbers(result: Classification, lang: str) -> str:
 
 @cache
 def record() -> dict[str, Any]:
-    """The recorded answers, by `python -m demos.clip.record`."""
+    """The recorded answers, by `python -m demos.chinese_clip.record`."""
     return json.loads(RECORDED.read_text(encoding="utf-8"))
 
 
@@ -399,8 +399,8 @@ def opened(lang: str, query: dict[str, str]) -> tuple[Any, ...]:
     path, chinese, english, name = fill(name if name in examples() else OPENING)
     if "labels" in query:
         chinese, english = (
-            query["labels"][: clip.MAX_LINK_LABELS],
-            query.get("english", "")[: clip.MAX_LINK_LABELS],
+            query["labels"][:LONGEST],
+            query.get("english", "")[:LONGEST],
         )
     template = query.get("template", "none")
     known = template if template in prompts.template_sets() else "none"

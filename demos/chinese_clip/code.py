@@ -11,8 +11,7 @@ import numpy as np
 from core import checkpoints
 from demos.chinese_clip import answer as handlers
 from demos.chinese_clip.shared import Common, output
-from demos.clip import answer as clip_handlers
-from demos.kit import shell, sources
+from demos.kit import classifier, shell, sources
 from demos.kit.shell import tr
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def run(
     image, names = handlers.asked(picture, chinese)
     zero_shot = handlers.model(checkpoint)
     encoded = zero_shot.encode(image)
-    result = zero_shot.classify(encoded, names, clip_handlers.templates_of(template, own))
+    result = zero_shot.classify(encoded, names, classifier.template(template, own))
     loader = checkpoints.row(result.checkpoint).loader
     line = handlers.line_of(result, encoded.digest, result.seconds, lang)
     return cards_html(loader, made(result), lang), line

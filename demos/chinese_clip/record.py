@@ -1,6 +1,6 @@
-"""What the Chinese-CLIP page opens with, run and written down; `python -m demos.clip.record` does it with the CLIP page's.
+"""`python -m demos.chinese_clip.record`: answers what the page opens with and writes the answers into its file.
 
-tests/demos/chinese_clip/test_page.py runs it again and compares: the recorded answer is never older than its miniature.
+A test answers it again and compares, so that the recorded answers are never older than the miniature.
 """
 
 from __future__ import annotations

@@ -16,17 +16,16 @@ from core.clip import prompts
 from core.errors import Refusal
 from demos.draw import base as draw
 from demos.draw import sigmoid as draw_sigmoid
-from demos.kit import library, scenes_link, shell
+from demos.kit import classifier, library, scenes_link, shell
 from demos.kit.examples import chosen as strip_choice
+from demos.kit.form import LONGEST
 from demos.kit.shell import pick
 
 if TYPE_CHECKING:
-    from core.clip import Classification, EncodedImage, ZeroShot
+    from core.clip import Classification, EncodedImage
 
-ASSETS = library.ASSETS
-RECORDED = ASSETS / "clip" / "recorded.json"
+RECORDED = library.ASSETS / "clip" / "recorded.json"
 OPENING = "red_envelope"
-MAX_LINK_LABELS = 20_000  # characters of labels that an address may carry
 COMPARED = ["none", "photo", "drawing", "seven"]
 SCALES = (1.0, 200.0)
 ABSENT = {"en": "plane, dog, car, bird", "zh": "飞机，狗，汽车，鸟"}
@@ -37,19 +36,7 @@ POLYSEMY = {
 
 
 examples = library.shared
-classroom_pictures = library.classroom_digests
-
-
-def model(checkpoint: str | None) -> ZeroShot:
-    """The classifier of a row, loaded on first use."""
-    from core.clip import ZeroShot
-
-    return ZeroShot.load(checkpoint or checkpoints.default("clip"))
-
-
-def templates_of(chosen: str, own: str) -> str:
-    """An own template that was typed wins over the chosen set."""
-    return (own or "").strip() or chosen
+model = classifier.model
 
 
 # --- endpoints -------------------------------------------------------------------------------------------
@@ -122,7 +109,7 @@ def shown_line(result: Classification, encoded: EncodedImage, seconds: float, la
         shares = result.probabilities.tolist()
         line = draw_sigmoid.sum_note(shares, result.logit_scale, result.logit_bias, lang) + line
     is_miniature = checkpoints.row(result.checkpoint).bundled is not None
-    drawn = encoded.digest in classroom_pictures() or scenes_link.is_drawn(encoded.digest)
+    drawn = encoded.digest in library.classroom_digests() or scenes_link.is_drawn(encoded.digest)
     outside = is_miniature and not drawn
     return line + (shell.hint(lang) if outside else "")
 
@@ -146,7 +133,10 @@ def classify(
     start = time.perf_counter()
     encoded = clip.encode(image)
     result = clip.classify(
-        encoded, names, templates_of(template, own), float(scale) if scale_of == clip.checkpoint else None
+        encoded,
+        names,
+        classifier.template(template, own),
+        float(scale) if scale_of == clip.checkpoint else None,
     )
     seconds = time.perf_counter() - start
     answer = result.to_json()
@@ -176,7 +166,7 @@ def absent(
     clip = model(checkpoint)
     start = time.perf_counter()
     encoded = clip.encode(image)
-    templates = templates_of(template, own)
+    templates = classifier.template(template, own)
     language = "zh" if any("\u4e00" <= letter <= "\u9fff" for letter in labels + absent_labels) else "en"
     line = clip.absence_line(encoded, templates, language)
     shown = []
@@ -253,6 +243,6 @@ def opened(lang: str, query: dict[str, str]) -> tuple[Any, ...]:
         labels = scene.labels
         filled = (scene.path, labels, labels, ABSENT[lang], labels, "", query[scenes_link.PARAMETER])
     path, labels, *others = filled
-    labels = query.get("labels", labels)[:MAX_LINK_LABELS]
+    labels = query.get("labels", labels)[:LONGEST]
     known = template if template in prompts.template_sets() else "none"
     return path, labels, *others, note, known

@@ -8,8 +8,9 @@ from typing import Any
 import gradio as gr
 
 from demos.clip import answer as handlers
-from demos.clip.shared import Common, label_box, output, template_choices
+from demos.clip.shared import Common, template_choices
 from demos.kit import shell
+from demos.kit.components import label_box, output
 from demos.kit.shell import tr
 
 ABSENT_IDEA = (

@@ -30,11 +30,12 @@ from demos.clip.batches import (
     source,
     true_captions,
 )
-from demos.clip.shared import Common, output
+from demos.clip.shared import Common
 from demos.draw import base as draw
 from demos.draw import charts as curves
 from demos.draw import matrix
 from demos.kit import jobs, shell
+from demos.kit.components import output
 from demos.kit.jobs import Stops
 from demos.kit.shell import pick, tr
 

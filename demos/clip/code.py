@@ -12,9 +12,10 @@ import gradio as gr
 
 from core import inputs
 from demos.clip import answer as handlers
-from demos.clip.shared import Common, output, template_choices
+from demos.clip.shared import Common, template_choices
 from demos.draw import base as draw
 from demos.kit import shell
+from demos.kit.components import output
 from demos.kit.shell import pick, tr
 
 if TYPE_CHECKING:

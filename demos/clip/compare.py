@@ -10,9 +10,10 @@ from core import checkpoints, inputs
 from core.errors import Refusal
 from demos.clip import answer as handlers
 from demos.clip import pair_draw
-from demos.clip.shared import Common, output
+from demos.clip.shared import Common
 from demos.draw import base as draw
-from demos.kit import menu, shell
+from demos.kit import library, menu, shell
+from demos.kit.components import output
 from demos.kit.examples import chosen, strip
 from demos.kit.language import Text
 from demos.kit.shell import tr
@@ -87,7 +88,7 @@ def compare(
     )
     line = shell.result_line(pair.seconds, model.checkpoint, model.device, lang)
     worlds = [checkpoints.row(one.checkpoint).bundled is not None for one in models]
-    outside = [inputs.digest(image) not in handlers.classroom_pictures() for image in images]
+    outside = [inputs.digest(image) not in library.classroom_digests() for image in images]
     if any(mini and strange for mini, strange in zip(worlds, outside, strict=True)):
         line += shell.hint(lang)
     files = [

@@ -17,9 +17,10 @@ from PIL import Image
 from core import checkpoints, inputs
 from demos.clip import answer as handlers
 from demos.clip import draw as clip_draw
-from demos.clip.shared import Common, output
+from demos.clip.shared import Common
 from demos.draw import base as draw
 from demos.kit import components, shell
+from demos.kit.components import output
 from demos.kit.shell import pick, tr
 
 FLOCK = "flock"

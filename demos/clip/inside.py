@@ -17,9 +17,10 @@ from core import inputs
 from core.errors import Refusal
 from demos.clip import answer as handlers
 from demos.clip import inside_draw
-from demos.clip.shared import Common, output
+from demos.clip.shared import Common
 from demos.draw import base as draw
 from demos.kit import shell
+from demos.kit.components import output
 from demos.kit.shell import pick, tr
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from demos.clip import answer as handlers
 from demos.clip import inside_draw
-from demos.clip.shared import Common, output
+from demos.clip.shared import Common
 from demos.draw import base as draw
 from demos.kit import shell
+from demos.kit.components import output
 from demos.kit.jobs import Stops
 from demos.kit.shell import pick, tr
 

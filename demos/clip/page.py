@@ -20,10 +20,11 @@ from demos.clip.crops import crops_tab
 from demos.clip.inside import attention_tab, tensors_tab, where_tab
 from demos.clip.lessons import walkthrough_tab
 from demos.clip.map import map_tab
-from demos.clip.shared import Common, label_box
+from demos.clip.shared import Common
 from demos.clip.train import live_tab
 from demos.clip.whatif import whatif_tab
 from demos.kit import shell
+from demos.kit.components import label_box
 from demos.kit.examples import strip
 from demos.kit.language import Text
 from demos.kit.menu import CheckpointMenu

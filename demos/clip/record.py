@@ -1,6 +1,6 @@
-"""`python -m demos.clip.record`: runs what the CLIP and Chinese-CLIP pages open with and writes the answers they show.
+"""`python -m demos.clip.record`: answers the question that the page opens with and writes the answer into its file.
 
-The tests of both pages run them again and compare, so that a recorded answer is never older than its miniature.
+A test answers it again and compares, so that the recorded answer is never older than the miniature.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from core import checkpoints, inputs
-from demos.chinese_clip import record as chinese_record
 from demos.clip import answer as clip
 from demos.draw import base as draw
 
@@ -31,4 +30,3 @@ def record() -> dict[str, Any]:
 
 if __name__ == "__main__":
     clip.RECORDED.write_text(draw.to_json(record()) + "\n", encoding="utf-8")
-    chinese_record.write()

@@ -35,14 +35,3 @@ class Common:
 def template_choices() -> list[tuple[Any, str]]:
     """The template sets as a menu shows them."""
     return [(tr(row.en, row.zh), row.name) for row in prompts.template_sets().values()]
-
-
-def label_box(elem_id: str, label: Any = None) -> gr.Textbox:
-    """A box for labels."""
-    title = label or tr("Labels, separated by commas or lines", "标签，用逗号或换行分开")
-    return gr.Textbox(label=title, lines=2, elem_id=elem_id)
-
-
-def output(elem_id: str) -> gr.HTML:
-    """A place for a result."""
-    return gr.HTML("", elem_id=elem_id, padding=False, apply_default_css=False)

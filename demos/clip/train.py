@@ -20,10 +20,11 @@ from core import inputs
 from core.classroom.recipes.common import lessons
 from core.classroom.world.concepts import Concept, find
 from core.errors import Refusal
-from demos.clip.shared import Common, output
+from demos.clip.shared import Common
 from demos.draw import base as draw
 from demos.draw import charts as curves
 from demos.kit import jobs, shell
+from demos.kit.components import output
 from demos.kit.jobs import Stops
 from demos.kit.shell import pick, tr
 

@@ -21,12 +21,12 @@ import gradio as gr
 from core import checkpoints, inputs
 from core.errors import Refusal
 from core.runtime import Cancel
-from demos.clip import answer as clip_handlers
 from demos.draw import base as draw
 from demos.draw import strokes as sketch_draw
-from demos.kit import scenes_link, shell
+from demos.kit import library, scenes_link, shell
 from demos.kit import sketch_runs as runs
 from demos.kit.examples import chosen as strip_choice
+from demos.kit.form import LONGEST
 from demos.kit.shell import pick
 from demos.kit.sketch_runs import Made
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from core.drawing.strokes import Strokes
 
 CONFIG = tomllib.loads(Path(__file__).with_name("data.toml").read_text(encoding="utf-8"))
-RECORDED = clip_handlers.ASSETS / "clipasso" / "recorded.json"
+RECORDED = library.ASSETS / "clipasso" / "recorded.json"
 NAME = "clipasso"
 MAX_RUNGS = 8  # of a ladder through the endpoint
 
@@ -45,7 +45,7 @@ MAX_RUNGS = 8  # of a ladder through the endpoint
 @cache
 def examples() -> dict[str, dict[str, Any]]:
     """The page's example pictures by id."""
-    every = clip_handlers.examples()
+    every = library.shared()
     return {name: every[name] for name in CONFIG["examples"]}
 
 
@@ -200,7 +200,7 @@ def watch(
 def hint(image: Image.Image, checkpoint: str, lang: str) -> str:
     """Said when a picture from outside is given to a miniature."""
     digest = inputs.digest(image)
-    known = digest in clip_handlers.classroom_pictures() or scenes_link.is_drawn(digest)
+    known = digest in library.classroom_digests() or scenes_link.is_drawn(digest)
     return shell.hint(lang) if checkpoints.row(checkpoint).bundled is not None and not known else ""
 
 
@@ -350,7 +350,7 @@ def opened(lang: str, query: dict[str, str]) -> tuple[Any, ...]:
     if name != CONFIG["opening"] or "labels" in query:
         return (
             row["path"],
-            query.get("labels", row["labels"][lang])[: clip_handlers.MAX_LINK_LABELS],
+            query.get("labels", row["labels"][lang])[:LONGEST],
             name,
             "",
             "",

@@ -9,11 +9,11 @@ import gradio as gr
 import numpy as np
 
 from core.runtime import Cancel
-from demos.clip.shared import output
 from demos.clipasso import answer as handlers
 from demos.draw import strokes as sketch_draw
 from demos.kit import jobs
 from demos.kit import sketch_runs as runs
+from demos.kit.components import output
 from demos.kit.shell import Shell, pick, tr
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from demos.clip.shared import output
 from demos.draw import strokes as sketch_draw
 from demos.kit import sketch_runs as runs
+from demos.kit.components import output
 from demos.kit.shell import Shell, pick, tr
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core.runtime import Cancel
-from demos.clip.shared import output
 from demos.clipasso import answer as handlers
 from demos.draw import base as draw
 from demos.draw import strokes as sketch_draw
 from demos.kit import jobs, sources
 from demos.kit import sketch_runs as runs
+from demos.kit.components import output
 from demos.kit.language import Text
 from demos.kit.shell import Shell, pick, tr
 

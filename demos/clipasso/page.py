@@ -10,13 +10,13 @@ import gradio as gr
 from gradio.context import Context
 
 from demos import catalog
-from demos.clip.shared import label_box, output
 from demos.clipasso import answer as handlers
 from demos.clipasso.compare import compare_tab
 from demos.clipasso.inside import inside_tab
 from demos.clipasso.lessons import code_tab, walkthrough_tab
 from demos.draw import strokes as sketch_draw
 from demos.kit import jobs, shell
+from demos.kit.components import label_box, output
 from demos.kit.examples import strip
 from demos.kit.menu import CheckpointMenu
 from demos.kit.shell import Shell, tr

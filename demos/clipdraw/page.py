@@ -14,13 +14,13 @@ from gradio.context import Context
 from core import checkpoints, inputs
 from core.runtime import Cancel
 from demos import catalog
-from demos.clip import answer as clip_handlers
-from demos.clip.shared import label_box, output
 from demos.clipasso import answer as sketches
 from demos.draw import strokes as sketch_draw
-from demos.kit import jobs, shell, sources
+from demos.kit import jobs, library, shell, sources
 from demos.kit import sketch_runs as runs
+from demos.kit.components import label_box, output
 from demos.kit.examples import ON_CLICK
+from demos.kit.form import LONGEST
 from demos.kit.language import Text
 from demos.kit.menu import CheckpointMenu
 from demos.kit.shell import Shell, both, pick, tr
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from core.drawing.clipdraw import DrawSettings
 
 NAME = "clipdraw"
-RECORDED = clip_handlers.ASSETS / NAME / "recorded.json"
+RECORDED = library.ASSETS / NAME / "recorded.json"
 CONFIG = sketches.CONFIG["clipdraw"]
 IDEA = (
     "Nothing is copied and nothing is trained: coloured curves begin **anywhere**, and Adam moves them until CLIP finds the "
@@ -207,7 +207,7 @@ def opened(lang: str, query: dict[str, str]) -> tuple[Any, ...]:
     prompts = CONFIG["prompts"][lang]
     labels = ", ".join(prompts)
     if "prompt" in query:
-        return query["prompt"][: clip_handlers.MAX_LINK_LABELS], labels, "", ""
+        return query["prompt"][:LONGEST], labels, "", ""
     record = json.loads(RECORDED.read_text(encoding="utf-8"))
     note = pick(
         lang,

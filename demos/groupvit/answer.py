@@ -18,10 +18,10 @@ import numpy as np
 
 from core import checkpoints, inputs
 from core.errors import Refusal
-from demos.clip import answer as clip
 from demos.groupvit import draw as views
-from demos.kit import shell
+from demos.kit import library, shell
 from demos.kit.examples import chosen as strip_choice
+from demos.kit.form import LONGEST
 from demos.kit.jobs import Stops
 from demos.kit.menu import start_row
 from demos.kit.shell import pick
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from core.segmentation import Grouping, GroupViT
 
 PAPER = "groupvit"
-FOLDER = clip.ASSETS / "groupvit"
+FOLDER = library.ASSETS / "groupvit"
 OPENING, CROWD = "horse_and_tree", "nine_things"
 PHOTOS = ("goat_eating_grass", "camel", "foal", "hot_air_balloons", "two_dogs", "surfer")
 SCENES = 6  # of the table of right names
@@ -53,7 +53,7 @@ def examples() -> dict[str, dict[str, Any]]:
     for row in json.loads((FOLDER / "examples.json").read_text(encoding="utf-8")):
         path = FOLDER / row["file"]
         found[path.stem] = {**row, "path": str(path), "classroom": True}
-    others = clip.examples()
+    others = library.shared()
     return found | {name: others[name] for name in PHOTOS}
 
 
@@ -156,7 +156,7 @@ def line_of(found: Grouping, digest: str, seconds: float, lang: str) -> str:
         f"掩码 {found.timings['segment']:.0f} ms",
     )
     line = shell.result_line(seconds, found.checkpoint, found.device, lang, timing)
-    drawn = digest in drawn_pictures() or digest in clip.classroom_pictures()
+    drawn = digest in drawn_pictures() or digest in library.classroom_digests()
     outside = checkpoints.row(found.checkpoint).bundled is not None and not drawn
     return line + (shell.hint(lang) if outside else "")
 
@@ -380,7 +380,7 @@ def opened(lang: str, query: dict[str, str]) -> tuple[Any, ...]:
     checkpoint = query.get("checkpoint", "")
     known = checkpoint if checkpoint in {row.name for row in checkpoints.rows(PAPER)} else start_row(PAPER)
     path, labels, name = fill(name if name in examples() else OPENING, known, lang)
-    labels = query.get("labels", labels)[: clip.MAX_LINK_LABELS]
+    labels = query.get("labels", labels)[:LONGEST]
     try:
         threshold = checked(float(query["threshold"]))
     except (KeyError, ValueError, Refusal):

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from core.errors import Refusal
-from demos.kit.language import both
+from demos.kit.language import both, tr
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "assets" / "js"
 # The page's picture as a surface takes it over, in the browser; what was drawn on another picture goes.
@@ -38,6 +38,12 @@ ON_PICK = """document.addEventListener("atlas-pick", (event) => {
 def output(elem_id: str, value: str = "", **options: Any) -> gr.HTML:
     """A place for HTML."""
     return gr.HTML(value, elem_id=elem_id, padding=False, apply_default_css=False, **options)
+
+
+def label_box(elem_id: str, label: Any = None) -> gr.Textbox:
+    """A box for labels."""
+    title = label or tr("Labels, separated by commas or lines", "标签，用逗号或换行分开")
+    return gr.Textbox(label=title, lines=2, elem_id=elem_id)
 
 
 def stage(elem_id: str, value: str = "", scripts: Sequence[str] = ("detect.js",)) -> gr.HTML:

@@ -18,11 +18,10 @@ import gradio as gr
 from gradio.context import Context
 
 from core.classroom.recipes.common import lessons
-from demos.clip.shared import output
 from demos.draw import charts as curves
 from demos.draw import masks as segment_draw
 from demos.kit import jobs, shell
-from demos.kit.components import mask_stage
+from demos.kit.components import mask_stage, output
 from demos.kit.jobs import Stops
 from demos.kit.language import Text
 from demos.kit.shell import Shell, pick, tr

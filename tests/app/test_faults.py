@@ -26,12 +26,12 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from safetensors.torch import save_file
 
-from demos.clip import answer as handlers
+from demos.kit import library
 from tests import standin_hub, tiny
 from tests.conftest import ROOT, get, process_of, running_app
 from tests.wire import PATIENCE, Tab, upload
 
-PICTURE = handlers.examples()["toys"]["path"]
+PICTURE = library.shared()["toys"]["path"]
 REPO, COMMIT = "lab/fetched", "a" * 40
 WEIGHTS, PADDING = "model.safetensors", "padding.bin"
 LABELS = ["dog", "cat", "red envelope"]

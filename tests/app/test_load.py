@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks import load, startup
-from demos.clip import answer as handlers
+from demos.kit import library
 from tests.conftest import process_of
 from tests.wire import Tab
 
@@ -141,7 +141,7 @@ def test_work_that_goes_on_would_be_seen(server: str, lesson: Callable[[], Any])
 
 def test_a_question_that_nobody_waits_for_leaves_the_queue(server: str) -> None:
     """Tabs that close while their questions wait: the next visitor is answered as if they had never come."""
-    picture = Path(handlers.examples()["toys"]["path"]).read_bytes()
+    picture = Path(library.shared()["toys"]["path"]).read_bytes()
     for number in range(20):
         with closing(load.Client(server)) as client:
             place = client.upload(picture + bytes([number]))

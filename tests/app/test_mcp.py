@@ -21,9 +21,9 @@ from mcp.types import CallToolResult, Tool
 
 from demos.app import mcp as tools
 from demos.app import site
-from demos.clip import answer as handlers
+from demos.kit import library
 
-PICTURE = Path(handlers.examples()["red_envelope"]["path"])
+PICTURE = Path(library.shared()["red_envelope"]["path"])
 URI = "data:image/png;base64," + base64.b64encode(PICTURE.read_bytes()).decode()
 LABELS = ["red envelope", "dog", "airplane"]
 MCP = "/gradio_api/mcp/"

@@ -24,13 +24,13 @@ from packaging.utils import canonicalize_name
 
 from core.clip import ZeroShot
 from core.inputs import image
-from demos.clip import answer as handlers
+from demos.kit import library
 from tests.conftest import ROOT, get, process_of, running_app
 from tests.wire import PATIENCE, Tab
 
 pytestmark = pytest.mark.slow
 
-PICTURE = handlers.examples()["red_envelope"]["path"]
+PICTURE = library.shared()["red_envelope"]["path"]
 LABELS = ["red envelope", "sheep", "airplane", "dog"]
 FAKE = ROOT / "tests" / "fake_spaces"
 # What pip itself puts into every environment.

@@ -18,11 +18,11 @@ from gradio_client import Client, handle_file
 from demos.app import site
 from demos.app import uploads as ledger
 from demos.app.uploads import Uploads, kept_files
-from demos.clip import answer as handlers
+from demos.kit import library
 from tests.conftest import ROOT, get
 from tests.wire import Tab, connect, post, upload
 
-PICTURE = handlers.examples()["toys"]["path"]
+PICTURE = library.shared()["toys"]["path"]
 
 
 def until(condition: Any, seconds: float = 120) -> bool:

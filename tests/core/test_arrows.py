@@ -62,24 +62,11 @@ def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
 SHARED = {"app", "catalog", "draw", "kit"}
 # Arrows of demos that are wrong and about to go: page -> page, shared -> page.
 PENDING: set[tuple[str, str]] = {
-    ("demos.chinese_clip.answer", "demos.clip.answer"),
-    ("demos.chinese_clip.code", "demos.clip.answer"),
-    ("demos.clip.record", "demos.chinese_clip.record"),
-    ("demos.clipasso.answer", "demos.clip.answer"),
-    ("demos.clipasso.compare", "demos.clip.shared"),
-    ("demos.clipasso.inside", "demos.clip.shared"),
-    ("demos.clipasso.lessons", "demos.clip.shared"),
-    ("demos.clipasso.page", "demos.clip.shared"),
     ("demos.clipasso.record", "demos.clipdraw.page"),
-    ("demos.clipdraw.page", "demos.clip.answer"),
-    ("demos.clipdraw.page", "demos.clip.shared"),
     ("demos.clipdraw.page", "demos.clipasso.answer"),
-    ("demos.groupvit.answer", "demos.clip.answer"),
     ("demos.groupvit.code", "demos.chinese_clip.code"),
     ("demos.groupvit.code", "demos.chinese_clip.draw"),
     ("demos.groupvit.page", "demos.chinese_clip.shared"),
-    ("demos.groupvit.page", "demos.clip.shared"),
-    ("demos.kit.segment_train", "demos.clip.shared"),
     ("demos.lseg.inside", "demos.chinese_clip.code"),
     ("demos.vild.inside", "demos.chinese_clip.code"),
 }

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from demos.glip.examples import examples, words
+from demos.glip.shared import Asked
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -28,8 +30,6 @@ from demos.glip import answer as handlers
 from demos.glip import draw as views
 from demos.glip import inside as glip_inside
 from demos.glip import lessons as glip_walk
-from demos.glip.examples import examples, words
-from demos.glip.shared import Asked
 from demos.kit import events as wiring
 from demos.kit import shell, sources
 
