@@ -1,8 +1,8 @@
-"""Scenes a second, and the share of a training step that composing takes: `python -m benchmarks.compose`.
+"""Scenes composed per second, and the share of a training step that composing takes: `python -m benchmarks.compose`.
 
-Prints one line a picture size (bar: 1,500 scenes of 96 x 96 a second on two idle cores), then composing against a whole
-training step of `classroom-rn` at each size of its curriculum (bar: a tenth). The share is of processor time on one
-thread, so that it also holds on a machine that does other work.
+Prints one line for each image size (goal: 1,500 scenes of 96 x 96 a second on two idle cores), then composing beside a whole
+training step of `classroom-rn` at each size of its curriculum (goal: a tenth). The share is of processor time on one thread,
+so it also holds on a busy machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STEPS = 16
 
 
 def seconds(work: Callable[[int], object], repeats: int) -> float:
-    """The fastest of `repeats` runs, after one that does not count: what the machine can do when it is left alone."""
+    """The fastest of `repeats` runs after a warm-up run: the speed of the machine without other work."""
     work(0)
     taken = []
     for i in range(1, repeats + 1):
