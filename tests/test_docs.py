@@ -166,6 +166,16 @@ def test_checkpoints_that_are_named_are_rows() -> None:
     assert named and named <= rows
 
 
+@pytest.mark.parametrize("slug", [row.slug for row in catalog.PAGES if row.ready])
+def test_tabs_that_a_document_lists_are_on_the_page(slug: str) -> None:
+    folders = [ROOT / "demos" / name for name in (slug.replace("-", "_"), "kit", "draw")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".toml")]
+    texts = "\n".join(path.read_text("utf-8") for path in files)
+    for ending, name in ((".md", r"\*([^*]+)\*"), (".zh.md", r"“([^”]+)”")):
+        for tab in re.findall(rf"^- {name}", read(f"docs/pages/{slug}{ending}"), re.M):
+            assert f'"{tab}"' in texts, f"docs/pages/{slug}{ending} lists {tab}"
+
+
 # --- the Space -----------------------------------------------------------------------------------------------
 
 
