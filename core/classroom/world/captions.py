@@ -7,7 +7,6 @@ a training batch knows that "a photo of a dog" fits every picture of a dog in it
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -20,8 +19,6 @@ from core.classroom.world.concepts import Concept, concepts
 from core.classroom.world.renderings import RENDERINGS
 from core.classroom.world.specs import BACKGROUNDS, KINDS, PLACES, RELATIONS, SIZES, VIVID, Spec
 from core.classroom.world.wording import (
-    GROUND_ZH,
-    LANGUAGES,
     LOOKS,
     NUMBERS,
     PLACE_WORDS,
@@ -268,22 +265,3 @@ def _listed(things: list[str], lang: str) -> str:
     if lang == "zh":
         return "、".join(things[:-1]) + "和" + things[-1]
     return ", ".join(things[:-1]) + " and " + things[-1]
-
-
-def corpus() -> list[str]:
-    """Every word and wording that captions are made of: what the tokenizer is trained on."""
-    lines: list[str] = []
-    for lang in LANGUAGES:
-        zh = lang == "zh"
-        for c in concepts():
-            for name in (c.name(lang), *c.also(lang)):
-                lines += [form.format(phrase(name, lang)) for form in TEMPLATES[lang]]
-            lines += [counted(c, n, lang) for n in NUMBERS]
-            lines += [pair[zh] for pair in (*c.parents, *c.associations)] * 2
-        for forms in (*(f[lang] for f in LOOKS.values()), *(f[lang] for f in RELATION_WORDS.values()),
-                      *(f[lang] for f in SIZE_WORDS.values()), *(f[lang] for f in POSE_WORDS.values())):  # fmt: skip
-            lines += [re.sub(r"\{\w?\}", " ", form) for form in forms] * 20
-        lines += [pair[zh] for pair in (*POSITION_WORDS.values(), *PLACE_WORDS.values())] * 20
-    lines += [f"{zh}背景上的" for zh in GROUND_ZH.values()] * 10
-    lines += [f"on a {en} background" for en in GROUND_ZH] * 10
-    return lines

@@ -14,7 +14,7 @@ import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 
-from core.classroom.world.captions import corpus
+from core.classroom.world.vocabulary import corpus
 
 CONTEXT = 32
 PIECES = 2000
