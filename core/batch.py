@@ -161,8 +161,9 @@ def coco(rows: Sequence[Row]) -> dict[str, Any] | None:
             polygon = [[round(float(value), 2) for value in corners]]
             box = (left, top, wide, high)
             add(image_id, label, box, wide * high, score=round(float(score), 5), segmentation=polygon)
-        for index, label in enumerate(one.labels if one.mask is not None else ()):
-            own = one.mask == index
+        mask = np.zeros((0, 0), int) if one.mask is None else one.mask
+        for index, label in enumerate(one.labels):
+            own = np.equal(mask, index)
             if not own.any():
                 continue
             down, across = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))

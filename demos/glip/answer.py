@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core import checkpoints, inputs
+from core.batch import Outcome
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import boxes
 from demos.glip import draw
+from demos.kit import batch, library, results
 from demos.kit import files as files_in
-from demos.kit import library, results
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress
 from demos.kit.language import Text, pick
@@ -224,6 +225,20 @@ def files(question: Question, lang: str) -> str:
         raise Refusal("no_boxes_left", threshold=f"{threshold:.2f}")
     names = [phrase.text for phrase in answer.grounding.phrases]
     return boxes.exports(answer.image, marks, names, PAPER, lang)
+
+
+def many(question: Question) -> Callable[[Any], Outcome]:
+    """The question of the page for each of many images."""
+    threshold, prompt = checked(question.threshold), prompt_of(question.mode, question.text)
+    glip = model(question.checkpoint)
+
+    def verb(image: Image.Image) -> Outcome:
+        grounding = detect(glip, image, prompt, threshold)
+        names = [grounding.phrases[at].text for at in grounding.phrase_indices.tolist()]
+        boxes_of = list(zip(names, grounding.scores.tolist(), grounding.boxes.tolist(), strict=True))
+        return batch.detected(boxes_of, grounding.to_json(), image)
+
+    return verb
 
 
 # --- opening, examples -----------------------------------------------------------------------------------

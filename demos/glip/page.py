@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from demos.glip import answer, inside, lessons
-from demos.kit import form, page
+from demos.kit import batch, form, page
 from demos.kit.components import stage
 from demos.kit.language import Text
 from demos.kit.places import folded
@@ -70,6 +70,7 @@ PAGE = page.declare(
     ],
     walk=Walkthrough(lessons.lessons, lessons.choices, lessons.card, lessons.outcome, slot=figure),
     train=[page.Html("numbers", Text("Self-training", "自训练"), inside.numbers, inside.TRAINING)],
+    many=batch.Many(answer.many),
     prepare=answer.prompts,
     opening=answer.own_threshold,
     endpoints=[answer.glip_ground],

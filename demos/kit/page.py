@@ -2,8 +2,8 @@
 
     PAGE = page.declare("glip", Question, try_it=Try(...), examples=Examples(...), inside=[Tab(...)], ...)
 
-The tabs stand in the same order under the same names on every page: Try it, Compare, Look inside, Walkthrough, Train it.
-A page leaves out what it does not have. Tabs that no other page has are plain functions (`Custom`).
+The tabs stand in the same order under the same names on every page: Try it, Compare, Look inside, Walkthrough, Train it,
+Many files. A page leaves out what it does not have. Tabs that no other page has are plain functions (`Custom`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import gradio as gr
 from core import checkpoints
 from core.errors import Refusal
 from demos import catalog
-from demos.kit import code, places, results, scenes_link, shell, tensors, walkthrough
+from demos.kit import batch, code, places, results, scenes_link, shell, tensors, walkthrough
 from demos.kit.components import output
 from demos.kit.events import Shell
 from demos.kit.examples import chosen, strip
@@ -173,7 +173,14 @@ class Layout:
         return made
 
     def ask(
-        self, triggers: Any, place: Place, handler: Handler, more: Sequence[Any] = (), **options: Any
+        self,
+        triggers: Any,
+        place: Place,
+        handler: Handler,
+        more: Sequence[Any] = (),
+        *,
+        prepare: bool = True,
+        **options: Any,
     ) -> Any:
         """Wires `handler(question, *more, lang)` to a place, behind the page's `prepare`.
 
@@ -182,6 +189,7 @@ class Layout:
             place: from `place`.
             handler: answers at once or is a job.
             more: components whose values follow the question.
+            prepare: False for a handler that does not need what `prepare` makes.
             options: of `places.wire`.
         """
         count = len(self.form.fields)
@@ -189,9 +197,8 @@ class Layout:
         def read(values: Sequence[Any]) -> tuple[Any, ...]:
             return (self.form.question(values), *values[count:])
 
-        return places.wire(
-            self.shell, triggers, place, self.prepared(handler), [*self.form.inputs, *more], read, **options
-        )
+        ready = self.prepared(handler) if prepare else handler
+        return places.wire(self.shell, triggers, place, ready, [*self.form.inputs, *more], read, **options)
 
     def update(self, triggers: Any, place: Place, handler: Handler) -> Any:
         """Wires `handler(question, lang)` that sets some slots of a place without being an answer of its own."""
@@ -318,6 +325,7 @@ class Declaration:
     inside: Sequence[AnyTab] = ()
     walk: Walkthrough | None = None
     train: Sequence[AnyTab] = ()
+    many: batch.Many | None = None
     prepare: Handler | None = None
     opening: Callable[[Any, str], Mapping[str, Any]] | None = None
     endpoints: Sequence[Callable[..., Any]] = ()
@@ -335,7 +343,7 @@ def declare(slug: str, question: type[Any], *, try_it: Try, **parts: Any) -> cat
             reactions, by field: `reaction(question, lang) -> {field: value}` to a change of the field by the visitor, before
             the question is asked again; for "checkpoint" where the row is on this machine;
             compare, inside, train: the tabs of *Compare*, *Look inside*, *Train it*;
-            walk, the *Walkthrough*;
+            walk, the *Walkthrough*; many, the verb of *Many files*;
             prepare: `prepare(question, lang, cancel)` yields `Progress` in front of every answer, which then finds what took
             long;
             opening: `opening(question, lang) -> {field: value}`, further fields when the page opens, for example a
@@ -343,10 +351,10 @@ def declare(slug: str, question: type[Any], *, try_it: Try, **parts: Any) -> cat
             endpoints, functions that are named endpoints under their own names.
     """
     declared = Declaration(question, try_it, **parts)
-    return catalog.page(slug, partial(build, declared), declared)
+    return catalog.page(slug, partial(build, slug, declared), declared)
 
 
-def build(declared: Declaration) -> None:
+def build(slug: str, declared: Declaration) -> None:
     """Lays a page out in the open Gradio context and wires it."""
     page = Shell()
     examples = declared.examples
@@ -372,6 +380,9 @@ def build(declared: Declaration) -> None:
                         )
                         layout.places.append(walking)
                 htmls |= _group(layout, "train", Text("Train it", "动手训练"), declared.train)
+                if declared.many is not None:
+                    with gr.Tab(Text("Many files", "批量处理").tr, id="many", elem_id="group-many"):
+                        batch.lay_out(layout, declared.many, slug)
 
     places.stopping(page, layout.places)
     _opening(layout, place, {**place.slots, **steps}, htmls, tabs)
