@@ -18,7 +18,9 @@ WITHOUT_TORCH = {"checkpoints", "documents", "errors", "inputs", "memory", "runt
 # What a room below may use itself.
 DOWN = {
     "documents": set(),
+    "batch": {"errors", "inputs", "masks", "runtime"},
     "errors": set(),
+    "masks": set(),
     "memory": {"errors"},
     "runtime": {"errors", "memory"},
     "inputs": {"errors"},
