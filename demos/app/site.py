@@ -21,6 +21,7 @@ from demos import catalog
 from demos.app import endpoints as values
 from demos.app import home, sessions
 from demos.app import mcp as tools
+from demos.app.blocks import Blocks, cached_signatures
 from demos.app.guard import Guard, Warm
 from demos.app.theme import theme
 from demos.app.uploads import UPLOADS
@@ -54,11 +55,10 @@ def build() -> gr.Blocks:
     def forget() -> None:
         sessions.forget_closed(demo)
 
-    with gr.Blocks(
-        title=shell.NAME.en,
-        analytics_enabled=False,
-        fill_width=True,
-    ) as demo:
+    with (
+        cached_signatures(),
+        Blocks(title=shell.NAME.en, analytics_enabled=False, fill_width=True) as demo,
+    ):
         _no_navbar()
         home.build()
         for row in catalog.open_rows():
@@ -165,6 +165,8 @@ def launch_options() -> dict[str, Any]:
         "favicon_path": ASSETS / "favicon.svg",
         "show_error": False,
         "ssr_mode": False,
+        # The server calls itself once by plain http; the certificates of the system are not read for that.
+        "ssl_verify": False,
         "enable_monitoring": False,
         # The named endpoints are tools of the Model Context Protocol too, below /gradio_api/mcp/.
         "mcp_server": True,

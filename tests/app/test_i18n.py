@@ -21,7 +21,7 @@ SHOWN = ("label", "placeholder", "info")
 @pytest.fixture(scope="module")
 def components() -> list[dict[str, Any]]:
     """The components of every page, as browsers get them."""
-    return site.build().config["components"]
+    return site.build().get_config_file()["components"]
 
 
 def test_a_pair_is_registered_once_and_translated_for_every_chinese_browser() -> None:
