@@ -1,6 +1,6 @@
 """From `python app.py` to the first page: CPU seconds, wall seconds and memory, beside the smallest Gradio app.
 
-    python benchmarks/startup.py [--runs 5] [--copies 18] [--page glip]
+    python -m benchmarks.startup [--runs 5] [--copies 18] [--page glip]
 
 The baseline is an app of one text box: what Gradio itself costs. Both apps, and ours with copies of one of its pages,
 are started in turns, so that whatever else the machine does meets all three; the table has the median of each. Then the

@@ -51,7 +51,8 @@ class Blocks(gr.Blocks):
 def cached_signatures() -> Iterator[None]:
     """Within it, each function's signature is inspected once."""
     originals = inspect.signature, inspect.getfullargspec
-    inspect.signature, inspect.getfullargspec = map(_cached, originals)
+    inspect.signature = _cached(inspect.signature)
+    inspect.getfullargspec = _cached(inspect.getfullargspec)
     try:
         yield
     finally:
