@@ -1,4 +1,4 @@
-"""Masks as run lengths in COCO's compressed text: column by column, zeros first, five bits a letter.
+"""Masks: their size, and their run lengths in COCO's compressed text (column by column, zeros first, five bits a letter).
 
 `encode` and `decode` hold no loop over pixels or runs; pycocotools reads and writes the same text.
 """
@@ -9,6 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 DIGITS = 7  # of five bits: enough for any difference of two run lengths below 2**31
+
+
+def resized(mask: NDArray, size: tuple[int, int]) -> NDArray:
+    """A mask [h, w] of any kind at another width and height, nearest."""
+    if mask.shape == size[::-1]:
+        return mask
+    rows = ((np.arange(size[1]) + 0.5) * mask.shape[0] / size[1]).astype(int)
+    columns = ((np.arange(size[0]) + 0.5) * mask.shape[1] / size[0]).astype(int)
+    return mask[rows[:, None], columns]
 
 
 def encode(mask: NDArray[np.bool_]) -> str:

@@ -328,7 +328,7 @@ def _attention(model: ZeroShot, image: Image.Image, reader: tuple[int, int] | No
             kept=read[..., 0],
             reader=reader,
             mean=tuple(mean),
-            crop=encoder.preprocess.crop(*image.size),
+            crop=encoder.preprocess.crop(*inputs.size_of(image)),
         )
 
 

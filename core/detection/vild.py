@@ -71,7 +71,7 @@ def variants(checkpoint: str) -> tuple[Variant, ...]:
 
 @dataclass(frozen=True)
 class Regions:
-    """What one pass over a picture finds; pixels of the caller's picture."""
+    """What one pass over a picture finds; pixels of the caller's file."""
 
     proposals: np.ndarray  # [M, 4] xyxy, best objectness first
     boxes: np.ndarray  # [M, 4] the same after the box head, where there is one
@@ -88,7 +88,7 @@ class EncodedImage:
 
     checkpoint: str
     digest: str
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     picture: Image.Image  # crops are cut from it when they are asked for
     regions: Regions
 
@@ -96,7 +96,7 @@ class EncodedImage:
     def nbytes(self) -> int:
         """Bytes that it takes in memory."""
         arrays = [*self.regions.embeddings.values(), self.regions.proposals, self.regions.boxes]
-        return sum(a.nbytes for a in arrays) + 3 * self.size[0] * self.size[1]
+        return sum(a.nbytes for a in arrays) + 3 * self.picture.width * self.picture.height
 
 
 class Loaded(Protocol):
@@ -138,7 +138,8 @@ class LoadedViLD:
         levels = net.proposer.pyramid(net.pretrained(pixels)[1:])
         (found,), (objectness,), _ = net.proposer.propose(levels, size)
         regions = net.proposer.regions(levels, [found], size).to(self.dtype)
-        sides = np.array([image.width / size[1], image.height / size[0]] * 2, dtype=np.float32)
+        file_width, file_height = inputs.size_of(image)
+        sides = np.array([file_width / size[1], file_height / size[0]] * 2, dtype=np.float32)
         return Regions(
             proposals=array(found) * sides,
             boxes=array(net.refined(regions, found, size)) * sides,
@@ -174,7 +175,9 @@ class ViLD(Handle[Loaded]):
         digest = inputs.digest(image)
         return ENCODED_IMAGES.get_or(
             (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, image.size, image, _encode_image(self, image)),
+            lambda: EncodedImage(
+                self.checkpoint, digest, inputs.size_of(image), image, _encode_image(self, image)
+            ),
         )
 
     def encode_text(self, labels: Sequence[str]) -> np.ndarray:

@@ -22,6 +22,7 @@ from core.drawing.strokes import CANVAS
 SIDE, BORDER, COLOURS = 112, 5, 5
 ROUNDS, SWEEPS = 5, 8
 SMOOTHNESS = 3.0
+MAX_SIDE = 2048  # of an image that is put on white
 # A subject smaller or larger than these shares of the picture is no finding.
 LEAST, MOST = 0.01, 0.9
 
@@ -33,6 +34,9 @@ def square(image: Image.Image) -> Image.Image:
         image = Image.new("RGB", rgba.size, "white")
         image.paste(rgba, mask=rgba.getchannel("A"))
     side = max(image.size)
+    if side > MAX_SIDE:  # a long strip: its square would fill the memory
+        image = image.resize([max(1, round(length * MAX_SIDE / side)) for length in image.size])
+        side = max(image.size)
     if image.size != (side, side):
         padded = Image.new("RGB", (side, side), "white")
         padded.paste(image, ((side - image.width) // 2, (side - image.height) // 2))

@@ -6,7 +6,22 @@ the files of folders and zip archives one at a time, without unpacking them to t
 """
 
 from core.inputs.archives import Files, Member, files_of
-from core.inputs.images import digest, image
+from core.inputs.images import FileImage, crop, digest, full_size, image, reduced_size, size_of, to_pixels
 from core.inputs.texts import SEPARATORS, labels, text
 
-__all__ = ["SEPARATORS", "Files", "Member", "digest", "files_of", "image", "labels", "text"]
+__all__ = [
+    "SEPARATORS",
+    "FileImage",
+    "Files",
+    "Member",
+    "crop",
+    "digest",
+    "files_of",
+    "full_size",
+    "image",
+    "labels",
+    "reduced_size",
+    "size_of",
+    "text",
+    "to_pixels",
+]

@@ -26,7 +26,7 @@ from core.checkpoints import Checkpoint
 from core.clip import encoders, prompts
 from core.clip.handles import Handle, remembered_texts
 from core.segmentation import grouping
-from core.segmentation.result import winners
+from core.segmentation.result import winner_mask
 
 IMAGENET_MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 IMAGENET_STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
@@ -45,7 +45,7 @@ class EncodedImage:
 
     checkpoint: str
     digest: str
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     stages: tuple[np.ndarray, ...]  # per grouping block [G, h, w]: how much each patch belongs to each group
     group_features: np.ndarray  # [G, D] of the last groups, norm 1 each
     image_features: np.ndarray  # [D], norm 1
@@ -57,9 +57,8 @@ class EncodedImage:
         return sum(stage.nbytes for stage in self.stages)
 
     def group_map(self, stage: int = -1) -> np.ndarray:
-        """[H, W] uint8: the group of every pixel of the caller's picture, after one of the grouping blocks."""
-        width, height = self.size
-        return winners(torch.from_numpy(self.stages[stage]), height, width).numpy().astype(np.uint8)
+        """[H, W] uint8: the group of every pixel of the caller's file, after one of the grouping blocks."""
+        return winner_mask(torch.from_numpy(self.stages[stage]), self.size).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -243,7 +242,7 @@ class GroupViT(Handle[LoadedGroupViT]):
         digest = inputs.digest(image)
         return ENCODED_IMAGES.get_or(
             (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, image.size, *_encode_image(self, image)),
+            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), *_encode_image(self, image)),
         )
 
     def encode_text(

@@ -120,7 +120,7 @@ class EncodedImage:
 
     checkpoint: str
     digest: str
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     pixel_features: np.ndarray  # [h, w, D], norm 1 each; h, w are half the sides of the picture as encoded
 
     @property
@@ -170,7 +170,7 @@ class LSeg(Handle[LoadedLSeg]):
         digest = inputs.digest(image)
         return ENCODED_IMAGES.get_or(
             (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, image.size, _encode_image(self, image)),
+            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), _encode_image(self, image)),
         )
 
     def encode_text(self, labels: Sequence[str]) -> np.ndarray:
@@ -229,7 +229,9 @@ class LSeg(Handle[LoadedLSeg]):
             else:
                 maps = torch.from_numpy(step)
                 marks = (start, start, texts_at)
-                yield answer(self, labels, image.size, (maps, maps, maps), text_features, TEMPERATURE, marks)
+                yield answer(
+                    self, labels, inputs.size_of(image), (maps, maps, maps), text_features, TEMPERATURE, marks
+                )
 
 
 # --- where the weights are ---------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def clip_crops(
     with shell.api_errors():
         names = inputs.labels(labels)
         picture = inputs.image(shell.uploaded(image))
-        size = picture.size
+        size = inputs.size_of(picture)
         found = crops.grid(*size, rows, columns) if boxes is None else crops.check_boxes(boxes, *size)
         return crops.classify_crops(handlers.model(checkpoint), picture, found, names, template).to_json()
 
@@ -78,8 +78,8 @@ def boxes_of(drawn: str | None, image: Image.Image, rows: float, columns: float)
 
     shares = components.read(drawn).get("boxes")
     if not shares:
-        return crops.grid(*image.size, int(rows), int(columns))
-    return crops.check_boxes(shares, *image.size, shares=True)
+        return crops.grid(*inputs.size_of(image), int(rows), int(columns))
+    return crops.check_boxes(shares, *inputs.size_of(image), shares=True)
 
 
 def classify(
@@ -98,7 +98,7 @@ def classify(
     boxes = boxes_of(drawn, image, rows, columns)
     model = handlers.model(checkpoint)
     result = crops.classify_crops(model, image, boxes, names)
-    thumbnails = [image.crop(tuple(box)) for box in result.seen.tolist()]
+    thumbnails = [inputs.crop(image, box) for box in result.seen.tolist()]
     captions = [
         f"{names[best]} {draw.percent(float(row[best]))}"
         for best, row in zip(result.best.tolist(), result.probabilities, strict=True)
@@ -117,8 +117,8 @@ def classify(
 
 
 def marked(boxes: np.ndarray, image: Image.Image, captions: list[str]) -> str:
-    """A surface's value with these boxes [R, 4] (pixels of the picture) and what is written on them."""
-    shares = (boxes / np.array([*image.size, *image.size])).round(4).tolist()
+    """A surface's value with these boxes [R, 4] (pixels of the file) and what is written on them."""
+    shares = (boxes / np.array(inputs.size_of(image) * 2)).round(4).tolist()
     return json.dumps({"boxes": shares, "captions": captions}, ensure_ascii=False)
 
 
@@ -127,7 +127,7 @@ def lay_grid(picture: str | None, rows: float, columns: float, lang: str) -> tup
     from core.clip import crops
 
     image = inputs.image(shell.picture_source(picture))
-    return (marked(crops.grid(*image.size, int(rows), int(columns)), image, []),)
+    return (marked(crops.grid(*inputs.size_of(image), int(rows), int(columns)), image, []),)
 
 
 def flock(lang: str) -> tuple[Any, ...]:

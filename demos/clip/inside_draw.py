@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from core import inputs
 from demos.draw import base as draw
 from demos.kit.components import SCRIPTS
 from demos.kit.language import both, pick
@@ -90,7 +91,7 @@ def _relevance_card(
     overlay = draw.heat_overlay(image, one.maps[label], one.answer.crop)
     pen = ImageDraw.Draw(overlay)
     for box in boxes:
-        edge = [round(value) for value in box]
+        edge = inputs.to_pixels(image, box).round().tolist()
         pen.rectangle(edge, outline="black", width=max(4, image.width // 90))
         pen.rectangle(edge, outline="white", width=max(2, image.width // 180))
     title = words()["methods"][one.method]["title"][lang]
@@ -150,7 +151,7 @@ def attention_value(found: Attention, image: Image.Image) -> str:
     return json.dumps(
         {
             "src": draw.data_uri(image, 640),
-            "crop": (np.array(found.crop) / np.array([*image.size, *image.size])).round(4).tolist(),
+            "crop": (np.array(found.crop) / np.array(inputs.size_of(image) * 2)).round(4).tolist(),
             "layers": list(found.layers),
             "heads": heads,
             "grid": [rows, columns],

@@ -116,9 +116,9 @@ def parts(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
     from core.clip import crops
 
     image = image_of(step)
-    boxes = crops.grid(*image.size, 2, 2)
+    boxes = crops.grid(*inputs.size_of(image), 2, 2)
     result = crops.classify_crops(model, image, boxes, inputs.labels(step["labels"][lang]))
-    thumbnails = [image.crop(tuple(box)) for box in result.seen.tolist()]
+    thumbnails = [inputs.crop(image, box) for box in result.seen.tolist()]
     agree = bool((result.best == result.whole.order[0]).all())
     return walk.Outcome(0 if agree else 1, clip_draw.crop_table(result, image, thumbnails, lang))
 

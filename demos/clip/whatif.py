@@ -154,7 +154,10 @@ def clip_counterfactual(
     with shell.api_errors():
         names = inputs.labels(labels)
         picture = inputs.image(shell.uploaded(image))
-        painted = crops.check_boxes(boxes, *picture.size).tolist() if boxes else []
+        painted = []
+        if boxes:
+            checked = crops.check_boxes(boxes, *inputs.size_of(picture))
+            painted = inputs.to_pixels(picture, checked).tolist()
         _, pastes = edit.check(None, things)
         if not painted and not pastes:
             raise Refusal("nothing_changed")

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from core import inputs
+
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
     "#0072B2",
     "#E69F00",
@@ -112,7 +114,7 @@ def heat_overlay(
     """
     low, high = float(relevance.min()), float(relevance.max())
     scaled = (relevance - low) / (high - low if high > low else 1.0)
-    left, top, right, bottom = (round(value) for value in crop)
+    left, top, right, bottom = inputs.to_pixels(image, crop).round().astype(int).tolist()
     size = max(right - left, 1), max(bottom - top, 1)
     smooth = Image.fromarray(np.asarray(scaled, np.float32)).resize(size, Image.Resampling.BICUBIC)
     colours = Image.fromarray(heat_colors(np.asarray(smooth)))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from core import inputs
 from demos.draw import base as draw
 from demos.draw import masks as segment_draw
 from demos.kit.language import pick
@@ -115,7 +116,7 @@ def overlay(
         side: pixels of the long side of the picture that travels.
         letters: how many fit across the picture where it is shown; fewer in a small one.
     """
-    size = image.size
+    size = inputs.size_of(image)
     order = sorted(range(len(marks)), key=lambda i: -_area(marks[i].box))
     boxes = "".join(_box(marks[i], size, picks, chosen, lang) for i in order)
     # The surest name last, above the others.
@@ -232,7 +233,7 @@ def chip_places(marks: Sequence[Mark], size: tuple[int, int], letters: int = LET
 
 def crop_uri(image: Image.Image, box: Sequence[float] | np.ndarray, side: int = CROP_SIDE) -> str:
     """What a box shows, as a data URI."""
-    return draw.data_uri(image.crop(whole(box, image.size)), side)
+    return draw.data_uri(inputs.crop(image, box), side)
 
 
 def whole(box: Sequence[float] | np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -279,12 +280,12 @@ def annotated_png(image: Image.Image, marks: Sequence[Mark]) -> bytes:
 
 def svg(image: Image.Image, marks: Sequence[Mark]) -> str:
     """The same as an SVG that carries its picture: boxes and words stay editable."""
-    width, height = image.size
-    unit = max(1.5, max(image.size) / 240)
+    size = width, height = inputs.size_of(image)
+    unit = max(1.5, max(size) / 240)
     letter = 6 * unit
     parts = []
     for mark, place in sorted(
-        zip(marks, chip_places(marks, image.size), strict=True), key=lambda pair: -_area(pair[0].box)
+        zip(marks, chip_places(marks, size), strict=True), key=lambda pair: -_area(pair[0].box)
     ):
         left, top, right, bottom = mark.box
         dash = f' stroke-dasharray="{4 * unit:.1f} {3 * unit:.1f}"' if mark.dashed else ""
@@ -358,10 +359,11 @@ def crops_zip(image: Image.Image, marks: Sequence[Mark]) -> bytes:
 
 def exports(image: Image.Image, marks: Sequence[Mark], names: Sequence[str], stem: str, lang: str) -> str:
     """Links to all downloads of one answer; files are called by `stem`."""
+    image = inputs.full_size(image)
     rows = [
         (pick(lang, "picture with boxes PNG", "带框图片 PNG"), "boxes.png", "image/png", annotated_png(image, marks)),
         ("SVG", "boxes.svg", "image/svg+xml", svg(image, marks).encode()),
-        ("COCO JSON", "coco.json", "application/json", coco_json(marks, names, image.size).encode()),
+        ("COCO JSON", "coco.json", "application/json", coco_json(marks, names, inputs.size_of(image)).encode()),
         ("CSV", "boxes.csv", "text/csv", to_csv(marks).encode("utf-8-sig")),
         (pick(lang, "crops ZIP", "裁出的小图 ZIP"), "crops.zip", "application/zip", crops_zip(image, marks)),
     ]  # fmt: skip

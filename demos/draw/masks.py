@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
+from core import inputs
 from core import masks as rle
 from demos.draw import base as draw
 from demos.kit.language import pick
@@ -242,7 +243,8 @@ def mask_png(mask: np.ndarray, names: Sequence[str]) -> bytes:
 
 def cutout_png(image: Image.Image, mask: np.ndarray, k: int) -> bytes:
     """What label `k` won, cut out to its bounding box, the rest transparent; one empty pixel where it won none."""
-    chosen = _enlarged(mask, image.size) == k
+    image = inputs.full_size(image)
+    chosen = rle.resized(mask, image.size) == k
     rows, columns = np.flatnonzero(chosen.any(1)), np.flatnonzero(chosen.any(0))
     if not len(rows):
         return _png(Image.new("RGBA", (1, 1)))
@@ -255,7 +257,8 @@ def overlay_png(
     image: Image.Image, mask: np.ndarray, names: Sequence[str], colours: Sequence[str], opacity: float
 ) -> bytes:
     """The overlay at the picture's own size, with the labels that won something named under it."""
-    full = _enlarged(mask, image.size)
+    image = inputs.full_size(image)
+    full = rle.resized(mask, image.size)
     colour = _coloured(full, colours)
     alpha = np.asarray(colour)[..., 3] * np.clip(opacity, 0, 1)
     colour.putalpha(Image.fromarray(alpha.round().astype(np.uint8)))
@@ -281,7 +284,7 @@ def coco_rle(mask: np.ndarray, names: Sequence[str], size: tuple[int, int]) -> s
         names: N labels.
         size: width and height of the picture that the masks are for.
     """
-    full = _enlarged(mask, size)
+    full = rle.resized(mask, size)
     rows = []
     for index in np.flatnonzero(np.bincount(full.ravel(), minlength=len(names))).tolist():
         chosen = full == index
@@ -298,15 +301,6 @@ def coco_rle(mask: np.ndarray, names: Sequence[str], size: tuple[int, int]) -> s
         )
     categories = [{"id": i, "name": name} for i, name in enumerate(names)]
     return draw.to_json({"categories": categories, "annotations": rows})
-
-
-def _enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """[h, w] -> [H, W] of that width and height, nearest."""
-    if mask.shape == size[::-1]:
-        return mask
-    down = (np.arange(size[1]) + 0.5) * mask.shape[0] / size[1]
-    across = (np.arange(size[0]) + 0.5) * mask.shape[1] / size[0]
-    return mask[down.astype(int)[:, None], across.astype(int)]
 
 
 def links(files: Sequence[tuple[str, str, str, bytes]], lang: str) -> str:

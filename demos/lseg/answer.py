@@ -87,7 +87,7 @@ def lseg_segment(
         result = model_of(checkpoint).segment(picture, names)
         answer = result.to_json()
         if masks:
-            answer |= json.loads(segment_draw.coco_rle(result.mask, names, picture.size))
+            answer |= json.loads(segment_draw.coco_rle(result.mask, names, result.size))
         return answer
 
 
@@ -247,7 +247,7 @@ def files(
             "COCO-RLE JSON",
             "lseg-coco.json",
             "application/json",
-            segment_draw.coco_rle(mask, names, found.image.size).encode(),
+            segment_draw.coco_rle(mask, names, found.result.size).encode(),
         ),
     ]
     if cut in names:

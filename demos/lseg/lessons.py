@@ -87,7 +87,7 @@ def _shown(found: handlers.Run, lang: str) -> str:
 def at(ask: Callable[[str], handlers.Run], step: Step, lang: str) -> walk.Outcome:
     """Which label wins a place."""
     found = ask(step["labels"][lang])
-    left, top, right, bottom = place_of(step, found.image.size)
+    left, top, right, bottom = place_of(step, found.result.size)
     inside = found.result.mask[top:bottom, left:right]
     return walk.Outcome(int(np.bincount(inside.ravel()).argmax()), _shown(found, lang))
 

@@ -98,7 +98,7 @@ def vild_detect(
         found = answer(model_of(checkpoint), picture, names, variant, threshold, proposals, given)
         result = found.to_json()
         if coco:
-            result |= json.loads(detect_draw.coco_json(vild_draw.marks(found), names, picture.size))
+            result |= json.loads(detect_draw.coco_json(vild_draw.marks(found), names, found.size))
         return result
 
 

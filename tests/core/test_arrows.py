@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What every room of core may use. Rooms that are none of these are papers, except the classroom, which trains them.
-BELOW = {"checkpoints", "clip", "documents", "errors", "inputs", "memory", "runtime"}
+BELOW = {"checkpoints", "clip", "documents", "errors", "inputs", "masks", "memory", "runtime"}
 # Rooms that have to stay cheap to import.
 WITHOUT_TORCH = {"checkpoints", "documents", "errors", "inputs", "memory", "runtime"}
 # What a room below may use itself.

@@ -44,7 +44,7 @@ class EncodedImage:
 
     checkpoint: str
     digest: str
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     seen: tuple[int, int]  # width, height that the network sees, without what fills it up
     levels: tuple[np.ndarray, ...]
 
@@ -174,7 +174,7 @@ class GLIP(Handle[Grounder]):
 
         def made() -> EncodedImage:
             levels, seen = _encode_image(self, image)
-            return EncodedImage(self.checkpoint, digest, image.size, seen, levels)
+            return EncodedImage(self.checkpoint, digest, inputs.size_of(image), seen, levels)
 
         return ENCODED_IMAGES.get_or((*self.key, digest), made)
 
@@ -293,7 +293,7 @@ def phrase_spans(caption: str, wanted: Sequence[str] | None = None) -> list[Span
 
 
 def _grounding(model: GLIP, encoded: EncodedImage, found: Found) -> Grounding:
-    """What a network found as the answer: pixels of the caller's picture, special tokens left out."""
+    """What a network found as the answer: pixels of the caller's file, special tokens left out."""
     (width, height), (own_width, own_height) = encoded.size, encoded.seen
     ratio = np.array([width / own_width, height / own_height] * 2, dtype=np.float32)
     places = list(found.prompt.cut.places)

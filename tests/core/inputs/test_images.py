@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 import resource
 import struct
 import subprocess
@@ -265,7 +267,7 @@ def test_long_side_is_reduced() -> None:
         picture = inputs.image(encoded(quarters(3000, 1500), kind))
         assert picture.size == (2048, 1024)
         assert close(picture, [RED, GREEN, BLUE, WHITE])
-    assert inputs.image(quarters(300, 3000), max_side=100).size == (10, 100)
+    assert inputs.image(quarters(300, 600), max_side=100).size == (50, 100)
     assert inputs.image(quarters(2048, 2048)).size == (2048, 2048)
 
 
@@ -419,7 +421,7 @@ def test_files_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def exhausted(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("core.inputs.images._to_rgb", exhausted)
+    monkeypatch.setattr("core.inputs.levels.to_rgb", exhausted)
     refused("image_no_memory", encoded(quarters(), "PNG"))
 
 
@@ -503,3 +505,83 @@ def test_importing_the_door_is_cheap() -> None:
     ]
     assert all(run.split()[1:] == ["False", "False"] for run in runs)
     assert min(float(run.split()[0]) for run in runs) < 0.3
+
+
+# --- pixels of the caller's file ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_reduced_image_knows_the_size_of_its_file(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = inputs.image(encoded(Image.new("RGB", (3001, 1501), RED), kind, exif=exif))
+    upright = (1501, 3001) if orientation in (6, 8) else (3001, 1501)
+    assert image.file_size == inputs.size_of(image) == upright
+    assert 1792 <= max(image.size) <= 2048 and image.size == inputs.reduced_size(*upright)
+
+
+def test_an_image_that_fits_is_its_own_file() -> None:
+    image = inputs.image(quarters())
+    assert image.file_size == image.size == (64, 32) and inputs.size_of(quarters()) == (64, 32)
+    assert inputs.image(quarters(3000, 1500), max_side=None).size == (3000, 1500)
+
+
+def test_the_size_of_the_file_survives_processes_and_a_second_door() -> None:
+    image = inputs.image(quarters(4096, 2048))
+    for twin in (pickle.loads(pickle.dumps(image)), copy.copy(image), inputs.image(image)):
+        assert twin.file_size == (4096, 2048) and twin.size == (2048, 1024)
+        assert twin.tobytes() == image.tobytes()
+    assert inputs.size_of(image.crop((0, 0, 10, 20))) == (10, 20), "what is made of it is an image of its own"
+
+
+def test_places_go_from_the_file_to_its_pixels() -> None:
+    image = inputs.image(quarters(4096, 2048))
+    assert inputs.to_pixels(image, [4096, 0, 1024, 2048]).tolist() == [2048, 0, 512, 1024]
+    assert inputs.to_pixels(image, np.array([[[2.0, 4.0]]])).tolist() == [[[1, 2]]]
+    assert inputs.to_pixels(quarters(), [3, 4, 5, 6]).tolist() == [3, 4, 5, 6]
+    part = inputs.crop(image, [0, 0, 2048, 1024])
+    assert part.size == (1024, 512) and part.getpixel((500, 250)) == RED
+    assert inputs.crop(image, [4095, 2047, 4096, 2048]).size == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        (6000, 2000),
+        (4096, 3072),
+        (4032, 3024),
+        (6016, 4016),
+        (3001, 1501),
+        (7919, 2711),
+        (5471, 1823),
+        (2999, 1501),
+    ],
+)
+@pytest.mark.parametrize("tower", [64, 224, 256, 336, 384])
+def test_the_middle_of_a_reduced_image_is_the_middle_of_its_file(size: tuple[int, int], tower: int) -> None:
+    # Towers resize the short side to theirs, cut the long one to whole pixels, and take the square in the middle.
+    width, height = inputs.reduced_size(*size)
+    assert int(tower * width / height) == int(tower * size[0] / size[1])
+
+
+def test_a_digest_tells_files_of_other_sizes_apart() -> None:
+    white = [
+        inputs.image(Image.new("RGB", size, "white")) for size in ((2200, 2200), (2100, 2100), (2048, 2048))
+    ]
+    assert len({image.tobytes() for image in white}) == 1
+    assert len({inputs.digest(image) for image in white}) == 3
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 10, 60, 99])
+def test_a_strip_keeps_its_short_side(ratio: int) -> None:
+    short = min(800, int((30_000_000 / ratio) ** 0.5))
+    for size in ((ratio * short, short), (short, ratio * short)):
+        reduced = inputs.reduced_size(*size)
+        assert min(short, max(512, 2048 // ratio)) * 7 // 8 <= min(reduced) <= short
+        assert max(reduced) / min(reduced) == pytest.approx(ratio, rel=1e-3)
+
+
+def test_a_long_strip_of_a_file() -> None:
+    image = inputs.image(encoded(Image.new("L", (60 * 600, 600)), "PNG"))
+    assert image.file_size == (36_000, 600) and min(image.size) >= 512
