@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,13 @@ def classroom_digests(page: str = "") -> frozenset[str]:
     """Digests of the example images, a page's own among them, that a miniature knows how to see."""
     rows = [*shared().values(), *(examples(page).values() if page else ())]
     return frozenset(inputs.digest(inputs.image(row["path"])) for row in rows if row["classroom"])
+
+
+def unknown_labels(labels: Sequence[str]) -> list[str]:
+    """The labels with a word that no miniature has read, for `demos.kit.results.notes`."""
+    from core.classroom.world import vocabulary
+
+    return vocabulary.unknown(labels)
 
 
 def write(page: str, out: Path) -> None:

@@ -69,7 +69,7 @@ def terms() -> frozenset[str]:
     return frozenset(run for text in texts for run in CHINESE.findall(text))
 
 
-def unread(labels: Iterable[str]) -> list[str]:
+def unknown(labels: Iterable[str]) -> list[str]:
     """The labels that hold a word which no caption of the classroom holds; a miniature has never read that word.
 
     Digits and signs count as read.

@@ -18,7 +18,7 @@ from core.classroom.world import vocabulary
      "一种动物", "钱，新年", "dog 狗"],
 )  # fmt: skip
 def test_what_captions_say_is_read(label: str) -> None:
-    assert vocabulary.unread([label]) == []
+    assert vocabulary.unknown([label]) == []
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_what_captions_say_is_read(label: str) -> None:
     ],
 )
 def test_other_words_are_not(label: str) -> None:
-    assert vocabulary.unread(["a dog", label, "a cat"]) == [label]
+    assert vocabulary.unknown(["a dog", label, "a cat"]) == [label]
 
 
 def test_every_caption_of_a_scene_is_read() -> None:
@@ -50,10 +50,10 @@ def test_every_caption_of_a_scene_is_read() -> None:
     writer = Writer(specs.sample(300, 0, drawings), drawings.mono)
     for lang in ("en", "zh"):
         texts = [writer.write(i, lang, rng).text for i in range(len(writer))]
-        assert vocabulary.unread(texts) == []
+        assert vocabulary.unknown(texts) == []
 
 
 def test_asking_needs_no_torch() -> None:
-    code = "import sys; from core.classroom.world.vocabulary import unread; unread(['狗']); print('torch' in sys.modules)"
+    code = "import sys; from core.classroom.world.vocabulary import unknown; unknown(['狗']); print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout.strip() == "False"
