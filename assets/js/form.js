@@ -24,12 +24,14 @@
       : `The inputs have changed. Press “${title.trim()}” to update.`;
   }
 
-  // A question without an image or with an empty text would only be refused.
+  // A question without an image, a text or a label would only be refused. The box of labels is empty between two of them.
   function complete() {
     const image = document.querySelector("#image");
     if (visible(image) && !image.querySelector("img, video, canvas")) return false;
+    const chips = document.querySelector(".atlas-needed .atlas-labels");
+    if (visible(chips) && !chips.querySelector("li")) return false;
     return ![...document.querySelectorAll(".atlas-needed textarea, .atlas-needed input[type=text]")].some(
-      (box) => visible(box) && !box.value.trim(),
+      (box) => visible(box) && !box.closest(".atlas-labels") && !box.value.trim(),
     );
   }
 
@@ -55,9 +57,10 @@
     Object.assign(state, { running: true, dirty: false, start: performance.now() });
   };
 
-  // A visitor changed an input. `unknown`: another checkpoint may be slower or quicker.
-  window.atlas.touched = (unknown) => {
+  // A visitor changed an input. `unknown`: another checkpoint may be slower or quicker. `following`: a place that has followed.
+  window.atlas.touched = (unknown, following) => {
     for (const name of places()) {
+      if (name === following || place(name).classList.contains("atlas-own-inputs")) continue;
       const state = run(name);
       state.dirty = true;
       if (unknown) state.seconds = null;

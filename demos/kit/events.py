@@ -60,7 +60,7 @@ class Shell:
         guard = guarded(load, len(outputs))
 
         # Gradio hands the request to a parameter of this type, in front of nothing else.
-        @_hinted(request=gr.Request)
+        @hinted(request=gr.Request)
         def opened(request: gr.Request, *values: Any) -> tuple[Any, ...]:
             message, *results = guard(*values, request=request)
             return message, lang_of(values), *results
@@ -129,7 +129,7 @@ class Shell:
         )
 
 
-def _hinted(**hints: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def hinted(**hints: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives a handler these type hints alone: Gradio evaluates the hints of every handler several times at start-up."""
 
     def replace(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -154,7 +154,7 @@ def guarded(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]:
 
     if inspect.isgeneratorfunction(handler):
 
-        @_hinted()
+        @hinted()
         def stream(*values: Any) -> Generator[tuple[Any, ...], None, None]:
             steps = handler(*values)
             try:
@@ -168,7 +168,7 @@ def guarded(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]:
 
         return stream
 
-    @_hinted()
+    @hinted()
     def call(*values: Any, **special: Any) -> tuple[Any, ...]:
         try:
             return ("", *handler(*values, **special))
@@ -182,13 +182,13 @@ def with_session(handler: Callable[..., Any], outputs: int) -> Callable[..., Any
     """A guarded handler whose first argument is the name of the session: the same for all events of one open page."""
     if inspect.isgeneratorfunction(handler):
 
-        @_hinted(request=gr.Request)
+        @hinted(request=gr.Request)
         def stream(request: gr.Request, *values: Any) -> Generator[tuple[Any, ...], None, None]:
             yield from guarded(partial(handler, request.session_hash), outputs)(*values)
 
         return stream
 
-    @_hinted(request=gr.Request)
+    @hinted(request=gr.Request)
     def call(request: gr.Request, *values: Any) -> tuple[Any, ...]:
         return guarded(partial(handler, request.session_hash), outputs)(*values)
 

@@ -40,6 +40,7 @@ class Field:
         place: "side" beside the image, "top" above the answer, "settings" behind the fold.
         read: the value that the text of an address means; ValueError or Refusal where it means none.
         script: what the browser runs with a new value in place of asking for a new answer.
+        followed: whether the page itself draws the first tab's answer again while the field changes.
         link: whether links carry the field.
     """
 
@@ -47,6 +48,7 @@ class Field:
     place: str = "top"
     read: Callable[[str], Any] = str
     script: str = ""
+    followed: bool = False
     link: bool = True
 
 
@@ -165,12 +167,14 @@ def slider(
     *,
     step: float = 1,
     script: str = "",
+    followed: bool = False,
     place: str = "settings",
 ) -> Any:
     """A number between two others.
 
     Args:
         script: JavaScript `(value) => ...` that the browser runs with each new value in place of asking for an answer.
+        followed: as of `Field`.
     """
 
     def make(name: str) -> gr.Slider:
@@ -178,7 +182,7 @@ def slider(
             low, high, value, step=step, label=label.tr, info=info.tr if info else None, elem_id=name
         )
 
-    return field(value, Field(make, place, lambda text: between(text, low, high), script))
+    return field(value, Field(make, place, lambda text: between(text, low, high), script, followed))
 
 
 def number(value: int, label: Text, *, place: str = "settings") -> Any:
@@ -197,6 +201,15 @@ def switch(value: bool, label: Text, info: Text | None = None, *, place: str = "
         return gr.Checkbox(value, label=label.tr, info=info.tr if info else None, elem_id=name)
 
     return field(value, Field(make, place, lambda text: one_of(text.lower(), ("true", "false")) == "true"))
+
+
+def memory(value: Any) -> Any:
+    """A value that is not to be seen and that an answer leaves for the next one, for example which label has which colour.
+
+    Args:
+        value: before the first answer; it cannot be changed in place.
+    """
+    return field(value, Field(lambda name: gr.State(value), link=False))
 
 
 def one_of(text: str, options: Any) -> str:
@@ -278,17 +291,18 @@ class Form:
         return {**fields, "example": self.example, "scene": self.scene}
 
     def changes(self, names: Sequence[str] | None = None) -> list[Any]:
-        """The events with which a visitor changes fields; those that only the browser answers are left out."""
-        chosen = names or [
-            name
-            for name, how in self.fields.items()
-            if not how.script and not isinstance(how, CheckpointField)
-        ]
-        return [event for name in chosen for event in events_of(self.components[name])]
+        """The events with which a visitor changes some fields; all that ask for a new answer where `names` is None."""
+        chosen = [name for name in self.fields if self.asks(name)] if names is None else names
+        return [event for name in chosen for event in self.events(name)]
 
+    def asks(self, name: str) -> bool:
+        """Whether a change of the field asks the first tab's question again."""
+        how = self.fields[name]
+        return not (how.script or how.followed or isinstance(how, CheckpointField))
 
-def events_of(component: Any) -> list[Any]:
-    """The events of a component that a visitor causes, never a handler."""
-    if isinstance(component, gr.Image):
-        return [component.upload, component.input, component.clear]
-    return [component.input]
+    def events(self, name: str) -> list[Any]:
+        """The events of a field's component that a visitor causes, never a handler."""
+        component = self.components[name]
+        if isinstance(component, gr.Image):
+            return [component.upload, component.input, component.clear]
+        return [] if isinstance(component, gr.State) else [component.input]

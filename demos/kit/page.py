@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+from gradio.context import Context
 
 from core import checkpoints
 from core.errors import Refusal
@@ -24,6 +25,7 @@ from demos.kit.components import output
 from demos.kit.events import Shell
 from demos.kit.examples import chosen, strip
 from demos.kit.form import Form
+from demos.kit.jobs import STOPS
 from demos.kit.language import Text, pick
 from demos.kit.menu import CheckpointMenu, needs_download
 from demos.kit.places import Handler, Place, Slots
@@ -166,9 +168,9 @@ class Layout:
         """The same with what a link carries in place of the image."""
         return {**self.form.components, "example": self.form.example, "scene": self.form.scene}
 
-    def place(self, name: str, button: Text, slots: Slots, before: Callable[[], None] | None = None) -> Place:
-        """A place of the open tab: a button with Stop, and slots."""
-        made = places.lay_out(name, button, slots, before)
+    def place(self, name: str, button: Text, slots: Slots, **options: Any) -> Place:
+        """A place of the open tab: a button with Stop, and slots; `options` of `places.lay_out`."""
+        made = places.lay_out(name, button, slots, **options)
         self.places.append(made)
         return made
 
@@ -200,8 +202,11 @@ class Layout:
         ready = self.prepared(handler) if prepare else handler
         return places.wire(self.shell, triggers, place, ready, [*self.form.inputs, *more], read, **options)
 
-    def update(self, triggers: Any, place: Place, handler: Handler) -> Any:
-        """Wires `handler(question, lang)` that sets some slots of a place without being an answer of its own."""
+    def update(self, triggers: Any, place: Place, handler: Handler, **options: Any) -> Any:
+        """Wires `handler(question, lang)` that sets some slots of a place without being an answer of its own.
+
+        `options` are Gradio's: `trigger_mode="always_last"` while a slider moves.
+        """
         slots = place.slots
 
         def update(*values: Any) -> dict[Any, Any]:
@@ -217,7 +222,7 @@ class Layout:
             update,
             [*self.form.inputs, self.shell.lang],
             [self.shell.message, *slots.values()],
-            **QUIET,
+            **{**QUIET, **options},
         )
 
     def prepared(self, handler: Handler) -> Handler:
@@ -394,6 +399,8 @@ def build(slug: str, declared: Declaration) -> None:
         layout.answer(place, behind=filled)
     for endpoint in declared.endpoints:
         gr.api(endpoint, api_name=endpoint.__name__)
+    blocks: Any = Context.root_block
+    blocks.unload(STOPS.leave)  # a closed tab stops its jobs
 
 
 def _try_tab(layout: Layout) -> Place:
@@ -406,7 +413,7 @@ def _try_tab(layout: Layout) -> Place:
         above["notes"] = output("try-notes")
         above["get"] = gr.Button("", size="sm", visible=False, elem_id="try-get")
 
-    place = layout.place("try", try_it.button, try_it.slots, notes)
+    place = layout.place("try", try_it.button, try_it.slots, before=notes)
     place.slots |= above
     if any(how.place == "settings" for how in form.fields.values()):
         with gr.Accordion(Text("Settings", "设置").tr, open=False, elem_id="settings"):
@@ -570,6 +577,9 @@ def _inputs(layout: Layout, place: Place) -> None:
     if files is not None and handler is not None:
         layout.ask(files.button.click, files, lambda question, lang: {"out": handler(question, lang)})
     gr.on(form.changes(), None, None, None, js="() => { window.atlas.touched(false); }", **QUIET)
+    others = form.changes([name for name, how in form.fields.items() if how.script or how.followed])
+    if others:
+        gr.on(others, None, None, None, js="() => { window.atlas.touched(false, 'try'); }", **QUIET)
     for name, how in form.fields.items():
         if how.script:
             form.components[name].change(None, [form.components[name]], None, js=how.script, **QUIET)

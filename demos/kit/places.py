@@ -21,7 +21,7 @@ import gradio as gr
 from core.errors import Refusal
 from demos.kit import jobs
 from demos.kit.components import output
-from demos.kit.events import CONCURRENCY, WRONG, Shell, alert, refusal_html
+from demos.kit.events import CONCURRENCY, WRONG, Shell, alert, hinted, refusal_html
 from demos.kit.html import Markup, tag
 from demos.kit.jobs import Progress
 from demos.kit.language import Text, pick
@@ -56,7 +56,13 @@ class Place:
         return f"(...values) => {{ window.atlas.started({self.name!r}); return values; }}"
 
 
-def lay_out(name: str, button: Text, slots: Slots, before: Callable[[], None] | None = None) -> Place:
+def lay_out(
+    name: str,
+    button: Text,
+    slots: Slots,
+    before: Callable[[], None] | None = None,
+    own_inputs: bool = False,
+) -> Place:
     """The button with its Stop, and the slots below it.
 
     Args:
@@ -64,6 +70,7 @@ def lay_out(name: str, button: Text, slots: Slots, before: Callable[[], None] | 
         button: its title.
         slots: what makes each slot from its element id; "line" is added below the others where it is missing.
         before: lays out more inputs between the button and the slots.
+        own_inputs: whether the answer does not depend on the page's question; a change of the question leaves it as it is.
     """
     place = Place(name)
     with gr.Row(elem_classes="atlas-run-row"):
@@ -75,7 +82,8 @@ def lay_out(name: str, button: Text, slots: Slots, before: Callable[[], None] | 
         )
     if before is not None:
         before()
-    with gr.Column(elem_id=f"{name}-result", elem_classes="atlas-result"):
+    classes = ["atlas-result", "atlas-own-inputs"] if own_inputs else ["atlas-result"]
+    with gr.Column(elem_id=f"{name}-result", elem_classes=classes):
         for slot, make in {**slots, "line": slots.get("line", output)}.items():
             place.slots[slot] = make(f"{name}-{slot}")
     return place
@@ -104,6 +112,7 @@ def wire(
     behind: Any = None,
     show_progress: Any = "minimal",
     trigger_mode: Any = None,
+    session: bool = False,
 ) -> Any:
     """Wires a handler to a place.
 
@@ -117,6 +126,7 @@ def wire(
         in_turn: whether the job waits for the device behind the jobs of other visitors.
         fields: components beside the slots that the handler may set by name.
         behind: an event behind which the handler runs, in place of triggers.
+        session: whether the handler's first argument is the name of the visitor's session.
 
     Returns:
         The event, for `.then`.
@@ -134,24 +144,29 @@ def wire(
         sentence = refusal_html(error, lang) if isinstance(error, Refusal) else alert(WRONG.get(lang))
         return {shell.message: sentence}
 
-    def answer(*values: Any) -> dict[Any, Any]:
+    def arguments(request: gr.Request, values: Sequence[Any]) -> tuple[Any, ...]:
+        return (*((str(request.session_hash),) if session else ()), *read(values[:-1]), language(values))
+
+    @hinted(request=gr.Request)
+    def answer(request: gr.Request, *values: Any) -> dict[Any, Any]:
         lang = language(values)
         try:
-            made = handler(*read(values[:-1]), lang)
+            made = handler(*arguments(request, values))
             return {shell.message: "", **named(done(made) if made else {})}
         except Exception as error:
             return failure(error, lang)
 
+    @hinted(request=gr.Request)
     def job(request: gr.Request, *values: Any) -> Generator[dict[Any, Any], None, None]:
-        lang, session = language(values), str(request.session_hash)
+        lang = language(values)
         running = {"stop": gr.update(visible=True, interactive=True), "run": gr.update(visible=False)}
         resting = {"stop": gr.update(visible=False), "run": gr.update(visible=True)}
         values_of: dict[str, Any] = {}
         visible = False
-        with jobs.STOPS.job(session, place.name) as cancel:
+        with jobs.STOPS.job(str(request.session_hash), place.name) as cancel:
 
             def begin() -> Iterator[Any]:
-                return handler(*read(values[:-1]), lang, cancel)
+                return handler(*arguments(request, values), cancel)
 
             try:
                 if in_turn:
