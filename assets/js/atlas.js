@@ -132,7 +132,7 @@
     async copyLink(names, values, image) {
       const url = this.link(names, values);
       const own = image && values[names.length] && !url.searchParams.get("example") && !url.searchParams.get("scene");
-      if (own) url.searchParams.set("own", "1");
+      if (own) url.searchParams.set("image", "own");
       history.replaceState(history.state, "", url);
       await copy(url.href);
       if (own) say("Link copied. Your own image is not part of it.", "链接已复制，其中不包含你自己的图片。");

@@ -1,14 +1,14 @@
-"""Pictures of the Chinese-CLIP page: pure functions from plain values to HTML. What a user typed is escaped here."""
+"""HTML of the Chinese-CLIP page from plain values. What a visitor typed is escaped."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from demos.draw.base import percent
+from demos.kit.html import Markup, escape
 from demos.kit.language import Text, both, pick
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ SPARK = (
 )
 
 
-def token_strip(reading: Reading, lang: str) -> str:
+def token_strip(reading: Reading, lang: str) -> Markup:
     """One text as the row of tokens that the encoder receives; the place of the feature is marked."""
     chips = []
     for i, piece in enumerate(reading.pieces):
         here = ' aria-current="true"' if i == reading.feature_at else ""
         chips.append(
-            f'<li class="{piece.kind}"{here}><b>{html.escape(piece.text)}</b><small>{piece.id}</small></li>'
+            f'<li class="{piece.kind}"{here}><b>{escape(piece.text)}</b><small>{piece.id}</small></li>'
         )
     rest = reading.places - len(reading.pieces)
     if rest > 0:
@@ -50,8 +50,8 @@ def token_strip(reading: Reading, lang: str) -> str:
         words = pick(lang, f"padding × {rest}", f"填充 × {rest}")
         chips.append(f'<li class="special"{here}><b>{words}</b><small>0</small></li>')
     where = pick(lang, "feature read at ", "特征取自") + POOLED[reading.pooling].get(lang)
-    return (
-        f'<div class="atlas-tokens"><p><strong>{html.escape(reading.text)}</strong> <span>→ '
+    return Markup(
+        f'<div class="atlas-tokens"><p><strong>{escape(reading.text)}</strong> <span>→ '
         f"{pick(lang, f'{len(reading.pieces)} tokens', f'{len(reading.pieces)} 个词元')}; {where}</span></p>"
         f"<ol>{''.join(chips)}</ol></div>"
     )
@@ -73,7 +73,7 @@ def published_table(
     source: str,
     ours: str,
     lang: str,
-) -> str:
+) -> Markup:
     """The published answer of every picture with ours under it.
 
     Args:
@@ -83,11 +83,11 @@ def published_table(
         ours: which model gave ours.
         lang: "en" or "zh".
     """
-    head = "".join(f'<th scope="col">{html.escape(label)}</th>' for label in labels)
+    head = "".join(f'<th scope="col">{escape(label)}</th>' for label in labels)
     body = []
     for what, right, published, mine in rows:
         body.append(
-            f'<tr class="what"><th scope="rowgroup" colspan="{len(labels) + 1}">{html.escape(what)}</th></tr>'
+            f'<tr class="what"><th scope="rowgroup" colspan="{len(labels) + 1}">{escape(what)}</th></tr>'
         )
         for kind, name, shares in (
             ("published", pick(lang, "published", "已发表"), published),
@@ -99,26 +99,26 @@ def published_table(
                 f'<tr class="{kind}"><th scope="row"><b>{name}</b> <small>{verdict}</small></th>'
                 f"{_shares(shares)}</tr>"
             )
-    return (
+    return Markup(
         '<div class="atlas-scroll" tabindex="0"><table class="atlas-grid atlas-published"><thead><tr>'
         f"<td></td>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-        f'<p class="atlas-line">{html.escape(source)}. '
+        f'<p class="atlas-line">{escape(source)}. '
         + pick(
             lang,
-            f"Here: {html.escape(ours)}, on drawings of our own, so the pictures differ; what repeats is the question.",
-            f"本机：{html.escape(ours)}，用的是我们自己的图画，图片并不相同，相同的是问题。",
+            f"Here: {escape(ours)}, on drawings of our own, so the pictures differ; what repeats is the question.",
+            f"本机：{escape(ours)}，用的是我们自己的图画，图片并不相同，相同的是问题。",
         )
         + "</p>"
     )
 
 
-def readers_table(readers: Sequence[Reader], lang: str) -> str:
+def readers_table(readers: Sequence[Reader], lang: str) -> Markup:
     """The same question in each way of asking: a row a label, a column a way, the best of each marked."""
     columns = "".join(f'<th scope="col">{WAYS[one.way].get(lang)}</th>' for one in readers)
     texts = {one.way: [reading.text for reading in one.readings] for one in readers}
     body = []
     for i, chinese in enumerate(texts["zh"]):
-        english = f"<small>{html.escape(texts['en'][i])}</small>" if "en" in texts else ""
+        english = f"<small>{escape(texts['en'][i])}</small>" if "en" in texts else ""
         cells = ""
         for one in readers:
             is_best = i == int(one.probabilities.argmax())
@@ -127,14 +127,14 @@ def readers_table(readers: Sequence[Reader], lang: str) -> str:
                 f'<td{" class=best" if is_best else ""} style="--share:{100 * value:.1f}%">'
                 f"{'✓ ' if is_best else ''}{percent(value)}<small>{float(one.cosines[i]):+.3f}</small></td>"
             )
-        body.append(f'<tr><th scope="row">{html.escape(chinese)}{english}</th>{cells}</tr>')
-    return (
+        body.append(f'<tr><th scope="row">{escape(chinese)}{english}</th>{cells}</tr>')
+    return Markup(
         f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid atlas-readers"><thead><tr><th scope="col">'
         f"{pick(lang, 'label', '标签')}</th>{columns}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
-def agreement_matrix(found: Agreement, lang: str) -> str:
+def agreement_matrix(found: Agreement, lang: str) -> Markup:
     """English names against Chinese ones as a matrix of cosines, with the picture's own row and column."""
     numbers = found.cosines
     low, high = float(numbers.min()), float(numbers.max())
@@ -145,7 +145,7 @@ def agreement_matrix(found: Agreement, lang: str) -> str:
         heat = 70 * (value - low) / span
         return f'<td class="{classes}" style="--heat:{heat:.0f}%">{value:+.2f}</td>'
 
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in found.chinese)
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in found.chinese)
     body = []
     nearest = numbers.argmax(axis=1)
     for i, name in enumerate(found.english):
@@ -153,7 +153,7 @@ def agreement_matrix(found: Agreement, lang: str) -> str:
             cell(float(value), i == j, j == int(nearest[i])) for j, value in enumerate(numbers[i])
         )
         body.append(
-            f'<tr><th scope="row">{html.escape(name)}</th>{cells}{_picture_cell(found.picture_english, i)}</tr>'
+            f'<tr><th scope="row">{escape(name)}</th>{cells}{_picture_cell(found.picture_english, i)}</tr>'
         )
     last = "".join(_picture_cell(found.picture_chinese, j) for j in range(len(found.chinese)))
     picture = pick(lang, "the picture", "这张图")
@@ -173,7 +173,7 @@ def agreement_matrix(found: Agreement, lang: str) -> str:
         f"Mean cosine of the pairs {mean:+.2f}, of all others {others:+.2f}.",
         f"同一事物的平均余弦 {mean:+.2f}，其余 {others:+.2f}。",
     )
-    return (
+    return Markup(
         f'<p class="atlas-verdict {"some" if right == total else "none"}">{sentence} {gap}</p>'
         f'<div class="atlas-scroll" tabindex="0"><table class="atlas-heat"><thead><tr><td></td>{head}'
         f'<th scope="col" class="picture">{picture}</th></tr></thead><tbody>{"".join(body)}</tbody></table></div>'
@@ -185,45 +185,25 @@ def _picture_cell(cosines: np.ndarray, i: int) -> str:
     return f'<td class="picture{best}">{float(cosines[i]):+.2f}</td>'
 
 
-def shape_steps(steps: Sequence[tuple[Text, str, Text]], lang: str) -> str:
-    """The way from pixels and words to probabilities: what is done, its shape, what it means."""
-    rows = "".join(
-        f'<tr><th scope="row">{what.get(lang)}</th><td><code>{html.escape(shape)}</code></td><td>{why.get(lang)}</td></tr>'
-        for what, shape, why in steps
-    )
-    head = "".join(
-        f'<th scope="col">{text}</th>'
-        for text in (
-            pick(lang, "step", "步骤"),
-            pick(lang, "shape", "形状"),
-            pick(lang, "what it is", "含义"),
-        )
-    )
-    return (
-        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid atlas-steps"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-
-
 def number_table(
     rows: Sequence[tuple[str, float, float, float]], scale: float, bias: float, normalisation: str, lang: str
-) -> str:
+) -> Markup:
     """Label, cosine, logit and probability, best first: the arithmetic of an answer."""
     last = "sigmoid" if normalisation == "sigmoid" else "softmax"
     head = (pick(lang, "label", "标签"), pick(lang, "cosine", "余弦"), f"× {scale:.1f} {bias:+.1f}", last)
     cells = "".join(
-        f'<tr><th scope="row">{html.escape(label)}</th><td>{cosine:+.4f}</td><td>{logit:+.2f}</td>'
+        f'<tr><th scope="row">{escape(label)}</th><td>{cosine:+.4f}</td><td>{logit:+.2f}</td>'
         f"<td>{percent(probability)}</td></tr>"
         for label, cosine, logit, probability in rows
     )
-    return (
+    return Markup(
         '<div class="atlas-scroll" tabindex="0"><table class="atlas-grid"><thead><tr>'
         + "".join(f'<th scope="col">{text}</th>' for text in head)
         + f"</tr></thead><tbody>{cells}</tbody></table></div>"
     )
 
 
-def two_stages() -> str:
+def two_stages() -> Markup:
     """The paper's training as a figure in both languages: first the text tower alone, then both."""
     frozen = (LOCK, both("frozen", "冻结"), "frozen")
     trained = (SPARK, both("trained", "训练"), "trained")
@@ -268,14 +248,14 @@ def two_stages() -> str:
         "starting from nothing.",
         "Yang 等 2022，图 1：约 2 亿中文图文对；从两个训练好的编码器出发，比从零开始更省。",
     )
-    return f'<div class="atlas-stages">{figures}</div><p class="atlas-line">{source}</p>'
+    return Markup(f'<div class="atlas-stages">{figures}</div><p class="atlas-line">{source}</p>')
 
 
-def flock_note(labels: Sequence[str], shares: Sequence[float], source: str, lang: str) -> str:
+def flock_note(labels: Sequence[str], shares: Sequence[float], source: str, lang: str) -> Markup:
     """A published answer that this server did not compute, marked as such."""
-    head = "".join(f'<th scope="col">{html.escape(label)}</th>' for label in labels)
-    return (
+    head = "".join(f'<th scope="col">{escape(label)}</th>' for label in labels)
+    return Markup(
         f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid"><thead><tr><td></td>{head}</tr></thead>'
         f'<tbody><tr><th scope="row">{pick(lang, "published", "已发表")}</th>{_shares(shares)}</tr></tbody></table></div>'
-        f'<p class="atlas-line">{html.escape(source)}.</p>'
+        f'<p class="atlas-line">{escape(source)}.</p>'
     )

@@ -8,26 +8,28 @@ from __future__ import annotations
 from typing import Any
 
 from core import checkpoints, inputs
-from demos.chinese_clip import answer as page
+from demos.chinese_clip import answer
 from demos.draw import base as draw
 
 
 def record() -> dict[str, Any]:
     """The opening example's answer and the three sheep, with four digits: the rest differs between processors."""
     name = next(row.name for row in checkpoints.rows("clip") if row.bundled)
-    path, chinese, *_ = page.fill(page.OPENING)
-    answer = page.model(name).classify(inputs.image(path), inputs.labels(chinese)).to_json()
+    row = answer.examples()[answer.OPENING]
+    result = (
+        answer.model(name).classify(inputs.image(row["path"]), inputs.labels(row["labels"]["zh"])).to_json()
+    )
     results = [
         {**row, "probability": round(row["probability"], 4), "cosine": round(row["cosine"], 4)}
-        for row in answer["results"]
+        for row in result["results"]
     ]
-    sheep = {pose: [round(value, 4) for value in row] for pose, row in page.sheep_answers(name).items()}
+    sheep = {pose: [round(value, 4) for value in row] for pose, row in answer.sheep_answers(name).items()}
     return {"checkpoint": name, "results": results, "sheep": sheep}
 
 
 def write() -> None:
     """Writes the file that the page reads."""
-    page.RECORDED.write_text(draw.to_json(record()) + "\n", encoding="utf-8")
+    answer.RECORDED.write_text(draw.to_json(record()) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

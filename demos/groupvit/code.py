@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from demos.chinese_clip.code import passage
-from demos.chinese_clip.draw import shape_steps
 from demos.groupvit import answer as handlers
+from demos.kit.code import passage
 from demos.kit.language import Text
 from demos.kit.shell import pick
+from demos.kit.tensors import table as shape_steps
 
 if TYPE_CHECKING:
     from core.segmentation import Grouping

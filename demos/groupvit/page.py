@@ -13,13 +13,12 @@ import gradio as gr
 from gradio.context import Context
 
 from demos import catalog
-from demos.chinese_clip.shared import output
 from demos.groupvit import answer as handlers
 from demos.groupvit import code as groupvit_code
 from demos.groupvit import lessons as groupvit_walk
 from demos.kit import old_walk as walk
 from demos.kit import shell
-from demos.kit.components import label_box, mask_stage, surface
+from demos.kit.components import label_box, mask_stage, output, surface
 from demos.kit.examples import strip
 from demos.kit.menu import CheckpointMenu
 from demos.kit.segment_train import train_tab

@@ -33,7 +33,7 @@ from demos.kit.walkthrough import Walkthrough
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 SHOW = Text("Show", "显示")
-OWN = "own"  # parameter of a link that was made with a visitor's own image
+OWN = "own"  # value of "image" in a link that was made with a visitor's own image
 LINK_WITHOUT_IMAGE = (
     "This link was made with an image that is not part of it. The page shows its own example in place of that image.",
     "这个链接是用一张自己的图片生成的，链接里不包含那张图片；页面改为显示自带的例子。",
@@ -505,7 +505,7 @@ def opening_state(
             fields |= {"image": scene.path, **more, "example": "", "scene": text}
     if declared.opening is not None:
         fields |= declared.opening(question, lang)
-    if query.get(OWN):
+    if query.get("image") == OWN:
         refused = shell.alert(pick(lang, *LINK_WITHOUT_IMAGE))
     return fields | given, refused
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from core import checkpoints
 from core.classroom import report
-from demos.chinese_clip.code import passage
 from demos.draw import base as draw
 from demos.draw import masks as segment_draw
+from demos.kit.code import passage
 from demos.kit.shell import pick, tr
 from demos.lseg import answer as handlers
 from demos.lseg.examples import words

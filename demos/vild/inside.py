@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from core import checkpoints
-from demos.chinese_clip.code import passage
 from demos.draw import base as draw
 from demos.draw import boxes as detect_draw
+from demos.kit.code import passage
 from demos.kit.components import picked, stage
 from demos.kit.shell import pick, tr
 from demos.vild import answer as handlers

@@ -116,7 +116,7 @@ def test_a_link_says_that_ones_own_image_is_not_in_it(visit: Visits, slug: str) 
     page.set_input_files("#image input[type=file]", PHOTO)
     settle(page, rounds=2)
     page.locator("#link").click()
-    page.wait_for_function("location.search.includes('own=1')")
+    page.wait_for_function("location.search.includes('image=own')")
     again = visit().open(page.evaluate("location.pathname + location.search"))
     again.locator("#refused .atlas-refusal").wait_for()
 

@@ -8,8 +8,7 @@ import pytest
 from core.clip.bilingual import Agreement, Reader
 from core.clip.reading import Piece, Reading
 from demos.chinese_clip import draw as chinese_draw
-from demos.chinese_clip import train as chinese_training
-from demos.kit.language import Text
+from demos.chinese_clip import stages
 
 
 def reading(text: str, pooling: str = "end", places: int = 3) -> Reading:
@@ -58,11 +57,9 @@ def test_the_matrix_counts_pairs_that_find_each_other() -> None:
     assert "+0.55" in shown and "+0.45" in shown  # means of the pairs and of the others
 
 
-def test_numbers_and_shapes_are_the_given_ones() -> None:
+def test_numbers_are_the_given_ones() -> None:
     table = chinese_draw.number_table([("<羊>", 0.25, 5.0, 0.75)], 20.0, 0.0, "softmax", "zh")
     assert "+0.2500" in table and "+5.00" in table and "75.0%" in table and "<羊>" not in table
-    steps = chinese_draw.shape_steps([(Text("a", "甲"), "[3, <4>]", Text("b", "乙"))], "zh")
-    assert "甲" in steps and "[3, &lt;4&gt;]" in steps
 
 
 def test_the_figure_of_two_stages_is_in_both_languages() -> None:
@@ -71,13 +68,11 @@ def test_the_figure_of_two_stages_is_in_both_languages() -> None:
     assert "冻结" in shown and "frozen" in shown
 
 
-def test_the_curve_shades_the_locked_steps_only_where_there_are_any() -> None:
+def test_what_a_run_showed_is_said_of_the_stages_that_it_had() -> None:
     from core.classroom.recipes.chinese_clip.live import Examined, Moment
 
     exams = (Examined(0, 0.0, 0.9, 1.0), Examined(10, 0.5, 0.9, 1.0), Examined(20, 0.6, 0.8, 0.98))
     moment = Moment(20, 20, False, 1.0, 0.0, exams, True, False)
-    assert 'class="locked"' in chinese_training.curves(moment, 10, "en")
-    assert 'class="locked"' not in chinese_training.curves(moment, 0, "en")
-    said = chinese_training.view(moment, 10, "en")
-    assert "0% to 50%" in said and "English 90% → 80%" in said and "0.980" in said
-    assert "Locked" not in chinese_training.verdict(moment, 0, "en").split("atlas-line")[0]
+    verdict = stages.look(moment, 10, "en").slots["verdict"]
+    assert "0% to 50%" in verdict and "English 90% → 80%" in verdict and "0.980" in verdict
+    assert "Locked" not in stages.verdict(moment, 0, "en").split("atlas-line")[0]

@@ -1,4 +1,4 @@
-"""The Chinese-CLIP page through its endpoints and handlers: both languages, published beside ours, refusals."""
+"""The Chinese-CLIP page through its endpoints and handlers: both languages, published answers beside ours, lessons, training."""
 
 from __future__ import annotations
 
@@ -11,24 +11,15 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from core import checkpoints
-from demos.chinese_clip import answer as handlers
-from demos.chinese_clip import (
-    code as chinese_code,
-)
-from demos.chinese_clip import (
-    lessons as chinese_walk,
-)
-from demos.chinese_clip import (
-    record as chinese_record,
-)
-from demos.chinese_clip import (
-    train as chinese_training,
-)
-from demos.kit import shell, sources
+from core.runtime import Cancel
+from demos.chinese_clip import answer, compare, inside, lessons, record, stages
+from demos.chinese_clip.page import PAGE, Question
+from demos.kit import walkthrough
+from tests.pages import run
 
-EXAMPLES = handlers.examples()
+EXAMPLES = answer.examples()
 LYING = EXAMPLES["sheep_lying"]
-SHEEP = handlers.published()["sheep"]
+SHEEP = answer.published()["sheep"]
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +27,10 @@ def client(server: str) -> Client:
     return Client(server, verbose=False)
 
 
-def ask(
-    picture: str | None, chinese: str, english: str = "", lang: str = "en", own: str = ""
-) -> tuple[Any, ...]:
-    """The page's own call: (message, bars, line)."""
-    return shell.guarded(handlers.classify, 2)(picture, chinese, english, "none", own, "", lang)
+def question(**fields: Any) -> Question:
+    """The opening question with some fields changed."""
+    opening = {"image": LYING["path"], "labels": LYING["labels"]["zh"], "english": LYING["labels"]["en"]}
+    return Question(**{**opening, "template": "none", **fields})
 
 
 def test_the_endpoint_ranks_chinese_labels(client: Client) -> None:
@@ -67,50 +57,54 @@ def test_the_endpoint_shows_what_arrives_at_a_text_encoder(client: Client) -> No
 def test_every_example_runs_in_both_languages(name: str) -> None:
     row = EXAMPLES[name]
     for lang in ("en", "zh"):
-        message, bars, line = ask(row["path"], row["labels"]["zh"], row["labels"]["en"], lang)
-        assert message == "" and "<table" in bars and "download=" in line
-        assert ("atlas-hint" in line) == (not row["classroom"])
+        asked = question(image=row["path"], labels=row["labels"]["zh"], english=row["labels"]["en"])
+        slots = run(answer.classify, asked, lang)
+        assert slots["message"] == "" and "<table" in slots["bars"] and "download=" in slots["line"]
+        assert slots["get"]["visible"] == ("atlas-hint" in slots["notes"])
+        assert row["classroom"] or slots["get"]["visible"]
         # An English reader sees what each Chinese label means.
-        assert (" · " in bars) == (lang == "en")
+        assert (" · " in slots["bars"]) == (lang == "en")
 
 
-@pytest.mark.parametrize(
-    ("picture", "chinese", "own"),
-    [(None, "羊", ""), (LYING["path"], "，", ""), (LYING["path"], "羊", "没有空位")],
-)
+@pytest.mark.parametrize("fields", [{"image": None}, {"labels": "，"}, {"own": "没有空位"}])
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_refusals_are_one_sentence(picture: str | None, chinese: str, own: str, lang: str) -> None:
-    message, *_ = ask(picture, chinese, lang=lang, own=own)
-    assert 'role="alert"' in message and "logged" not in message and "已经记录" not in message
+def test_refusals_are_one_sentence(fields: dict[str, Any], lang: str) -> None:
+    message = run(answer.classify, question(**fields), lang)["message"]
+    assert message
     assert any("\u4e00" <= sign <= "\u9fff" for sign in re.sub("“.*?”", "", message)) == (lang == "zh")
 
 
 def test_html_in_labels_is_text() -> None:
-    _, bars, _ = ask(LYING["path"], "<img src=x>，羊", "<b>bold</b>, sheep")
-    assert "<img src=x" not in bars and "<b>bold" not in bars and "&lt;img" in bars
+    asked = question(labels="<img src=x>，羊", english="<b>bold</b>, sheep")
+    for handler in (answer.classify, compare.readers, inside.tensors):
+        reply = handler(asked, "en")
+        shown = "".join(str(part) for part in (reply.values() if isinstance(reply, dict) else reply))
+        assert "<img src=x" not in shown and "<b>bold" not in shown and "&lt;img" in shown
 
 
 def test_the_recorded_answer_is_what_the_miniature_says_today() -> None:
-    today = chinese_record.record()
-    recorded = json.loads(handlers.RECORDED.read_text(encoding="utf-8"))
+    today = record.record()
+    recorded = json.loads(answer.RECORDED.read_text(encoding="utf-8"))
     assert recorded["checkpoint"] == today["checkpoint"]
-    there = {row["label"]: row["cosine"] for row in recorded["results"]}
-    assert there == pytest.approx({row["label"]: row["cosine"] for row in today["results"]}, abs=2e-3)
+    cosines = {row["label"]: row["cosine"] for row in recorded["results"]}
+    assert cosines == pytest.approx({row["label"]: row["cosine"] for row in today["results"]}, abs=2e-3)
     for pose, shares in today["sheep"].items():
         assert recorded["sheep"][pose] == pytest.approx(shares, abs=0.02)
+    for lang, word in (("en", "Recorded"), ("zh", "预先记录")):
+        assert word in answer.opening(lang)["bars"]
 
 
 @pytest.mark.parametrize(("lang", "word"), [("en", "published"), ("zh", "已发表")])
 def test_published_figures_stand_beside_ours_and_are_marked(lang: str, word: str) -> None:
-    (table,) = handlers.lesson("", lang)
+    table = run(answer.classify, question(), lang)["lesson"]
     rows = re.findall(r'<tr class="(published|ours)">(.*?)</tr>', table)
     assert [kind for kind, _ in rows] == ["published", "ours"] * 3
-    for (_, row), pose in zip(rows[::2], handlers.POSES, strict=True):
+    for (_, row), pose in zip(rows[::2], answer.POSES, strict=True):
         assert word in row
         shown = [float(share) for share in re.findall(r"([\d.]+)%</td>", row)]
         assert shown == pytest.approx([100 * share for share in SHEEP[pose]], abs=0.051)
-    ours = handlers.sheep_answers("")
-    for (_, row), pose in zip(rows[1::2], handlers.POSES, strict=True):
+    ours = answer.sheep_answers("")
+    for (_, row), pose in zip(rows[1::2], answer.POSES, strict=True):
         assert word not in row
         shown = [float(share) for share in re.findall(r"([\d.]+)%</td>", row)]
         assert shown == pytest.approx([100 * share for share in ours[pose]], abs=0.051)
@@ -118,96 +112,80 @@ def test_published_figures_stand_beside_ours_and_are_marked(lang: str, word: str
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_same_question_in_each_way(lang: str) -> None:
-    message, table, tokens, line = shell.guarded(handlers.readers, 3)(
-        LYING["path"], LYING["labels"]["zh"], LYING["labels"]["en"], "", lang
-    )
-    assert message == "" and "ms" in line
-    ways = 4 if checkpoints.state(handlers.ENGLISH_ONLY) == "cached" else 3
-    assert table.count('<th scope="col">') == 1 + ways and table.count("✓") == ways
-    assert tokens.count('<div class="atlas-tokens">') == 2 and 'class="byte"' in tokens
+    slots = run(compare.readers, question(), lang)
+    assert slots["message"] == ""
+    ways = 4 if checkpoints.state(compare.ENGLISH_ONLY) == "cached" else 3
+    assert slots["out"].count('<th scope="col">') == 1 + ways and slots["out"].count("✓") == ways
+    assert slots["tokens"].count('<div class="atlas-tokens">') == 2 and 'class="byte"' in slots["tokens"]
     # Without translations of all labels there is no English column.
-    _, table, *_ = shell.guarded(handlers.readers, 3)(LYING["path"], "羊，狗", "sheep", "", lang)
-    assert table.count('<th scope="col">') == ways
+    slots = run(compare.readers, question(labels="羊，狗", english="sheep"), lang)
+    assert slots["out"].count('<th scope="col">') == ways
 
 
 def test_names_of_two_languages() -> None:
-    names = handlers.published()["names"]
+    names = answer.published()["names"]
     english, chinese = ", ".join(names["english"]), "，".join(names["chinese"])
-    message, matrix, line = shell.guarded(handlers.agree, 2)(LYING["path"], english, chinese, "", "en")
-    assert message == "" and matrix.count('class="pair') == len(names["english"])
-    found = int(re.search(r"<strong>(\d+) of", matrix).group(1))  # type: ignore[union-attr]
-    assert found == len(re.findall(r'class="pair best"', matrix)) and "ms" in line
+    slots = run(compare.agree, question(), english, chinese, "en")
+    assert slots["message"] == "" and slots["out"].count('class="pair') == len(names["english"])
+    matched = int(re.search(r"<strong>(\d+) of", slots["out"]).group(1))  # type: ignore[union-attr]
+    assert matched == len(re.findall(r'class="pair best"', slots["out"]))
     for first, second in (
         ("a, b", "羊"),
         (",".join("abcdefghijklm"), "，".join("一二三四五六七八九十百千万")),
     ):
-        message, *_ = shell.guarded(handlers.agree, 2)(LYING["path"], first, second, "", "en")
-        assert "names" in message and 'role="alert"' in message
+        assert "names" in run(compare.agree, question(), first, second, "en")["message"]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_steps_and_code_are_those_of_the_run(lang: str) -> None:
-    message, tokens, shapes, numbers = shell.guarded(handlers.steps, 3)(
-        LYING["path"], LYING["labels"]["zh"], "none", "", "", lang
-    )
-    assert message == "" and tokens.count("aria-current") == 3 and "softmax" in shapes
-    message, cards, line = shell.guarded(chinese_code.run, 2)(
-        LYING["path"], LYING["labels"]["zh"], "none", "", "", lang
-    )
-    assert (
-        message == ""
-        and "ms" in line
-        and cards.count("code-card") - 1 == len(chinese_code.cards("core.clip.encoders:load_open_clip"))
-    )
+def test_tensors_and_code_are_those_of_the_run(lang: str) -> None:
+    table, _ = inside.tensors(question(), lang)
+    assert table.count("aria-current") == 3 and "softmax" in table
+    rows, values, _ = inside.code(question(), lang)
+    assert rows == inside.cards("core.clip.encoders:load_open_clip")
     # The same cosines in both tabs.
-    cosine = re.search(r"<td>(\+0\.\d{4})</td>", numbers).group(1)  # type: ignore[union-attr]
-    assert f"{float(cosine):+.3f}" in cards
-
-
-@pytest.mark.parametrize("card", handlers.published()["code"], ids=lambda card: card["equation"][:12])
-def test_the_lines_shown_are_in_the_repository(card: dict[str, Any]) -> None:
-    shown = chinese_code.passage(card).splitlines()
-    file = {line.strip() for line in (sources.ROOT / card["file"]).read_text(encoding="utf-8").splitlines()}
-    assert 2 <= len(shown) <= 20 and {line.strip() for line in shown} <= file
-    if "first" in card:
-        assert shown[0].startswith(card["first"]) and shown[-1].startswith(card["last"])
+    cosine = re.search(r"<td>(\+0\.\d{4})</td>", table).group(1)  # type: ignore[union-attr]
+    assert f"{float(cosine):+.3f}" in values["logits"]
 
 
 def test_every_row_of_the_page_has_its_own_text_tower_card() -> None:
     for row in checkpoints.rows("clip"):
-        towers = [card for card in chinese_code.cards(row.loader) if "tower" in card]
-        assert len(towers) == 1, row.name
+        assert len([card for card in inside.cards(row.loader) if "tower" in card]) == 1, row.name
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_the_walkthrough_asks_before_it_answers(lang: str) -> None:
-    last = len(chinese_walk.steps()) - 1
-    for number, step in enumerate(chinese_walk.steps()):
-        here, question, choices, answer, back, following = chinese_walk.show(number, lang)
-        assert here == number and answer == "" and len(choices["choices"]) == 3
-        assert step["explain"][lang] not in question
-        assert back["interactive"] == (number > 0) and following["interactive"] == (number < last)
-        (right,) = chinese_walk.reveal(number, str(step["right"]), "", lang)
-        (wrong,) = chinese_walk.reveal(number, str((step["right"] + 1) % 3), "", lang)
-        assert "atlas-verdict some" in right and "atlas-verdict none" in wrong
-        assert ("published" if lang == "en" else "已发表") in right and "%" in right
-    assert chinese_walk.step_at(99)[0] == last and chinese_walk.step_at(-5)[0] == 0
+def test_the_walkthrough_compares_the_prediction_with_what_was_published(lang: str) -> None:
+    walk = PAGE.declared.walk
+    for name, lesson in lessons.lessons().items():
+        for at, step in enumerate(lesson["steps"]):
+            replies = [
+                run(
+                    lambda *values: next(walkthrough.reveal(walk, *values, Cancel())),
+                    f"{name}:{at}",
+                    str(i),
+                    "",
+                    lang,
+                )
+                for i in range(len(step["choices"][lang]))
+            ]
+            verdicts = ["atlas-verdict some" in reply["out"] for reply in replies]
+            assert verdicts == [i == step["right"] for i in range(len(verdicts))]
+            assert all(("published" if lang == "en" else "已发表") in reply["out"] for reply in replies)
 
 
-def test_training_keeps_english_while_the_image_tower_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chinese_training, "STEPS", 40)
-    monkeypatch.setattr(chinese_training, "WAYS", {"two": 40, "both": 0})
-    views = list(shell.guarded(chinese_training.train, 3)("session", "two", "en"))
-    assert all(message == "" for message, *_ in views)
-    ended = views[-1][1]
-    assert "Locked, 40 steps" in ended and "1.000" in ended and "Both moving" not in ended
-    assert ended.count("download=") == 2
+def test_english_stays_while_the_image_tower_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "STEPS", 40)
+    monkeypatch.setattr(stages, "LOCKED", {"two": 40, "both": 0})
+    looks = list(stages.lesson(stages.Settings("two"), "en", Cancel()))
+    last = looks[-1]
+    assert last.state == "done" and last.numbers[2][0] == "1.000"
+    assert "Locked, 40 steps" in last.slots["verdict"] and "Both moving" not in last.slots["verdict"]
+    assert [row["image_tower"] for row in last.rows] == ["locked"] * len(last.rows)
 
 
 def test_a_stopped_training_says_so() -> None:
-    steps = shell.guarded(chinese_training.train, 3)("stopper", "both", "zh")
-    next(steps)
-    next(steps)
-    chinese_training.stop("stopper", "zh")
-    *_, (message, view, *_) = steps
-    assert message == "" and "已停止" in view
+    cancel = Cancel()
+    looks = stages.lesson(stages.Settings("both"), "zh", cancel)
+    next(looks)
+    cancel.set()
+    *_, last = looks
+    assert last.state == "stopped"
