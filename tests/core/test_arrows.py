@@ -66,11 +66,6 @@ SHARED = {"app", "catalog", "draw", "kit"}
 PENDING: set[tuple[str, str]] = {
     ("demos.clipasso.record", "demos.clipdraw.page"),
     ("demos.clipdraw.page", "demos.clipasso.answer"),
-    ("demos.groupvit.code", "demos.chinese_clip.code"),
-    ("demos.groupvit.code", "demos.chinese_clip.draw"),
-    ("demos.groupvit.page", "demos.chinese_clip.shared"),
-    ("demos.lseg.inside", "demos.chinese_clip.code"),
-    ("demos.vild.inside", "demos.chinese_clip.code"),
 }
 
 
