@@ -13,7 +13,7 @@ from core.errors import Refusal
 from demos.chinese_clip import answer, draw
 from demos.kit import classifier, files, results
 from demos.kit.components import output
-from demos.kit.html import join, tag
+from demos.kit.html import Markup, join, tag
 from demos.kit.language import Text, both, pick
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def noise_slot(elem_id: str) -> Any:
         tag("div", answer.flock_html(lang), class_=f"l-{lang}", lang=code)
         for lang, code in (("en", "en"), ("zh", "zh-CN"))
     )
-    return output(elem_id, tag("h3", FLOCK_TITLE) + tables)
+    return output(elem_id, tag("h3", Markup(FLOCK_TITLE)) + tables)
 
 
 def readers(question: Question, lang: str) -> dict[str, Any]:

@@ -105,8 +105,8 @@ def published_table(
         f'<p class="atlas-line">{escape(source)}. '
         + pick(
             lang,
-            f"Here: {escape(ours)}, on drawings of our own, so the pictures differ; what repeats is the question.",
-            f"本机：{escape(ours)}，用的是我们自己的图画，图片并不相同，相同的是问题。",
+            f"Here: {escape(ours)}, on drawings of our own: the question is the same, the images are not.",
+            f"本机：{escape(ours)}，用的是我们自己的图画：问题相同，图片不同。",
         )
         + "</p>"
     )
@@ -156,7 +156,7 @@ def agreement_matrix(found: Agreement, lang: str) -> Markup:
             f'<tr><th scope="row">{escape(name)}</th>{cells}{_picture_cell(found.picture_english, i)}</tr>'
         )
     last = "".join(_picture_cell(found.picture_chinese, j) for j in range(len(found.chinese)))
-    picture = pick(lang, "the picture", "这张图")
+    picture = pick(lang, "the image", "这张图")
     body.append(f'<tr class="picture"><th scope="row">{picture}</th>{last}<td></td></tr>')
     right, total = int(found.matched.sum()), len(found.english)
     sentence = pick(
@@ -210,22 +210,22 @@ def two_stages() -> Markup:
     picture, text = both("image tower", "图像编码器"), both("text tower", "文本编码器")
     stages = (
         (
-            both("Stage 1: learn to read", "第一阶段：学会读"),
+            both("Stage 1: learn to read", "第一阶段：学习中文"),
             (picture, both("starts as CLIP's", "初始权重：CLIP"), frozen),
             (text, both("starts as Chinese RoBERTa", "初始权重：中文 RoBERTa"), trained),
             both(
-                "Only the text tower moves. It learns to put Chinese captions where CLIP already puts the pictures "
+                "Only the text tower is trained. It learns to map Chinese captions to the features that CLIP gives their images "
                 "(locked-image tuning, LiT).",
-                "只有文本编码器在动：它学着把中文描述放到 CLIP 已经放置图片的地方（锁定图像的调优，LiT）。",
+                "只训练文本编码器：它学着把中文描述映射到 CLIP 给出的图像特征上（锁定图像的调优，LiT）。",
             ),
         ),
         (
-            both("Stage 2: adapt the eye", "第二阶段：调整眼睛"),
+            both("Stage 2: adapt the image tower", "第二阶段：调整图像编码器"),
             (picture, both("from stage 1", "接第一阶段"), trained),
             (text, both("from stage 1", "接第一阶段"), trained),
             both(
-                "Both towers move with the same contrastive loss, so that the pictures of Chinese web pages are seen "
-                "for what they are.",
+                "Both towers are trained with the same contrastive loss, so that the image tower adapts to the images of "
+                "Chinese web pages.",
                 "两个编码器用同样的对比损失一起训练，让模型也看懂中文网页里的图片。",
             ),
         ),

@@ -38,7 +38,7 @@ def picture_input(**options: Any) -> Picture:
         "type": "filepath",
         "image_mode": None,
         "sources": ["upload", "clipboard", "webcam"],
-        "label": tr("Picture", "图片"),
+        "label": tr("Image", "图片"),
         "buttons": ["fullscreen"],
         **options,
     }
