@@ -36,7 +36,7 @@ from core.drawing import bezier, contours, guides, rasterize, saliency
 from core.drawing.losses import PerceptualLoss, Warps
 from core.drawing.optimise import Optimiser, Scenes, Schedule, Verdict, drawn, judged, run
 from core.drawing.strokes import CANVAS, Frame, Sketch, Start, Strokes
-from core.drawing.subject import cut_out, square
+from core.drawing.subject import cut_out, extent, mirrored, square
 from core.errors import Refusal
 
 # Steps of the first strokes of the paper: up to 2.5 % of the canvas each way.
@@ -218,12 +218,17 @@ def _begin(
     row = settings.saliency or guides.saliency_checkpoint(encoder.row.name, encoder.vision)
     with encoders.use(row, encoder.device, torch.float32) as looker:
         attention = looker.attention(picture)
-    looked = saliency.attention_map(attention, CANVAS)
+    # Where the image ends and the white beside it begins there is no edge of the image.
+    left, top, right, bottom = box = extent(image.size)
+    inside = np.zeros((CANVAS, CANVAS), bool)
+    inside[top:bottom, left:right] = True
+    unbounded = mirrored(np.asarray(picture), box)
+    looked = saliency.attention_map(attention, CANVAS, inside)
     mean, std = np.array(OPENAI_MEAN), np.array(OPENAI_STD)
-    edge = saliency.edges(((np.asarray(picture) / 255 - mean) / std).transpose(2, 0, 1))
+    edge = saliency.edges(((unbounded / 255 - mean) / std).transpose(2, 0, 1)) & inside
     probability = saliency.probability(looked, edge)
     lay = settings.lay or guide.lay
-    found = contours.tangents(np.asarray(picture)) if lay == "edge" else None
+    found = contours.tangents(unbounded) if lay == "edge" else None
     scenes, points = [], []
     for variant in settings.variants:
         starts = np.stack(

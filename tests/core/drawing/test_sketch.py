@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from core.clip import encoders
-from core.drawing import canny, clipasso, clipdraw
+from core.drawing import canny, clipasso, clipdraw, subject
 from core.drawing.clipasso import SketchSettings, Variant, ladder
 from core.drawing.clipdraw import DrawSettings
 from core.drawing.strokes import Frame, Painting, Sketch, Strokes
@@ -113,6 +113,34 @@ def test_the_start_knows_where_strokes_begin(picture: Image.Image) -> None:
     assert (start.picture[:30] == 255).all() and (start.picture[-30:] == 255).all()
 
 
+@pytest.mark.parametrize("size", [(600, 150), (120, 400), (300, 20), (40, 90)], ids=str)
+@pytest.mark.parametrize("cut_out", [False, True])
+def test_the_border_of_an_elongated_image_is_no_edge(size: tuple[int, int], cut_out: bool) -> None:
+    """White makes the image square; where the image ends and the white begins there is nothing to draw."""
+    image = Image.new("RGB", size, (190, 200, 180))
+    middle, radius = (size[0] / 2, size[1] / 2), min(size) / 4
+    box = [m + sign * radius for sign in (-1, 1) for m in middle]
+    ImageDraw.Draw(image).ellipse(box, fill=(120, 20, 40))
+    (first, *_) = clipasso.sketch(image, settings(Variant(12), steps=1, lay="edge", cut_out=cut_out))
+    start = first.start
+    assert start is not None
+    left, top, right, bottom = subject.extent(size)
+    inside = np.zeros((224, 224), bool)
+    inside[top:bottom, left:right] = True
+    assert 0 < inside.mean() < 1
+    for found in (start.edges, start.saliency, start.probability):
+        assert found.any() and not found[~inside].any()
+    # Edges and strokes lie on the dark side of the outline of the disc, and nowhere else.
+    outline = radius * 224 / max(size)
+    row, column = np.nonzero(start.edges)
+    for x, y in ((column, row), start.points[0][0].T):
+        assert (np.hypot(x - 112, y - 112) - outline).max() < 8
+
+
+def test_a_square_image_has_no_border_to_leave_out() -> None:
+    assert subject.extent((224, 224)) == subject.extent((900, 900)) == (0, 0, 224, 224)
+
+
 def test_a_subject_without_its_background(picture: Image.Image) -> None:
     start = next(iter(clipasso.sketch(picture, settings(cut_out=True)))).start
     assert start is not None and start.subject is not None
@@ -123,6 +151,18 @@ def test_a_subject_without_its_background(picture: Image.Image) -> None:
     start = next(iter(clipasso.sketch(cut, settings(cut_out=True)))).start
     assert start is not None and start.subject is not None
     assert start.subject[110, 110] == 1 and start.subject[10, 10] == 0
+
+
+def test_a_subject_has_no_holes_gaps_or_specks() -> None:
+    mask = torch.zeros(40, 40, dtype=torch.bool)
+    mask[8:30, 8:30] = True
+    whole = mask.clone()
+    mask[15:22, 15:22] = False  # a hole
+    mask[8:15, 18:20] = False  # a gap
+    mask[35:37, 35:37] = True  # a speck
+    found = subject.solid(mask)
+    assert torch.equal(found[10:], whole[10:]) and found[7:10].sum() >= whole[7:10].sum() - 6
+    assert not subject.solid(torch.zeros(9, 9, dtype=torch.bool)).any()
 
 
 def test_strokes_along_edges_follow_the_picture(picture: Image.Image) -> None:
