@@ -39,9 +39,11 @@ class Original:
     Names are read with regular expressions that have to match the whole of them.
     """
 
-    expects: str  # "module:function" of (row, paths): tensor name -> shape that the row's loader wants
+    expects: (
+        str  # "module:function" of (row, paths): tensors that the row's loader wants, by name, without memory
+    )
     source: str  # where people get the file, for the sentence that asks for it
-    key: str | None = None  # where the tensors lie in the file; None where they are all of it
+    key: str | None = None  # the entry of the file that holds the tensors; None where they are all of it
     rename: tuple[tuple[str, str], ...] = ()  # (pattern, replacement), the first that fits
     unread: tuple[str, ...] = ()  # what the file holds, by its renamed name, and no loader reads
     inert: tuple[str, ...] = ()  # classes of other libraries that the file mentions; they are never imported

@@ -376,7 +376,7 @@ def load_vild(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: to
     shared = checkpoints.open(next(iter(row.requires)), download=False)
     tower = picture_tower(checkpoints.load_state_dict(shared["model.safetensors"]))
     state = {**tower, **checkpoints.load_state_dict(paths["model.safetensors"])}
-    encoders.put_state(net, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
+    encoders.put_state(net, encoders.in_precision(state, dtype), row)
     return LoadedViLD(net, row, device, dtype)
 
 

@@ -336,7 +336,7 @@ def load_miniature(
     shared = checkpoints.open(other, download=False)
     clip = encoders.open_clip_state(shared, checkpoints.row(other))
     state = {**towers(clip, config), **checkpoints.load_state_dict(paths["model.safetensors"])}
-    encoders.put_state(model, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
+    encoders.put_state(model, encoders.in_precision(state, dtype), row)
     length = config["text_config"]["max_position_embeddings"]
     tokenizer = encoders.file_tokenizer(shared["tokenizer.json"], length)
     return LoadedGroupViT(

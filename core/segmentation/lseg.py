@@ -237,13 +237,11 @@ class LSeg(Handle[LoadedLSeg]):
 # --- where the weights are ---------------------------------------------------------------------------------
 
 
-def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes that `load_lseg` wants of a row."""
+def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, Tensor]:
+    """The tensors, without memory, that `load_lseg` wants of a row."""
     state = _empty(row).state_dict()
     return {
-        name: tuple(value.shape)
-        for name, value in state.items()
-        if not (row.requires and name.startswith("pretrained."))
+        name: value for name, value in state.items() if not (row.requires and name.startswith("pretrained."))
     }
 
 
@@ -263,7 +261,7 @@ def load_lseg(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: to
     if not any(name.startswith("pretrained.") for name in state):
         shared = checkpoints.open(next(iter(row.requires)), download=False)
         state = {**picture_tower(checkpoints.load_state_dict(shared["model.safetensors"])), **state}
-    encoders.put_state(net, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
+    encoders.put_state(net, encoders.in_precision(state, dtype), row)
     clip, text = net.clip_pretrained, None
     if clip is not None:
         # The causal mask is no part of a state dict.

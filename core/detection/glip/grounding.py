@@ -320,11 +320,11 @@ def _grounding(model: GLIP, encoded: EncodedImage, found: Found) -> Grounding:
 # --- where the weights are ---------------------------------------------------------------------------------
 
 
-def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes that `load_glip` wants of a row's own file."""
+def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, Tensor]:
+    """The tensors, without memory, that `load_glip` wants of a row's own file."""
     shared = _shares_towers(row)
     return {
-        name: tuple(value.shape)
+        name: value
         for name, value in _empty(row).state_dict().items()
         if not (shared and name.startswith("backbone.body."))
     }
@@ -350,7 +350,7 @@ def load_glip(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: to
     if _shares_towers(row):
         clip = checkpoints.load_state_dict(shared["model.safetensors"])
         state = {**picture_tower(clip, "backbone.body.model."), **state}
-    encoders.put_state(net, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
+    encoders.put_state(net, encoders.in_precision(state, dtype), row)
     if net.language_backbone is not None:
         net.language_backbone.settle()
         return LoadedGLIP(net, BertReader(shared["vocab.txt"], net.language_backbone), row, device, dtype)

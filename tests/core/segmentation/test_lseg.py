@@ -205,7 +205,7 @@ def test_the_released_file_becomes_the_rows_tensors(tmp_path: Path, monkeypatch:
     state["net.clip_pretrained.visual.proj"] = state["net.clip_pretrained.logit_scale"] = torch.ones(2)
     saved = {"state_dict": state, "hyper_parameters": argparse.Namespace(lr=0.004), "epoch": 200}
     torch.save(saved, tmp_path / "demo_e200.ckpt")
-    brought = originals.tensors(original, tmp_path / "demo_e200.ckpt")
+    brought = originals.tensors(original, tmp_path / "demo_e200.ckpt").state
     wanted = net.trim().state_dict()
     assert brought.keys() == wanted.keys()
     torch.testing.assert_close(brought["scratch.head1.weight"], wanted["scratch.head1.weight"])
