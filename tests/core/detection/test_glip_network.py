@@ -366,7 +366,7 @@ def test_a_row_that_requires_a_row_of_the_hub_needs_both(here: Path, monkeypatch
     monkeypatch.delenv("CLIP_ATLAS_REGISTRY")
     assert checkpoints.row("glip-tiny").requires.keys() == {"bert-base-uncased"}
     wanted = grounding.tensors(checkpoints.row("glip-tiny"), {})
-    assert len(wanted) == 746 and wanted["rpn.head.bias_lang"] == (768,)
+    assert len(wanted) == 746 and wanted["rpn.head.bias_lang"].shape == (768,)
     with pytest.raises(Refusal) as caught:
         checkpoints.open("glip-tiny", download=False)
     assert caught.value.params["checkpoint"] == "bert-base-uncased"
