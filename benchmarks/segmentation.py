@@ -163,8 +163,9 @@ def full(side: int) -> None:
         home = Path(folder)
         state = {}
         generator = torch.Generator().manual_seed(0)
-        for name, shape in lseg.tensors(checkpoints.row(FULL), {}).items():
+        for name, wanted in lseg.tensors(checkpoints.row(FULL), {}).items():
             # Scaled by the fan-in, so that deep stacks neither fade nor burst.
+            shape = wanted.shape
             fan = max(1, int(np.prod(shape[1:])))
             state[name] = (
                 torch.zeros(shape, dtype=torch.long) if name.endswith("num_batches_tracked")

@@ -46,6 +46,7 @@ __all__ = [
     "on_device",
     "on_space",
     "one_thread",
+    "optional",
     "pick_device",
     "pick_dtype",
     "semaphore",
@@ -99,6 +100,21 @@ def whole(name: str) -> Any:
     """
     import_module(name)
     return sys.modules[name]
+
+
+def optional(name: str) -> Any:
+    """A module of a package that the app itself does not need.
+
+    Raises:
+        Refusal: "no_package" where it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        package = name.partition(".")[0]
+        if error.name != package:
+            raise
+        raise Refusal("no_package", package=package) from error
 
 
 def _torch() -> Any:

@@ -12,11 +12,16 @@ from pathlib import Path
 
 from core import checkpoints, documents
 from core.checkpoints import Checkpoint, Progress, human, integrity, registry
-from core.checkpoints.transfer import Meter
 from core.errors import Refusal
 from core.errors import terminal_language as language
 
 BAR = 24  # characters
+# What `verify` says of a file, in English and Chinese.
+VERDICTS = {
+    True: ("right", "正确"),
+    False: ("WRONG", "不符"),
+    None: ("no digest to compare with", "没有可比对的摘要"),
+}
 
 
 def both(en: str, zh: str) -> str:
@@ -108,21 +113,21 @@ def verify(arguments: argparse.Namespace) -> int:
     table: list[tuple[str, ...]] = []
     for row in rows:
         for file, right in checked(row).items():
-            good &= right
-            table.append((row.name, file, both("right", "正确") if right else both("WRONG", "不符")))
+            good &= right is not False
+            table.append((row.name, file, VERDICTS[right][language() == "zh"]))
     if not table:
         table = [(both("No checkpoint is on this machine.", "本机没有权重。"),)]
     show(table)
     return 0 if good else 1
 
 
-def checked(row: Checkpoint) -> dict[str, bool]:
-    """File name -> whether it is right, for the files that are here."""
+def checked(row: Checkpoint) -> dict[str, bool | None]:
+    """File name -> whether it is right, for the files that are here; None where no digest is known."""
     if not row.bundled:
         from core.checkpoints import hub, originals
 
         imported = originals.verify(row) if row.original else {}
-        return imported | (hub.verify(row, Meter()) if row.repo else {})
+        return imported | (hub.verify(row) if row.repo else {})
     here = {file.path: row.folder / file.path for file in row.files}
     return {
         file.path: file.sha256 is None or integrity.digest(here[file.path], file.sha256) == file.sha256

@@ -32,6 +32,7 @@ import filelock  # noqa: E402
 import httpx2  # noqa: E402
 import huggingface_hub as hf  # noqa: E402
 from huggingface_hub import constants, errors  # noqa: E402
+from huggingface_hub.file_download import are_symlinks_supported  # noqa: E402
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # noqa: E402
 
 if TYPE_CHECKING:
@@ -80,10 +81,10 @@ def cached(row: Checkpoint, file: File) -> Path | None:
 
 
 def expected(file: File, path: Path) -> str | None:
-    """The digest of a cached file: the registry's, else the one that names the blob it links to."""
+    """The digest of a cached file: the registry's, that of the blob it links to, or the one it came with; else None."""
     name = path.resolve().name if path.is_symlink() else ""
     named = integrity.SHA256.fullmatch(name) or integrity.GIT_SHA1.fullmatch(name)
-    return file.sha256 or (name if named else None)
+    return file.sha256 or (name if named else integrity.known(path, record()))
 
 
 def open(row: Checkpoint, *, cancel: Cancel | None = None, download: bool = True) -> Steps[dict[str, Path]]:
@@ -119,20 +120,37 @@ def open(row: Checkpoint, *, cancel: Cancel | None = None, download: bool = True
     return here
 
 
-def verify(row: Checkpoint, meter: Meter) -> dict[str, bool]:
-    """Reads every cached file of a row again: file name -> whether it is right; wrong ones are removed."""
-    found = {}
+def verify(row: Checkpoint) -> dict[str, bool | None]:
+    """Reads every cached file of a row again: file name -> whether it is right; wrong ones are removed.
+
+    None for a file that another program has put there, as a copy that bears no digest, while the Hub cannot be asked.
+    """
+    answers: dict[str, bool | None] = {}
     for file in row.files:
         if path := cached(row, file):
-            found[file.path] = _right(file, path, meter, afresh=True)
-            if not found[file.path]:
+            digest = expected(file, path) or _stated(row, file, path)
+            right = integrity.right(path, digest, record=record(), afresh=True) if digest else None
+            if right is False:
                 integrity.remove(path)
-    return found
+            answers[file.path] = right
+    return answers
 
 
-def _right(file: File, path: Path, meter: Meter, afresh: bool = False) -> bool:
+def _stated(row: Checkpoint, file: File, path: Path) -> str | None:
+    """What the Hub says of the digest of a cached file, at the commit that it is cached under."""
+    if constants.is_offline_mode():
+        return None
+    with suppress(Refusal):
+        return _ask(row, file, path.relative_to(folder(row) / "snapshots").parts[0]).expected
+    return None
+
+
+def _right(file: File, path: Path, meter: Meter) -> bool:
     digest = expected(file, path)
-    return digest is None or integrity.right(path, digest, record=record(), afresh=afresh, check=meter.check)
+    if digest is None:  # a copy of another program's: what it is now, it has to stay
+        integrity.remember(path, integrity.digest(path, "0" * 64, meter.check), record())
+        return True
+    return integrity.right(path, digest, record=record(), check=meter.check)
 
 
 def _local(row: Checkpoint, meter: Meter) -> tuple[dict[str, Path], list[str]]:
@@ -208,10 +226,21 @@ def _download(row: Checkpoint, files: list[File], here: dict[str, Path], meter: 
             integrity.remove(blob)
             yield from _fetch(row, remote, partial, meter)
             partial.replace(blob)
-            if remote.expected:
-                integrity.remember(blob, remote.expected, record())
         meter.check()
-        small(row, remote)  # the blob is there: this only writes the snapshot's link to it
+        path = _place(row, remote, blob)
+        if remote.expected:
+            integrity.remember(path, remote.expected, record())
+
+
+def _place(row: Checkpoint, remote: Remote, blob: Path) -> Path:
+    """Puts a blob into the snapshot: as a link or, where the disk has none, as the file itself, so that it is kept once."""
+    if not are_symlinks_supported(folder(row)):
+        pointer = folder(row) / "snapshots" / remote.commit / remote.file.path
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        blob.replace(pointer)
+    return small(
+        row, remote
+    )  # the bytes are there: this only writes the link, and which commit a branch is at
 
 
 def _partial(blobs: Path, remote: Remote) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
@@ -133,17 +133,28 @@ def rows(paper: str | None = None) -> list[Checkpoint]:
     return [row for row in _all().values() if paper in (None, row.paper)]
 
 
-def row(name: str) -> Checkpoint:
-    """The row of that name; Refusal("unknown_checkpoint") where there is none."""
-    found = _all().get(name)
-    if found is None:
-        raise Refusal("unknown_checkpoint", name=name[:80], known=_like(name[:80]))
-    return found
+def row(name: str, fits: Callable[[Checkpoint], bool] = lambda row: True) -> Checkpoint:
+    """The row of that name.
+
+    Args:
+        name: of the row.
+        fits: whether the caller can use a row.
+
+    Raises:
+        Refusal: "unknown_checkpoint" where there is none, "other_checkpoint" where it is not one that fits.
+    """
+    checkpoint = _all().get(name)
+    if checkpoint is None:
+        raise Refusal("unknown_checkpoint", name=name[:80], known=_like(name[:80], fits))
+    if not fits(checkpoint):
+        raise Refusal("other_checkpoint", name=name, paper=checkpoint.paper, known=_like(name, fits))
+    return checkpoint
 
 
-def _like(name: str) -> str:
-    """The names of rows that are most like a name, for a sentence."""
-    return ", ".join(get_close_matches(name, _all(), NAMED, cutoff=0.0))
+def _like(name: str, fits: Callable[[Checkpoint], bool] = lambda row: True) -> str:
+    """The names of the rows that fit and are most like a name, for a sentence."""
+    names = [row.name for row in _all().values() if fits(row)]
+    return ", ".join(get_close_matches(name, names, NAMED, cutoff=0.0))
 
 
 def default(paper: str) -> str:

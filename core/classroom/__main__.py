@@ -10,6 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from core import inputs, outputs
+from core.errors import Refusal, terminal_language
+
 # What can be trained, and for how long unless told otherwise.
 MINUTES = {"clip": 85.0, "lseg": 40.0, "lseg-blocks": 2.5, "groupvit": 45.0, "vild": 40.0, "glip": 35.0}
 
@@ -27,7 +30,7 @@ def keep_memory() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse and run one command; returns the exit status."""
+    """Parse and run one command; a refusal is one sentence on standard error and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m core.classroom", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     drawing = commands.add_parser("sprites", help="render the sprite sheets from build-time packages")
@@ -117,8 +120,16 @@ def main(arguments: list[str] | None = None) -> int:
         measuring.add_argument(
             "--json", action="store_true", help="rows of the report card in place of a table"
         )
-    args = parser.parse_args(arguments)
+    try:
+        _run(parser.parse_args(arguments))
+    except Refusal as refusal:
+        print(refusal.text(terminal_language()), file=sys.stderr)
+        return 1
+    return 0
 
+
+def _run(args: argparse.Namespace) -> None:
+    """Runs one command."""
     if args.command == "sprites":
         from core.classroom.world import sprites
 
@@ -130,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
         for file in (*examples.write(), *examples.write_described(), *labelled.write()):
             print(file)
     elif args.command == "dataset":
-        return _dataset(args)
+        _dataset(args)
     elif args.command == "train":
         keep_memory()
         _train(args)
@@ -141,28 +152,20 @@ def main(arguments: list[str] | None = None) -> int:
         _told(ablations.ablate(args.paper, args.steps, lambda line: print(line, flush=True)), args)
     else:
         _evaluate(args)
-    return 0
 
 
-def _dataset(args: argparse.Namespace) -> int:
+def _dataset(args: argparse.Namespace) -> None:
     from core.classroom.world import dataset
-    from core.errors import Refusal
 
-    if args.out.is_dir() and any(args.out.iterdir()):
-        print(f"{args.out} is not empty; choose a new folder", file=sys.stderr)
-        return 1
-    try:
-        settings = dataset.DatasetSettings(
-            args.scenes, args.seed, args.size, args.kind, args.look, args.augment
-        )
+    seed = inputs.seed(args.seed)
+    settings = dataset.DatasetSettings(args.scenes, seed, args.size, args.kind, args.look, args.augment)
+    look = outputs.check if args.out.suffix == ".zip" else outputs.check_folder
+    look(args.out)
+    with outputs.writing(args.out):
         for done in dataset.write(args.out, settings):
             print(f"\r{done} of {args.scenes} scenes", end="", file=sys.stderr, flush=True)
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        return 1
     print(file=sys.stderr)
     print(args.out)
-    return 0
 
 
 def _train(args: argparse.Namespace) -> None:

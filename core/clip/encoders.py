@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from core import checkpoints, runtime
 from core.checkpoints import Checkpoint
+from core.clip import DUAL_ENCODERS
 from core.clip.towers import OpenClipResNet, OpenClipViT, TransformersViT, VisionTower
 from core.errors import Refusal
 
@@ -224,8 +225,17 @@ class DualEncoder:
         return self.vision.stages(pixels)
 
 
-def use(checkpoint: str, device: str, dtype: torch.dtype) -> AbstractContextManager[DualEncoder]:
-    """The encoder of a row while the context lasts: loaded once per process, shared by all users."""
+def use(
+    checkpoint: str, device: str, dtype: torch.dtype, loaders: frozenset[str] = DUAL_ENCODERS
+) -> AbstractContextManager[DualEncoder]:
+    """The encoder of a row while the context lasts: loaded once per process, shared by all users.
+
+    Args:
+        checkpoint: a row's name.
+        device, dtype: of the weights.
+        loaders: of the rows that the caller can use; without them a `DualEncoder` is made.
+    """
+    checkpoints.row(checkpoint, lambda row: row.loader in loaders)
     return runtime.POOL.use(
         (checkpoint, device, str(dtype)),
         lambda: load(checkpoint, device, dtype),

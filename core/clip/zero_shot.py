@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from core import checkpoints, inputs, runtime
-from core.clip import encoders, prompts
+from core.clip import DUAL_ENCODERS, encoders, prompts
 from core.clip.handles import Handle, remembered_texts
 from core.errors import Refusal
 
@@ -105,6 +105,8 @@ def normalise(logits: np.ndarray, normalisation: str) -> np.ndarray:
 
 class ZeroShot(Handle[encoders.DualEncoder]):
     """CLIP as a zero-shot classifier. A light handle: the weights live in the process's model pool."""
+
+    LOADERS = DUAL_ENCODERS
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """One picture (RGB, from `core.inputs.image`) in the joint space; remembered by its content."""

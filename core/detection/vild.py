@@ -63,9 +63,10 @@ def variants(checkpoint: str) -> tuple[Variant, ...]:
     """What a row can do, its own order; the first is where a page starts.
 
     Raises:
-        Refusal: "unknown_checkpoint".
+        Refusal: "unknown_checkpoint", "other_checkpoint".
     """
-    named = tuple(checkpoints.row(checkpoint).options.get("variants", ("native",)))
+    row = checkpoints.row(checkpoint, lambda row: row.loader in ViLD.LOADERS)
+    named = tuple(row.options.get("variants", ("native",)))
     return tuple(v for v in get_args(Variant) if v in named)
 
 
@@ -166,7 +167,7 @@ def working_size(width: int, height: int, long_side: int) -> tuple[int, int]:
 class ViLD(Handle[Loaded]):
     """Detection by any words. A light handle: the weights live in the process's model pool."""
 
-    PAPER = "vild"
+    LOADERS = frozenset(("core.detection.vild:load_vild", "core.detection.owl:load_owl"))
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """Proposals and the region embeddings of every head (RGB, from `core.inputs.image`); remembered by content."""

@@ -28,7 +28,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core import checkpoints, runtime
+from core import checkpoints, inputs, runtime
 from core.clip import Classification, EncodedImage, ZeroShot, encoders
 from core.clip.encoders import OPENAI_MEAN, OPENAI_STD, DualEncoder
 from core.clip.towers import Seen
@@ -74,7 +74,7 @@ class SketchSettings:
     Attributes:
         variants: the columns of the run; all are optimised together.
         seeds: how many beginnings of each variant, 1 to 8; the best one is the answer.
-        first_seed: of them; the same number gives the same sketch.
+        first_seed: of them; the same number gives the same sketch, -1 any; the result's settings have the one that was taken.
         steps: of the optimisation, 1 to 5000; None for the guide's own number.
         width: of the strokes, in pixels of the 224 canvas, 0.5 to 20.
         colour: strokes learn a colour instead of being black.
@@ -134,6 +134,7 @@ def sketch(
     started = time.perf_counter()
     settings = settings or SketchSettings()
     check(settings)
+    settings = replace(settings, first_seed=inputs.seed(settings.first_seed))
     device = device or runtime.pick_device()
     checkpoint = settings.checkpoint or checkpoints.default("clip")
     with encoders.use(checkpoint, device, dtype or torch.float32) as encoder:
@@ -171,7 +172,8 @@ def sketch(
 
 
 def check(settings: SketchSettings) -> None:
-    """Refusal("sketch_setting") for the first setting that is out of its range."""
+    """Refusal("sketch_setting") for the first setting that is out of its range, or "bad_seed"."""
+    inputs.seed(settings.first_seed)
     ranges: list[tuple[str, float, float, float]] = [
         ("variants", len(settings.variants), 1, MAX_SCENES),
         ("seeds", settings.seeds, 1, MAX_SEEDS),

@@ -7,6 +7,7 @@ the files of folders and zip archives one at a time, without unpacking them to t
 
 from core.inputs.archives import Files, Member, files_of
 from core.inputs.images import FileImage, crop, digest, full_size, image, reduced_size, size_of, to_pixels
+from core.inputs.seeds import seed
 from core.inputs.texts import SEPARATORS, labels, text
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "image",
     "labels",
     "reduced_size",
+    "seed",
     "size_of",
     "text",
     "to_pixels",

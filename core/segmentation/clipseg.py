@@ -106,6 +106,8 @@ class LoadedCLIPSeg:
 class CLIPSeg(Handle[LoadedCLIPSeg]):
     """Segmentation by yes or no for each label. A light handle: the weights live in the process's model pool."""
 
+    LOADERS = frozenset(("core.segmentation.clipseg:load_clipseg",))
+
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The activations of a picture (RGB, from `core.inputs.image`); remembered by its content."""
         if isinstance(image, EncodedImage):

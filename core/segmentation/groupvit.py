@@ -228,6 +228,10 @@ class Widths:
 class GroupViT(Handle[LoadedGroupViT]):
     """Segmentation from captions alone. A light handle: the weights live in the process's model pool."""
 
+    LOADERS = frozenset(
+        ("core.segmentation.groupvit:load_groupvit", "core.segmentation.groupvit:load_miniature")
+    )
+
     @property
     def widths(self) -> Widths:
         """Sizes of the image tower, read from the loaded model."""

@@ -163,6 +163,8 @@ def working_size(width: int, height: int, long_side: int, smallest: int) -> tupl
 class LSeg(Handle[LoadedLSeg]):
     """Segmentation by language. A light handle: the weights live in the process's model pool."""
 
+    LOADERS = frozenset(("core.segmentation.lseg:load_lseg",))
+
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The pixel features of a picture (RGB, from `core.inputs.image`); remembered by its content."""
         if isinstance(image, EncodedImage):

@@ -282,13 +282,13 @@ def make(
 ) -> Generator[Answer, None, None]:
     """Progress bar, Stop, button and file of a data set: (note, download, make, stop)."""
     hidden, same = gr.update(visible=False), gr.skip()
-    total = few(scenes, size)
+    total, seed = few(scenes, size), inputs.seed(whole(seed))
     cancel = _running[session] = Cancel()
     start = time.monotonic()
     stop = gr.update(visible=True, interactive=True)
     yield progress(0, total, 0, lang), hidden, hidden, stop
     try:
-        for done, path in packed(total, whole(seed), int(size), kind, look, 0.0 if plain else 0.5):
+        for done, path in packed(total, seed, int(size), kind, look, 0.0 if plain else 0.5):
             cancel.check()
             file = path
             shown = gr.update(visible=True, interactive=not cancel.is_set())
@@ -301,8 +301,8 @@ def make(
     weight = human(file.stat().st_size)
     note = pick(
         lang,
-        f"{total} scenes, seed {whole(seed)}, {weight}. The same settings give the same file.",
-        f"{total} 个场景，种子 {whole(seed)}，{weight}。同样的设置得到同样的文件。",
+        f"{total} scenes, seed {seed}, {weight}. The same settings give the same file.",
+        f"{total} 个场景，种子 {seed}，{weight}。同样的设置得到同样的文件。",
     )
     label = pick(lang, f"Download ({weight})", f"下载（{weight}）")
     ready = gr.update(value=str(file), label=label, visible=True)
@@ -370,7 +370,7 @@ def classroom_compose(
         arrangement: where objects without a place stand: left, right, above, below, front, behind, corners.
         background: white, red, grass, sky, striped ...
         rendering: colour, grey, silhouette, line, sketch or depth.
-        seed: chooses drawing styles and free colours.
+        seed: chooses drawing styles and free colours; -1 stands for any.
         size: pixels of a side, 48 to 768.
         scene: a scene's text from a link, or a number for a surprise; it stands in place of all but the size.
 
@@ -390,7 +390,8 @@ def classroom_compose(
                 else objects
             )
             found = description.objects_of([] if words is None else words, arrangement)
-            wanted = description.check(description.Description(found, background, rendering, whole(seed)))
+            chosen = inputs.seed(whole(seed))
+            wanted = description.check(description.Description(found, background, rendering, chosen))
         drawn = description.draw(wanted, whole(size))
         _world.set()
         path = save_bytes_to_cache(draw_scene.png(drawn.picture), "scene.png", get_upload_folder())
@@ -409,7 +410,7 @@ def classroom_dataset(
 
     Args:
         scenes: 2 to 200; the command line makes more.
-        seed: the same seed gives the same file.
+        seed: the same seed gives the same file; -1 stands for any, and the file's name says which was taken.
         size: pixels of a side, 48 to 512.
         kind: mixed, single, pair, flock or group.
         look: mixed, colour, grey, silhouette, line, sketch or depth.
@@ -420,7 +421,7 @@ def classroom_dataset(
     """
     with shell.api_errors():
         total = few(scenes, size)
-        for done, file in packed(total, whole(seed), whole(size), kind, look, augment):
+        for done, file in packed(total, inputs.seed(whole(seed)), whole(size), kind, look, augment):
             last = file
             if done < total:
                 yield {"done": done, "scenes": total, "archive": None}

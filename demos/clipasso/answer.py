@@ -80,7 +80,7 @@ def clipasso_sketch(
         start: strokes begin at "saliency" (where CLIP looks, on edges) or "random" places.
         semantic: weight of what the picture means, 0 to 10.
         geometric: weight of where things are, 0 to 10.
-        seed: the same number gives the same sketch.
+        seed: the same number gives the same sketch, -1 any, which the answer then names.
         labels: names to choose from for the finished sketch, at most 50; none when left out.
         checkpoint: a registry row that is on the server; the default row when left out.
 
@@ -103,7 +103,8 @@ def clipasso_sketch(
             cut_out=bool(cut_out),
             checkpoint=checkpoint,
         )
-        return runs.answers(_finish(picture, settings), names)[0]
+        result = _finish(picture, settings)
+        return {**runs.answers(result, names)[0], **runs.taken_seed(result, seed)}
 
 
 def clipasso_ladder(
@@ -120,7 +121,7 @@ def clipasso_ladder(
         image: a picture file, or a data URI.
         strokes: the numbers, at most 8 of 1 to 64; 4, 8, 16 and 32 when left out.
         steps: of the optimisation, 1 to 5000; the checkpoint's own number when left out.
-        seed: the same number gives the same sketches.
+        seed: the same number gives the same sketches, -1 any, which the answer then names.
         labels: names to choose from for each finished sketch, at most 50; none when left out.
         checkpoint: a registry row that is on the server; the default row when left out.
 
@@ -150,7 +151,7 @@ def clipasso_ladder(
             {"strokes": len(one["points"]), **{key: one[key] for key in kept if key in one}}
             for one in answers
         ]
-        return {**run, "sketches": sketches}
+        return {**run, "sketches": sketches, **runs.taken_seed(result, seed)}
 
 
 def _start(text: str) -> Any:

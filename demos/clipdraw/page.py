@@ -88,7 +88,7 @@ def clipdraw_draw(
         seeds: how many drawings, 1 to 8; the one nearest to the prompt is the answer.
         steps: of the optimisation, 1 to 5000; the checkpoint's own number when left out.
         width: that strokes begin with in pixels of the 224 canvas, 0.5 to 50; it is learned.
-        seed: the same number gives the same drawing.
+        seed: the same number gives the same drawing, -1 any, which the answer then names.
         checkpoint: a registry row that is on the server; the default row when left out.
 
     Returns:
@@ -114,6 +114,7 @@ def clipdraw_draw(
         one = result.drawn[0]
         return {
             **answer,
+            **runs.taken_seed(result, seed),
             "cosine": round(-one.terms["prompt"], 5),
             "widths": one.strokes.widths.astype(float).round(2).tolist(),
             "colors": one.strokes.colors.astype(float).round(3).tolist(),

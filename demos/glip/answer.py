@@ -246,7 +246,8 @@ def many(question: Question) -> Callable[[Any], Outcome]:
 
 def start_threshold(checkpoint: str | None) -> float:
     """The threshold that a row recommends, read without loading torch."""
-    return float(checkpoints.row(checkpoint or start_row(PAPER)).options["threshold"])
+    row = checkpoints.row(checkpoint or start_row(PAPER), lambda row: row.paper == PAPER)
+    return float(row.options["threshold"])
 
 
 def own_threshold(question: Question, lang: str) -> dict[str, Any]:

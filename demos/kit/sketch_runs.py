@@ -133,6 +133,11 @@ def answers(result: Sketch | Painting, names: Sequence[str]) -> list[dict[str, A
     return found
 
 
+def taken_seed(result: Sketch | Painting, seed: int) -> dict[str, int]:
+    """The first seed of a run that was asked for any: for an endpoint's answer."""
+    return {"seed": result.settings.first_seed} if seed != result.settings.first_seed else {}
+
+
 def exports(made: Made, name: str) -> str:
     """Downloads of a run; `name` is of the files."""
     result = made.result

@@ -45,9 +45,14 @@ def model_of(checkpoint: str | None) -> Any:
     return ViLD.load(checkpoint or start_row("vild"))
 
 
+def row_of(checkpoint: str) -> checkpoints.Checkpoint:
+    """A row of ViLD, the one that the page starts on where none is named."""
+    return checkpoints.row(checkpoint or start_row("vild"), lambda row: row.paper == "vild")
+
+
 def variants_of(checkpoint: str) -> tuple[str, ...]:
     """The variants that a row knows, as `core.detection.vild.variants` has them; asking that would load torch."""
-    return tuple(checkpoints.row(checkpoint or start_row("vild")).options.get("variants", ()))
+    return tuple(row_of(checkpoint).options.get("variants", ()))
 
 
 def variant_for(variant: str, checkpoint: str) -> str:
@@ -58,7 +63,7 @@ def variant_for(variant: str, checkpoint: str) -> str:
 
 def threshold_for(variant: str, checkpoint: str) -> float:
     """The least score that suits a variant of a row."""
-    return float(checkpoints.row(checkpoint or start_row("vild")).options["thresholds"][variant])
+    return float(row_of(checkpoint).options["thresholds"][variant])
 
 
 # --- endpoint --------------------------------------------------------------------------------------------

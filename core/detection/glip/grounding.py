@@ -164,7 +164,7 @@ def working_size(width: int, height: int, short_side: int, long_side: int) -> tu
 class GLIP(Handle[Grounder]):
     """Detection as grounding. A light handle: the weights live in the process's model pool."""
 
-    PAPER = "glip"
+    LOADERS = frozenset(("core.detection.glip.grounding:load_glip", "core.detection.glip.dino:load_dino"))
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """What no word changes of a picture (RGB, from `core.inputs.image`); remembered by its content."""
@@ -277,7 +277,7 @@ class GLIP(Handle[Grounder]):
 
 def row_threshold(checkpoint: str) -> float:
     """The score that a row's boxes need when nothing else is asked for."""
-    return float(checkpoints.row(checkpoint).options["threshold"])
+    return float(checkpoints.row(checkpoint, lambda row: row.loader in GLIP.LOADERS).options["threshold"])
 
 
 def phrase_spans(caption: str, wanted: Sequence[str] | None = None) -> list[Span]:

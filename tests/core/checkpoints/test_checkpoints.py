@@ -509,6 +509,117 @@ def test_a_damaged_cache_is_removed_and_fetched_again(server: StandInHub, name: 
             assert checkpoints.state(name) == "absent"
 
 
+@pytest.fixture
+def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk without symbolic links, as Windows and many network disks are."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_SYMLINKS", True)
+
+
+def kept() -> int:
+    """Bytes of all files in the cache but locks."""
+    return sum(path.stat().st_size for path in Path(constants.HF_HUB_CACHE).rglob("*") if path.is_file())
+
+
+def spoil(path: Path) -> None:
+    """Changes one byte; size and name stay."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+    os.utime(path, (1, 1))
+
+
+@pytest.mark.usefixtures("no_links")
+@pytest.mark.parametrize("name", ["small", "plain", "branch"])
+def test_without_links_a_file_is_kept_once(server: StandInHub, name: str) -> None:
+    paths = checkpoints.open(name)
+    assert not any(path.is_symlink() for path in paths.values())
+    assert {path.name: path.stat().st_size for path in paths.values()}.items() <= SIZES.items()
+    sizes = sum(SIZES[path.name] for path in paths.values())
+    assert sizes <= kept() < sizes + 10_000  # besides: the note of a branch's commit, a tag for backups
+    assert blobs() == {} and checkpoints.state(name) == "cached"
+    asked = len(server.requests)
+    assert checkpoints.open(name) == paths and len(server.requests) == asked
+
+
+@pytest.mark.usefixtures("no_links")
+@pytest.mark.parametrize("file", SIZES)
+@pytest.mark.parametrize("name", ["small", "plain"])
+def test_without_links_a_changed_file_is_noticed(server: StandInHub, name: str, file: str) -> None:
+    path = checkpoints.open(name)[file]
+    integrity._checked.clear()  # as a new process
+    spoil(path)
+    assert refused(name, download=False) == "cache_damaged" and not path.exists()
+    good = checkpoints.open(name)[file].read_bytes()
+    integrity._checked.clear()
+    spoil(path)
+    assert hub.verify(checkpoints.row(name)) == {file: False} | {
+        other: True for other in SIZES if other != file
+    }
+    assert checkpoints.open(name)[file].read_bytes() == good
+
+
+@pytest.mark.usefixtures("no_links")
+@pytest.mark.parametrize("when", ["cut", "stopped"])
+def test_without_links_a_download_is_resumed(
+    server: StandInHub, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "RETRY_PAUSES", ())
+    cancel = Cancel()
+    server.fault(f"{REPO}/{WEIGHTS}", "cut" if when == "cut" else "pause", after=300_000)
+    stop = lambda now: cancel.set() if when == "stopped" and now.done > 300_000 else None  # noqa: E731
+    assert refused(cancel=cancel, progress=stop) in ("connection_cut", "cancelled")
+    server.faults.clear()
+    assert checkpoints.open("small")[WEIGHTS].stat().st_size == SIZES[WEIGHTS]
+    assert bodies(server)[-1].startswith("bytes=") and blobs() == {}
+
+
+def test_a_copy_of_another_program_is_held_to_what_the_hub_says(
+    server: StandInHub, no_links: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = checkpoints.row("plain")
+    for file in SIZES:
+        huggingface_hub.hf_hub_download(
+            REPO, file, revision=COMMIT, endpoint=server.url, cache_dir=constants.HF_HUB_CACHE
+        )
+    paths = {file: hub.cached(row, registry.File(file)) for file in SIZES}
+    assert not any(path.is_symlink() for path in paths.values())  # type: ignore[union-attr]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert hub.verify(row) == dict.fromkeys(SIZES)  # nobody here can know
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert hub.verify(row) == dict.fromkeys(SIZES, True)
+    spoil(paths[WEIGHTS])  # type: ignore[arg-type]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    integrity._checked.clear()
+    assert hub.verify(row)[WEIGHTS] is False  # the Hub's word is remembered
+
+
+def test_a_copy_of_another_program_stays_what_it_was_when_first_used(
+    server: StandInHub, no_links: None
+) -> None:
+    for file in SIZES:
+        huggingface_hub.hf_hub_download(
+            REPO, file, revision=COMMIT, endpoint=server.url, cache_dir=constants.HF_HUB_CACHE
+        )
+    path = checkpoints.open("plain", download=False)[WEIGHTS]
+    integrity._checked.clear()
+    assert checkpoints.open("plain", download=False)[WEIGHTS] == path
+    spoil(path)
+    assert refused("plain", download=False) == "cache_damaged"
+
+
+def test_the_record_of_checks_has_one_entry_for_a_file(tmp_path: Path) -> None:
+    path, record = tmp_path / "w", tmp_path / "checked.json"
+    for content in (b"one", b"two", b"three"):
+        path.write_bytes(content)
+        assert integrity.known(path, record) != integrity.sha256(path)
+        integrity.remember(path, integrity.sha256(path), record)
+        assert integrity.known(path, record) == integrity.sha256(path)
+        assert list(json.loads(record.read_text()).values()) == [integrity.sha256(path)]
+    path.unlink()
+    integrity._checked.clear()
+    assert integrity.known(path, record) is None
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_fills_up_leaves_no_part(server: StandInHub, root: Path) -> None:
     folder = hub.folder(checkpoints.row("small")) / "blobs"

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.ops import batched_nms
 
+from core import runtime
 from core.classroom.recipes.clip.evaluate import Rows
 from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.miniature import Miniature, export_folder
@@ -170,6 +171,7 @@ def evaluate(
     checkpoint: str, count: int = SCENES, say: Callable[[str], None] = print
 ) -> list[dict[str, Any]]:
     """All measures as rows of the report card."""
+    runtime.optional("pycocotools")  # before the work that its answer needs
     model, atlas = Exported(checkpoint), open_atlas()
     rows = Rows("glip", checkpoint, say)
 

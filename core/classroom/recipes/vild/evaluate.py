@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from core import checkpoints
+from core import checkpoints, runtime
 from core.classroom.recipes.clip.evaluate import Rows
 from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.miniature import Miniature, export_folder
@@ -178,8 +178,8 @@ def average_precision(
         found: COCO results.
         pictures: how many; their ids are 0, 1, ...
     """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+    COCO = runtime.optional("pycocotools.coco").COCO
+    COCOeval = runtime.optional("pycocotools.cocoeval").COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
@@ -278,6 +278,7 @@ def evaluate(
     checkpoint: str, count: int = SCENES, groups: int = GROUPS, say: Callable[[str], None] = print
 ) -> list[dict[str, Any]]:
     """All measures as rows of the report card."""
+    runtime.optional("pycocotools")  # before the work that its answer needs
     model, atlas = Exported(checkpoint), open_atlas()
     thresholds = checkpoints.row("classroom-vild").options["thresholds"]
     rows = Rows("vild", checkpoint, say)
