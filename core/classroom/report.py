@@ -87,6 +87,18 @@ class Card:
     commands: list[str]
     training: list[Row]  # one row of each checkpoint and measurement: minutes, hardware, commit, seed
     rows: list[Row]  # all of them, as recorded
+    headline: Mapping[str, str] | None = (
+        None  # of report.toml: measure, split, image, and its sentence as en and zh
+    )
+
+    @property
+    def headline_value(self) -> float | None:
+        """The English value of the headline's line with the first checkpoint; None where the card has no such line."""
+        head = self.headline or {}
+        for line in self.lines:
+            if line.measure == head.get("measure") and head.get("split") in line.splits.values():
+                return next(value for (_, language), value in line.values.items() if language == "en")
+        return None
 
     @property
     def marked(self) -> tuple[int, int]:
@@ -138,6 +150,7 @@ def _card(paper: str, found: Sequence[Row]) -> Card:
         _unique(found, "command"),
         list({tuple(r[name] for name in MADE): r for r in reversed(found)}.values())[::-1],
         list(found),
+        known.get("headline"),
     )
 
 

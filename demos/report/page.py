@@ -6,7 +6,6 @@ A paper appears as soon as it has rows there; nothing here knows which papers th
 from __future__ import annotations
 
 import csv
-import html
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +17,8 @@ from core.classroom.report import Card, Line
 from core.errors import Refusal
 from demos import catalog
 from demos.draw import base as draw
-from demos.kit import shell
+from demos.kit import library, shell, thumbnails
+from demos.kit.html import escape
 from demos.kit.language import Text, both, both_of
 
 LANGUAGES = {"en": Text("English", "英文"), "zh": Text("Chinese", "中文")}
@@ -95,16 +95,16 @@ def whole(cards: Sequence[Card], rows: Sequence[dict[str, Any]]) -> str:
     ]
     note = both(
         "Measured by the command under each table, on scenes from seeds that no training uses. A published number belongs "
-        "to a full-size model on other data: it says what the row is about, not what it should equal.",
+        "to a full-size model on other data: it shows what the row measures, not the value to reach.",
         "每个数字都由表格下方的命令测得，所用场景的种子不参与任何训练。“论文公布”一栏是完整模型在别的数据上的结果："
-        "它说明这一行在考什么，不是要达到的数值。",
+        "它说明这一行测量的是什么，不是要达到的数值。",
     )
     papers = [
         ("", both("All papers", "全部论文"), len(rows)),
         *((c.paper, title(c), len(c.rows)) for c in cards),
     ]
     choice = "".join(
-        f'<button type="button" class="atlas-chip" data-only="{html.escape(paper)}" aria-pressed="{str(not paper).lower()}">'
+        f'<button type="button" class="atlas-chip" data-only="{escape(paper)}" aria-pressed="{str(not paper).lower()}">'
         f"{name} <small>{count}</small></button>"
         for paper, name, count in papers
     )
@@ -131,7 +131,7 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
 def title(card: Card) -> str:
     """The name of a card's page, or its slug where there is none."""
     row = next((row for row in catalog.PAGES if row.slug == card.paper), None)
-    return both_of(row.title) if row else html.escape(card.paper)
+    return both_of(row.title) if row else escape(card.paper)
 
 
 def section(card: Card) -> str:
@@ -145,15 +145,29 @@ def section(card: Card) -> str:
         f"{bars} 个目标中有 {reached} 个在每一列都达到",
     )
     commands = "".join(
-        f'<div class="atlas-command"><pre id="command-{card.paper}-{at}" tabindex="0">{html.escape(command)}</pre>'
+        f'<div class="atlas-command"><pre id="command-{card.paper}-{at}" tabindex="0">{escape(command)}</pre>'
         f'<button type="button" class="atlas-chip" data-copy="command-{card.paper}-{at}">{both("Copy", "复制")}</button></div>'
         for at, command in enumerate(card.commands)
     )
     return (
-        f'<section class="atlas-paper-card" id="report-{card.paper}" data-paper="{html.escape(card.paper)}"><h2>{name}</h2>'
-        f'<p class="atlas-idea">{_pair(lesson)}</p>{f"<p class=atlas-score>{score}</p>" if bars else ""}'
-        f"{chart(card)}{table(card)}{counted(card)}"
-        f"<h3>{both('Measure it again', '重新测一遍')}</h3>{commands}{training(card)}{recorded(card)}</section>"
+        f'<section class="atlas-paper-card" id="report-{card.paper}" data-paper="{escape(card.paper)}"><h2>{name}</h2>'
+        f'<div class="atlas-card-head">{headline(card)}<div><p class="atlas-idea">{_pair(lesson)}</p>'
+        f"{f'<p class=atlas-score>{score}</p>' if bars else ''}</div></div>{chart(card)}"
+        f'<details class="atlas-measures"><summary>{both("All measures of this paper", "这篇论文的全部指标")}</summary>'
+        f"{table(card)}{counted(card)}"
+        f"<h3>{both('Measure it again', '重新测量')}</h3>{commands}{training(card)}{recorded(card)}</details></section>"
+    )
+
+
+def headline(card: Card) -> str:
+    """The one number of a paper with an image of its world; nothing where the card has none."""
+    head, value = card.headline, card.headline_value
+    if head is None or value is None:
+        return ""
+    image = thumbnails.of_file(library.ASSETS / head["image"])
+    return (
+        f'<figure class="atlas-headline"><img alt="" src="{image}" loading="lazy"><figcaption><strong>{value:.0%}</strong> '
+        f"{_pair({'en': head['en'], 'zh': head['zh']})}</figcaption></figure>"
     )
 
 
@@ -161,13 +175,13 @@ def table(card: Card) -> str:
     """The lines with a column a checkpoint and language; beside them chance, bar and published number."""
     checkpoints = list(dict.fromkeys(checkpoint for checkpoint, _ in card.columns))
     extra = [
-        ("chance", both("Guessing", "瞎猜"), any(line.chance is not None for line in card.lines)),
+        ("chance", both("Chance", "随机猜测"), any(line.chance is not None for line in card.lines)),
         ("bar", both("Goal", "目标"), any(line.bar is not None for line in card.lines)),
         ("published", both("Published", "论文公布"), any(line.published is not None for line in card.lines)),
     ]
     shown = [(name, title) for name, title, used in extra if used]
     spans = "".join(
-        f'<th scope="colgroup" colspan="{sum(c == name for c, _ in card.columns)}">{html.escape(name)}</th>'
+        f'<th scope="colgroup" colspan="{sum(c == name for c, _ in card.columns)}">{escape(name)}</th>'
         for name in checkpoints
     )
     heads = "".join(f'<th scope="col">{_language(lang)}</th>' for _, lang in card.columns)
@@ -193,7 +207,7 @@ def _scrolls(name: str, inner: str) -> str:
 
 
 def _language(lang: str) -> str:
-    return both_of(LANGUAGES[lang]) if lang in LANGUAGES else html.escape(str(lang))
+    return both_of(LANGUAGES[lang]) if lang in LANGUAGES else escape(str(lang))
 
 
 def _group(measure: str, lines: Sequence[Line], card: Card, extra: Sequence[str]) -> str:
@@ -233,14 +247,14 @@ def _value(line: Line, value: float | None) -> str:
 def number(value: float | str, unit: str) -> str:
     """A value as people read it: shares as percent, yes or no, anything else with its unit."""
     if isinstance(value, str):
-        return html.escape(value)
+        return escape(value)
     if unit == "share":
         if 0 < value < 0.0005:
             return f"{100 * value:.2g}%"
         return f"{value:.1%}"
     if unit.startswith("yes"):
         return both("yes", "是") if value >= 1 else both("no", "否")
-    return f"{value:.4g} {html.escape(unit)}"
+    return f"{value:.4g} {escape(unit)}"
 
 
 def split_name(line: Line) -> str:
@@ -250,17 +264,17 @@ def split_name(line: Line) -> str:
         return _name(next(iter(words)))
     tags = {"en": "en", "zh": "zh-CN"}
     return " / ".join(
-        f'<span class="atlas-said" lang="{tags.get(lang, "en")}">{html.escape(split)}</span>'
+        f'<span class="atlas-said" lang="{tags.get(lang, "en")}">{escape(split)}</span>'
         for lang, split in line.splits.items()
     )
 
 
 def _name(word: str) -> str:
-    return both(html.escape(report.named(word, "en")), html.escape(report.named(word, "zh")))
+    return both(escape(report.named(word, "en")), escape(report.named(word, "zh")))
 
 
 def _pair(texts: dict[str, str]) -> str:
-    return both(html.escape(texts["en"]), html.escape(texts["zh"]))
+    return both(escape(texts["en"]), escape(texts["zh"]))
 
 
 def counted(card: Card) -> str:
@@ -269,7 +283,7 @@ def counted(card: Card) -> str:
     for measure in dict.fromkeys(row["measure"] for row in card.counted):
         items = "".join(
             f'<li class="atlas-chip atlas-said" lang="{"zh-CN" if row["language"] == "zh" else "en"}">'
-            f"{html.escape(row['split']).replace('&gt;', '→')} ×{row['value']:g}</li>"
+            f"{escape(row['split']).replace('&gt;', '→')} ×{row['value']:g}</li>"
             for row in card.counted
             if row["measure"] == measure
         )
@@ -284,12 +298,12 @@ def training(card: Card) -> str:
         what = []
         if row["minutes"] is not None:
             what.append(both(f"{row['minutes']:g} minutes", f"{row['minutes']:g} 分钟"))
-        what += [html.escape(str(row["hardware"]))] if row["hardware"] else []
+        what += [escape(str(row["hardware"]))] if row["hardware"] else []
         what.append(
-            f"{both('measured at commit', '测量时的提交')} <code>{html.escape(str(row['commit']))}</code>, "
-            f"{both('seed', '种子')} {html.escape(str(row['seed']))}"
+            f"{both('measured at commit', '测量时的提交')} <code>{escape(str(row['commit']))}</code>, "
+            f"{both('seed', '种子')} {escape(str(row['seed']))}"
         )
-        facts += f"<dt>{html.escape(row['checkpoint'])}</dt><dd>{' · '.join(what)}</dd>"
+        facts += f"<dt>{escape(row['checkpoint'])}</dt><dd>{' · '.join(what)}</dd>"
     return f"<h3>{both('Trained with', '训练条件')}</h3><dl class='atlas-facts'>{facts}</dl>"
 
 
@@ -310,7 +324,7 @@ def recorded(card: Card) -> str:
 
 
 def _plain(value: Any) -> str:
-    return "" if value is None else html.escape(f"{value:g}" if isinstance(value, float) else str(value))
+    return "" if value is None else escape(f"{value:g}" if isinstance(value, float) else str(value))
 
 
 def chart(card: Card) -> str:
@@ -327,7 +341,7 @@ def chart(card: Card) -> str:
     colours = {column: COLOURS[at % len(COLOURS)] for at, column in enumerate(card.columns)}
     rows = "".join(f"<span>{split_name(line)}</span><div>{_bars(line, colours)}</div>" for line in lines)
     names = "".join(
-        f'<li><i style="background:var(--atlas-{colour})"></i>{html.escape(checkpoint)}, {_language(lang)}</li>'
+        f'<li><i style="background:var(--atlas-{colour})"></i>{escape(checkpoint)}, {_language(lang)}</li>'
         for (checkpoint, lang), colour in colours.items()
     )
     goal = f'<li><i class="goal"></i>{both("goal", "目标")}</li>'

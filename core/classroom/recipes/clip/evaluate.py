@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
+from core import inputs
 from core.classroom.recipes.common.miniature import Miniature, open_miniature
 from core.classroom.world.atlas import POSES, SHEEP, Atlas, open_atlas
 from core.classroom.world.captions import Writer
@@ -161,6 +163,7 @@ def evaluate(checkpoint: str, quick: bool = False) -> list[dict[str, Any]]:
     red_envelope(model, atlas, add)
     absent(model, atlas, add)
     poses(model, atlas, add)
+    photographs(model, add)
     add("patch-text mIoU, two objects", "new pairs", "en", patch_text(model, atlas))
     return [stamped(row, checkpoint) for row in rows]
 
@@ -321,6 +324,27 @@ def poses(model: Miniature, atlas: Atlas, add: Any) -> None:
         lines = [f"{w[0]}羊" if lang == "zh" else f"a sheep {w[0]}" for w in forms]
         guess = (image @ model.texts(lines).T).argmax(1)
         add("sheep poses", "standing, eating, lying", lang, (guess == scenes.spec.pose[:, 0]).float().mean())
+
+
+def photographs(model: Miniature, add: Any) -> None:
+    """The hub's own photographs, each among the four labels of its example: what a miniature makes of the real world."""
+    folder = ASSETS / "examples" / "photos"
+    listed = json.loads((folder / "photos.json").read_text(encoding="utf-8"))
+    pixels = torch.stack([_square(inputs.image(folder / row["file"]), model.size) for row in listed])
+    image = model.images(pixels)
+    for lang in LANGUAGES:
+        correct = []
+        for feature, row in zip(image, listed, strict=True):
+            labels = inputs.labels(row["labels"][lang])
+            best = int((model.texts(labels) @ feature).argmax())
+            correct.append(float(labels[best] == row["answer"][lang]))
+        add("photographs of this hub, top-1 of 4", f"{len(listed)} photographs", lang, np.mean(correct))
+
+
+def _square(image: Image.Image, side: int) -> Tensor:
+    """The middle square of an image as [3, side, side] in [0, 1], resized as the miniature's preprocessing does."""
+    pixels = ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.asarray(pixels, np.float32) / 255).permute(2, 0, 1)
 
 
 def patch_text(model: Miniature, atlas: Atlas) -> float:
