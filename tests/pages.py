@@ -1,13 +1,20 @@
-"""Handlers of pages called as their page calls them, without Gradio."""
+"""Handlers of pages called as their page calls them, without a server."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
+
+import gradio as gr
 
 from core.errors import Refusal
 from core.runtime import Cancel
+from demos.catalog import Page
+from demos.kit import page as kit_page
+from demos.kit.events import Shell
+from demos.kit.form import PLACES, Form
 from demos.kit.jobs import Progress
 
 
@@ -31,3 +38,18 @@ def run(handler: Callable[..., Any], *arguments: Any, cancel: Cancel | None = No
     except Refusal as refusal:
         slots["message"] = refusal.text(arguments[-1])
     return slots
+
+
+def opened(page: Page, query: Mapping[str, str], lang: str = "en") -> tuple[dict[str, Any], str]:
+    """The fields that a page opens with at an address, and the sentence of what was refused."""
+    form = _form(page.declared.question)
+    return kit_page.opening_state(page.declared, form, form.first, lang, query)
+
+
+@cache
+def _form(question: type[Any]) -> Form:
+    with gr.Blocks():
+        form = Form(question, Shell())
+        for place in PLACES:
+            form.lay_out(place)
+    return form

@@ -1,14 +1,12 @@
-"""Boxes on a picture: the overlay that a page shows, and the same boxes as SVG, PNG, COCO JSON, CSV and crops.
+"""Boxes on an image: the overlay of a page, and the same boxes as SVG, PNG, COCO JSON, CSV and crops.
 
-Pure functions. A box is a `Mark`: where it is, what it is called, how sure, in which colour. What the browser does with
-an overlay is `assets/js/detect.js` (light up what belongs together, hand a click on); its component is made by
-`demos.kit.detect_surfaces`.
+Pure functions. A box is a `Mark`: its sides, label, score and colour. `assets/js/detect.js` highlights in the browser what
+belongs together and passes clicks on; `demos.kit.components.stage` makes the component of an overlay.
 """
 
 from __future__ import annotations
 
 import csv
-import html
 import io
 import re
 import zipfile
@@ -21,14 +19,16 @@ from PIL import Image, ImageDraw
 from core import inputs
 from demos.draw import base as draw
 from demos.draw import masks as segment_draw
+from demos.kit.html import Markup, escape, join, tag
 from demos.kit.language import pick
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the picture
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the image
 
-PICTURE_SIDE, CROP_SIDE = 960, 240  # pixels of the long side of what travels
-# A chip's room on a picture shown about this many letters wide; rough, it only decides where chips go.
+IMAGE_SIDE, CROP_SIDE = 960, 240  # pixels of the long side of the JPEGs in a page
+# The room that a chip needs on an image about this many letters wide; an estimate, it only decides where chips go.
 LETTERS_ACROSS, CHIP_HEIGHT = 62, 0.048
 CHIP_PLACES = ("above", "inside", "below", "above-end", "inside-end", "below-end")
+MOST_NAMED = 12  # boxes in the description of an overlay
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Mark:
     label: str  # escaped here
     score: float | None  # 0 to 1; None where a box has none
     colour: str  # "#rrggbb"
-    group: int = 0  # what has the same group lights up together: boxes, entries of the legend, phrases
+    group: int = 0  # boxes, entries of the legend and phrases of one group are highlighted together
     kind: str = ""  # a word for tables, such as "base"
     dashed: bool = False  # so that no meaning is in colour alone
-    pick: int = -1  # what a click hands to Python; -1 for a box that is only looked at
+    pick: int = -1  # the number that a click passes to Python; -1 for a box without clicks
 
 
 @dataclass(frozen=True)
@@ -63,27 +63,36 @@ def marks_of(
     scores: Sequence[float] | np.ndarray | None,
     colours: Sequence[str],
 ) -> list[Mark]:
-    """Plain marks of an answer, in its order; a click hands a box's place in it on.
+    """Marks of an answer, in its order; a click passes on the place of a box in it.
 
     Args:
         boxes: [R, 4] xyxy pixels.
-        groups: R indices of names, each box's.
+        groups: R indices of names, one for each box.
         names: N labels or phrases.
         scores: R values in [0, 1], or None.
         colours: N colours.
     """
-    sure = [None] * len(boxes) if scores is None else [float(score) for score in scores]
+    values = [None] * len(boxes) if scores is None else [float(score) for score in scores]
     return [
         Mark(tuple(box), names[group], score, colours[group], int(group), pick=at)
-        for at, (box, group, score) in enumerate(zip(boxes.tolist(), groups, sure, strict=True))
+        for at, (box, group, score) in enumerate(zip(boxes.tolist(), groups, values, strict=True))
     ]
 
 
-def said(mark: Mark) -> str:
-    """What is written on a box."""
+def caption(mark: Mark) -> str:
+    """The text on a box: label and score."""
     if mark.score is None:
         return mark.label
     return f"{mark.label} {mark.score:.2f}".strip()
+
+
+def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """[R, 4] and [K, 4], xyxy -> [R, K] intersection over union."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    both = np.clip(high - low, 0, None).prod(-1)
+    areas = [np.clip(one[:, 2:] - one[:, :2], 0, None).prod(-1) for one in (first, second)]
+    return both / np.maximum(areas[0][:, None] + areas[1][None] - both, 1e-9)
 
 
 # --- overlay -----------------------------------------------------------------------------------------------
@@ -99,51 +108,54 @@ def overlay(
     above: str = "",
     chosen: int = -1,
     fine: bool = False,
-    side: int = PICTURE_SIDE,
+    side: int = IMAGE_SIDE,
     letters: int = LETTERS_ACROSS,
-) -> str:
-    """The picture with its boxes as HTML, and a legend under it.
+) -> Markup:
+    """The image with its boxes as HTML, and a legend under it.
 
     Args:
-        image: the caller's picture.
+        image: the caller's image.
         marks: best first; a small box lies above a large one, so that both can be pointed at.
         lang: "en" or "zh".
         entries: of the legend.
-        picks: the id of the `components.pick_box` that clicks on boxes go to; "" for a picture to look at only.
-        above: trusted HTML in the same figure: its elements with `data-group` light up with their boxes.
+        picks: the id of the `components.pick_box` that clicks on boxes go to; "" for an image without clicks.
+        above: in the same figure, `Markup`: its elements with `data-group` are highlighted with their boxes.
         chosen: the pick that is marked as chosen at first.
         fine: thin lines without chips, paler where a score is low: for hundreds of boxes.
-        side: pixels of the long side of the picture that travels.
-        letters: how many fit across the picture where it is shown; fewer in a small one.
+        side: pixels of the long side of the JPEG.
+        letters: how many fit across the image at its size on the page.
     """
     size = inputs.size_of(image)
     order = sorted(range(len(marks)), key=lambda i: -_area(marks[i].box))
-    boxes = "".join(_box(marks[i], size, picks, chosen, lang) for i in order)
-    # The surest name last, above the others.
-    named = [] if fine else list(zip(marks, chip_places(marks, size, letters), strict=True))
-    chips = "".join(_chip(mark, place, size, picks) for mark, place in reversed(named))
-    title = html.escape(_title(marks, lang))
-    role = "group" if picks else "img"
-    rows = "".join(_entry(entry) for entry in entries)
-    legend = f'<ul class="atlas-det-legend">{rows}</ul>' if rows else ""
-    target = f' data-picks="{html.escape(picks)}"' if picks else ""
-    look = "atlas-det fine" if fine else "atlas-det"
-    return (
-        f'<figure class="{look}"{target}>{above}<div class="atlas-det-stage" role="{role}" aria-label="{title}" '
-        f'style="--ratio:{image.width / image.height:.4f}"><img alt="" draggable="false" '
-        f'src="{draw.data_uri(image, side)}">{boxes}{chips}</div>{legend}</figure>'
+    boxes = join(_box(marks[i], size, picks, chosen, lang) for i in order)
+    # The best box comes last, its chip lies above the others.
+    places = [] if fine else list(zip(marks, chip_places(marks, size, letters), strict=True))
+    chips = join(_chip(mark, place, size, picks) for mark, place in reversed(places))
+    picture = tag(
+        "div",
+        tag("img", alt="", draggable="false", src=draw.data_uri(image, side)),
+        boxes,
+        chips,
+        class_="atlas-det-stage",
+        role="group" if picks else "img",
+        aria_label=_title(marks, lang),
+        style=f"--ratio:{image.width / image.height:.4f}",
     )
+    legend = tag("ul", *map(_entry, entries), class_="atlas-det-legend") if entries else ""
+    look = "atlas-det fine" if fine else "atlas-det"
+    return tag("figure", above, picture, legend, class_=look, data_picks=picks or None)
 
 
 def _title(marks: Sequence[Mark], lang: str) -> str:
     if not marks:
-        return pick(lang, "The picture, without a box", "图片，没有方框")
-    found = ", ".join(said(mark) for mark in marks[:12])
-    more = pick(lang, f" and {len(marks) - 12} more", f" 等 {len(marks)} 个") if len(marks) > 12 else ""
-    return pick(lang, f"The picture with boxes: {found}{more}", f"带方框的图片：{found}{more}")
+        return pick(lang, "The image, without a box", "图片，没有方框")
+    names = ", ".join(caption(mark) for mark in marks[:MOST_NAMED])
+    rest = len(marks) - MOST_NAMED
+    more = pick(lang, f" and {rest} more", f" 等 {len(marks)} 个") if rest > 0 else ""
+    return pick(lang, f"The image with boxes: {names}{more}", f"带方框的图片：{names}{more}")
 
 
-def _box(mark: Mark, size: tuple[int, int], picks: str, chosen: int, lang: str) -> str:
+def _box(mark: Mark, size: tuple[int, int], picks: str, chosen: int, lang: str) -> Markup:
     left, top, right, bottom = shares(mark.box, size)
     style = (
         f"left:{100 * left:.2f}%;top:{100 * top:.2f}%;width:{100 * (right - left):.2f}%;"
@@ -151,43 +163,48 @@ def _box(mark: Mark, size: tuple[int, int], picks: str, chosen: int, lang: str) 
     )
     classes = f"atlas-det-box{' dashed' if mark.dashed else ''}"
     if not picks or mark.pick < 0:
-        return f'<span class="{classes}" data-group="{mark.group}" style="{style}"></span>'
+        return tag("span", class_=classes, data_group=mark.group, style=style)
     where = ", ".join(f"{share:.0%}" for share in (left, top, right, bottom))
-    words = said(mark)
-    name = html.escape(pick(lang, f"{words}: box {where}", f"{words}：方框 {where}"))
-    pressed = "true" if mark.pick == chosen else "false"
-    return (
-        f'<button type="button" class="{classes}" data-group="{mark.group}" data-pick="{mark.pick}" '
-        f'aria-pressed="{pressed}" aria-label="{name}" style="{style}"></button>'
+    return tag(
+        "button",
+        type="button",
+        class_=classes,
+        data_group=mark.group,
+        data_pick=mark.pick,
+        aria_pressed="true" if mark.pick == chosen else "false",
+        aria_label=pick(lang, f"{caption(mark)}: box {where}", f"{caption(mark)}：方框 {where}"),
+        style=style,
     )
 
 
-def _chip(mark: Mark, place: str, size: tuple[int, int], picks: str) -> str:
-    """What is written on a box, above all boxes; a mouse may click it, a keyboard has the box."""
-    words = said(mark)
+def _chip(mark: Mark, place: str, size: tuple[int, int], picks: str) -> Markup:
+    """The caption of a box, above all boxes; a mouse may click it, a keyboard has the box."""
+    words = caption(mark)
     if not words:
-        return ""
+        return Markup()
     left, top, right, bottom = shares(mark.box, size)
     row, _, end = place.partition("-")
     side = f"right:{100 * (1 - right):.2f}%" if end else f"left:{100 * left:.2f}%"
-    target = f' data-pick="{mark.pick}"' if picks and mark.pick >= 0 else ""
-    return (
-        f'<b class="atlas-det-chip {row}" aria-hidden="true" data-group="{mark.group}"{target} '
-        f'style="{side};top:{100 * (bottom if row == "below" else top):.2f}%;--c:{mark.colour}">{html.escape(words)}</b>'
+    return tag(
+        "b",
+        words,
+        class_=f"atlas-det-chip {row}",
+        aria_hidden="true",
+        data_group=mark.group,
+        data_pick=mark.pick if picks and mark.pick >= 0 else None,
+        style=f"{side};top:{100 * (bottom if row == 'below' else top):.2f}%;--c:{mark.colour}",
     )
 
 
-def _entry(entry: Entry) -> str:
-    dashed = ' class="dashed"' if entry.dashed else ""
-    return (
-        f'<li><button type="button" data-group="{entry.group}" aria-pressed="false"><i{dashed} '
-        f'style="--c:{entry.colour}"></i><span>{html.escape(entry.label)}<b>{html.escape(entry.note)}</b></span>'
-        "</button></li>"
-    )
+def _entry(entry: Entry) -> Markup:
+    swatch = tag("i", class_="dashed" if entry.dashed else None, style=f"--c:{entry.colour}")
+    text = tag("span", entry.label, tag("b", entry.note))
+    button = tag("button", swatch, text, type="button", data_group=entry.group, aria_pressed="false")
+    return tag("li", button)
 
 
 def shares(box: Sequence[float], size: tuple[int, int]) -> Box:
-    """A box as shares of width and height, cut off at the picture's edges."""
+    """A box as shares of width and height, cut off at the edges of the image."""
     left, top, right, bottom = (
         min(max(value / length, 0.0), 1.0) for value, length in zip(box, (*size, *size), strict=True)
     )
@@ -199,7 +216,7 @@ def _area(box: Sequence[float]) -> float:
 
 
 def _letters(text: str) -> int:
-    """How wide a text is in Latin letters; a Chinese one counts twice."""
+    """The width of a text in Latin letters; a Chinese character counts twice."""
     return sum(1 + (letter > "\u2e7f") for letter in text)
 
 
@@ -208,10 +225,10 @@ def chip_places(marks: Sequence[Mark], size: tuple[int, int], letters: int = LET
     ratio = size[0] / size[1]
     height = CHIP_HEIGHT * max(ratio, 1.0) * LETTERS_ACROSS / letters
     taken = np.zeros((0, 4))
-    found = []
+    places = []
     for mark in marks:
         left, top, right, bottom = shares(mark.box, size)
-        width = (_letters(said(mark)) + 2) / (letters * min(ratio, 1.0))
+        width = (_letters(caption(mark)) + 2) / (letters * min(ratio, 1.0))
         rows = {"above": top - height, "inside": top, "below": bottom}
         rooms = np.array(
             [
@@ -227,17 +244,17 @@ def chip_places(marks: Sequence[Mark], size: tuple[int, int], letters: int = LET
         covered = np.clip(sides, 0, None).prod(-1).sum(-1)
         best = int((outside + 10 * covered).round(4).argmin())
         taken = np.concatenate([taken, rooms[best : best + 1]])
-        found.append(CHIP_PLACES[best])
-    return found
+        places.append(CHIP_PLACES[best])
+    return places
 
 
 def crop_uri(image: Image.Image, box: Sequence[float] | np.ndarray, side: int = CROP_SIDE) -> str:
-    """What a box shows, as a data URI."""
+    """The content of a box as a data URI."""
     return draw.data_uri(inputs.crop(image, box), side)
 
 
 def whole(box: Sequence[float] | np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """A box in whole pixels inside the picture, at least one pixel wide and high."""
+    """A box in whole pixels inside the image, at least one pixel wide and high."""
     left = min(max(int(box[0]), 0), size[0] - 1)
     top = min(max(int(box[1]), 0), size[1] - 1)
     right = min(max(round(box[2]), left + 1), size[0])
@@ -249,7 +266,7 @@ def whole(box: Sequence[float] | np.ndarray, size: tuple[int, int]) -> tuple[int
 
 
 def annotated_png(image: Image.Image, marks: Sequence[Mark]) -> bytes:
-    """The picture at its own size with its boxes drawn in."""
+    """The image at its own size with its boxes drawn in."""
     canvas = image.convert("RGB")
     pen = ImageDraw.Draw(canvas)
     unit = max(2, round(max(image.size) / 240))
@@ -260,7 +277,7 @@ def annotated_png(image: Image.Image, marks: Sequence[Mark]) -> bytes:
         left, top, right, bottom = whole(mark.box, image.size)
         pen.rectangle((left - 1, top - 1, right, bottom), outline="white", width=unit + 2)
         pen.rectangle((left, top, right - 1, bottom - 1), outline=mark.colour, width=unit)
-        words = said(mark)[:60]
+        words = caption(mark)[:60]
         if not words:
             continue
         width, height = pen.textbbox((0, 0), words, font=font)[2:]
@@ -279,7 +296,7 @@ def annotated_png(image: Image.Image, marks: Sequence[Mark]) -> bytes:
 
 
 def svg(image: Image.Image, marks: Sequence[Mark]) -> str:
-    """The same as an SVG that carries its picture: boxes and words stay editable."""
+    """The same as an SVG that contains the image: boxes and captions stay editable."""
     size = width, height = inputs.size_of(image)
     unit = max(1.5, max(size) / 240)
     letter = 6 * unit
@@ -293,7 +310,7 @@ def svg(image: Image.Image, marks: Sequence[Mark]) -> str:
             f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" fill="none" '
             f'stroke="{mark.colour}" stroke-width="{unit:.1f}"{dash}/>'
         )
-        words = said(mark)
+        words = caption(mark)
         if not words:
             continue
         row, _, end = place.partition("-")
@@ -303,7 +320,7 @@ def svg(image: Image.Image, marks: Sequence[Mark]) -> str:
         parts.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" fill="white" '
             f'stroke="{mark.colour}"/><text x="{x + 0.3 * letter:.1f}" y="{y + 1.02 * letter:.1f}" '
-            f'font-size="{letter:.1f}">{html.escape(words)}</text>'
+            f'font-size="{letter:.1f}">{escape(words)}</text>'
         )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="system-ui, '
@@ -314,7 +331,7 @@ def svg(image: Image.Image, marks: Sequence[Mark]) -> str:
 
 
 def coco_json(marks: Sequence[Mark], names: Sequence[str], size: tuple[int, int], file: str = "") -> str:
-    """The boxes as a COCO data set of one picture; a mark's group is the place of its category in `names`."""
+    """The boxes as a COCO data set of one image; a mark's group is the place of its category in `names`."""
     rows = []
     for at, mark in enumerate(marks, 1):
         left, top, right, bottom = (round(float(side), 2) for side in mark.box)
@@ -345,7 +362,7 @@ def to_csv(marks: Sequence[Mark]) -> str:
 
 
 def crops_zip(image: Image.Image, marks: Sequence[Mark]) -> bytes:
-    """What each box shows as a PNG, numbered and named by its label."""
+    """The content of each box as a PNG, numbered and named by its label."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for at, mark in enumerate(marks, 1):
@@ -358,14 +375,14 @@ def crops_zip(image: Image.Image, marks: Sequence[Mark]) -> bytes:
 
 
 def exports(image: Image.Image, marks: Sequence[Mark], names: Sequence[str], stem: str, lang: str) -> str:
-    """Links to all downloads of one answer; files are called by `stem`."""
+    """Links to all downloads of one answer; the file names begin with `stem`."""
     image = inputs.full_size(image)
     rows = [
-        (pick(lang, "picture with boxes PNG", "带框图片 PNG"), "boxes.png", "image/png", annotated_png(image, marks)),
+        (pick(lang, "image with boxes PNG", "带框图片 PNG"), "boxes.png", "image/png", annotated_png(image, marks)),
         ("SVG", "boxes.svg", "image/svg+xml", svg(image, marks).encode()),
         ("COCO JSON", "coco.json", "application/json", coco_json(marks, names, inputs.size_of(image)).encode()),
         ("CSV", "boxes.csv", "text/csv", to_csv(marks).encode("utf-8-sig")),
-        (pick(lang, "crops ZIP", "裁出的小图 ZIP"), "crops.zip", "application/zip", crops_zip(image, marks)),
+        (pick(lang, "crops ZIP", "裁剪图 ZIP"), "crops.zip", "application/zip", crops_zip(image, marks)),
     ]  # fmt: skip
     return segment_draw.links(
         [(title, f"{stem}-{name}", mime, data) for title, name, mime, data in rows], lang

@@ -1,6 +1,6 @@
-"""What the GLIP page answers: boxes for a prompt, their files, the named endpoint.
+"""Answers of the GLIP page: boxes for a prompt, their files, the named endpoint.
 
-A prompt is grounded once above `FLOOR` and remembered by core, so that a threshold costs nothing.
+A prompt is grounded once above `FLOOR` and cached by core, so that another threshold runs nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PAPER = "glip"
 OPENING = "dog_and_car"
 MODES = ("sentence", "labels")
-FLOOR = 0.05  # boxes with a lower score never reach the page
+FLOOR = 0.05  # boxes with a lower score are left out of every answer
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 NO_CHINESE = Text(
     "This checkpoint was not trained on Chinese: its boxes for Chinese words are guesses. Write English, or choose the "
@@ -93,7 +93,7 @@ def detect(glip: GLIP, image: Image.Image, prompt: str | list[str], threshold: f
 
 
 def ask(image: Image.Image, prompt: str | list[str], checkpoint: str | None) -> Answer:
-    """Every box above the floor; core remembers image and answer, so that the same question costs nothing."""
+    """Every box above the floor; core caches image and answer, so that the same question runs nothing."""
     glip = model(checkpoint)
     start = time.perf_counter()
     grounding = detect(glip, image, prompt, FLOOR)
@@ -107,7 +107,7 @@ def run(question: Question) -> Answer:
 
 
 def prompts(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress]:
-    """Grounds the prompts of a list that is too long for one; nothing to do where one prompt is enough."""
+    """Grounds the prompts of a list that is too long for one; yields nothing where one prompt is enough."""
     if question.mode != "labels" or needs_download(question.checkpoint or start_row(PAPER)):
         return
     image, names = inputs.image(files_in.picture_source(question.image)), inputs.labels(question.text)
@@ -117,15 +117,14 @@ def prompts(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress]
             continue
         if not start:
             start, first = time.perf_counter(), done
-        spent = time.perf_counter() - start
-        left = f"{spent / (done - first) * (count - done):.0f}" if done > first else ""
         text = pick(
             lang,
-            f"The list is too long for one prompt: part {done + 1} of {count}"
-            + (f", about {left} s left" if left else ""),
-            f"标签太多，一个提示放不下：第 {done + 1} 部分，共 {count} 部分"
-            + (f"，大约还需 {left} 秒" if left else ""),
+            f"The list is too long for one prompt: part {done + 1} of {count}",
+            f"标签太多，一个提示放不下：第 {done + 1} 部分，共 {count} 部分",
         )
+        if done > first:
+            left = (time.perf_counter() - start) / (done - first) * (count - done)
+            text += pick(lang, f", about {left:.0f} s left", f"，大约还需 {left:.0f} 秒")
         yield Progress(done / count, text)
 
 
@@ -147,14 +146,14 @@ def glip_ground(
     threshold: float | None = None,
     checkpoint: str | None = None,
 ) -> dict[str, Any]:
-    """Find what a sentence names in a picture, a box for each phrase (GLIP); or the things of a list of labels.
+    """Find what a sentence names in an image, a box for each phrase (GLIP); or the things of a list of labels.
 
     Args:
-        image: a picture file, or a data URI.
-        caption: a sentence that names things, such as "two syringes and a test tube"; in a language of the checkpoint.
-        labels: in place of a caption, a list, or one string with commas, at most 1,000; they become the prompt, as in the
-            paper, and a list that is too long for one prompt becomes several, whose boxes are ranked together.
-        threshold: 0 to 1; boxes that score less are left out. The checkpoint's own when left out.
+        image: an image file, or a data URI.
+        caption: a sentence that names things, such as "two syringes and a test tube", in a language of the checkpoint.
+        labels: instead of a caption, a list, or one string with commas, at most 1,000. They become the prompt, as in the
+            paper. A list that is too long for one prompt is split into several, and their boxes are ranked together.
+        threshold: 0 to 1; boxes with a lower score are left out. The checkpoint's own when left out.
         checkpoint: a registry row that is on the server; the default row when left out.
 
     Returns:
@@ -165,50 +164,50 @@ def glip_ground(
         if (caption is None) == (labels is None):
             raise Refusal("caption_or_labels")
         prompt = inputs.text(caption) if caption is not None else inputs.labels(labels, limit=1000)
-        picture = inputs.image(files_in.uploaded(image))
+        pixels = inputs.image(files_in.uploaded(image))
         glip = model(checkpoint)
-        line = start_threshold(glip.checkpoint) if threshold is None else checked(threshold)
-        return detect(glip, picture, prompt, line).to_json()
+        least = start_threshold(glip.checkpoint) if threshold is None else checked(threshold)
+        return detect(glip, pixels, prompt, least).to_json()
 
 
 # --- handlers --------------------------------------------------------------------------------------------
 
 
-def line_of(answer: Answer, lang: str) -> str:
+def result_line(answer: Answer, lang: str) -> str:
     """The result line."""
     grounding = answer.grounding
-    parts = " + ".join(
+    details = " + ".join(
         f"{PARTS[name].get(lang) if name in PARTS else name} {value:.0f} ms"
         for name, value in grounding.timings.items()
     )
-    return results.line(answer.seconds, grounding.checkpoint, grounding.device, lang, parts)
+    return results.line(answer.seconds, grounding.checkpoint, grounding.device, lang, details)
 
 
 def ground(question: Question, lang: str) -> dict[str, Any]:
-    """The image with its boxes under the prompt, the table of boxes, the line."""
+    """The slots of *Try it*: the image with its boxes under the prompt, the table of boxes, the line."""
     threshold = checked(question.threshold)
     answer = run(question)
     row = checkpoints.row(answer.grounding.checkpoint)
-    unread = "zh" not in row.languages and CHINESE.search(answer.grounding.prompt)
+    is_unreadable = "zh" not in row.languages and CHINESE.search(answer.grounding.prompt)
     return {
         "figure": draw.figure(answer.image, answer.grounding, threshold, lang),
         "table": draw.table(answer.image, answer.grounding, threshold, lang),
-        "line": line_of(answer, lang),
+        "line": result_line(answer, lang),
         **results.notes(
             row.name,
             lang,
             digest=answer.encoded.digest,
             page=PAPER,
-            more=[NO_CHINESE.get(lang)] if unread else [],
+            more=[NO_CHINESE.get(lang)] if is_unreadable else [],
         ),
     }
 
 
 def table_on_release(layout: Layout) -> None:
-    """Draws the table of boxes again when the threshold comes to rest."""
+    """Draws the table of boxes again when the slider of the threshold is released."""
 
     def table(question: Question, lang: str) -> dict[str, Any]:
-        if next(prompts(question, lang, Cancel()), None) is not None:  # a long list is being asked
+        if next(prompts(question, lang, Cancel()), None) is not None:  # a long list is still running
             return {}
         answer = run(question)
         return {"table": draw.table(answer.image, answer.grounding, checked(question.threshold), lang)}
@@ -217,7 +216,7 @@ def table_on_release(layout: Layout) -> None:
 
 
 def files(question: Question, lang: str) -> str:
-    """Download links of the boxes that the threshold leaves."""
+    """Download links of the boxes that reach the threshold."""
     threshold = checked(question.threshold)
     answer = run(question)
     marks = draw.visible_marks(answer.grounding, threshold)

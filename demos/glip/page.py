@@ -17,15 +17,15 @@ MODES = {
 }
 TEXT = Text("Sentence, or labels with commas", "句子，或用逗号隔开的标签")
 TEXT_INFO = Text(
-    "The model finds a box for each thing that a sentence names. Labels are joined into one prompt, as in the paper.",
-    "模型为句子里提到的每样东西找一个框；标签则像论文那样连成一个提示。",
+    "Things named in a sentence get boxes. Labels are joined into one prompt.",
+    "句子里提到的物体会被框出来；标签会连成一个提示。",
 )
 THRESHOLD = Text("Minimum score", "最低得分")
 THRESHOLD_INFO = Text(
     "Boxes with a lower score are hidden. The model does not run again.",
     "得分更低的框会被隐藏，模型不会重新运行。",
 )
-# The browser hides boxes below the threshold; Python reads the slider when a table or a file is asked for.
+# The browser hides boxes below the threshold; Python reads the slider for a table or a file.
 HIDE = """(value) => {
   const place = document.querySelector("#try-figure .gl-figure");
   if (place) place.dispatchEvent(new CustomEvent("atlas-threshold", { detail: value, bubbles: true }));
@@ -34,7 +34,7 @@ HIDE = """(value) => {
 
 @dataclass(frozen=True)
 class Question:
-    """What the page asks: an image and a prompt."""
+    """The inputs of the page: an image and a prompt."""
 
     checkpoint: str = form.checkpoint("glip")
     image: str | None = form.image(height=280)
@@ -44,7 +44,7 @@ class Question:
 
 
 def figure(elem_id: str) -> object:
-    """The place of the image with its boxes under the prompt."""
+    """The place of the image and its boxes, below the prompt."""
     return stage(elem_id, scripts=("detect.js", "grounding.js"))
 
 
@@ -69,7 +69,7 @@ PAGE = page.declare(
         page.code_tab(inside.code),
     ],
     walk=Walkthrough(lessons.lessons, lessons.choices, lessons.card, lessons.outcome, slot=figure),
-    train=[page.Html("numbers", Text("Self-training", "自训练"), inside.numbers, inside.TRAINING)],
+    train=[page.Html("numbers", Text("Self-training", "自训练"), inside.training, inside.TRAINING)],
     many=batch.Many(answer.many),
     prepare=answer.prompts,
     opening=answer.own_threshold,

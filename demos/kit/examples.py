@@ -1,15 +1,15 @@
-"""A strip of example pictures: one click hands the example's id to Python, by mouse, touch or keyboard."""
+"""A strip of example images: one click passes the example's id to Python, by mouse, touch or keyboard."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
 from demos.kit import thumbnails
-from demos.kit.language import both
+from demos.kit.html import Markup, join, tag
+from demos.kit.language import Text, both_of
 
 # The moment makes a second click on the same example a change again.
 ON_CLICK = """element.addEventListener("click", (event) => {
@@ -19,23 +19,26 @@ ON_CLICK = """element.addEventListener("click", (event) => {
   trigger("change");
 })"""
 
+TITLES = {
+    False: Text("Examples: one click fills and runs", "例子：点一下就运行"),
+    True: Text("Photos, for real weights", "照片，适合真实权重"),
+}
+
 
 def strip(rows: Mapping[str, Mapping[str, Any]], elem_id: str) -> gr.HTML:
     """The strip as a component whose `change` event carries "ID MOMENT"; `chosen` reads the id.
 
     Args:
-        rows: id -> {"path", "caption": {"en", "zh"}}.
+        rows: id -> {"path", "caption": {"en", "zh"}, "real"}; "real" marks a photo that the miniature does not understand.
         elem_id: its id in the page.
     """
-    buttons = "".join(
-        f'<button type="button" data-example="{html.escape(name)}"><img alt="" src="{thumbnails.of_file(row["path"])}">'
-        f'<span class="atlas-only-read">{both(*(html.escape(row["caption"][lang]) for lang in ("en", "zh")))}</span>'
-        "</button>"
-        for name, row in rows.items()
-    )
-    title = both("Examples: one click fills and runs", "例子：点一下就运行")
+    groups = ""
+    for is_real, title in TITLES.items():
+        some = {name: row for name, row in rows.items() if bool(row.get("real")) is is_real}
+        if some:
+            groups += tag("p", Markup(both_of(title))) + tag("div", join(map(_button, some, some.values())))
     # `$` and backticks would be read as parts of a template; captions have none.
-    template = f'<div class="atlas-examples"><p>{title}</p><div>{buttons}</div></div>'
+    template = tag("div", groups, class_="atlas-examples")
     return gr.HTML(
         value="",
         html_template=template,
@@ -44,6 +47,12 @@ def strip(rows: Mapping[str, Mapping[str, Any]], elem_id: str) -> gr.HTML:
         padding=False,
         apply_default_css=False,
     )
+
+
+def _button(name: str, row: Mapping[str, Any]) -> Markup:
+    image = tag("img", alt="", src=thumbnails.of_file(row["path"]))
+    caption = tag("span", Markup(both_of(Text(**row["caption"]))), class_="atlas-only-read")
+    return tag("button", image, caption, type="button", data_example=name)
 
 
 def chosen(value: str, rows: Mapping[str, Any]) -> str | None:

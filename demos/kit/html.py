@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-__all__ = ["Markup", "escape", "join", "tag"]
+__all__ = ["Markup", "escape", "grid", "join", "tag"]
 
 # Elements without an end tag.
 VOID = frozenset(("br", "img", "input", "hr", "source", "rect", "line", "path", "circle"))
@@ -33,3 +33,18 @@ def tag(name: str, *children: str, **attributes: str | float | bool | None) -> M
 def join(parts: Iterable[str], separator: str = "") -> Markup:
     """Parts one behind the other; texts among them are escaped."""
     return Markup(escape(separator)).join(parts)
+
+
+def grid(head: Sequence[str], rows: Iterable[Markup], kind: str = "") -> Markup:
+    """A table with ruled cells that scrolls sideways on a narrow screen.
+
+    Args:
+        head: titles of the columns; an empty one makes an empty cell.
+        rows: `tr` elements.
+        kind: further classes of the table.
+    """
+    titles = join(tag("th", text, scope="col") if text else tag("td") for text in head)
+    inner = tag(
+        "table", tag("thead", tag("tr", titles)), tag("tbody", *rows), class_=f"atlas-grid {kind}".strip()
+    )
+    return tag("div", inner, class_="atlas-scroll", tabindex="0")

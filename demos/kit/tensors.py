@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from demos.kit.html import Markup, join, tag
+from demos.kit.html import Markup, grid, tag
 from demos.kit.language import Text
 
 IDEA = Text(
@@ -17,8 +17,7 @@ Step = tuple[Text, str, Text]  # its name, its shape, its meaning
 
 def table(steps: Sequence[Step], lang: str) -> Markup:
     """The steps as a table that scrolls sideways on a narrow screen."""
-    head = join(tag("th", text.get(lang), scope="col") for text in HEAD)
-    rows = join(
+    rows = [
         tag(
             "tr",
             tag("th", name.get(lang), scope="row"),
@@ -26,6 +25,5 @@ def table(steps: Sequence[Step], lang: str) -> Markup:
             tag("td", meaning.get(lang)),
         )
         for name, shape, meaning in steps
-    )
-    grid = tag("table", tag("thead", tag("tr", head)), tag("tbody", rows), class_="atlas-grid atlas-steps")
-    return tag("div", grid, class_="atlas-scroll", tabindex="0")
+    ]
+    return grid([text.get(lang) for text in HEAD], rows, "atlas-steps")

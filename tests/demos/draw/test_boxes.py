@@ -14,6 +14,7 @@ from PIL import Image
 
 from demos.draw import boxes as draw
 from demos.kit import components
+from demos.kit.html import Markup
 
 NAMES = ["dog", "<b>tree</b>", "车 & co"]
 COLOURS = ["#0072b2", "#d55e00", "#009e73"]
@@ -40,17 +41,17 @@ def test_an_overlay_has_a_button_for_each_box_the_largest_below(
         "1",
         "0",
         "2",
-    ]  # by area, the whole picture first
+    ]  # by area, the whole image first
     assert 'data-picks="inspect"' in page and "dog 0.91" in page
     assert "<b>tree" not in page and "&lt;b&gt;tree&lt;/b&gt; 0.50" in page and "x&lt;" in page
     assert "left:11.11%;top:33.33%;width:44.44%;height:66.67%" in page
-    assert "width:32.89%" in page  # what leaves the picture is cut off at its edge
+    assert "width:32.89%" in page  # what leaves the image is cut off at its edge
     chosen = draw.overlay(image, marks, "zh", picks="inspect", chosen=2)
     assert chosen.count('aria-pressed="true"') == 1 and "带方框" in chosen
 
 
-def test_a_picture_to_look_at_has_no_buttons(image: Image.Image, marks: list[draw.Mark]) -> None:
-    page = draw.overlay(image, marks, "en", above='<p data-group="1">tree</p>')
+def test_an_image_without_clicks_has_no_buttons(image: Image.Image, marks: list[draw.Mark]) -> None:
+    page = draw.overlay(image, marks, "en", above=Markup('<p data-group="1">tree</p>'))
     assert "<button" not in page and 'role="img"' in page and page.count('data-group="1"') == 3
     assert "without a box" in draw.overlay(image, [], "en")
 
@@ -64,7 +65,7 @@ def test_chips_of_boxes_at_one_place_do_not_cover_each_other() -> None:
     assert draw.chip_places(right, (100, 100))[0].endswith("-end")
 
 
-def test_what_is_downloaded_are_the_boxes(image: Image.Image, marks: list[draw.Mark]) -> None:
+def test_the_downloads_hold_the_boxes(image: Image.Image, marks: list[draw.Mark]) -> None:
     stored = json.loads(draw.coco_json(marks, NAMES, image.size, "a.png"))
     assert stored["annotations"][0]["bbox"] == [10, 20, 40, 40]
     assert [row["category_id"] for row in stored["annotations"]] == [1, 2, 3]
@@ -78,6 +79,13 @@ def test_what_is_downloaded_are_the_boxes(image: Image.Image, marks: list[draw.M
     assert draw.crops_zip(image, marks) == draw.crops_zip(image, marks)
 
 
+def test_overlaps_are_those_of_boxes() -> None:
+    boxes = np.array([[0, 0, 2, 2], [4, 4, 4, 4]], float)
+    others = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]], float)
+    np.testing.assert_allclose(draw.overlaps(boxes, others), [[1.0, 1 / 3, 0.0], [0.0, 0.0, 0.0]])
+    assert draw.overlaps(boxes[:0], others).shape == (0, 3)
+
+
 def test_coco_tools_read_it(image: Image.Image, marks: list[draw.Mark]) -> None:
     coco = pytest.importorskip("pycocotools.coco").COCO()
     coco.dataset = json.loads(draw.coco_json(marks, NAMES, image.size))
@@ -85,13 +93,13 @@ def test_coco_tools_read_it(image: Image.Image, marks: list[draw.Mark]) -> None:
     assert len(coco.getAnnIds(catIds=[2])) == 1 and coco.loadCats([3])[0]["name"] == NAMES[2]
 
 
-def test_pictures_carry_their_boxes(marks: list[draw.Mark]) -> None:
+def test_drawn_images_show_their_boxes(marks: list[draw.Mark]) -> None:
     plain = Image.new("RGB", (90, 60), "black")
     drawn = np.asarray(Image.open(io.BytesIO(draw.annotated_png(plain, marks))))
     assert drawn.shape == (60, 90, 3) and (drawn == [0x00, 0x72, 0xB2]).all(-1).any()
     root = ElementTree.fromstring(draw.svg(plain, marks))
     words = [node.text for node in root.iter() if node.tag.endswith("text")]
-    assert sorted(words, key=str) == sorted(map(draw.said, marks))
+    assert sorted(words, key=str) == sorted(map(draw.caption, marks))
     nothing = draw.Mark((0, 0, 0, 0), "", None, "#000000")  # neither size nor name
     assert draw.annotated_png(plain, [nothing]) and "<text" not in draw.svg(plain, [nothing])
     links = draw.exports(plain, marks, NAMES, "vild", "zh")

@@ -8,7 +8,7 @@ import io
 import json
 import re
 import zipfile
-from dataclasses import astuple, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,17 +23,16 @@ from core import checkpoints
 from core.classroom.world.concepts import concepts
 from core.detection.glip import boxes as glip_boxes
 from core.detection.glip import grounding
-from core.errors import Refusal
 from core.runtime import Cancel
-from demos.chinese_clip import code as chinese_code
-from demos.glip import answer as handlers
-from demos.glip import draw as views
-from demos.glip import inside as glip_inside
-from demos.glip import lessons as glip_walk
-from demos.kit import events as wiring
-from demos.kit import shell, sources
+from demos.draw import boxes
+from demos.glip import answer, draw, inside, lessons
+from demos.glip.page import PAGE, Question
+from demos.kit import code, library, walkthrough
+from demos.kit.html import escape
+from demos.kit.scenes_link import SceneOpened
+from tests.pages import opened, run
 
-EXAMPLES = examples()
+EXAMPLES = answer.examples()
 PAIR = EXAMPLES["dog_and_car"]
 SENTENCE = PAIR["caption"]["en"]
 
@@ -43,20 +42,14 @@ def client(server: str) -> Client:
     return Client(server, verbose=False)
 
 
-def ask(
-    picture: Any = PAIR["path"],
-    mode: str = "sentence",
-    text: str = SENTENCE,
-    threshold: Any = 0.3,
-    lang: str = "en",
-) -> tuple[str, ...]:
-    """The page's own call: message, figure, table, line."""
-    return shell.guarded(handlers.ground, 3)(Asked(picture, mode, text, threshold, ""), lang)
+def question(text: str = SENTENCE, threshold: Any = 0.3, **fields: Any) -> Question:
+    """A question about the dog and the car."""
+    return Question(**{"image": PAIR["path"], "text": text, "threshold": threshold, **fields})
 
 
 def iou(box: Any, other: Any) -> float:
     """Of two boxes."""
-    return float(views.overlaps(np.array([box], float), np.array([other], float))[0, 0])
+    return float(boxes.overlaps(np.array([box], float), np.array([other], float))[0, 0])
 
 
 # --- endpoint --------------------------------------------------------------------------------------------
@@ -65,33 +58,34 @@ def iou(box: Any, other: Any) -> float:
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_endpoint_grounds_a_sentence(client: Client, lang: str) -> None:
     sentence = PAIR["caption"][lang]
-    answer = client.predict(handle_file(PAIR["path"]), sentence, None, 0.05, api_name="/glip_ground")
-    assert {"checkpoint", "prompt", "mode", "seconds", "size", "phrases", "results"} == set(answer)
-    assert answer["mode"] == "grounding" and answer["prompt"] == sentence
-    assert checkpoints.row(answer["checkpoint"]).bundled
-    for phrase in answer["phrases"]:
+    result = client.predict(handle_file(PAIR["path"]), sentence, None, 0.05, api_name="/glip_ground")
+    assert {"checkpoint", "prompt", "mode", "seconds", "size", "phrases", "results"} == set(result)
+    assert result["mode"] == "grounding" and result["prompt"] == sentence
+    assert checkpoints.row(result["checkpoint"]).bundled
+    for phrase in result["phrases"]:
         assert sentence[phrase["start"] : phrase["end"]] == phrase["text"]
-    scores = [row["score"] for row in answer["results"]]
+    scores = [row["score"] for row in result["results"]]
     assert scores == sorted(scores, reverse=True) and all(0.05 <= score <= 1 for score in scores)
     # The best box of each phrase lies on its thing.
     for at, thing in enumerate(PAIR["objects"]):
-        best = next(row for row in answer["results"] if row["phrase_index"] == at)
+        best = next(row for row in result["results"] if row["phrase_index"] == at)
         assert thing[lang] in best["phrase"] and iou(best["box"], thing["visible_box"]) > 0.5
 
 
 def test_labels_are_a_prompt(client: Client) -> None:
-    listed = client.predict(handle_file(PAIR["path"]), None, "dog, car", 0.1, api_name="/glip_ground")
-    typed = client.predict(handle_file(PAIR["path"]), "dog . car .", None, 0.1, api_name="/glip_ground")
+    image = handle_file(PAIR["path"])
+    listed = client.predict(image, None, "dog, car", 0.1, api_name="/glip_ground")
+    typed = client.predict(image, "dog . car .", None, 0.1, api_name="/glip_ground")
     assert listed["mode"] == "detection" and listed["prompt"] == typed["prompt"] == "dog . car ."
     assert listed["results"] == typed["results"] != []
     # Without a threshold it is the row's own.
-    own = client.predict(handle_file(PAIR["path"]), None, ["dog", "car"], api_name="/glip_ground")
-    line = grounding.row_threshold(own["checkpoint"])
-    assert all(row["score"] >= line for row in own["results"])
+    own = client.predict(image, None, ["dog", "car"], api_name="/glip_ground")
+    threshold = grounding.row_threshold(own["checkpoint"])
+    assert all(row["score"] >= threshold for row in own["results"])
 
 
 @pytest.mark.parametrize(
-    ("caption", "labels", "threshold", "checkpoint", "said"),
+    ("caption", "labels", "threshold", "checkpoint", "sentence"),
     [
         (None, None, 0.5, None, "either a caption or labels"),
         ("a dog", "dog", 0.5, None, "either a caption or labels"),
@@ -109,66 +103,91 @@ def test_labels_are_a_prompt(client: Client) -> None:
     ],
 )
 def test_bad_input_is_one_sentence(
-    client: Client, caption: Any, labels: Any, threshold: Any, checkpoint: Any, said: str
+    client: Client, caption: Any, labels: Any, threshold: Any, checkpoint: Any, sentence: str
 ) -> None:
-    with pytest.raises(AppError, match=said) as refused:
+    with pytest.raises(AppError, match=sentence) as refused:
         client.predict(
             handle_file(PAIR["path"]), caption, labels, threshold, checkpoint, api_name="/glip_ground"
         )
     assert "Traceback" not in str(refused.value) and "logged" not in str(refused.value)
 
 
-def test_a_file_that_is_no_picture_is_refused(client: Client, tmp_path: Any) -> None:
-    (tmp_path / "a.png").write_bytes(b"no picture at all")
-    with pytest.raises(AppError, match="not a picture"):
+def test_a_file_that_is_no_image_is_refused(client: Client, tmp_path: Any) -> None:
+    (tmp_path / "a.png").write_bytes(b"no image at all")
+    with pytest.raises(AppError, match="use JPEG"):
         client.predict(handle_file(str(tmp_path / "a.png")), "a dog", api_name="/glip_ground")
 
 
-# --- the page --------------------------------------------------------------------------------------------
+def test_a_thousand_labels_by_the_endpoint(client: Client) -> None:
+    labels = [*[f"{thing.en} {i}" for i in range(3) for thing in concepts()][:998], "dog", "car"]
+    result = client.predict(handle_file(PAIR["path"]), None, labels, 0.2, api_name="/glip_ground")
+    assert len(result["phrases"]) == 1000 and 0 < len(result["results"]) <= grounding.LIMIT
+    assert {"dog", "car"} & {row["phrase"].split(" ")[0] for row in result["results"][:10]}
 
 
-@pytest.mark.parametrize("mode", handlers.MODES)
+# --- the first tab -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", answer.MODES)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_answers_in_both_languages(name: str, mode: str) -> None:
     for lang in ("en", "zh"):
-        path, text, filled, scene = handlers.fill(name, mode, "", lang)
-        message, figure, _, line = ask(path, mode, text, 0.2, lang)
-        assert message == "" and filled == name and scene == ""
-        assert 'class="gl-phrase' in figure and "atlas-det-stage" in figure and "ms" in line
-        assert ("atlas-hint" in line) == (not EXAMPLES[name]["classroom"])
+        fields = answer.fill(name, question(mode=mode), lang)
+        slots = run(answer.ground, question(mode=mode, **fields), lang)
+        assert slots["message"] == "" and slots["figure"].count('class="gl-phrase') >= 2
+        assert "atlas-det-stage" in slots["figure"] and "ms" in slots["line"]
+        # A photo from outside the classroom gets a hint and the way to real weights.
+        assert (
+            ("atlas-hint" in slots["notes"]) == slots["get"]["visible"] == (not EXAMPLES[name]["classroom"])
+        )
+        assert bool(EXAMPLES[name].get("real")) == (not EXAMPLES[name]["classroom"])
+
+
+@pytest.mark.parametrize("mode", answer.MODES)
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_opening_answer_is_right(lang: str, mode: str) -> None:
+    fields = answer.fill(answer.OPENING, question(mode=mode), lang)
+    opening = question(mode=mode, **(fields | answer.own_threshold(question(), lang)))
+    result = answer.run(opening).grounding
+    visible = draw.above(result, opening.threshold)
+    names = [result.phrases[at].text for at in result.phrase_indices[visible].tolist()]
+    things = [(one[lang], one["visible_box"]) for one in EXAMPLES[answer.OPENING]["objects"]]
+    assert len(names) == len(things)
+    for name, box in zip(names, result.boxes[visible], strict=True):
+        assert any(thing in name and iou(box, truth) > 0.5 for thing, truth in things)
 
 
 @pytest.mark.parametrize(
-    ("picture", "mode", "text", "threshold"),
+    "fields",
     [
-        (None, "sentence", SENTENCE, 0.5),
-        (PAIR["path"], "sentence", " ", 0.5),
-        (PAIR["path"], "sentence", "and", 0.5),
-        (PAIR["path"], "labels", "，", 0.5),
-        (PAIR["path"], "poem", SENTENCE, 0.5),
-        (PAIR["path"], "sentence", SENTENCE, 2),
-        (PAIR["path"], "sentence", SENTENCE, None),
-        (PAIR["path"], "sentence", SENTENCE, float("nan")),
-        ("data:image/png;base64,AAAA", "sentence", SENTENCE, 0.5),
+        {"image": None},
+        {"text": " "},
+        {"text": "and"},
+        {"mode": "labels", "text": "，"},
+        {"mode": "poem"},
+        {"threshold": 2},
+        {"threshold": None},
+        {"threshold": float("nan")},
+        {"image": "data:image/png;base64,AAAA"},
     ],
 )
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_refusals_are_one_sentence(picture: Any, mode: str, text: str, threshold: Any, lang: str) -> None:
-    message, *_ = ask(picture, mode, text, threshold, lang)
-    assert 'role="alert"' in message and "logged" not in message and "已经记录" not in message
-    assert any("\u4e00" <= sign <= "\u9fff" for sign in message) == (lang == "zh")
+def test_refusals_are_one_sentence(fields: dict[str, Any], lang: str) -> None:
+    slots = run(answer.ground, question(**fields), lang)
+    assert slots["message"] and set(slots) == {"message", "bars"}
+    assert any("\u4e00" <= sign <= "\u9fff" for sign in slots["message"]) == (lang == "zh")
 
 
-def test_the_threshold_runs_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    ask()
+def test_another_threshold_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = run(answer.ground, question(threshold=0.0), "en")["figure"].count("data-pick=")
     for name in ("_encode_image", "_ground"):
         monkeypatch.setattr(grounding, name, lambda *_: pytest.fail("ran again"))
     counts = []
     for threshold in (0.05, 0.2, 0.4, 1.0):
-        message, figure, table, _ = ask(threshold=threshold)
-        # The figure has all boxes and lets the browser hide them; the table has those that are left.
-        assert message == "" and figure.count("data-pick=") == ask(threshold=0.0)[1].count("data-pick=")
-        counts.append(table.count("gl-crop"))
+        slots = run(answer.ground, question(threshold=threshold), "en")
+        # The figure has all boxes and lets the browser hide them; the table has those above the threshold.
+        assert slots["message"] == "" and slots["figure"].count("data-pick=") == every
+        counts.append(slots["table"].count("gl-crop"))
     assert counts == sorted(counts, reverse=True) and counts[0] > counts[-1] == 0
 
 
@@ -179,65 +198,55 @@ def many_labels(count: int, *named: str) -> str:
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_a_long_list_shows_how_far_it_is_and_which_prompt_is_which(lang: str, tmp_path: Any) -> None:
-    path = tmp_path / "new.png"  # a picture that nobody asked about
+def test_a_long_list_has_progress_and_numbered_prompts(lang: str, tmp_path: Any) -> None:
+    path = tmp_path / "new.png"  # an image that nobody asked about
     Image.open(PAIR["path"]).resize((380, 371 if lang == "en" else 373)).save(path)
-    question = Asked(str(path), "labels", many_labels(100, "dog", "car"), 0.3, "")
-    work = wiring.with_session(handlers.as_job(handlers.ground, 3), 4)
-    *bars, last = list(work(Session(), *astuple(question), lang))
-    count = len(handlers.answered(question).found.prompts)
-    assert len(bars) == count > 1 and all(bar[3].count("atlas-progress") == 1 for bar in bars)
-    message, figure, table, line, stop = last
-    assert message == "" and stop["visible"] is False and "ms" in line and table.count("gl-crop")
-    assert figure.count('class="gl-part"') == count and figure.count('class="gl-phrase') == 100
-    found = handlers.answered(question).found
-    best = [found.phrases[at].text for at in found.phrase_indices[:4]]
-    assert "dog" in best
-    matrices, _ = handlers.alignment(question, lang)
-    shown = np.unique(views.prompt_of(found, np.flatnonzero(views.above(found, 0.3))[: views.MAX_ROWS]))
-    assert matrices.count("<h3>") == len(shown) and matrices.count("<table") == 2 * len(shown)
+    asked = question(many_labels(100, "dog", "car"), image=str(path), mode="labels")
+    bars = run(answer.prompts, asked, lang)["bars"]
+    result = answer.run(asked).grounding
+    count = len(result.prompts)
+    assert len(bars) == count > 1 and [bar.share for bar in bars] == [i / count for i in range(count)]
+    assert all(("left" if lang == "en" else "大约还需") in bar.text for bar in bars[1:])
+    slots = run(answer.ground, asked, lang)
+    assert slots["message"] == "" and "ms" in slots["line"] and slots["table"].count("gl-crop")
+    assert (
+        slots["figure"].count('class="gl-part"') == count and slots["figure"].count('class="gl-phrase') == 100
+    )
+    assert "dog" in [result.phrases[at].text for at in result.phrase_indices[:4]]
+    matrices = run(inside.alignment, asked, lang)["out"]
+    rows = np.flatnonzero(draw.above(result, 0.3))[: draw.MAX_ROWS]
+    prompts = np.unique(draw.prompt_of(result, rows))
+    assert matrices.count("<h3>") == len(prompts) and matrices.count("<table") == 2 * len(prompts)
     assert "nan" not in matrices and ">dog</span>" in matrices
-    assert list(handlers.prompt_bars(question, Cancel(), lang)) == []  # all remembered
-    other = replace(question, text=many_labels(99, "cat"))
-    with pytest.raises(Refusal, match="Stopped"):
-        list(handlers.prompt_bars(other, Cancel(stopped=True), lang))
-
-
-def test_a_thousand_labels_by_the_endpoint(client: Client) -> None:
-    labels = [*[f"{thing.en} {i}" for i in range(3) for thing in concepts()][:998], "dog", "car"]
-    answer = client.predict(handle_file(PAIR["path"]), None, labels, 0.2, api_name="/glip_ground")
-    assert len(answer["phrases"]) == 1000 and 0 < len(answer["results"]) <= grounding.LIMIT
-    assert {"dog", "car"} & {row["phrase"].split(" ")[0] for row in answer["results"][:10]}
-
-
-class Session:
-    """What a handler sees of a visitor."""
-
-    session_hash = "test"
+    assert run(answer.prompts, asked, lang)["bars"] == []  # all cached
+    other = replace(asked, text=many_labels(99, "cat"))
+    stopped = run(answer.prompts, other, lang, cancel=Cancel(stopped=True))
+    assert stopped["message"] in ("Stopped.", "已停止。")
 
 
 def test_html_in_a_sentence_is_text() -> None:
-    shown = "".join(ask(text="a <img src=x onerror=alert(1)> and a dog"))
-    assert "<img src=x" not in shown and "&lt;" in shown
+    slots = run(answer.ground, question("a <img src=x onerror=alert(1)> and a dog"), "en")
+    html = slots["figure"] + slots["table"]
+    assert slots["message"] == "" and "<img src=x" not in html and "&lt;" in html
 
 
-def test_a_picture_of_any_shape(tmp_path: Any) -> None:
-    for size in ((20, 300), (700, 200), (9, 9)):
-        path = tmp_path / f"{size[0]}.png"
-        Image.new("RGB", size, "green").save(path)
-        message, figure, *_ = ask(str(path))
-        assert message == "" and f"--ratio:{size[0] / size[1]:.4f}" in figure
+@pytest.mark.parametrize("size", [(20, 300), (700, 200), (9, 9)])
+def test_an_image_of_any_shape(size: tuple[int, int], tmp_path: Any) -> None:
+    path = tmp_path / "image.png"
+    Image.new("RGB", size, "green").save(path)
+    slots = run(answer.ground, question(image=str(path)), "en")
+    assert slots["message"] == "" and f"--ratio:{size[0] / size[1]:.4f}" in slots["figure"]
 
 
-def test_the_files_hold_the_boxes_that_are_left() -> None:
-    message, links = shell.guarded(handlers.files, 1)(
-        Asked(PAIR["path"], "sentence", SENTENCE, 0.2, ""), "en"
-    )
-    found = dict(re.findall(r'download="([^"]+)" href="data:[^;]+;base64,([^"]+)"', links))
-    assert message == "" and set(found) == {
+def test_the_files_hold_the_boxes_above_the_threshold() -> None:
+    links = answer.files(question(threshold=0.2), "en")
+    data = {
+        name: base64.b64decode(text)
+        for name, text in re.findall(r'download="([^"]+)" href="data:[^;]+;base64,([^"]+)"', links)
+    }
+    assert set(data) == {
         f"glip-{name}" for name in ("boxes.png", "boxes.svg", "coco.json", "boxes.csv", "crops.zip")
     }
-    data = {name: base64.b64decode(text) for name, text in found.items()}
     kept = json.loads(data["glip-coco.json"])
     assert [row["name"] for row in kept["categories"]] == ["a dog", "a car"]
     assert all(row["score"] >= 0.2 for row in kept["annotations"])
@@ -245,100 +254,120 @@ def test_the_files_hold_the_boxes_that_are_left() -> None:
     assert len(list(csv.DictReader(io.StringIO(data["glip-boxes.csv"].decode("utf-8-sig"))))) == count > 0
     assert len(zipfile.ZipFile(io.BytesIO(data["glip-crops.zip"])).namelist()) == count
     assert Image.open(io.BytesIO(data["glip-boxes.png"])).size == Image.open(PAIR["path"]).size
-    message, _ = shell.guarded(handlers.files, 1)(Asked(PAIR["path"], "sentence", SENTENCE, 1.0, ""), "en")
-    assert "nothing to save" in message
+    assert "nothing to save" in run(answer.files, question(threshold=1.0), "en")["message"]
 
 
-def test_the_mode_changes_an_example_and_leaves_what_was_typed() -> None:
-    changed = shell.guarded(handlers.other_mode, 1)
-    assert changed("labels", "dog_and_car", SENTENCE, "", "zh") == ("", PAIR["labels"]["zh"])
-    assert changed("sentence", "dog_and_car", PAIR["labels"]["zh"], "", "en") == ("", SENTENCE)
-    for example, typed in (("dog_and_car", "my own words"), ("", SENTENCE)):
-        message, kept = changed("labels", example, typed, "", "en")
-        assert message == "" and not isinstance(kept, str)
+def test_a_checkpoint_without_chinese_says_so() -> None:
+    assert "zh" not in checkpoints.row("glip-tiny").languages
+    assert answer.language_of("glip-tiny", "zh") == "en" and answer.language_of("", "zh") == "zh"
+    fields = answer.fill("toys", question(checkpoint="glip-tiny"), "zh")
+    assert fields["text"] == EXAMPLES["toys"]["caption"]["en"]
 
 
-def test_the_address_fills_the_page() -> None:
-    *_, name, scene, mode, threshold, refused, numbers = handlers.opened("en", {})
-    assert (name, scene, mode, refused) == (handlers.OPENING, "", "sentence", "")
-    assert threshold == handlers.start_threshold("") and "46.6" in numbers
-    query = {
-        "example": "toys",
-        "text": "a duck",
-        "threshold": "0.7",
-        "checkpoint": "nonsense",
-        "mode": "labels",
-    }
-    assert handlers.opened("zh", query)[:6] == (EXAMPLES["toys"]["path"], "a duck", "toys", "", "labels", 0.7)
-    assert handlers.opened("en", {"threshold": "7", "mode": "x"})[4:6] == ("sentence", threshold)
-    told = handlers.opened("zh", {"scene": "1F415.x0.y0.s60_white.colour.0"})
-    assert "狗" in told[1] and told[2] == "" and told[3].startswith("1F415")
-    assert 'role="alert"' in handlers.opened("en", {"scene": "nonsense"})[6]
+def test_the_mode_changes_an_example_and_keeps_a_typed_text() -> None:
+    labels, sentence = PAIR["labels"]["zh"], PAIR["caption"]["en"]
+    assert answer.other_mode(question(SENTENCE, mode="labels"), "zh") == {"text": labels}
+    assert answer.other_mode(question(labels, mode="sentence"), "en") == {"text": sentence}
+    assert not isinstance(answer.other_mode(question("my own words", mode="labels"), "en")["text"], str)
 
 
-# --- look inside, lessons --------------------------------------------------------------------------------
+# --- opening ---------------------------------------------------------------------------------------------
+
+
+def test_an_address_fills_the_page() -> None:
+    fields, refused = opened(PAGE, {})
+    assert (fields["example"], fields["scene"], refused) == (answer.OPENING, "", "")
+    assert fields["threshold"] == answer.start_threshold("")
+    fields, _ = opened(
+        PAGE, {"example": "toys", "text": "a duck", "threshold": "0.7", "mode": "labels"}, "zh"
+    )
+    assert fields["image"] == EXAMPLES["toys"]["path"]
+    assert (fields["text"], fields["mode"], fields["threshold"]) == ("a duck", "labels", 0.7)
+    # A mode alone brings the list of the example.
+    assert opened(PAGE, {"mode": "labels"}, "zh")[0]["text"] == PAIR["labels"]["zh"]
+    fields, _ = opened(PAGE, {"threshold": "7", "mode": "x"})
+    assert "mode" not in fields and fields["threshold"] == answer.start_threshold("")
+    fields, _ = opened(PAGE, {"scene": "1F415.x0.y0.s60_white.colour.0"}, "zh")
+    assert "狗" in fields["text"] and fields["example"] == "" and fields["scene"].startswith("1F415")
+    assert 'role="alert"' in opened(PAGE, {"scene": "nonsense"})[1]
+
+
+def test_a_scene_brings_its_caption_or_its_names() -> None:
+    scene = SceneOpened("a.png", "a dog and a car", "dog, car, house", ("dog", "car"))
+    assert answer.scene(scene, question(), "en") == {"text": "a dog and a car"}
+    assert answer.scene(scene, question(mode="labels"), "en") == {"text": "dog, car"}
+
+
+# --- look inside, train it, lessons ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_alignment_tensors_and_code_are_those_of_the_run(lang: str) -> None:
-    asked = Asked(PAIR["path"], "sentence", PAIR["caption"][lang], 0.2, "")
-    message, matrices, line = shell.guarded(handlers.alignment, 2)(asked, lang)
-    assert message == "" and matrices.count("<table") == 2 and "class=best" in matrices and "ms" in line
-    found = handlers.answered(asked).found
-    message, shapes, _ = shell.guarded(glip_inside.tensors, 2)(asked, lang)
-    sizes = handlers.sizes_of(handlers.answered(asked))
+    asked = question(PAIR["caption"][lang], 0.2)
+    result = answer.run(asked)
+    slots = run(inside.alignment, asked, lang)
+    assert slots["out"].count("<table") == 2 and 'class="best"' in slots["out"] and "ms" in slots["line"]
+    steps, _ = inside.tensors(asked, lang)
+    sizes = inside.sizes_of(result)
     assert sizes is not None
     places = sum(high * wide for high, wide in sizes["levels"])
-    assert message == "" and f"= [{places}, {len(found.words)}]" in shapes
-    message, cards, _ = shell.guarded(glip_inside.code, 2)(asked, lang)
-    assert message == "" and cards.count('class="code-card"') == len(words()["code"])
-    assert f"{found.scores[0]:.3f}" in cards
+    assert any(f"= [{places}, {len(result.grounding.words)}]" in shape for _, shape, _ in steps)
+    rows, values, _ = inside.code(asked, lang)
+    cards = code.cards(rows, values, lang)
+    assert cards.count('class="code-card"') == len(rows) and {
+        row["made"] for row in rows if "made" in row
+    } == set(values)
+    assert f"{result.grounding.scores[0]:.3f}" in cards
 
 
 def test_a_phrase_scores_as_its_words_do() -> None:
-    """What the matrix shows is what the score was made of: the mean of the words' sigmoids, times centerness."""
+    """The matrix has what the score is made of: the mean of the words' sigmoids, times centerness."""
     import torch
 
-    found = handlers.answered(Asked(PAIR["path"], "sentence", SENTENCE, 0.2, "")).found
+    result = answer.run(question(threshold=0.2)).grounding
     probability = glip_boxes.phrase_scores(
-        torch.from_numpy(found.alignment), [phrase.words for phrase in found.phrases]
+        torch.from_numpy(result.alignment), [phrase.words for phrase in result.phrases]
     )
-    own = probability[torch.arange(len(found.scores)), torch.from_numpy(found.phrase_indices)].numpy()
+    own = probability[torch.arange(len(result.scores)), torch.from_numpy(result.phrase_indices)].numpy()
     # score² = p · centerness, and centerness is at most 1.
-    assert len(own) and (found.scores**2 <= own + 1e-5).all()
+    assert len(own) and (result.scores**2 <= own + 1e-5).all()
 
 
-@pytest.mark.parametrize("card", words()["code"], ids=lambda card: card["name"])
-def test_the_lines_shown_are_in_the_repository(card: dict[str, Any]) -> None:
-    shown = chinese_code.passage(card).splitlines()
-    file = {line.strip() for line in (sources.ROOT / card["file"]).read_text(encoding="utf-8").splitlines()}
-    assert 2 <= len(shown) <= 18 and {line.strip() for line in shown} <= file
+@pytest.mark.parametrize("card", library.data("glip")["code"], ids=lambda card: card["name"])
+def test_the_lines_of_a_card_are_in_the_repository(card: dict[str, Any]) -> None:
+    lines = code.passage(card).splitlines()
+    file = {line.strip() for line in (code.ROOT / card["file"]).read_text(encoding="utf-8").splitlines()}
+    assert 2 <= len(lines) <= 18 and {line.strip() for line in lines} <= file
+
+
+def test_training_has_the_measured_and_the_published_numbers() -> None:
+    for lang in ("en", "zh"):
+        html = inside.training(lang)
+        assert "46.6" in html and html.count("<li>") == 3 and html.count("<h4>") == 2
+
+
+STEPS = [(name, at) for name, lesson in lessons.lessons().items() for at in range(len(lesson["steps"]))]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_lessons_ask_before_they_answer(lang: str) -> None:
-    for name, lesson in glip_walk.lessons().items():
-        for at, step in enumerate(lesson["steps"]):
-            where, card, choices, answer, following, picture, mode, text, example = glip_walk.turn_to(
-                f"{name}:{at}", lang
-            )
-            assert where == f"{name}:{at}" and answer == "" and not following["interactive"]
-            assert step["why"][lang] not in card
-            assert (mode, text, example) == ("sentence", step["caption"][lang], step["example"])
-            assert picture == EXAMPLES[step["example"]]["path"]
-            verdicts = []
-            for _, value in choices["choices"]:
-                message, body, following = shell.guarded(glip_walk.reveal, 2)(where, value, "", lang)
-                assert message == "" and following["interactive"]
-                verdicts.append("atlas-verdict some" in body)
-            # One choice is true, whichever it is today.
-            assert sum(verdicts) == 1, (name, at)
-    message, *_ = shell.guarded(glip_walk.reveal, 2)("syringes:0", None, "", lang)
-    assert 'role="alert"' in message
+@pytest.mark.parametrize(("name", "at"), STEPS)
+def test_a_lesson_asks_before_it_answers(name: str, at: int, lang: str) -> None:
+    walk = PAGE.declared.walk
+    where, step = f"{name}:{at}", lessons.lessons()[name]["steps"][at]
+    before = walkthrough.turn(walk, where, lang)
+    assert before["where"] == where and before["out"] == "" and not before["onwards"]["interactive"]
+    assert escape(step["ask"][lang]) in before["card"] and escape(step["why"][lang]) not in before["card"]
+    assert step["caption"][lang] in before["card"] and "<img" in before["card"]
+    verdicts = []
+    for _, value in before["guess"]["choices"]:
+        slots = run(walkthrough.reveal, walk, where, value, "", lang)
+        assert slots["message"] == "" and slots["onwards"]["interactive"] and "atlas-why" in slots["out"]
+        verdicts.append("atlas-verdict some" in slots["out"])
+    assert sum(verdicts) == 1  # exactly one choice comes true
 
 
-def test_a_list_and_its_prompt_give_the_very_same_boxes() -> None:
-    """The lesson's point, held by the run itself."""
-    step = glip_walk.lessons()["detection"]["steps"][0]
-    name = checkpoints.default(handlers.PAPER)
-    assert glip_walk.same(glip_walk.Asked(step, name, "en")).index == 0
+def test_a_list_and_its_prompt_give_exactly_the_same_boxes() -> None:
+    """The point of the lesson holds."""
+    step = lessons.lessons()["detection"]["steps"][0]
+    name = checkpoints.default(answer.PAPER)
+    assert lessons.same(lessons.Case(step, name, "en")).index == 0
