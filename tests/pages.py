@@ -11,11 +11,10 @@ import gradio as gr
 
 from core.errors import Refusal
 from core.runtime import Cancel
-from demos.catalog import Page
-from demos.kit import page as kit_page
 from demos.kit.events import Shell
 from demos.kit.form import PLACES, Form
 from demos.kit.jobs import Progress
+from demos.kit.page import Declaration, opening_state
 
 
 def parts(handler: Callable[..., Any], *arguments: Any, cancel: Cancel | None = None) -> Iterator[Any]:
@@ -40,16 +39,17 @@ def run(handler: Callable[..., Any], *arguments: Any, cancel: Cancel | None = No
     return slots
 
 
-def opened(page: Page, query: Mapping[str, str], lang: str = "en") -> tuple[dict[str, Any], str]:
-    """The fields that a page opens with at an address, and the sentence of what was refused."""
-    form = _form(page.declared.question)
-    return kit_page.opening_state(page.declared, form, form.first, lang, query)
+def opened(declared: Declaration, query: Mapping[str, str], lang: str = "en") -> tuple[dict[str, Any], str]:
+    """The fields that a page opens with at an address, and the sentence of what it refuses."""
+    made = form(declared.question)
+    return opening_state(declared, made, made.first, lang, query)
 
 
 @cache
-def _form(question: type[Any]) -> Form:
+def form(question: type[Any]) -> Form:
+    """The components of a page's question, without the page around them."""
     with gr.Blocks():
-        form = Form(question, Shell())
+        made = Form(question, Shell())
         for place in PLACES:
-            form.lay_out(place)
-    return form
+            made.lay_out(place)
+    return made

@@ -32,11 +32,12 @@ def strip(rows: Mapping[str, Mapping[str, Any]], elem_id: str) -> gr.HTML:
         rows: id -> {"path", "caption": {"en", "zh"}, "real"}; "real" marks a photo that the miniature does not understand.
         elem_id: its id in the page.
     """
-    groups = ""
+    groups = Markup()
     for is_real, title in TITLES.items():
         some = {name: row for name, row in rows.items() if bool(row.get("real")) is is_real}
         if some:
-            groups += tag("p", Markup(both_of(title))) + tag("div", join(map(_button, some, some.values())))
+            buttons = tag("div", join(map(_button, some, some.values())))
+            groups += tag("section", tag("p", Markup(both_of(title))), buttons)
     # `$` and backticks would be read as parts of a template; captions have none.
     template = tag("div", groups, class_="atlas-examples")
     return gr.HTML(

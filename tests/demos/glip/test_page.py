@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from demos.glip.examples import examples, words
-from demos.glip.shared import Asked
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -275,7 +273,7 @@ def test_the_mode_changes_an_example_and_keeps_a_typed_text() -> None:
 
 
 def test_an_address_fills_the_page() -> None:
-    fields, refused = opened(PAGE, {})
+    fields, refused = opened(PAGE.declared, {})
     assert (fields["example"], fields["scene"], refused) == (answer.OPENING, "", "")
     assert fields["threshold"] == answer.start_threshold("")
     fields, _ = opened(
@@ -284,12 +282,12 @@ def test_an_address_fills_the_page() -> None:
     assert fields["image"] == EXAMPLES["toys"]["path"]
     assert (fields["text"], fields["mode"], fields["threshold"]) == ("a duck", "labels", 0.7)
     # A mode alone brings the list of the example.
-    assert opened(PAGE, {"mode": "labels"}, "zh")[0]["text"] == PAIR["labels"]["zh"]
-    fields, _ = opened(PAGE, {"threshold": "7", "mode": "x"})
+    assert opened(PAGE.declared, {"mode": "labels"}, "zh")[0]["text"] == PAIR["labels"]["zh"]
+    fields, _ = opened(PAGE.declared, {"threshold": "7", "mode": "x"})
     assert "mode" not in fields and fields["threshold"] == answer.start_threshold("")
-    fields, _ = opened(PAGE, {"scene": "1F415.x0.y0.s60_white.colour.0"}, "zh")
+    fields, _ = opened(PAGE.declared, {"scene": "1F415.x0.y0.s60_white.colour.0"}, "zh")
     assert "狗" in fields["text"] and fields["example"] == "" and fields["scene"].startswith("1F415")
-    assert 'role="alert"' in opened(PAGE, {"scene": "nonsense"})[1]
+    assert 'role="alert"' in opened(PAGE.declared, {"scene": "nonsense"})[1]
 
 
 def test_a_scene_brings_its_caption_or_its_names() -> None:

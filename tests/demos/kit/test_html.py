@@ -62,10 +62,10 @@ def test_photos_for_real_weights_stand_apart_in_the_strip() -> None:
     caption = {"en": "a <dog>", "zh": "狗"}
     rows = library_rows(caption)
     template = examples.strip(rows, "examples").html_template
-    drawn, photos = re.findall(r"<p>.*?</p><div>.*?</div>", template)
+    drawn, photos = re.findall(r"<section>.*?</section>", template)
     assert 'data-example="scene"' in drawn and 'data-example="photo"' in photos
     assert "real weights" in photos and "真实权重" in photos and "a &lt;dog&gt;" in photos
-    assert examples.strip({"scene": rows["scene"]}, "examples").html_template.count("<p>") == 1
+    assert examples.strip({"scene": rows["scene"]}, "examples").html_template.count("<section>") == 1
     assert examples.chosen("photo 171", rows) == "photo" and examples.chosen("other 171", rows) is None
 
 
