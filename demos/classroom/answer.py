@@ -32,6 +32,8 @@ from demos.draw import base as draw
 from demos.draw import scene as draw_scene
 from demos.kit import scenes_link, shell
 from demos.kit.examples import chosen as strip_choice
+from demos.kit.html import tag
+from demos.kit.jobs import Progress
 from demos.kit.language import Text
 from demos.kit.shell import pick
 
@@ -155,12 +157,12 @@ def _draw(scene: Description, lang: str) -> Answer:
 
     start = time.perf_counter()
     drawn = description.draw(scene)
-    milliseconds = 1000 * (time.perf_counter() - start)
+    seconds = time.perf_counter() - start
     size = drawn.truth["size"]
     line = pick(
         lang,
-        f"{milliseconds:.0f} ms · {size} x {size} pixels · composed on the CPU, no model involved",
-        f"{milliseconds:.0f} 毫秒 · {size} x {size} 像素 · 在 CPU 上合成，没有用到任何模型",
+        f"{seconds:.2f} s · {size} x {size} pixels · composed on the CPU without a model",
+        f"{seconds:.2f} 秒 · {size} x {size} 像素 · 在 CPU 上合成，不使用模型",
     )
     return views(drawn.picture, drawn.truth, lang, f'<p class="atlas-line">{line}</p>')
 
@@ -168,7 +170,11 @@ def _draw(scene: Description, lang: str) -> Answer:
 def _waiting(lang: str) -> Iterator[Answer]:
     """Says that the drawings are being opened, which takes seconds once; nothing when they are in memory."""
     if not _world.is_set():
-        text = pick(lang, "Opening the box of drawings, once …", "正在打开图画盒子，只需一次……")
+        text = pick(
+            lang,
+            "Opening the drawings. This takes a few seconds, once.",
+            "正在打开图画，只需几秒，且只有第一次。",
+        )
         yield (
             *[gr.skip()] * (CONTROLS + 1),
             f'<p class="atlas-line" role="status">{text}</p>',
@@ -257,56 +263,41 @@ def recorded_controls(known: dict[str, Any]) -> list[Any]:
 
 # --- data sets -----------------------------------------------------------------------------------------------
 
-_running: dict[str, Cancel] = {}  # by session
 
+def dataset(
+    scenes: float, seed: Any, size: int, kind: str, look: str, plain: bool, lang: str, cancel: Cancel
+) -> Iterator[Any]:
+    """The job of a data set: progress, then the note and the file.
 
-def progress(done: int, total: int, seconds: float, lang: str) -> str:
-    """A bar with the scenes that are done and the time that is left."""
-    share, label = done / total, pick(lang, "Data set", "数据集")
-    parts = [pick(lang, f"{done} of {total} scenes", f"{done}／{total} 个场景")]
-    if done:
-        left = seconds * (total - done) / done
-        minutes, rest = divmod(round(left), 60)
-        parts.append(pick(lang, f"{minutes}:{rest:02d} left", f"剩余 {minutes}:{rest:02d}"))
-    else:
-        parts.append(pick(lang, "opening the drawings …", "正在打开图画……"))
-    return (
-        f'<div class="atlas-progress" role="progressbar" aria-label="{label}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{100 * share:.0f}"><span style="width:{100 * share:.1f}%"></span></div>'
-        f'<p class="atlas-line">{" · ".join(parts)}</p>'
-    )
-
-
-def make(
-    session: str, scenes: float, seed: Any, size: int, kind: str, look: str, plain: bool, lang: str
-) -> Generator[Answer, None, None]:
-    """Progress bar, Stop, button and file of a data set: (note, download, make, stop)."""
-    hidden, same = gr.update(visible=False), gr.skip()
-    total, seed = few(scenes, size), inputs.seed(whole(seed))
-    cancel = _running[session] = Cancel()
+    Raises:
+        Refusal: "cancelled" once `cancel` is set; what was written is removed.
+    """
+    total = few(scenes, size)
+    yield Progress(0.0, pick(lang, "Opening the drawings …", "正在打开图画……"))
     start = time.monotonic()
-    stop = gr.update(visible=True, interactive=True)
-    yield progress(0, total, 0, lang), hidden, hidden, stop
-    try:
-        for done, path in packed(total, seed, int(size), kind, look, 0.0 if plain else 0.5):
-            cancel.check()
-            file = path
-            shown = gr.update(visible=True, interactive=not cancel.is_set())
-            yield progress(done, total, time.monotonic() - start, lang), same, same, shown
-    except Refusal as refusal:
-        yield shell.refusal_html(refusal, lang), hidden, gr.update(visible=True), hidden
-        return
-    finally:
-        _running.pop(session, None)
+    for done, path in packed(total, whole(seed), int(size), kind, look, 0.0 if plain else 0.5):
+        cancel.check()
+        file = path
+        left = round((time.monotonic() - start) * (total - done) / max(done, 1))
+        yield Progress(
+            done / total,
+            pick(
+                lang,
+                f"{done} of {total} scenes, about {left} s left",
+                f"已完成 {done} / {total} 个场景，大约还需 {left} 秒",
+            ),
+        )
     weight = human(file.stat().st_size)
     note = pick(
         lang,
-        f"{total} scenes, seed {seed}, {weight}. The same settings give the same file.",
-        f"{total} 个场景，种子 {seed}，{weight}。同样的设置得到同样的文件。",
+        f"{total} scenes, seed {whole(seed)}, {weight}. The same settings give the same file.",
+        f"{total} 个场景，种子 {whole(seed)}，{weight}。同样的设置得到同样的文件。",
     )
     label = pick(lang, f"Download ({weight})", f"下载（{weight}）")
-    ready = gr.update(value=str(file), label=label, visible=True)
-    yield f'<p class="atlas-line" role="status">{note}</p>', ready, gr.update(visible=True), hidden
+    yield {
+        "line": tag("p", note, class_="atlas-line", role="status"),
+        "file": gr.update(value=str(file), label=label, visible=True),
+    }
 
 
 def few(scenes: Any, size: Any) -> int:
@@ -335,13 +326,6 @@ def packed(
     finally:
         if not complete:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def stop(session: str, lang: str) -> Answer:
-    """Asks the session's data set to stop; its own handler shows that it has."""
-    if session in _running:
-        _running[session].set()
-    return (gr.update(interactive=False),)
 
 
 # --- endpoints -----------------------------------------------------------------------------------------------

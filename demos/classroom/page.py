@@ -13,9 +13,10 @@ import gradio as gr
 from core.classroom.world.concepts import concepts
 from demos import catalog
 from demos.classroom import answer as handlers
-from demos.kit import shell
+from demos.kit import places, shell
+from demos.kit.components import output
 from demos.kit.examples import strip
-from demos.kit.language import both
+from demos.kit.language import Text, both
 from demos.kit.shell import Shell, tr
 
 DATASET_IDEA = both(
@@ -56,11 +57,6 @@ class Controls:
         return [slot[handlers.OBJECT.index(name)] for slot in self.objects for name in names]
 
 
-def place(elem_id: str, **options: Any) -> gr.HTML:
-    """A place for a result."""
-    return gr.HTML("", elem_id=elem_id, padding=False, apply_default_css=False, **options)
-
-
 def concept_menus() -> list[gr.Dropdown]:
     """Which thing is in each slot: searched in either language."""
     things = [(f"{c.en} · {c.zh}", c.code) for c in concepts()]
@@ -73,7 +69,7 @@ def concept_menus() -> list[gr.Dropdown]:
                     gr.Dropdown(
                         [*empty, *things],
                         value="1F415" if number == 1 else "",
-                        label=tr(f"Thing {number}", f"物体 {number}"),
+                        label=tr(f"Object {number}", f"物体 {number}"),
                         elem_id=f"concept-{number}",
                         min_width=140,
                     )
@@ -118,7 +114,7 @@ def scene_controls() -> tuple[Controls, gr.Button, gr.Button, gr.Button]:
     arrangement = gr.Dropdown(
         options("arrangements"),
         value="left",
-        label=tr("Where they stand", "怎么站"),
+        label=tr("Arrangement", "位置关系"),
         elem_id="arrangement",
         filterable=False,
     )
@@ -133,7 +129,7 @@ def scene_controls() -> tuple[Controls, gr.Button, gr.Button, gr.Button]:
         rendering = gr.Dropdown(
             options("renderings"),
             value="colour",
-            label=tr("Drawn as", "画成"),
+            label=tr("Rendering", "画法"),
             elem_id="rendering",
             filterable=False,
             min_width=140,
@@ -189,13 +185,13 @@ def dataset_part(page: Shell) -> None:
             min_width=220,
         )
         kind = gr.Dropdown(
-            options("kinds"), value="mixed", label=tr("What is in them", "画里有什么"), elem_id="kind",
+            options("kinds"), value="mixed", label=tr("Contents of a scene", "场景内容"), elem_id="kind",
             filterable=False, min_width=200,
         )  # fmt: skip
         look = gr.Dropdown(
             [(tr("every rendering", "各种画法"), "mixed"), *options("renderings")],
             value="mixed",
-            label=tr("Drawn as", "画成"),
+            label=tr("Rendering", "画法"),
             elem_id="look",
             filterable=False,
             min_width=160,
@@ -216,22 +212,16 @@ def dataset_part(page: Shell) -> None:
         label=tr("Plain drawings, without changes of colour and shape", "原样的图画，不改变颜色和形状"),
         elem_id="plain",
     )
-    with gr.Row(elem_classes="atlas-download-row"):
-        run = gr.Button(tr("Make the data set", "生成数据集"), elem_id="dataset-button")
-        stop = gr.Button(tr("Stop", "停止"), variant="stop", visible=False, elem_id="stop-dataset")
-        file = gr.DownloadButton("ZIP", variant="primary", visible=False, elem_id="download-dataset")
-    note = place("dataset-note")
-    page.on(
-        run.click,
-        handlers.make,
-        [count, seed, size, kind, look, plain],
-        [note, file, run, stop],
-        session=True,
-        show_progress="hidden",
-        concurrency_limit=2,
-        concurrency_id="dataset",
+    made = places.lay_out("dataset", Text("Make the data set", "生成数据集"), {"file": download})
+    places.wire(
+        page, made.button.click, made, handlers.dataset, [count, seed, size, kind, look, plain], tuple
     )
-    page.on(stop.click, handlers.stop, [], [stop], session=True, show_progress="hidden", queue=False)
+    places.stopping(page, [made])
+
+
+def download(elem_id: str) -> gr.DownloadButton:
+    """The button that gives the finished archive."""
+    return gr.DownloadButton("ZIP", variant="primary", visible=False, elem_id=elem_id)
 
 
 def build() -> None:
@@ -242,8 +232,8 @@ def build() -> None:
             thumbnails = strip(handlers.examples(), "examples")
             controls, run, surprise, of_seed = scene_controls()
         with gr.Column(scale=8, min_width=320):
-            stage = place("stage", js_on_load=SHOW_BIG)
-            line, links, files = (place(name) for name in ("line", "links", "files"))
+            stage = output("stage", js_on_load=SHOW_BIG)
+            line, links, files = (output(name) for name in ("line", "links", "files"))
             scene = gr.Textbox("", visible="hidden", label="scene", elem_id="scene-text")
             shell.link_button({"scene": scene}, elem_id="link")
     outputs = [*controls.all, stage, line, files, links, scene]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import html
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from PIL import Image
 
 from core import masks as rle
 from demos.draw import base as draw
+from demos.kit.html import escape
 from demos.kit.language import pick
 
 Truth = Mapping[str, Any]
@@ -127,7 +127,7 @@ def stage(picture: NDArray[np.uint8], known: Truth, lang: str) -> str:
 
 
 def _img(picture: NDArray[np.uint8], alt: str) -> str:
-    return f'<img alt="{html.escape(alt)}" src="{source(picture)}">'
+    return f'<img alt="{escape(alt)}" src="{source(picture)}">'
 
 
 def captions(known: Truth, lang: str) -> str:
@@ -139,11 +139,11 @@ def captions(known: Truth, lang: str) -> str:
     parts = []
     for name in (lang, "en" if lang == "zh" else "zh"):
         first, *others = known["captions"][name]
-        lines = f"<li><strong>{html.escape(first)}</strong></li>" + "".join(
-            f"<li>{html.escape(text)}</li>" for text in others
+        lines = f"<li><strong>{escape(first)}</strong></li>" + "".join(
+            f"<li>{escape(text)}</li>" for text in others
         )
         if known["swapped"]:
-            lines += f'<li class="false"><s>{html.escape(known["swapped"][name])}</s></li>'
+            lines += f'<li class="false"><s>{escape(known["swapped"][name])}</s></li>'
         parts.append(f'<h3>{titles[name]}</h3><ul class="atlas-said" lang="{tags[name]}">{lines}</ul>')
     note = f'<p class="atlas-line"><s>…</s> {false}</p>' if known["swapped"] else ""
     return f'<div class="atlas-scene-said"><h2>{true}</h2>{"".join(parts)}{note}</div>'
@@ -153,7 +153,7 @@ def legend(known: Truth, lang: str) -> str:
     """Number, colour and name of every object, how far it is and how much of it is seen."""
     items = []
     for at, (colour, thing) in enumerate(zip(COLOURS, known["objects"], strict=False), 1):
-        name = html.escape(thing["zh" if lang == "zh" else "en"])
+        name = escape(thing["zh" if lang == "zh" else "en"])
         pose = pick(lang, *POSES[thing["pose"]])
         posed = f" ({pose})" if thing["code"] == "1F411" else ""
         seen = thing["visible_area"] / thing["area"] if thing["area"] else 0.0

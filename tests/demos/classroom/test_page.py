@@ -18,6 +18,8 @@ from PIL import Image
 from core import inputs
 from core import masks as rle
 from core.classroom.world.concepts import concepts
+from core.errors import Refusal
+from core.runtime import Cancel
 from demos import catalog
 from demos.classroom import answer as handlers
 from demos.clip import answer as clip_handlers
@@ -206,7 +208,7 @@ def test_relations_place_the_objects_and_a_slider_sets_them_free() -> None:
     message, controls, (stage, line, files, links, scene) = page(handlers.compose, *values)
     assert message == "" and value_of(controls, 0, "x") == -0.5 and value_of(controls, 2, "x") == 0.5
     assert value_of(controls, 1, "concept") == ""
-    assert "羊在狗的左边" in stage and "a sheep to the left of a dog" in stage and "毫秒" in line
+    assert "羊在狗的左边" in stage and "a sheep to the left of a dog" in stage and "秒" in line
     assert scene.endswith("_snow.sketch.5") and files.count("<a ") == 3
     assert f"clip?scene={scene}" in links
     _, controls, (*_, moved) = page(handlers.move, *values)
@@ -251,16 +253,16 @@ def test_every_example_runs() -> None:
 def test_a_data_set_stops_and_leaves_nothing_behind() -> None:
     folder = Path(get_upload_folder())
     before = set(folder.glob("dataset-*"))
-    steps = handlers.make("tab", 60, 0, 48, "single", "line", True, "en")
-    assert "progressbar" in next(steps)[0]
-    note, *_ = next(steps)
-    assert "24 of 60 scenes" in note and "left" in note
+    cancel = Cancel()
+    steps = handlers.dataset(60, 0, 48, "single", "line", True, "en", cancel)
+    assert next(steps).share == 0
+    bar = next(steps)
+    assert "24 of 60 scenes" in bar.text and "left" in bar.text
     assert set(folder.glob("dataset-*")) - before
-    handlers.stop("tab", "en")
-    note, download, make, stop = [*steps][-1]
-    assert 'role="alert"' in note and download["visible"] is False
-    assert make["visible"] is True and stop["visible"] is False
-    assert set(folder.glob("dataset-*")) == before and "tab" not in handlers._running
+    cancel.set()
+    with pytest.raises(Refusal, match="Stopped"):
+        list(steps)
+    assert set(folder.glob("dataset-*")) == before
 
 
 # --- the scene on other pages --------------------------------------------------------------------------------
