@@ -57,13 +57,20 @@
     Object.assign(state, { running: true, dirty: false, start: performance.now() });
   };
 
-  // A visitor changed an input. `unknown`: another checkpoint may be slower or quicker. `following`: a place that has followed.
-  window.atlas.touched = (unknown, following) => {
+  // Whether the answer of a place depends on the page's question, or on its checkpoint alone.
+  const depends = (name, checkpoint) => {
+    const kinds = place(name).classList;
+    return !kinds.contains("atlas-own-inputs") || (checkpoint && kinds.contains("atlas-page-checkpoint"));
+  };
+
+  // A visitor changed an input. `checkpoint`: it was the checkpoint, and another one may be slower or quicker.
+  // `following`: a place that has followed. `only`: the place whose own input it was.
+  window.atlas.touched = (checkpoint, following, only) => {
     for (const name of places()) {
-      if (name === following || place(name).classList.contains("atlas-own-inputs")) continue;
+      if (name === following || (only ? name !== only : !depends(name, checkpoint))) continue;
       const state = run(name);
       state.dirty = true;
-      if (unknown) state.seconds = null;
+      if (checkpoint) state.seconds = null;
       if (state.answered) grey(name, true);
     }
     later();

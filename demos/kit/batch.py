@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +187,17 @@ def classified(labels: Sequence[str], probabilities: Sequence[float], answer: An
     }
     cells |= {
         f"p({label})": round(float(value), 4) for label, value in zip(labels, probabilities, strict=True)
+    }
+    return Outcome(cells, answer, image.size, image=image)
+
+
+def ranked(answer: Mapping[str, Any], image: Any) -> Outcome:
+    """The outcome of a verb that ranks labels: the best one, and the probability of each in the order of their names."""
+    rows = answer["results"]
+    cells: dict[str, str | float] = {"best label": rows[0]["label"]}
+    cells |= {
+        f"probability({row['label']})": round(float(row["probability"]), 4)
+        for row in sorted(rows, key=lambda row: row["label"])
     }
     return Outcome(cells, answer, image.size, image=image)
 

@@ -1,4 +1,4 @@
-"""What pages share that let a CLIP choose among labels: the classifier of a row, the prompt template of a question."""
+"""What pages share that let a CLIP choose among labels: the classifier of a row, its language, the prompt template."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ def model(checkpoint: str | None) -> ZeroShot:
     from core.clip import ZeroShot
 
     return ZeroShot.load(checkpoint or checkpoints.default("clip"))
+
+
+def language(checkpoint: str | None, lang: str) -> str:
+    """The page's language where the checkpoint reads it, else the first that it reads."""
+    known = checkpoints.row(checkpoint or checkpoints.default("clip")).languages
+    return lang if lang in known else known[0]
 
 
 def template(name: str, own: str) -> str:

@@ -29,6 +29,7 @@ from demos.kit.menu import CheckpointMenu, start_row
 
 LONGEST = 20_000  # characters of a text that an address may carry
 PLACES = ("side", "top", "settings")
+SETTINGS = Text("Settings", "设置")
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,27 @@ def words(
 def chips(*, longest: int = LONGEST) -> Any:
     """Labels as chips that come and go one by one; the value is one text with commas."""
     return field("", Field(components.label_chips, "top", lambda text: text[:longest]))
+
+
+def several(options: Mapping[str, Text], default: Sequence[str], label: Text, *, place: str = "top") -> Any:
+    """Some of a few named options, as boxes to tick; the value of the field is the list of their names."""
+
+    def make(name: str) -> gr.CheckboxGroup:
+        choices = [(text.tr, value) for value, text in options.items()]
+        return gr.CheckboxGroup(choices, value=list(default), label=label.tr, elem_id=name)
+
+    return field(tuple(default), Field(make, place, link=False))
+
+
+def upload(label: Text, *, place: str = "settings", **more: Any) -> Any:
+    """Image files of the visitor."""
+
+    def make(name: str) -> gr.File:
+        return gr.File(
+            file_count="multiple", file_types=["image"], type="filepath", label=label.tr, elem_id=name, **more
+        )
+
+    return field(None, Field(make, place, link=False))
 
 
 def slider(
@@ -302,7 +324,41 @@ class Form:
 
     def events(self, name: str) -> list[Any]:
         """The events of a field's component that a visitor causes, never a handler."""
-        component = self.components[name]
-        if isinstance(component, gr.Image):
-            return [component.upload, component.input, component.clear]
-        return [] if isinstance(component, gr.State) else [component.input]
+        return events_of(self.components[name])
+
+
+def lay_out_fields(kind: type[Any], prefix: str, fold: Text = SETTINGS) -> dict[str, Any]:
+    """Components by name for the fields of a dataclass that is no page's question: "top" ones, the others behind a fold.
+
+    Args:
+        kind: the dataclass.
+        prefix: of the element ids, "live" for "live-minutes".
+        fold: the title of the fold.
+    """
+    fields = {one.name: one.metadata["form"] for one in dataclasses.fields(kind)}
+    made: dict[str, Any] = {}
+
+    def lay_out(is_top: bool) -> None:
+        for name, how in fields.items():
+            if (how.place == "top") == is_top:
+                made[name] = how.make(f"{prefix}-{name.replace('_', '-')}")
+
+    lay_out(is_top=True)
+    if len(made) < len(fields):
+        with gr.Accordion(fold.tr, open=False, elem_id=f"{prefix}-settings"):
+            lay_out(is_top=False)
+    return {name: made[name] for name in fields}
+
+
+def inputs(kind: type[Any], prefix: str) -> Callable[[Any], list[Any]]:
+    """What lays the fields of a dataclass out as the inputs of a tab (`demos.kit.page.Tab`); `prefix` as above."""
+    return lambda layout: list(lay_out_fields(kind, prefix).values())
+
+
+def events_of(component: Any) -> list[Any]:
+    """The events of a component that a visitor causes, never a handler."""
+    if isinstance(component, gr.Image):
+        return [component.upload, component.input, component.clear]
+    if isinstance(component, gr.File):
+        return [component.upload, component.clear, component.delete]
+    return [] if isinstance(component, gr.State) else [component.input]

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-__all__ = ["Markup", "escape", "grid", "join", "tag"]
+__all__ = ["Markup", "escape", "grid", "join", "table", "tag"]
 
 # Elements without an end tag.
-VOID = frozenset(("br", "img", "input", "hr", "source", "rect", "line", "path", "circle"))
+VOID = frozenset(("br", "img", "input", "hr", "source"))
 
 
 def tag(name: str, *children: str, **attributes: str | float | bool | None) -> Markup:
@@ -35,6 +35,18 @@ def join(parts: Iterable[str], separator: str = "") -> Markup:
     return Markup(escape(separator)).join(parts)
 
 
+def table(head: Sequence[str], rows: Iterable[Markup], kind: str) -> Markup:
+    """A table.
+
+    Args:
+        head: titles of the columns; an empty one makes an empty cell.
+        rows: `tr` elements.
+        kind: its class.
+    """
+    titles = join(tag("th", text, scope="col") if text else tag("td") for text in head)
+    return tag("table", tag("thead", tag("tr", titles)), tag("tbody", *rows), class_=kind)
+
+
 def grid(head: Sequence[str], rows: Iterable[Markup], kind: str = "") -> Markup:
     """A table with ruled cells that scrolls sideways on a narrow screen.
 
@@ -43,8 +55,5 @@ def grid(head: Sequence[str], rows: Iterable[Markup], kind: str = "") -> Markup:
         rows: `tr` elements.
         kind: further classes of the table.
     """
-    titles = join(tag("th", text, scope="col") if text else tag("td") for text in head)
-    inner = tag(
-        "table", tag("thead", tag("tr", titles)), tag("tbody", *rows), class_=f"atlas-grid {kind}".strip()
-    )
+    inner = table(head, rows, f"atlas-grid {kind}".strip())
     return tag("div", inner, class_="atlas-scroll", tabindex="0")

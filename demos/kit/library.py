@@ -16,6 +16,7 @@ from typing import Any
 
 from core import inputs
 from demos.draw import base as draw
+from demos.kit.language import Text
 
 PAGES = Path(__file__).resolve().parents[1]
 ASSETS = PAGES.parent / "assets" / "examples"
@@ -27,6 +28,16 @@ KEPT = ("code", "en", "zh", "visible_box")
 def data(page: str) -> dict[str, Any]:
     """The data.toml of a page, by the name of its folder."""
     return tomllib.loads((PAGES / page / "data.toml").read_text(encoding="utf-8"))
+
+
+def say(page: str, name: str, lang: str, **values: Any) -> str:
+    """A sentence of the table `says` of a page's data.toml, with values in its places."""
+    return data(page)["says"][name]["zh" if lang == "zh" else "en"].format(**values)
+
+
+def text(page: str, name: str) -> Text:
+    """A sentence of the same table in both languages."""
+    return Text(**data(page)["says"][name])
 
 
 @cache
@@ -60,6 +71,21 @@ def classroom_digests(page: str = "") -> frozenset[str]:
     """Digests of the example images, a page's own among them, that a miniature knows how to see."""
     rows = [*shared().values(), *(examples(page).values() if page else ())]
     return frozenset(inputs.digest(inputs.image(row["path"])) for row in rows if row["classroom"])
+
+
+def known_boxes(labels: Sequence[str], image: Any) -> list[list[list[float]]]:
+    """For each label the boxes of the things it names, xyxy pixels, where the image is a drawn one of the shared images."""
+    from core.classroom.world.wording import phrase
+
+    digest = inputs.digest(image)
+    rows = (row for row in shared().values() if "objects" in row)
+    drawn = (row["objects"] for row in rows if inputs.digest(inputs.image(row["path"])) == digest)
+    things: list[dict[str, Any]] = next(drawn, [])
+
+    def names(thing: dict[str, Any]) -> set[str]:
+        return {thing["en"], phrase(thing["en"], "en"), thing["zh"], phrase(thing["zh"], "zh")}
+
+    return [[thing["box"] for thing in things if label.lower() in names(thing)] for label in labels]
 
 
 def unknown_labels(labels: Sequence[str]) -> list[str]:

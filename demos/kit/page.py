@@ -49,7 +49,7 @@ class Try:
         button: the title of the primary button.
         slots: what makes each slot of the answer, in their order on the page.
         files: `files(question, lang) -> HTML` of download links, asked for behind a fold.
-        opening: `opening(lang)`, slots that are there before anything was computed.
+        opening: `opening(lang)`, slots of the recorded answer to the question that a page without a link opens with.
         runs_on_opening: whether an open page asks at once; a page that does not still runs a link.
         in_turn: whether the job waits for the device behind the jobs of other visitors.
         idea: a sentence above the inputs.
@@ -95,7 +95,8 @@ class Tab:
         handler: as of `Try`.
         button: the title of its button.
         slots: what makes each slot; one, "out", where it is left out.
-        inputs: lays further inputs out and returns them; the handler gets their values behind the question.
+        inputs: lays further inputs out and returns them; the handler gets their values behind the question. That of a
+            dataclass of fields is `demos.kit.form.inputs`.
     """
 
     name: str
@@ -190,7 +191,7 @@ class Layout:
             triggers: events; None with `behind=` an event.
             place: from `place`.
             handler: answers at once or is a job.
-            more: components whose values follow the question.
+            more: components whose values follow the question; a change of one of them makes the answer an old one.
             prepare: False for a handler that does not need what `prepare` makes.
             options: of `places.wire`.
         """
@@ -200,7 +201,19 @@ class Layout:
             return (self.form.question(values), *values[count:])
 
         ready = self.prepared(handler) if prepare else handler
-        return places.wire(self.shell, triggers, place, ready, [*self.form.inputs, *more], read, **options)
+        place.depends_on(more)
+        own = self.fields.values()
+        changes = any(one is known for one in options.get("fields", {}).values() for known in own)
+        return places.wire(
+            self.shell,
+            triggers,
+            place,
+            ready,
+            [*self.form.inputs, *more],
+            read,
+            changes_question=changes,
+            **options,
+        )
 
     def update(self, triggers: Any, place: Place, handler: Handler, **options: Any) -> Any:
         """Wires `handler(question, lang)` that sets some slots of a place without being an answer of its own.
@@ -295,7 +308,9 @@ class Layout:
         if behind is not None:
             return behind.then(fill, given, outputs, **QUIET)
         listen = list(triggers) if isinstance(triggers, list | tuple) else [triggers]
-        return gr.on(listen, fill, given, outputs, **QUIET)
+        # The first tab answers behind the new fields; the answers of the other tabs are old ones.
+        script = "(...values) => { window.atlas.touched(false, 'try'); return values; }"
+        return gr.on(listen, fill, given, outputs, js=script, **QUIET)
 
 
 def _when(handler: Handler, when: Handler) -> Handler:
@@ -534,7 +549,7 @@ def _opening(
         state, sentence = opening_state(declared, form, question, lang, query)
         linked = set(query) & {*form.fields, "example", scenes_link.PARAMETER}
         step = query.get(walkthrough.PARAMETER, "") if walk is not None else ""
-        shown = dict(try_it.opening(lang)) if try_it.opening is not None else {}
+        shown = dict(try_it.opening(lang)) if try_it.opening is not None and not linked else {}
         if walk is not None and step:
             shown |= walkthrough.turn(walk, step, lang)
         return (

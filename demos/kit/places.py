@@ -22,6 +22,7 @@ from core.errors import Refusal
 from demos.kit import jobs
 from demos.kit.components import output
 from demos.kit.events import CONCURRENCY, WRONG, Shell, alert, hinted, refusal_html
+from demos.kit.form import events_of
 from demos.kit.html import Markup, tag
 from demos.kit.jobs import Progress
 from demos.kit.language import Text, pick
@@ -43,17 +44,28 @@ class Place:
         slots: component of each slot. "line" takes the result line and the bar of a job.
         button: what asks.
         stop: what stops a job.
+        inputs: components beside the page's question that the answer depends on.
     """
 
     name: str
     slots: dict[str, Any] = field(default_factory=dict)
     button: Any = None
     stop: Any = None
+    inputs: list[Any] = field(default_factory=list)
 
-    @property
-    def started(self) -> str:
-        """What the browser runs in front of each run."""
-        return f"(...values) => {{ window.atlas.started({self.name!r}); return values; }}"
+    def started(self, changes_question: bool = False) -> str:
+        """What the browser runs in front of each run; one that sets fields of the question greys all other answers."""
+        others = f"window.atlas.touched(false, {self.name!r}); " if changes_question else ""
+        return f"(...values) => {{ {others}window.atlas.started({self.name!r}); return values; }}"
+
+    def depends_on(self, components: Sequence[Any]) -> None:
+        """A change of one of these components by the visitor makes the answer here an old one, and no other answer."""
+        fresh = [one for one in components if all(one is not known for known in self.inputs)]
+        self.inputs += fresh
+        changes = [event for one in fresh for event in events_of(one)]
+        if changes:
+            script = f"() => {{ window.atlas.touched(false, '', {self.name!r}); }}"
+            gr.on(changes, None, None, None, js=script, api_visibility="private", show_progress="hidden")
 
 
 def lay_out(
@@ -62,6 +74,7 @@ def lay_out(
     slots: Slots,
     before: Callable[[], None] | None = None,
     own_inputs: bool = False,
+    own_checkpoint: bool = True,
 ) -> Place:
     """The button with its Stop, and the slots below it.
 
@@ -71,6 +84,7 @@ def lay_out(
         slots: what makes each slot from its element id; "line" is added below the others where it is missing.
         before: lays out more inputs between the button and the slots.
         own_inputs: whether the answer does not depend on the page's question; a change of the question leaves it as it is.
+        own_checkpoint: False where such an answer depends on the page's checkpoint all the same.
     """
     place = Place(name)
     with gr.Row(elem_classes="atlas-run-row"):
@@ -82,7 +96,8 @@ def lay_out(
         )
     if before is not None:
         before()
-    classes = ["atlas-result", "atlas-own-inputs"] if own_inputs else ["atlas-result"]
+    classes = ["atlas-result", *(["atlas-own-inputs"] if own_inputs else [])]
+    classes += [] if own_checkpoint else ["atlas-page-checkpoint"]
     with gr.Column(elem_id=f"{name}-result", elem_classes=classes):
         for slot, make in {**slots, "line": slots.get("line", output)}.items():
             place.slots[slot] = make(f"{name}-{slot}")
@@ -113,6 +128,7 @@ def wire(
     show_progress: Any = "minimal",
     trigger_mode: Any = None,
     session: bool = False,
+    changes_question: bool = False,
 ) -> Any:
     """Wires a handler to a place.
 
@@ -127,6 +143,7 @@ def wire(
         fields: components beside the slots that the handler may set by name.
         behind: an event behind which the handler runs, in place of triggers.
         session: whether the handler's first argument is the name of the visitor's session.
+        changes_question: whether the handler sets fields of the page's question.
 
     Returns:
         The event, for `.then`.
@@ -192,7 +209,7 @@ def wire(
         "api_visibility": "private",
         "concurrency_limit": CONCURRENCY,
         "show_progress": "hidden" if is_job else show_progress,
-        "js": place.started,
+        "js": place.started(changes_question),
     }
     if trigger_mode is not None:
         options["trigger_mode"] = trigger_mode

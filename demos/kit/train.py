@@ -23,8 +23,9 @@ out below the result what is done with it.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,8 +34,9 @@ from typing import Any
 import gradio as gr
 
 from core.classroom.recipes.common import lessons
+from core.errors import Refusal
 from demos.draw import charts
-from demos.kit import places
+from demos.kit import form, places
 from demos.kit.components import output
 from demos.kit.files import downloads
 from demos.kit.html import Markup, join, tag
@@ -137,6 +139,53 @@ class Live:
     more: Callable[[Layout, Place], None] | None = None
 
 
+class Kept:
+    """What visitors have trained, by session; nothing outlives its tab, nor half an hour without use."""
+
+    COUNT, SECONDS = 16, 1800
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[float, Any]] = {}  # the least recently used first
+
+    def keep(self, session: str, product: Any) -> None:
+        """Keeps a session's model in place of its last one."""
+        with self._lock:
+            self._kept.pop(session, None)
+            self._kept[session] = time.monotonic(), product
+            limit = time.monotonic() - self.SECONDS
+            for name in [name for name, (used, _) in self._kept.items() if used < limit]:
+                del self._kept[name]
+            while len(self._kept) > self.COUNT:
+                del self._kept[next(iter(self._kept))]
+
+    def of(self, session: str) -> Any:
+        """The session's model.
+
+        Raises:
+            Refusal: "no_toy" where it has none any more.
+        """
+        with self._lock:
+            used, product = self._kept.get(session, (0.0, None))
+        if product is None or used < time.monotonic() - self.SECONDS:
+            self.drop(session)
+            raise Refusal("no_toy")
+        self.keep(session, product)
+        return product
+
+    def drop(self, session: str) -> None:
+        """Forgets the session's model."""
+        with self._lock:
+            self._kept.pop(session, None)
+
+    def leave(self, request: gr.Request) -> None:
+        """Forgets the model of a session whose tab closes: for `Blocks.unload`."""
+        self.drop(str(request.session_hash))
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
 # --- a moment as HTML --------------------------------------------------------------------------------------
 
 
@@ -214,18 +263,7 @@ def lay_out(live: Live, layout: Layout) -> None:
     """Lays the tab out and wires it."""
     off = lessons.off()
     gr.Markdown((OFF if off else live.idea).tr)
-    fields = {one.name: one.metadata["form"] for one in dataclasses.fields(live.settings)}
-    components: dict[str, Any] = {}
-
-    def settings(visible: bool) -> None:
-        for name, how in fields.items():
-            if (how.place == "top") == visible:
-                components[name] = how.make(f"{NAME}-{name.replace('_', '-')}")
-
-    settings(visible=True)
-    if any(how.place != "top" for how in fields.values()):
-        with gr.Accordion(Text("Settings", "设置").tr, open=False, elem_id=f"{NAME}-settings"):
-            settings(visible=False)
+    settings = form.lay_out_fields(live.settings, NAME)
     slots = {"numbers": output, "line": output, **live.slots, "curves": output, "file": output}
     place = layout.place(NAME, live.start, slots, own_inputs=True)
     place.button.interactive = not off
@@ -236,7 +274,7 @@ def lay_out(live: Live, layout: Layout) -> None:
         place.button.click,
         place,
         partial(training, live),
-        [components[name] for name in fields],
+        list(settings.values()),
         tuple,
         session=True,
     )

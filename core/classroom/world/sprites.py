@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from core.classroom.world.concepts import SPRITES, concepts
+from core.classroom.world.concepts import SPRITES, concepts, find
+from core.errors import Refusal
 
 CELL = 96  # pixels of one sprite in a sheet
 INNER = 88  # the drawing is trimmed and its long side fitted to this
@@ -184,6 +185,22 @@ def sheet(style: str) -> Sprite:
     rows = picture.shape[0] // CELL
     cells = picture.reshape(rows, CELL, COLUMNS, CELL, 4).swapaxes(1, 2).reshape(-1, CELL, CELL, 4)
     return np.ascontiguousarray(cells[: len(concepts())])
+
+
+_kept = cache(sheet)
+
+
+def drawing(name: str, style: str = "noto") -> Sprite:
+    """The sprite of a concept by a name, a synonym or a code point.
+
+    Raises:
+        Refusal: "unknown_concept" for what the classroom does not know, or the style does not draw.
+    """
+    concept = find(name)
+    sprite = None if concept is None else _kept(style)[concept.index]
+    if sprite is None or not sprite[..., 3].any():
+        raise Refusal("unknown_concept", name=name)
+    return sprite
 
 
 def folder(path: Path) -> Iterator[tuple[str, Sprite]]:

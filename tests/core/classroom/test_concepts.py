@@ -11,6 +11,7 @@ import pytest
 from core.classroom import find
 from core.classroom.world import sprites
 from core.classroom.world.concepts import concepts, seen, unseen
+from core.errors import Refusal
 
 REQUIRED = [
     "red envelope",
@@ -111,3 +112,12 @@ def test_one_concept_in_five_is_kept_from_masks_and_boxes() -> None:
     for name in ("duck", "syringe"):
         concept = find(name)
         assert concept is not None and concept.index in unseen()
+
+
+def test_a_drawing_by_any_name() -> None:
+    dog = sprites.drawing("dog")
+    assert dog.shape == (sprites.CELL, sprites.CELL, 4) and dog[..., 3].any()
+    assert all(np.array_equal(dog, sprites.drawing(name)) for name in ("狗", "1F415"))
+    with pytest.raises(Refusal) as refusal:
+        sprites.drawing("unicycle of glass")
+    assert refusal.value.code == "unknown_concept"

@@ -124,3 +124,19 @@ def test_without_the_car_there_is_no_car() -> None:
     same = edit.ask_twice((model, model), (image, image), LABELS)
     assert same.similarity == pytest.approx(1, abs=1e-5) and not same.moved.any()
     assert pair.to_json()["second"]["results"][0]["label"] == "a cat"
+
+
+def test_first_everything_is_painted_out_then_things_are_put_in() -> None:
+    image = flat(40, 40)
+    drawing = np.full((8, 8, 4), 255, np.uint8)
+    pastes = [edit.Paste("star", 0.25, 0.25, 0.25), edit.Paste(edit.PATCH, 0.25, 0.25, 0.5)]
+    names: list[str] = []
+
+    def sprite(name: str) -> np.ndarray:
+        names.append(name)
+        return drawing
+
+    made = np.asarray(edit.changed(image, [], pastes, [[30, 30, 39, 39]], "grey", sprite)).astype(int)
+    assert names == ["star"] and (made[10, 10] == 255).all()
+    assert (made[3, 3] == edit.GREY).all() and (made[35, 35] == edit.GREY).all()
+    assert (made[25, 10] == (200, 100, 50)).all()

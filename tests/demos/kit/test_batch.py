@@ -99,3 +99,13 @@ def test_outcomes_of_the_three_kinds_of_verbs() -> None:
     assert boxed.cells == {"boxes": 2, "best label": "b", "best score": 0.75} and boxed.size == (8, 6)
     assert batch.detected([], {}, image).cells["best label"] == ""
     assert batch.segmented(["a"], [0.5], None, {}, image).cells == {"share(a)": 0.5}
+
+
+def test_a_ranking_has_the_same_columns_for_every_image() -> None:
+    answers = [
+        {"results": [{"label": a, "probability": 0.7}, {"label": b, "probability": 0.3}]}
+        for a, b in ("ab", "ba")
+    ]
+    cells = [batch.ranked(one, Image.new("RGB", (4, 3))).cells for one in answers]
+    assert [list(one) for one in cells] == [["best label", "probability(a)", "probability(b)"]] * 2
+    assert cells[1] == {"best label": "b", "probability(a)": 0.3, "probability(b)": 0.7}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 
 import pytest
 
 from demos.kit import examples, numbers
-from demos.kit.html import Markup, grid, join, tag
+from demos.kit.html import Markup, grid, join, table, tag
 
 
 def test_texts_and_attributes_are_escaped_and_markup_is_not() -> None:
@@ -22,14 +23,24 @@ def test_texts_and_attributes_are_escaped_and_markup_is_not() -> None:
 
 
 def test_a_grid_has_a_head_and_scrolls() -> None:
-    table = grid(["", "<score>"], [tag("tr", tag("td", "1"), tag("td", "2"))], "wide")
-    assert table.startswith(
+    made = grid(["", "<score>"], [tag("tr", tag("td", "1"), tag("td", "2"))], "wide")
+    assert made.startswith(
         '<div class="atlas-scroll" tabindex="0"><table class="atlas-grid wide"><thead><tr><td></td>'
     )
     assert (
-        '<th scope="col">&lt;score&gt;</th>' in table
-        and "<tbody><tr><td>1</td><td>2</td></tr></tbody>" in table
+        '<th scope="col">&lt;score&gt;</th>' in made
+        and "<tbody><tr><td>1</td><td>2</td></tr></tbody>" in made
     )
+    assert made.partition("<table")[2].startswith(' class="atlas-grid wide"')
+    assert table(["a"], [], "kind").startswith('<table class="kind"><thead>')
+
+
+def test_elements_of_svg_are_closed() -> None:
+    """A rectangle without an end would hold the ones behind it, and make a file that no program reads."""
+    shapes = (tag("rect", width=1), tag("circle", r=2))
+    drawing = tag("svg", *shapes, xmlns="http://www.w3.org/2000/svg", viewBox="0 0 9 9")
+    assert [child.tag.rpartition("}")[2] for child in ET.fromstring(drawing)] == ["rect", "circle"]
+    assert tag("br") == "<br>"
 
 
 @pytest.mark.parametrize(("lang", "word"), [("en", "published"), ("zh", "已发表")])
@@ -46,8 +57,8 @@ def test_published_numbers_are_marked(lang: str, word: str) -> None:
         "command": "python -m x",
         "language": "en",
     }
-    table = numbers.number_table([published], [ours], lang)
-    first, second = re.findall(r'<tr class="(?:published|ours)">.*?</tr>', table)
+    made = numbers.number_table([published], [ours], lang)
+    first, second = re.findall(r'<tr class="(?:published|ours)">.*?</tr>', made)
     assert "0.900" in first and word not in first and "46.6" in second and word in second
     assert "&lt;recall&gt;" in first and "python -m x" in first
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core import inputs
 from demos.kit import library
+from demos.kit.language import Text
 
 PAGES = ("lseg", "vild", "glip")
 
@@ -32,3 +34,19 @@ def test_an_example_is_a_scene_of_the_page_or_a_picture_of_the_clip_page(page: s
         own = "scene" in rows[name]
         assert ((library.ASSETS / page) in Path(row["path"]).parents) == own
         assert not own or (row["classroom"] and row["objects"])
+
+
+def test_sentences_of_a_page_have_places_for_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = {"count": {"en": "{n} images of {share:.0%}", "zh": "{n} 张图片，{share:.0%}"}}
+    monkeypatch.setattr(library, "data", lambda page: {"says": says})
+    assert library.say("page", "count", "en", n=3, share=0.5) == "3 images of 50%"
+    assert library.say("page", "count", "zh", n=3, share=0.5) == "3 张图片，50%"
+    assert library.text("page", "count") == Text(**says["count"])
+
+
+def test_the_boxes_of_a_drawn_image_are_known() -> None:
+    row = library.shared()["cat_left_of_car"]
+    boxes = library.known_boxes(["a cat", "汽车", "dog"], inputs.image(row["path"]))
+    assert boxes == [[row["objects"][0]["box"]], [row["objects"][1]["box"]], []]
+    photo = inputs.image(library.shared()["rose"]["path"])
+    assert library.known_boxes(["a rose"], photo) == [[]]

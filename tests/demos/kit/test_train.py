@@ -8,12 +8,14 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
 
 from core.classroom.recipes.common import lessons
+from core.errors import Refusal
 from core.runtime import Cancel
 from demos.kit import form, train
 from demos.kit.jobs import Progress
@@ -144,3 +146,20 @@ def parents(block: Any) -> list[Any]:
         block = block.parent
         outer.append(block)
     return outer
+
+
+def test_what_was_trained_is_kept_for_its_session_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = train.Kept()
+    for at in range(kept.COUNT + 3):
+        kept.keep(f"tab {at}", at + 1)
+    assert len(kept) == kept.COUNT
+    with pytest.raises(Refusal):
+        kept.of("tab 0")
+    assert kept.of(f"tab {kept.COUNT}") == kept.COUNT + 1
+    kept.leave(SimpleNamespace(session_hash=f"tab {kept.COUNT}"))  # type: ignore[arg-type]
+    with pytest.raises(Refusal):
+        kept.of(f"tab {kept.COUNT}")
+    now = train.time.monotonic() + kept.SECONDS + 1
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: now))
+    with pytest.raises(Refusal):
+        kept.of(f"tab {kept.COUNT + 1}")
