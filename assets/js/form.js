@@ -104,7 +104,8 @@
       const state = run(name);
       if (mark && mark.dataset.answer !== state.mark) {
         state.mark = mark.dataset.answer;
-        if (!state.running) state.running = true;
+        // What was there when the page opened took nobody's time: it is never asked again by itself.
+        if (!state.running) Object.assign(state, { running: true, start: -Infinity });
         finished(name, !state.mark.startsWith("none"));
       }
     }

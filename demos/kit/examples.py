@@ -1,4 +1,4 @@
-"""A strip of example images: one click passes the example's id to Python, by mouse, touch or keyboard."""
+"""A strip of examples, images or prompts: one click passes the example's id to Python, by mouse, touch or keyboard."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def strip(rows: Mapping[str, Mapping[str, Any]], elem_id: str) -> gr.HTML:
     """The strip as a component whose `change` event carries "ID MOMENT"; `chosen` reads the id.
 
     Args:
-        rows: id -> {"path", "caption": {"en", "zh"}, "real"}; "real" marks a photo that the miniature does not understand.
+        rows: id -> {"path", "caption": {"en", "zh"}, "real"}; "real" marks a photo that the miniature does not understand;
+            without a path the caption is the example.
         elem_id: its id in the page.
     """
     groups = Markup()
@@ -51,8 +52,11 @@ def strip(rows: Mapping[str, Mapping[str, Any]], elem_id: str) -> gr.HTML:
 
 
 def _button(name: str, row: Mapping[str, Any]) -> Markup:
+    text = Markup(both_of(Text(**row["caption"])))
+    if "path" not in row:
+        return tag("button", text, type="button", class_="atlas-chip", data_example=name)
     image = tag("img", alt="", src=thumbnails.of_file(row["path"]))
-    caption = tag("span", Markup(both_of(Text(**row["caption"]))), class_="atlas-only-read")
+    caption = tag("span", text, class_="atlas-only-read")
     return tag("button", image, caption, type="button", data_example=name)
 
 

@@ -51,7 +51,8 @@ class Try:
         files: `files(question, lang) -> HTML` of download links, asked for behind a fold.
         opening: `opening(lang)`, slots of the recorded answer to the question that a page without a link opens with.
         runs_on_opening: whether an open page asks at once; a page that does not still runs a link.
-        in_turn: whether the job waits for the device behind the jobs of other visitors.
+        in_turn: whether the job waits for the device behind the jobs of other visitors. Such an answer takes long: a change
+            of the inputs greys it, and only a visitor who asks for another one gets it.
         idea: a sentence above the inputs.
         more: lays out what else the tab has, below the answer.
     """
@@ -97,6 +98,7 @@ class Tab:
         slots: what makes each slot; one, "out", where it is left out.
         inputs: lays further inputs out and returns them; the handler gets their values behind the question. That of a
             dataclass of fields is `demos.kit.form.inputs`.
+        in_turn: as of `Try`.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Tab:
     button: Text = SHOW
     slots: Slots | None = None
     inputs: Callable[[Layout], Sequence[Any]] | None = None
+    in_turn: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,17 +218,19 @@ class Layout:
             **options,
         )
 
-    def update(self, triggers: Any, place: Place, handler: Handler, **options: Any) -> Any:
-        """Wires `handler(question, lang)` that sets some slots of a place without being an answer of its own.
+    def update(
+        self, triggers: Any, place: Place, handler: Handler, more: Sequence[Any] = (), **options: Any
+    ) -> Any:
+        """Wires `handler(question, *more, lang)` that sets some slots of a place without being an answer of its own.
 
         `options` are Gradio's: `trigger_mode="always_last"` while a slider moves.
         """
-        slots = place.slots
+        slots, count = place.slots, len(self.form.fields)
 
         def update(*values: Any) -> dict[Any, Any]:
             lang = places.language(values)
             try:
-                made = handler(self.form.question(values), lang)
+                made = handler(self.form.question(values), *values[count:-1], lang)
             except Refusal as refusal:
                 return {self.shell.message: shell.refusal_html(refusal, lang)}
             return {self.shell.message: "", **{slots[name]: value for name, value in made.items()}}
@@ -233,7 +238,7 @@ class Layout:
         return gr.on(
             list(triggers) if isinstance(triggers, list | tuple) else [triggers],
             update,
-            [*self.form.inputs, self.shell.lang],
+            [*self.form.inputs, *more, self.shell.lang],
             [self.shell.message, *slots.values()],
             **{**QUIET, **options},
         )
@@ -482,7 +487,7 @@ def _tab(layout: Layout, tab: AnyTab) -> dict[Any, Callable[[str], str]]:
         return {output(f"{tab.name}-out"): tab.draw}
     more = tab.inputs(layout) if tab.inputs else ()
     place = layout.place(tab.name, tab.button, tab.slots or {"out": output})
-    layout.ask(place.button.click, place, tab.handler, more)
+    layout.ask(place.button.click, place, tab.handler, more, in_turn=tab.in_turn)
     return {}
 
 
@@ -549,7 +554,10 @@ def _opening(
         state, sentence = opening_state(declared, form, question, lang, query)
         linked = set(query) & {*form.fields, "example", scenes_link.PARAMETER}
         step = query.get(walkthrough.PARAMETER, "") if walk is not None else ""
+        runs = try_it.runs_on_opening or (bool(linked) and not step)
         shown = dict(try_it.opening(lang)) if try_it.opening is not None and not linked else {}
+        if shown and not runs:
+            shown = places.done(shown)
         if walk is not None and step:
             shown |= walkthrough.turn(walk, step, lang)
         return (
@@ -558,7 +566,7 @@ def _opening(
             *(shown.get(name, gr.skip()) for name in slots),
             *(draw(lang) for draw in htmls.values()),
             gr.update(selected="walk") if step else gr.skip(),
-            "1" if try_it.runs_on_opening or linked else "",
+            "1" if runs else "",
             sentence,
         )
 
@@ -600,7 +608,8 @@ def _inputs(layout: Layout, place: Place) -> None:
             form.components[name].change(None, [form.components[name]], None, js=how.script, **QUIET)
         if name in declared.reactions and name != "checkpoint":
             changed = layout.fill(form.changes([name]), declared.reactions[name])
-            layout.answer(place, behind=changed)
+            if not declared.try_it.in_turn:
+                layout.answer(place, behind=changed)
     if "image" in form.components:
         # A visitor's own image is no example and no scene: a link cannot carry it.
         image = form.components["image"]
@@ -608,7 +617,10 @@ def _inputs(layout: Layout, place: Place) -> None:
 
 
 def _checkpoint(layout: Layout, place: Place, menu: CheckpointMenu) -> None:
-    """Wires another checkpoint: a miniature answers at once, real weights once they are downloaded or asked."""
+    """Wires another checkpoint: a miniature answers at once, real weights once they are downloaded or asked.
+
+    Where an answer takes long it waits for the button.
+    """
     reaction = layout.declared.reactions.get("checkpoint")
 
     def react(question: Any, lang: str) -> Mapping[str, Any]:
@@ -621,7 +633,10 @@ def _checkpoint(layout: Layout, place: Place, menu: CheckpointMenu) -> None:
         return question if checkpoints.row(question.checkpoint).bundled else None
 
     gr.on([menu.value.input], None, None, None, js="() => { window.atlas.touched(true); }", **QUIET)
-    layout.answer(place, when=bundled, behind=layout.fill(menu.value.input, react))
-    layout.answer(place, behind=layout.fill(None, react, behind=menu.downloaded))
-    loaded = menu.fetch(layout.fill(place.slots["get"].click, real))
-    layout.answer(place, behind=layout.fill(None, react, behind=loaded))
+    chosen = layout.fill(menu.value.input, react)
+    downloaded = layout.fill(None, react, behind=menu.downloaded)
+    fetched = layout.fill(None, react, behind=menu.fetch(layout.fill(place.slots["get"].click, real)))
+    if not layout.declared.try_it.in_turn:
+        layout.answer(place, when=bundled, behind=chosen)
+        layout.answer(place, behind=downloaded)
+        layout.answer(place, behind=fetched)

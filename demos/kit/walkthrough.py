@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -18,12 +18,12 @@ import gradio as gr
 from core import runtime
 from core.errors import Refusal
 from demos.draw import base as draw
-from demos.kit import jobs, places, results
+from demos.kit import places, results
 from demos.kit.components import output
 from demos.kit.events import Shell
 from demos.kit.html import Markup, escape, tag
 from demos.kit.language import Text, pick
-from demos.kit.places import Place
+from demos.kit.places import Place, Slots
 
 Lessons = Mapping[str, Any]
 Step = dict[str, Any]
@@ -53,9 +53,11 @@ class Walkthrough:
         choices: `choices(step, lang)`, what may be predicted.
         card: `card(step, lang)`, the step's inputs as HTML; `picture` makes that of an image with a caption.
         outcome: `outcome(step, checkpoint, lang)`, or a job `outcome(step, checkpoint, lang, cancel)` that yields
-            `jobs.Progress` and at last the `Outcome`.
+            `jobs.Progress`, dictionaries of `slots`, and at last the `Outcome`.
         idea: the sentences above the lessons.
         slot: makes the place of the outcome.
+        slots: what makes further places above the outcome, such as a view of the run; a step begins with empty ones.
+        in_turn: whether the job waits for the device behind the jobs of other visitors.
     """
 
     lessons: Callable[[], Lessons]
@@ -64,6 +66,8 @@ class Walkthrough:
     outcome: Callable[..., Any]
     idea: Text = IDEA
     slot: Callable[[str], Any] = output
+    slots: Slots = field(default_factory=dict)
+    in_turn: bool = False
 
 
 # --- places in the lessons ---------------------------------------------------------------------------------
@@ -164,6 +168,7 @@ def turn(walk: Walkthrough, where: str, lang: str) -> dict[str, Any]:
     card = tag("div", Markup(walk.card(step, lang)), tag("div", head), class_="atlas-step")
     options = [(text, str(i)) for i, text in enumerate(walk.choices(step, lang))]
     return {
+        **dict.fromkeys(walk.slots, ""),
         "where": f"{name}:{at}",
         "card": card,
         "guess": gr.update(choices=options, value=None),
@@ -184,10 +189,10 @@ def reveal(
     if inspect.isgeneratorfunction(walk.outcome):
         outcome = None
         for part in walk.outcome(step, checkpoint, lang, cancel):
-            if isinstance(part, jobs.Progress):
-                yield part
-            else:
+            if isinstance(part, Outcome):
                 outcome = part
+            else:
+                yield part
         if outcome is None:
             return
     else:
@@ -217,7 +222,7 @@ def lay_out(shell: Shell, walk: Walkthrough, tab: Any, checkpoint: Any) -> tuple
     where = gr.Textbox("", visible="hidden", label="lesson")
     card = output("walk-step")
     guess = gr.Radio([], label=Text("Your prediction", "你的预测").tr, elem_id="walk-guess")
-    place = places.lay_out("walk", Text("Run it", "运行"), {"out": walk.slot})
+    place = places.lay_out("walk", Text("Run it", "运行"), {**walk.slots, "out": walk.slot})
     with gr.Row():
         onwards = gr.Button(Text("Next step", "下一步").tr, interactive=False, elem_id="walk-next")
         link = gr.Button(
@@ -255,6 +260,13 @@ def lay_out(shell: Shell, walk: Walkthrough, tab: Any, checkpoint: Any) -> tuple
         yield from reveal(walk, where_value, predicted, row, lang, cancel)
 
     places.wire(
-        shell, place.button.click, place, run, [where, guess, checkpoint], tuple, fields={"onwards": onwards}
+        shell,
+        place.button.click,
+        place,
+        run,
+        [where, guess, checkpoint],
+        tuple,
+        in_turn=walk.in_turn,
+        fields={"onwards": onwards},
     )
     return place, targets
