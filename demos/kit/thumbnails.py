@@ -40,7 +40,14 @@ def register(key: str, make: Callable[[], Image.Image]) -> str:
 def of_file(path: str | Path) -> str:
     """The address of an image file's thumbnail; a file that changes gets another address."""
     state = Path(path).stat()
-    return register(f"{path} {state.st_size} {state.st_mtime_ns}", lambda: inputs.image(path, max_side=SIDE))
+    return register(f"{path} {state.st_size} {state.st_mtime_ns}", lambda: _reduced(path))
+
+
+def _reduced(path: str | Path) -> Image.Image:
+    """A file's image whose long side is SIDE at most, also of a long strip."""
+    image = inputs.image(path, max_side=2 * SIDE).copy()
+    image.thumbnail((SIDE, SIDE))
+    return image
 
 
 @lru_cache(maxsize=CACHED)
