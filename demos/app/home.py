@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import unicodedata
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ import gradio as gr
 
 from demos.catalog import COMING, KINDS, OPEN, PAGES, Entry, Room, listed_rooms
 from demos.kit import shell
+from demos.kit.html import escape
 from demos.kit.language import both, both_of
 
 # The map, in its own units.
@@ -153,11 +153,11 @@ def family_map() -> str:
         )
         parts.append(f'<path class="line" d="{line}"/>')
         parts.append(
-            f'<text class="kind l-en" x="{LEFT - 22}" y="{y + 4}">{html.escape(KINDS[kind].en)}</text>'
-            f'<text class="kind l-zh" x="{LEFT - 22}" y="{y + 4}">{html.escape(KINDS[kind].zh)}</text>'
+            f'<text class="kind l-en" x="{LEFT - 22}" y="{y + 4}">{escape(KINDS[kind].en)}</text>'
+            f'<text class="kind l-zh" x="{LEFT - 22}" y="{y + 4}">{escape(KINDS[kind].zh)}</text>'
         )
         parts += [station(row, side, y) for row, side in zip(rows, sides(rows), strict=True)]
-    label = html.escape("Timeline of the CLIP family / CLIP 家族时间线")
+    label = escape("Timeline of the CLIP family / CLIP 家族时间线")
     return f'<svg class="atlas-map" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{label}">{"".join(parts)}</svg>'
 
 
@@ -171,12 +171,12 @@ def station(row: Entry, side: str, y: int) -> str:
         else [("l-en", row.title.en), ("l-zh", row.title.zh)]
     )
     texts = "".join(
-        f'<text class="name {shown}" x="{at}" y="{y + 5}" text-anchor="{side}">{html.escape(name)}</text>'
+        f'<text class="name {shown}" x="{at}" y="{y + 5}" text-anchor="{side}">{escape(name)}</text>'
         for shown, name in names
     )
     dot = f'<circle cx="{x}" cy="{y}" r="{8 if row.slug == "clip" else 6}"/>'
     state = OPEN if row.ready else COMING
-    tip = f"<title>{html.escape(f'{row.paper.title} ({row.date}, {state.en} / {state.zh})')}</title>"
+    tip = f"<title>{escape(f'{row.paper.title} ({row.date}, {state.en} / {state.zh})')}</title>"
     if row.ready:
         return f'<a class="stop open" href="{row.slug}">{tip}{dot}{texts}</a>'
     return f'<g class="stop">{tip}{dot}{texts}</g>'
@@ -224,7 +224,7 @@ def card(row: Entry) -> str:
         f'<span class="atlas-card-head"><strong>{both_of(row.title)}</strong>'
         f'<span class="atlas-pill">{both_of(state)}</span></span>'
         f'<span class="atlas-card-idea">{both_of(row.idea)}</span>'
-        f"<small>{html.escape(row.paper.venue)} · {html.escape(row.paper.authors.split(', ')[0])}"
+        f"<small>{escape(row.paper.venue)} · {escape(row.paper.authors.split(', ')[0])}"
         f"{both(' et al.', ' 等') if ', ' in row.paper.authors else ''}</small>"
     )
     if row.ready:

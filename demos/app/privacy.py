@@ -5,7 +5,6 @@ The facts about uploads are those of `demos.app.uploads` and `core.runtime`'s ca
 
 from __future__ import annotations
 
-import html
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ import gradio as gr
 
 from demos import catalog
 from demos.kit import shell
+from demos.kit.html import escape
 from demos.kit.language import Text
 
 
@@ -38,7 +38,7 @@ def build() -> None:
     """Lays the page out; it has no inputs."""
     shell.Shell()
     sources = ", ".join(
-        f'<a href="{html.escape(row["url"])}" target="_blank" rel="noopener">{shell.both_of(Text(**row["title"]))}</a>'
+        f'<a href="{escape(row["url"])}" target="_blank" rel="noopener">{shell.both_of(Text(**row["title"]))}</a>'
         for row in words()["sources"]
     )
     told = shell.both("Told in our own words after", "以上用我们自己的话转述自")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from demos.app.guard import Guard, Warm
 from demos.app.theme import theme
 from demos.app.uploads import UPLOADS
 from demos.kit import shell, thumbnails
+from demos.kit.html import escape
 from demos.kit.language import Text
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def _broken(row: catalog.Entry | catalog.Room, reason: str) -> None:
 def _reason(failure: str) -> None:
     sentence = shell.both("This page does not load on this server:", "这一页无法在本服务器上加载：")
     gr.HTML(
-        f'<p role="alert" class="atlas-refusal">{sentence} <code>{html.escape(failure)}</code></p>',
+        f'<p role="alert" class="atlas-refusal">{sentence} <code>{escape(failure)}</code></p>',
         apply_default_css=False,
         padding=False,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import html
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from core import inputs
+from demos.kit.html import escape
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
     "#0072B2",
@@ -54,7 +54,7 @@ def percent(probability: float) -> str:
 def probability_bars(rows: Rows, lang: str, limit: int = 20) -> str:
     """Labels with their probability as bars and the cosine behind each, best first, as a table."""
     lines = [
-        f'<tr{" class=best" if i == 0 else ""}><th scope="row">{html.escape(row["label"])}</th>'
+        f'<tr{" class=best" if i == 0 else ""}><th scope="row">{escape(row["label"])}</th>'
         f'<td class="bar"><span style="width:{100 * row["probability"]:.2f}%"></span></td>'
         f"<td>{percent(row['probability'])}</td><td>{row['cosine']:+.3f}</td></tr>"
         for i, row in enumerate(rows[:limit])
@@ -79,7 +79,7 @@ def probability_bars(rows: Rows, lang: str, limit: int = 20) -> str:
 def template_table(columns: Sequence[tuple[str, Rows]], labels: Sequence[str], lang: str) -> str:
     """The same labels under several templates: a row a label, a column a template, the best of each marked."""
     found = [{row["label"]: row for row in rows} for _, rows in columns]
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name, _ in columns)
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name, _ in columns)
     body = []
     for label in labels:
         cells = ""
@@ -89,7 +89,7 @@ def template_table(columns: Sequence[tuple[str, Rows]], labels: Sequence[str], l
             share = f"--share:{100 * row['probability']:.1f}%"
             mark = "✓ " if best else ""
             cells += f'<td{best} style="{share}">{mark}{percent(row["probability"])}<small>{row["cosine"]:+.3f}</small></td>'
-        body.append(f'<tr><th scope="row">{html.escape(label)}</th>{cells}</tr>')
+        body.append(f'<tr><th scope="row">{escape(label)}</th>{cells}</tr>')
     corner = _words(lang, "label", "标签")
     return (
         f'<div class="atlas-scroll"><table class="atlas-grid"><thead><tr><th scope="col">{corner}</th>{head}</tr>'
@@ -146,7 +146,7 @@ def relevance_figure(
         f"图中哪里像“{label}”：每个图块的余弦，从 {relevance.min():+.2f}（深色）到 {relevance.max():+.2f}（黄色）。"
         "发白的边缘在编码前被裁掉了。",
     )
-    escaped = html.escape(caption)
+    escaped = escape(caption)
     return (
         f'<figure class="atlas-figure"><img alt="{escaped}" src="{data_uri(overlay)}">'
         f"<figcaption>{escaped}</figcaption></figure>"
@@ -166,7 +166,7 @@ def scale_mark(learned: float, low: float, high: float, lang: str) -> str:
 
 def absence_reading(best: Mapping[str, Any], line: float, lang: str) -> str:
     """What the raw cosine says when the softmax cannot: is the best label any better than an unrelated word?"""
-    label, cosine = html.escape(best["label"]), best["cosine"]
+    label, cosine = escape(best["label"]), best["cosine"]
     if cosine < line:
         verdict = _words(
             lang,
@@ -194,15 +194,15 @@ def bars_svg(rows: Rows, title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="system-ui, '
         "'Noto Sans CJK SC', 'Microsoft YaHei', sans-serif\" font-size=\"16\">",
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="12" y="26" font-weight="bold">{html.escape(title)}</text>',
+        f'<text x="12" y="26" font-weight="bold">{escape(title)}</text>',
     ]
     for i, row in enumerate(rows):
         y = 48 + 34 * i
         shown = row["label"] if len(row["label"]) <= 28 else row["label"][:27] + "…"
         parts.append(
-            f'<text x="232" y="{y + 17}" text-anchor="end">{html.escape(shown)}</text>'
+            f'<text x="232" y="{y + 17}" text-anchor="end">{escape(shown)}</text>'
             f'<rect x="244" y="{y}" width="{max(360 * row["probability"], 1):.1f}" height="24" fill="{BLUE}"/>'
-            f'<text x="614" y="{y + 17}">{html.escape(percent(row["probability"]))}</text>'
+            f'<text x="614" y="{y + 17}">{escape(percent(row["probability"]))}</text>'
         )
     return "".join(parts) + "</svg>"
 

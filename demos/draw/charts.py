@@ -5,13 +5,13 @@ Everything is drawn from zero up, with what guessing would give as a dashed line
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from demos.draw.matrix import ink, paint, rgb
+from demos.kit.html import escape
 
 if TYPE_CHECKING:
     from core.clip.contrastive import Batch, Difficulty
@@ -51,7 +51,7 @@ def curve(
         x, y = spot(*last).split(",")
         dot = f'<circle class="main" cx="{x}" cy="{y}" r="4.5"/>'
     marks = "".join(
-        f'<text x="{spot(x, 0).split(",")[0]}" y="{base + 17}" text-anchor="middle">{html.escape(text)}</text>'
+        f'<text x="{spot(x, 0).split(",")[0]}" y="{base + 17}" text-anchor="middle">{escape(text)}</text>'
         for x, text in ticks
     )
     heights = "".join(
@@ -60,14 +60,13 @@ def curve(
         for share in (0, 0.5, 1)
     )
     key = " ".join(
-        f'<span class="{"main" if k == 0 else "guess"}">{html.escape(name)}</span>'
-        for k, name in enumerate(names)
+        f'<span class="{"main" if k == 0 else "guess"}">{escape(name)}</span>' for k, name in enumerate(names)
     )
     now = "" if last is None else f" {_height(last[1], top)}"
     return (
-        f'<figure class="batch-curve"><figcaption><b>{html.escape(title)}</b>{key}</figcaption>'
-        f'<svg viewBox="0 0 {wide} {high}" role="img" aria-label="{html.escape(title)}{now}">{heights}{lines}{dot}{marks}'
-        f'<text x="{(left + wide) / 2}" y="{high - 4}" text-anchor="middle">{html.escape(axis)}</text></svg></figure>'
+        f'<figure class="batch-curve"><figcaption><b>{escape(title)}</b>{key}</figcaption>'
+        f'<svg viewBox="0 0 {wide} {high}" role="img" aria-label="{escape(title)}{now}">{heights}{lines}{dot}{marks}'
+        f'<text x="{(left + wide) / 2}" y="{high - 4}" text-anchor="middle">{escape(axis)}</text></svg></figure>'
     )
 
 
@@ -156,7 +155,7 @@ def live_matrix(probabilities: np.ndarray, pictures: Sequence[str], names: Seque
     below = n * cell + 8
     words = "".join(
         f'<text transform="translate({(j + 1.6) * cell} {below}) rotate(-45)" text-anchor="end" class="name">'
-        f"{html.escape(name)}</text>"
+        f"{escape(name)}</text>"
         for j, name in enumerate(names)
     )
     label = (

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import colorsys
-import html
 import io
 import json
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from core import inputs
 from core import masks as rle
 from demos.draw import base as draw
+from demos.kit.html import escape
 from demos.kit.language import pick
 
 # Okabe and Ito's colours and black's stand-in, in an order in which neighbours differ in lightness as well.
@@ -80,7 +80,7 @@ def overlay(
     return (
         f'<figure class="atlas-seg" style="--opacity:{opacity:.2f}">'
         f'<div class="atlas-seg-stage" style="--ratio:{image.width / image.height:.4f}" tabindex="0" role="img" '
-        f'aria-label="{html.escape(title)}">'
+        f'aria-label="{escape(title)}">'
         f'<img class="atlas-seg-picture" alt="" src="{draw.data_uri(image, PICTURE_SIDE)}">'
         f'<img class="atlas-seg-mask" alt="" src="{_uri(_coloured(_smaller(mask, MASK_SIDE), colours))}">'
         f'<img class="atlas-seg-map" alt="" hidden src="{_uri(_pointed(mask, probabilities))}">'
@@ -99,7 +99,7 @@ def _entry(name: str, index: int, colour: str, share: float, lang: str) -> str:
     swatch = f' style="background:{colour}"' if colour else ""
     return (
         f'<li{absent}><button type="button" data-label="{index}" aria-pressed="false"><i{swatch}></i>'
-        f"<span>{html.escape(name)}</span><b>{said}</b></button></li>"
+        f"<span>{escape(name)}</span><b>{said}</b></button></li>"
     )
 
 
@@ -108,7 +108,7 @@ def _names(mask: np.ndarray, names: Sequence[str], colours: Sequence[str], share
     shown = [i for i in np.flatnonzero(shares >= NAMED_SHARE).tolist() if colours[i]]
     return "".join(
         f'<span class="atlas-seg-name" data-label="{i}" style="left:{100 * x:.1f}%;top:{100 * y:.1f}%;'
-        f'border-color:{colours[i]}">{html.escape(names[i])}</span>'
+        f'border-color:{colours[i]}">{escape(names[i])}</span>'
         for i, (x, y) in zip(shown, widest(mask, shown).tolist(), strict=True)
     )
 
@@ -216,10 +216,10 @@ def heat_maps(
         top = pick(
             lang, f"highest {draw.percent(float(score.max()))}", f"最高 {draw.percent(float(score.max()))}"
         )
-        alt = html.escape(pick(lang, f"Where “{name}” is probable", f"“{name}”在哪里可能性大"))
+        alt = escape(pick(lang, f"Where “{name}” is probable", f"“{name}”在哪里可能性大"))
         cards.append(
             f'<figure><img alt="{alt}" src="{draw.data_uri(heat, POINTED_SIDE)}">'
-            f"<figcaption><b>{html.escape(name)}</b>{top}</figcaption></figure>"
+            f"<figcaption><b>{escape(name)}</b>{top}</figcaption></figure>"
         )
     return f'<div class="atlas-seg-heat">{"".join(cards)}</div><p class="atlas-line">{note}</p>'
 
@@ -306,8 +306,8 @@ def coco_rle(mask: np.ndarray, names: Sequence[str], size: tuple[int, int]) -> s
 def links(files: Sequence[tuple[str, str, str, bytes]], lang: str) -> str:
     """Download links (title, name, MIME type, bytes) that carry their data, as `demos.kit.files.downloads` does."""
     chips = "".join(
-        f'<a class="atlas-chip" download="{html.escape(name)}" '
-        f'href="data:{mime};base64,{base64.b64encode(data).decode()}">{html.escape(title)}</a>'
+        f'<a class="atlas-chip" download="{escape(name)}" '
+        f'href="data:{mime};base64,{base64.b64encode(data).decode()}">{escape(title)}</a>'
         for title, name, mime, data in files
     )
     return f'<p class="atlas-downloads">{pick(lang, "Download", "下载")} {chips}</p>'

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from demos.draw import base as draw
+from demos.kit.html import escape
 from demos.kit.language import Text
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def figure(batch: Batch, thumbnails: Sequence[str], view: str, lang: str) -> Any
             numbers.format(
                 i + 1,
                 j + 1,
-                html.escape(batch.captions[j]),
+                escape(batch.captions[j]),
                 made.cosines[i, j],
                 made.logits[i, j],
                 draw.percent(float(made.by_picture[i, j])),
@@ -267,7 +268,7 @@ def code_table(lines: Sequence[Line], lang: str) -> str:
     """The pseudocode of the paper's figure 3, each line with the shape and the first numbers of what it made."""
     head = ("代码", "形状", "这一批的值") if lang == "zh" else ("code", "shape", "value in this batch")
     rows = "".join(
-        f"<tr><td><code>{html.escape(line.code)}</code><small>{html.escape(SAYS[line.name].get(lang))}</small></td>"
+        f"<tr><td><code>{escape(line.code)}</code><small>{escape(SAYS[line.name].get(lang))}</small></td>"
         f"<td><code>{list(line.shape) if line.shape else '–'}</code></td>"
         f"<td><code>{_preview(line.value)}</code></td></tr>"
         for line in lines

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from demos.draw.base import percent
+from demos.kit.html import escape
 from demos.kit.language import pick
 
 
@@ -20,7 +20,7 @@ def sum_note(probabilities: Sequence[float], scale: float, bias: float, lang: st
         f"每个标签单独回答“是或否”：sigmoid({scale:.1f} × 余弦 {bias:+.1f})。这些概率加起来不必等于 100 %，"
         f"这里一共是 {total:.1%}，也可以全都很小。",
     )
-    return f'<p class="atlas-line atlas-sigmoid">{html.escape(sentence)}</p>'
+    return f'<p class="atlas-line atlas-sigmoid">{escape(sentence)}</p>'
 
 
 def absence_reading(best: Mapping[str, Any], line: float, lang: str) -> str:
@@ -31,7 +31,7 @@ def absence_reading(best: Mapping[str, Any], line: float, lang: str) -> str:
         line: the cosine that 1 in 20 unrelated words reaches on this picture.
         lang: "en" or "zh".
     """
-    label, cosine, share = html.escape(best["label"]), best["cosine"], percent(best["probability"])
+    label, cosine, share = escape(best["label"]), best["cosine"], percent(best["probability"])
     if cosine < line:
         verdict = pick(
             lang,

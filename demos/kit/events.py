@@ -8,7 +8,6 @@ Handlers are functions or generators of plain values with the language, "en" or 
 
 from __future__ import annotations
 
-import html
 import inspect
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,6 +19,7 @@ import gradio as gr
 from gradio.context import Context
 
 from core.errors import Refusal
+from demos.kit.html import escape
 from demos.kit.language import Text, tr
 
 log = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ def lang_of(values: Sequence[Any]) -> str:
 
 def alert(sentence: str) -> str:
     """A sentence of the message area; it is read out by a screen reader when it appears."""
-    return f'<p role="alert" class="atlas-refusal">{html.escape(sentence)}</p>'
+    return f'<p role="alert" class="atlas-refusal">{escape(sentence)}</p>'
 
 
 def refusal_html(refusal: Refusal, lang: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from core.errors import Refusal
+from demos.kit.html import escape
 from demos.kit.language import both, tr
 
 
@@ -101,8 +101,8 @@ def from_data_uri(uri: str) -> bytes:
 def downloads(files: Sequence[tuple[str, str, bytes]]) -> str:
     """Download links (name, MIME type, bytes) that carry their data: nothing stays on the server."""
     links = [
-        f'<a class="atlas-chip" download="{html.escape(name)}" '
-        f'href="data:{mime};base64,{base64.b64encode(data).decode()}">{html.escape(name.rpartition(".")[2].upper())}</a>'
+        f'<a class="atlas-chip" download="{escape(name)}" '
+        f'href="data:{mime};base64,{base64.b64encode(data).decode()}">{escape(name.rpartition(".")[2].upper())}</a>'
         for name, mime, data in files
     ]
     return f'<p class="atlas-downloads">{both("Download", "下载")} {" ".join(links)}</p>'

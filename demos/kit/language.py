@@ -8,7 +8,6 @@ hidden language box of a page (`demos.kit.events.Shell`).
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import gradio as gr
 from gradio.i18n import I18nData
+
+from demos.kit.html import escape
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "assets" / "js"
 # Gradio looks a locale up by its exact code, then by its language alone.
@@ -64,7 +65,7 @@ def pick(lang: str, en: str, zh: str) -> str:
 
 def both_of(text: Text) -> str:
     """A plain text in both languages, escaped."""
-    return both(html.escape(text.en), html.escape(text.zh))
+    return both(escape(text.en), escape(text.zh))
 
 
 def translations() -> gr.I18n:

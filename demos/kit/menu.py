@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Generator
 from typing import Any
 
@@ -13,6 +12,7 @@ from core.checkpoints import Checkpoint, Progress
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.kit.events import Shell, browser_state, refusal_html
+from demos.kit.html import escape
 from demos.kit.language import Text, both, pick, tr
 
 # Downloads that the server runs at once; more of them wait.
@@ -79,29 +79,29 @@ def card(name: str) -> str:
     facts = [
         (both("State", "状态"), f"{both(state.en, state.zh)}, {size}"),
         (both("Labels in", "标签语言"), languages),
-        (both("Licence", "许可证"), f"{html.escape(row.licence)}. {_pair(row.licence_note)}"),
+        (both("Licence", "许可证"), f"{escape(row.licence)}. {_pair(row.licence_note)}"),
         (both("Knows", "擅长"), _pair(row.knows)),
         (both("Does not know", "不擅长"), _pair(row.lacks)),
         (both("Source", "来源"), _source(row)),
-        (both("Cite", "引用"), html.escape(row.citation)),
+        (both("Cite", "引用"), escape(row.citation)),
     ]
     rows = "".join(f"<dt>{term}</dt><dd>{fact}</dd>" for term, fact in facts)
     return f'<dl class="atlas-facts">{rows}</dl>'
 
 
 def _pair(text: Any) -> str:
-    return both(html.escape(text["en"]), html.escape(text["zh"]))
+    return both(escape(text["en"]), escape(text["zh"]))
 
 
 def _source(row: Checkpoint) -> str:
     if row.original and not row.repo:
-        return html.escape(row.original.source)
+        return escape(row.original.source)
     if not row.repo:
-        return f"<code>{html.escape(row.bundled or '')}</code>"
-    address = html.escape(f"https://huggingface.co/{row.repo}/tree/{row.revision}")
+        return f"<code>{escape(row.bundled or '')}</code>"
+    address = escape(f"https://huggingface.co/{row.repo}/tree/{row.revision}")
     return (
-        f'<a href="{address}" target="_blank" rel="noopener">{html.escape(row.repo)}</a> '
-        f"<code>@ {html.escape((row.revision or '')[:12])}</code>"
+        f'<a href="{address}" target="_blank" rel="noopener">{escape(row.repo)}</a> '
+        f"<code>@ {escape((row.revision or '')[:12])}</code>"
     )
 
 
@@ -112,14 +112,14 @@ def cost(name: str, lang: str) -> str:
     row = checkpoints.row(name)
     if row.original and not row.repo:
         how = Refusal("not_imported", checkpoint=name, source=row.original.source)
-        return f'<p class="atlas-hint">{html.escape(how.text(lang))}</p>'
+        return f'<p class="atlas-hint">{escape(how.text(lang))}</p>'
     size, licence = checkpoints.human(row.size_bytes), row.licence
     sentence = pick(
         lang,
         f"Not on this machine yet: {size} to download once, licence: {licence}.",
         f"本机尚无这组权重：需要下载一次，{size}，许可证：{licence}。",
     )
-    return f'<p class="atlas-hint">{html.escape(sentence)}</p>'
+    return f'<p class="atlas-hint">{escape(sentence)}</p>'
 
 
 def bar(progress: Progress | None, lang: str) -> str:
@@ -142,7 +142,7 @@ def bar(progress: Progress | None, lang: str) -> str:
     return (
         f'<div class="atlas-progress" role="progressbar" aria-label="{label}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{100 * share:.0f}"><span style="width:{100 * share:.1f}%"></span></div>'
-        f'<p class="atlas-line">{html.escape(text)}</p>'
+        f'<p class="atlas-line">{escape(text)}</p>'
     )
 
 

@@ -5,7 +5,6 @@ A page's opening handler asks `opened(query, lang)`; the text's format is core.c
 
 from __future__ import annotations
 
-import html
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from gradio.utils import get_upload_folder
 from core import inputs
 from demos import catalog
 from demos.draw import scene as draw_scene
+from demos.kit.html import escape
 from demos.kit.language import both_of, pick
 
 PARAMETER = "scene"
@@ -83,5 +83,5 @@ def links(scene: str, lang: str) -> str:
         for row in catalog.PAGES
         if row.ready and row.scene
     )
-    title = html.escape(pick(lang, "Open this scene in", "在其他页面打开这个场景"))
+    title = escape(pick(lang, "Open this scene in", "在其他页面打开这个场景"))
     return f'<p class="atlas-downloads">{title} {chips}</p>'

@@ -6,7 +6,6 @@ translated in the browser; texts that Python composes get the language as "en" o
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +26,7 @@ from demos.kit.events import (
     refusal_html,
 )
 from demos.kit.files import Picture, downloads, from_data_uri, picture_input, picture_source, uploaded
+from demos.kit.html import escape
 from demos.kit.language import Text, both, both_of, pick, tr, translations
 
 __all__ = [
@@ -121,10 +121,10 @@ def header(page: Page) -> None:
         paper = page.paper
         kicker = both_of(catalog.KINDS[catalog.entry(page.slug).kind])
         first, *others = paper.authors.split(", ")
-        authors = f"{html.escape(first)}{both(' et al.', ' 等') if others else ''}"
+        authors = f"{escape(first)}{both(' et al.', ' 等') if others else ''}"
         cited = (
-            f'<p class="atlas-paper"><a href="{html.escape(paper.url)}" target="_blank" rel="noopener">'
-            f"{html.escape(paper.title)}</a> · {authors} · {html.escape(paper.venue)}</p>"
+            f'<p class="atlas-paper"><a href="{escape(paper.url)}" target="_blank" rel="noopener">'
+            f"{escape(paper.title)}</a> · {authors} · {escape(paper.venue)}</p>"
         )
     gr.HTML(
         f'<header class="atlas-head"><p class="atlas-kicker">{kicker}</p>'
@@ -153,7 +153,7 @@ def footer(page: Page) -> None:
     citation = (
         f'<div class="atlas-foot-head"><h2>{both("Cite the paper", "引用论文")}</h2>'
         f'<button type="button" class="atlas-chip" data-copy="bibtex-{page.slug}">{both("Copy", "复制")}</button></div>'
-        f'<pre id="bibtex-{page.slug}" tabindex="0" aria-label="BibTeX">{html.escape(page.paper.bibtex)}</pre>'
+        f'<pre id="bibtex-{page.slug}" tabindex="0" aria-label="BibTeX">{escape(page.paper.bibtex)}</pre>'
         if page.paper
         else ""
     )
@@ -191,7 +191,7 @@ def result_line(seconds: float, checkpoint: str, device: str, lang: str, extra: 
         runtime.system_line(device, lang=lang),
         extra,
     ]
-    return '<p class="atlas-line">' + " · ".join(html.escape(part) for part in parts if part) + "</p>"
+    return '<p class="atlas-line">' + " · ".join(escape(part) for part in parts if part) + "</p>"
 
 
 def hint(lang: str) -> str:
