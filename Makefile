@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test space lint format clean
+.PHONY: help run test space lint format docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,7 +33,7 @@ test: $(VENV)/.dev ## install what is missing, then lint, check types and run ev
 space: $(VENV)/.dev ## install exactly requirements.txt into .venv/space and test the app in it as a Space runs it
 	test -x $(VENV)/space/bin/python || $(PYTHON) -m venv $(VENV)/space
 	$(VENV)/space/bin/python -m pip install --quiet --requirement requirements.txt
-	SPACE_PYTHON=$(VENV)/space/bin/python $(BIN)/python -m pytest tests/e2e/test_space.py
+	SPACE_PYTHON=$(VENV)/space/bin/python $(BIN)/python -m pytest tests/app/test_space.py
 
 lint: $(VENV)/.dev ## lint and type check only
 	$(BIN)/ruff format --check .
@@ -43,6 +43,11 @@ lint: $(VENV)/.dev ## lint and type check only
 format: $(VENV)/.dev ## let ruff rewrite the layout
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.run ## make the generated tables of the READMEs and docs/ again
+	$(BIN)/python -m demos.catalog --write
+	$(BIN)/python -m core.checkpoints table --write
+	$(BIN)/python -m core.classroom.report --write
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

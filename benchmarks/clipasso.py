@@ -1,16 +1,15 @@
-"""How long a sketch takes: the published schedule at full size, and the miniature on a CPU.
+"""Seconds of a CLIPasso sketch: the published schedule at full size, and the miniature on a CPU.
 
-    python benchmarks/clipasso.py official [--device cuda] [--dtype bfloat16] [--sample 0]
-    python benchmarks/clipasso.py miniature [--pictures 10] [--checkpoint classroom-rn]
+    python -m benchmarks.clipasso official [--device cuda] [--dtype bfloat16] [--sample 0]
+    python -m benchmarks.clipasso miniature [--pictures 10] [--checkpoint classroom-rn]
 
-`official` is 16 strokes from 3 seeds in 2,001 steps, the loss of RN101, saliency of ViT-B/32; the weights are random,
-which takes the same time. On a CPU it takes hours, so a sample of steps is timed there and multiplied; `--sample 0` runs
-all of it. `miniature` sketches classroom pictures as the page does; the time of the first frame and of the
-end is told, and how many of the sketches their guide names among fifty concepts.
+`official`: 16 strokes, 3 seeds, 2,001 steps, the loss of RN101 and the saliency of ViT-B/32. The weights are random, which
+takes the same time. All steps take hours on a CPU, so there a sample of steps is timed and multiplied; `--sample 0` runs
+all of them. `miniature`: sketches of classroom images with the settings of the page. It prints the time of the first frame
+and of the end, and how many of the sketches their guide names among fifty concepts.
 
-Both end with the baseline in the same process on the same threads: the way of the published code, one seed
-after another, the features of the plain picture computed again in every step, over as many steps. The first lines say
-what the machine could do in that minute.
+The baseline follows the published code, in the same process on the same threads: one seed after another, and the features
+of the plain image computed again in every step. The first lines print the load and the speed of the machine.
 """
 
 from __future__ import annotations
@@ -18,12 +17,9 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import open_clip
@@ -31,7 +27,7 @@ import torch
 from PIL import Image
 
 from core import checkpoints, runtime
-from core.classroom.evaluate_sketch import Reader, candidates, subjects
+from core.classroom.recipes.clipasso.evaluate import Reader, candidates, subjects
 from core.clip import encoders
 from core.drawing import clipasso
 from core.drawing.clipasso import SketchSettings
@@ -53,7 +49,7 @@ class Timing:
 
 
 def timed(image: Image.Image, settings: SketchSettings, device: str, dtype: torch.dtype) -> Timing:
-    """One run from the picture to its end."""
+    """One run from the image to the finished sketch."""
     moments: list[tuple[float, int]] = []
     start, cpu = time.perf_counter(), time.process_time()
     for frame in clipasso.sketch(image, settings, device=device, dtype=dtype):
@@ -68,7 +64,7 @@ def timed(image: Image.Image, settings: SketchSettings, device: str, dtype: torc
 
 
 class AsPublished(clipasso.Likeness):
-    """The same loss, with the features of the plain picture computed again in every step."""
+    """The same loss, with the features of the plain image computed again in every step."""
 
     def shuffle(self) -> None:
         with torch.no_grad():
@@ -77,7 +73,7 @@ class AsPublished(clipasso.Likeness):
 
 
 def one_after_another(image: Image.Image, settings: SketchSettings, device: str, dtype: torch.dtype) -> float:
-    """Seconds by step of all seeds, run the published way."""
+    """Seconds of one step of all seeds, run as in the published code."""
     ours = clipasso.Likeness
     clipasso.Likeness = AsPublished  # type: ignore[misc]
     try:
@@ -141,7 +137,7 @@ def official(device: str, dtype: torch.dtype, sample: int) -> None:
 def miniature(device: str, dtype: torch.dtype, checkpoint: str, pictures: int) -> None:
     """A sketch of 16 strokes as the page makes it."""
     shown = subjects(pictures)
-    # The other concepts to choose among are the same for any number of pictures.
+    # The other concepts to choose among are the same for any number of images.
     reader = Reader(checkpoint, candidates(shown))
     settings = SketchSettings(checkpoint=checkpoint)
     timed(shown[0].picture, replace(settings, steps=2), device, dtype)  # the model is loaded once

@@ -1,36 +1,33 @@
-"""Scenes a second, and the share of a training step that composing takes: `python benchmarks/compose.py`.
+"""Scenes composed per second, and the share of a training step that composing takes: `python -m benchmarks.compose`.
 
-Prints one line a picture size (bar: 1,500 scenes of 96 x 96 a second on two idle cores), then composing against a whole
-training step of `classroom-rn` at each size of its curriculum (bar: a tenth). The share is of processor time on one
-thread, so that it also holds on a machine that does other work.
+Prints one line for each image size (goal: 1,500 scenes of 96 x 96 a second on two idle cores), then composing beside a whole
+training step of `classroom-rn` at each size of its curriculum (goal: a tenth). The share is of processor time on one thread,
+so it also holds on a busy machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import torch
 from torch import Tensor
 
 from core.classroom.__main__ import keep_memory
-from core.classroom.atlas import open_atlas
-from core.classroom.recipes.clip import Phase, Settings, Trainer
-from core.classroom.scenes import render
-from core.classroom.specs import SceneSettings, Spec, sample
+from core.classroom.recipes.clip.train import Phase, Settings, Trainer
+from core.classroom.world.atlas import open_atlas
+from core.classroom.world.scenes import render
+from core.classroom.world.specs import SceneSettings, Spec, sample
 
 COUNT = 192
 STEPS = 16
 
 
 def seconds(work: Callable[[int], object], repeats: int) -> float:
-    """The fastest of `repeats` runs, after one that does not count: what the machine can do when it is left alone."""
+    """The fastest of `repeats` runs after a warm-up run: the speed of the machine without other work."""
     work(0)
     taken = []
     for i in range(1, repeats + 1):

@@ -1,12 +1,11 @@
-"""How long GLIP-T takes at full size: one picture of 800 x 1333 and one prompt, random weights, which take the same time.
+"""Seconds of GLIP-T at full size: one image of 800 x 1333 and one prompt. The weights are random, which takes the same time.
 
-    python benchmarks/glip.py [--device cpu] [--dtype float32] [--words 195] [--repeats 1]
+    python -m benchmarks.glip [--device cpu] [--dtype float32] [--words 195] [--repeats 1]
 
-195 word pieces are a list of the 80 names of COCO. The time is that of a first prompt, the picture encoded with it; a second
-prompt on the same picture is told apart. The share of time in matrix products and convolutions is what torch's profiler counts
-for these operators: a deformable convolution's own product is in it, and so is fused attention, softmax included. The baseline
-is the same head with the prompt padded to 256 pieces, as the published code pads every prompt. The first line says what the
-machine could do in that minute.
+195 word pieces are a prompt of COCO's 80 names. The first time includes encoding the image; the second is that of another
+prompt on the same image. The share of matrix products and convolutions is counted by torch's profiler; it includes the
+product of a deformable convolution and fused attention with its softmax. The baseline is the same head with the prompt
+padded to 256 pieces, as in the published code. The first line prints the load and the speed of the machine.
 """
 
 from __future__ import annotations
@@ -14,12 +13,8 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch import Tensor
@@ -34,7 +29,7 @@ PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "matmul", "linear", "convolution", 
 
 
 def network(device: str, dtype: torch.dtype) -> GLIPNet:
-    """GLIP-T with the weights that its constructor makes; a few that begin as nothing are random too."""
+    """GLIP-T with the weights that its constructor makes; the few that start at zero are random too."""
     torch.manual_seed(0)
     net = GLIPNet("glip_tiny").to(device=device, dtype=dtype).eval().requires_grad_(False)
     net.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -125,7 +120,7 @@ def main() -> None:
         print(f"{said}: {spent:.3f} s (bar {bar}), {cpu:.1f} s of CPU time", flush=True)
         levels = net.features(pixels)
         again, cpu = timed(lambda: answer(levels), arguments.repeats, device)
-        print(f"another prompt on the same picture: {again:.3f} s, {cpu:.1f} s of CPU time", flush=True)
+        print(f"another prompt on the same image: {again:.3f} s, {cpu:.1f} s of CPU time", flush=True)
         padded, cpu = timed(lambda: answer(levels, padded=PADDED), arguments.repeats, device)
         line = f"padded to {PADDED} as published: {padded:.3f} s, {cpu:.1f} s of CPU time"
         print(f"{line}; ratio {padded / again:.2f}x", flush=True)

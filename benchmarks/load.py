@@ -1,12 +1,12 @@
-"""A class at work: many clients on the CLIP page's endpoint at once, their answers checked, memory watched.
+"""A class at work: many clients ask the CLIP page's endpoint at once; every answer is checked and memory is watched.
 
-    python benchmarks/load.py                                # 32 clients for 60 s, then 8 users, then 30 page loads
-    python benchmarks/load.py --url http://127.0.0.1:7860    # an app that runs already, on this machine
+    python -m benchmarks.load                                # 32 clients for 60 s, then 8 users, then 30 page loads
+    python -m benchmarks.load --url http://127.0.0.1:7860    # an app that already runs on this machine
 
-Every client asks without a pause, with pictures of its own and a label nobody else uses, so that an answer meant for
-another is seen; each answer is held against the same question asked before the crowd came. Times are those of the
-client, from sending the question to having the answer, on the machine of the server: an upper bound of the server's.
-Reads /proc, so memory is watched on Linux alone.
+Every client asks without a pause. It has images of its own and a label that no other client uses, so an answer that belongs
+to another client is noticed; each answer is compared with the answer to the same question before the others started.
+A time runs from sending the question to having the answer, on the machine of the server: an upper bound of the server's
+time. Memory is read from /proc, so it is watched on Linux only.
 """
 
 from __future__ import annotations
@@ -33,19 +33,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from PIL import Image
-from startup import free_port, get, memory_mb
+
+from benchmarks.startup import free_port, get, memory_mb
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "assets" / "examples" / "clip"
 LABELS = ("red envelope", "sheep", "airplane", "dog", "car", "house")
 PICTURES = 4  # each client's own
-# Batches of other company round a little differently.
+# Rounding differs a little with the batch that a question is computed in.
 TOLERANCE = 2e-3
 SETTLED = 10.0  # seconds after which memory may hardly grow
 
 
 class Mixup(Exception):
-    """An answer that belongs to another question, or is none."""
+    """An answer to another question, or a reply that is not an answer."""
 
 
 @dataclass
@@ -85,14 +86,14 @@ class Client:
         self.line.request("POST", path, body, {"content-type": kind})
         answer = self.line.getresponse()
         text = answer.read()
-        # A line that rests for seconds is closed by the server; the next request opens a new one.
+        # The server closes a connection that is idle for seconds; the next request opens a new one.
         self.line.close()
         if answer.status != 200:
             raise Mixup(f"{answer.status} {text[:200]!r}")
         return json.loads(text)
 
     def upload(self, data: bytes) -> str:
-        """The place of a picture on the server."""
+        """The path of an image on the server."""
         edge = uuid.uuid4().hex
         head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="mine.png"\r\n\r\n'
         body = head.encode() + data + f"\r\n--{edge}--\r\n".encode()
@@ -125,7 +126,7 @@ class Client:
 
 
 def pictures(client: int) -> list[bytes]:
-    """The pictures of one client: examples with a few pixels of its own."""
+    """The images of one client: examples with a few pixels changed."""
     files = sorted(EXAMPLES.glob("*.webp"))
     found = []
     for i in range(PICTURES):
@@ -153,7 +154,7 @@ def crowd(url: str, clients: int, seconds: float, pid: int | None = None, pause:
         pause: seconds that a client thinks between its questions.
     """
     tally = Tally()
-    # What each client asks, and the answer to it before the others are there.
+    # What each client asks, and the answer before the others start.
     askers = []
     for number in range(clients):
         asker = Client(url)
@@ -249,7 +250,7 @@ def app(url: str | None = None) -> Iterator[tuple[str, int | None]]:
 
 
 def report(title: str, tally: Tally, seconds: float) -> None:
-    """Prints what a run measured."""
+    """Prints the results of a run."""
     count = len(tally.seconds)
     print(f"{title}: {count} answers, {count / seconds:.1f} a second, {len(tally.errors)} errors")
     print(

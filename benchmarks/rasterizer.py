@@ -1,26 +1,22 @@
-"""The rasterizer against the dense way: every pixel against every stroke.
+"""The rasterizer, compared with a dense version that compares every pixel with every stroke.
 
-    python benchmarks/rasterizer.py [--device cpu|cuda|mps] [--backend torch|triton] [--repeats 30]
+    python -m benchmarks.rasterizer [--device cpu|cuda|mps] [--backend torch|triton] [--repeats 30]
     [--threads 1]
 
-Scenes of black strokes 3 pixels wide and about 64 long, as in the middle of a CLIPasso run, on 224 x 224;
-the loss is the mean squared error to a fixed image. All versions run in one process, one after another, and
-the fastest of the repeats counts. The dense version computes the same nearest points and the same areas,
-but for all pixels, and leaves the gradient to autograd; the last column is the root mean square of the
-difference of the two images. Columns for diffvg (its usual 2 x 2 samples) appear where pydiffvg is
-installed. The first lines say what the machine could do in that minute. On a GPU two larger scenes follow.
+The scenes hold black strokes, 3 pixels wide and about 64 long, as in the middle of a CLIPasso run, on 224 x 224. The loss is
+the mean squared error to a fixed image. All versions run in one process, one after another, and the fastest of the
+repeats counts. The dense version computes the same nearest points and areas for all pixels and leaves the gradient to
+autograd. The last column is the root mean square difference of both images. Columns for diffvg (2 x 2 samples, its default)
+appear where pydiffvg is installed. The first lines print the load and the speed of the machine. On a GPU two larger scenes
+follow.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch import Tensor
@@ -98,7 +94,7 @@ def fastest(step: Step, repeats: int, device: str) -> float:
 
 
 def forward(draw: Draw, leaves: list[Tensor]) -> Step:
-    """The image alone, without what the gradient would need."""
+    """The forward pass alone, without what the gradient would need."""
 
     def step() -> Tensor:
         with torch.no_grad():

@@ -1,15 +1,15 @@
-"""How long a change of labels takes on the LSeg page, and what the full-size LSeg needs on a CPU.
+"""Time of a changed label on the LSeg page, and time and memory of the full-size LSeg on a CPU.
 
-    python benchmarks/segmentation.py labels [--labels 5] [--repeats 15]
-    python benchmarks/segmentation.py full [--side 480]
+    python -m benchmarks.segmentation labels [--labels 5] [--repeats 15]
+    python -m benchmarks.segmentation full [--side 480]
 
-`labels`: the picture is encoded, then one label that was never asked for before takes the place of the last one, again and
-again: its text is read, the maps are made, the mask is found (bar: 200 ms on two cores), and drawn. The baseline is the same
-in the same process with the picture encoded again. The published size is timed with features of its shape, 240 x 240 x 512
-for a picture of 480 pixels, and a text tower of ViT-B/32; their numbers are random, which takes the same time.
+`labels`: the image is encoded once; then the last label is replaced by a new one, again and again. A step reads its text,
+computes the scores and the mask (goal: 200 ms on two cores) and draws the mask. The baseline encodes the image again in
+the same process. The published size is timed with features of its shape, 240 x 240 x 512 for an image of 480 pixels, and a
+text tower of ViT-B/32; their numbers are random, which takes the same time.
 
-`full`: ViT-L/16 and ViT-B/32's text tower, random numbers under the released names and in their shapes, written to a file and
-loaded as an imported one; one picture is segmented. A process of its own tells its peak of resident memory (bar: 6 GB).
+`full`: ViT-L/16 and ViT-B/32's text tower, with random numbers under the released names and shapes, are written to a file
+and loaded as an imported file; one image is segmented. A process of its own reports its peak of resident memory (goal: 6 GB).
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 import open_clip
 import torch
@@ -38,11 +36,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from core import checkpoints
-from core.classroom.concepts import concepts
+from core.classroom.world.concepts import concepts
 from core.clip import encoders
 from core.clip.handles import remembered_texts
 from core.segmentation import LSeg, lseg
-from demos import segment_draw
+from demos.draw import masks as segment_draw
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENE = ROOT / "assets" / "examples" / "photos" / "two_dogs.jpg"
@@ -51,13 +49,13 @@ BAR_MS, BAR_GB = 200, 6.0
 
 
 def picture(side: int) -> Image.Image:
-    """A photo cut to a square, whose long side is what a model is asked for."""
+    """A photograph cut to a square of that side."""
     image = Image.open(SCENE).convert("RGB")
     return image.crop((0, 0, min(image.size), min(image.size))).resize((side, side))
 
 
 def names(count: int, start: int = 0) -> list[str]:
-    """Labels that differ: the classroom's concepts."""
+    """Distinct labels: the classroom's concepts."""
     return [concepts()[(start + i) % len(concepts())].name("en") for i in range(count)]
 
 
@@ -115,7 +113,7 @@ def timed(steps: Sequence[Callable[[], object]]) -> Spent:
 
 
 def changes(model: LSeg, image: Image.Image | lseg.EncodedImage, count: int, repeats: int) -> Spent:
-    """What each change of the last of `count` labels took."""
+    """The time of each change of the last of `count` labels."""
     kept = names(count - 1)
     return timed(
         [lambda k=k: model.segment(image, [*kept, *names(1, count + k)]) for k in range(repeats)]  # type: ignore[misc]
@@ -151,7 +149,7 @@ def labels(count: int, repeats: int) -> None:
     large = Sized(FULL, "cpu", torch.float32)
     sized = lseg.EncodedImage(FULL, "random", image.size, features)
     module: Any = lseg
-    module._blocks = lambda _: nn.Identity()  # the row has no block, and there is no file to say so
+    module._blocks = lambda _: nn.Identity()  # the row has no block, and no file that could hold one
     changes(large, sized, count, 3)
     encoders.TEXT_FEATURES.clear()
     print(
@@ -160,13 +158,14 @@ def labels(count: int, repeats: int) -> None:
 
 
 def full(side: int) -> None:
-    """Writes the file, then runs a process that loads it and tells what it took."""
+    """Writes the file, then runs a process that loads it and prints its time and memory."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         state = {}
         generator = torch.Generator().manual_seed(0)
-        for name, shape in lseg.tensors(checkpoints.row(FULL), {}).items():
+        for name, wanted in lseg.tensors(checkpoints.row(FULL), {}).items():
             # Scaled by the fan-in, so that deep stacks neither fade nor burst.
+            shape = wanted.shape
             fan = max(1, int(np.prod(shape[1:])))
             state[name] = (
                 torch.zeros(shape, dtype=torch.long) if name.endswith("num_batches_tracked")
@@ -184,11 +183,16 @@ def full(side: int) -> None:
             f'{table}\n[[{FULL}.files]]\npath = "lseg_vitl16.safetensors"\n', encoding="utf-8"
         )
         environment = {**os.environ, "CLIP_ATLAS_REGISTRY": str(home / "registry.toml")}
-        subprocess.run([sys.executable, __file__, "child", "--side", str(side)], env=environment, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.segmentation", "child", "--side", str(side)],
+            cwd=ROOT,
+            env=environment,
+            check=True,
+        )
 
 
 def child(side: int) -> None:
-    """Loads the full-size row and segments one picture."""
+    """Loads the full-size row and segments one image."""
 
     def peak() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
@@ -201,7 +205,7 @@ def child(side: int) -> None:
     spent = first.timings
     print(f"{side} x {side} pixels: encoded in {spent['encode_image'] / 1000:.2f} s")
     print(f"5 labels: read in {spent['encode_text']:.0f} ms, maps and mask in {spent['segment']:.0f} ms")
-    print(f"5 other labels on the same picture: {1000 * second.seconds:.0f} ms (bar {BAR_MS} ms)")
+    print(f"5 other labels on the same image: {1000 * second.seconds:.0f} ms (bar {BAR_MS} ms)")
     print(
         f"peak of resident memory {peak():.2f} GiB = {peak() * (1 << 30) / 1e9:.2f} GB (bar {BAR_GB:.0f} GB)"
     )

@@ -1,12 +1,12 @@
-"""An hour of visitors who come and go: does the server lose memory, files, threads or answers?
+"""One hour of visitors who come and go: does the server lose memory, files, threads or answers?
 
-    python benchmarks/soak.py                 # 60 minutes, 6 visitors at any time
-    python benchmarks/soak.py --minutes 5
+    python -m benchmarks.soak                 # 60 minutes, 6 visitors at any time
+    python -m benchmarks.soak --minutes 5
 
-A visitor opens the page, uploads a picture of their own, asks some questions at the pace of a person, makes mistakes,
-and closes the tab, often in the middle of an answer. Every minute a line tells answers, errors, memory, open files,
-threads and uploads that are still there. The last line is the figure: what grew between the first ten minutes (or the
-first quarter of a shorter run) and the end. Reads /proc, so it runs on Linux alone.
+A visitor opens the page, uploads an image, asks some questions at the pace of a person, makes mistakes, and closes the tab,
+often in the middle of an answer. Every minute a line prints answers, errors, memory, open files, threads and the uploads
+that are still there. The last line is the result: what grew between the first ten minutes (or the first quarter of a
+shorter run) and the end. Reads /proc, so it runs on Linux only.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from load import LABELS, Client, Mixup, app, pictures, same
-from startup import get, memory_mb
+from benchmarks.load import LABELS, Client, Mixup, app, pictures, same
+from benchmarks.startup import get, memory_mb
 
 SETTLED = 600.0  # seconds
 # Refused in one sentence each; anything else is an error.
@@ -33,7 +33,7 @@ class Count:
 
     answers: int = 0
     refusals: int = 0
-    left: int = 0  # visitors gone in the middle of an answer
+    left: int = 0  # visitors who left in the middle of an answer
     visits: int = 0
     errors: list[str] = field(default_factory=list)
     folder: Path | None = None  # where the server keeps uploads
@@ -134,7 +134,7 @@ def main() -> None:
                 flush=True,
             )
             time.sleep(min(60.0, max(1.0, 60 * arguments.minutes / 60)))
-        # The last tabs are closed; their uploads have a moment to go.
+        # The last tabs are closed; the server has a moment to delete their uploads.
         time.sleep(5)
         last = sample(pid, start, count.folder)
     settled = min(SETTLED, 15 * arguments.minutes)

@@ -1,16 +1,19 @@
 """From `python app.py` to the first page: CPU seconds, wall seconds and memory, beside the smallest Gradio app.
 
-    python benchmarks/startup.py
+    python -m benchmarks.startup [--runs 5] [--copies 18] [--page glip]
 
-The baseline is an app of one text box in the same run: what Gradio itself costs. Then the warm-up: memory with the
-miniature loaded, and what the first answer takes after it. Reads /proc, so it runs on Linux alone.
+The baseline is an app of one text box: what Gradio itself costs. Both apps, and ours with copies of one of its pages,
+are started in turns, so that whatever else the machine does meets all three; the table has the median of each. Then the
+warm-up: memory with the miniature loaded, and what the first answer takes after it. Reads /proc, so it runs on Linux alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,21 +24,33 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURE = ROOT / "assets" / "examples" / "clip" / "red_envelope.webp"
+IMAGE = ROOT / "assets" / "examples" / "clip" / "red_envelope.webp"
 SMALLEST = """
 import os
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 with gr.Blocks() as demo:
     gr.Textbox()
-demo.launch(server_port={port}, quiet=True)
+demo.launch(server_port=int(os.sys.argv[-1]), quiet=True)
+"""
+# `app.py` with copies of a page under addresses of their own.
+COPIES = """
+import dataclasses, runpy, sys
+from demos import catalog
+row = next(row for row in catalog.open_rows() if row.slug == {page!r})
+copies = [dataclasses.replace(row, slug=f"copy-{{i}}") for i in range({copies})]
+rows = [*catalog.open_rows(), *copies]
+catalog.open_rows = lambda: rows
+sys.argv[0] = "app.py"
+runpy.run_path("app.py", run_name="__main__")
 """
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
+def cpu_seconds(pid: int) -> tuple[float, float]:
+    """User time, and user and system time together, of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    user, system = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields[11:13])
+    return user, user + system
 
 
 def memory_mb(pid: int) -> float:
@@ -59,17 +74,24 @@ def get(url: str) -> bytes | None:
 def first_page(command: list[str], port: int) -> Iterator[tuple[int, dict[str, float]]]:
     """Starts a server and yields its process with what it took until the first page was served."""
     started = time.perf_counter()
-    environment = {**os.environ, "CLIP_ATLAS_DEVICE": "cpu"}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
+    environment = {**os.environ, "CLIP_ATLAS_DEVICE": "cpu", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, *command, "--port", str(port)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    ) as process:
         try:
             while not get(f"http://127.0.0.1:{port}/"):
                 if process.poll() is not None:
                     raise SystemExit(f"{command[-1]} ended with status {process.returncode}")
                 time.sleep(0.05)
+            user, cpu = cpu_seconds(process.pid)
             yield (
                 process.pid,
                 {
-                    "CPU s": cpu_seconds(process.pid),
+                    "user CPU s": user,
+                    "CPU s": cpu,
                     "wall s": time.perf_counter() - started,
                     "memory MB": memory_mb(process.pid),
                 },
@@ -85,21 +107,28 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def main() -> None:
-    """Measures both apps and prints a table."""
-    port = free_port()
-    with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
-        script.write(SMALLEST.format(port=port))
-        script.flush()
-        with first_page([sys.executable, script.name], port) as (_, baseline):
-            pass
+def compare(commands: dict[str, list[str]], runs: int) -> dict[str, dict[str, float]]:
+    """The medians of `runs` starts of each command, started in turns; a first start of each is not counted."""
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
+    for i in range(runs + 1):
+        for name, command in commands.items():
+            with first_page(command, free_port()) as (_, values):
+                if i:
+                    measured[name].append(values)
+    return {
+        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+        for name, rows in measured.items()
+    }
 
+
+def warm_up() -> str:
+    """What the warm-up and the first answers take, in one line each."""
     port = free_port()
-    with first_page([sys.executable, "app.py", "--port", str(port)], port) as (pid, ours):
+    with first_page(["app.py"], port) as (pid, _):
         url = f"http://127.0.0.1:{port}"
         while not json.loads(get(url + "/healthz") or b'{"warm": false}')["warm"]:
             time.sleep(0.1)
-        warm_cpu, warm_memory = cpu_seconds(pid), memory_mb(pid)
+        warm_cpu, warm_memory = cpu_seconds(pid)[1], memory_mb(pid)
 
         from gradio_client import Client, handle_file
 
@@ -107,15 +136,35 @@ def main() -> None:
         seconds = []
         for _ in range(2):
             start = time.perf_counter()
-            client.predict(handle_file(str(PICTURE)), "red envelope, dog, car", api_name="/clip_classify")
+            client.predict(handle_file(str(IMAGE)), "red envelope, dog, car", api_name="/clip_classify")
             seconds.append(time.perf_counter() - start)
         answered_memory = memory_mb(pid)
+    return (
+        f"warm (torch and miniature loaded): {warm_cpu:.2f} CPU s in all, {warm_memory:.0f} MB\n"
+        f"first answer {seconds[0]:.2f} s, second {seconds[1]:.2f} s, then {answered_memory:.0f} MB"
+    )
 
-    print(f"{'to the first page':<18}{'ours':>9}{'baseline':>11}{'ratio':>8}")
+
+def main() -> None:
+    """Measures the apps and prints a table."""
+    parser = argparse.ArgumentParser(description="Measures the start of the app.")
+    parser.add_argument("--runs", type=int, default=5, help="starts of each app")
+    parser.add_argument("--copies", type=int, default=18, help="further pages")
+    parser.add_argument("--page", default="glip", help="the page that is copied")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        smallest, more = Path(folder, "smallest.py"), Path(folder, "more.py")
+        smallest.write_text(SMALLEST)
+        more.write_text(COPIES.format(page=options.page, copies=options.copies))
+        names = {"baseline": [str(smallest)], "ours": ["app.py"], "with copies": [str(more)]}
+        result = compare(names, options.runs)
+
+    ours, baseline, many = result["ours"], result["baseline"], result["with copies"]
+    print(f"{'to the first page':<18}{'ours':>9}{'baseline':>11}{'ratio':>8}{'a further page':>17}")
     for name, value in ours.items():
-        print(f"{name:<18}{value:>9.2f}{baseline[name]:>11.2f}{value / baseline[name]:>8.2f}")
-    print(f"warm (torch and miniature loaded): {warm_cpu:.2f} CPU s in all, {warm_memory:.0f} MB")
-    print(f"first answer {seconds[0]:.2f} s, second {seconds[1]:.2f} s, then {answered_memory:.0f} MB")
+        further = (many[name] - value) / options.copies
+        print(f"{name:<18}{value:>9.2f}{baseline[name]:>11.2f}{value / baseline[name]:>8.2f}{further:>17.3f}")
+    print(warm_up())
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What ViLD's one pass saves: 300 proposals by the region heads, and the same 300 cropped and encoded by the same CLIP.
+"""Time of ViLD's single pass over 300 proposals, compared with CLIP on the crops of the same proposals.
 
-    python benchmarks/vild.py [--proposals 300] [--repeats 5] [--checkpoint classroom-vild]
+    python -m benchmarks.vild [--proposals 300] [--repeats 5] [--checkpoint classroom-vild]
 
-The paper's point (Gu et al. 2022, section 3.2: cropping is accurate and slow). Both ways run in one process on the same threads
-and the same picture, nothing remembered between repeats; the crops are taken at 1x and 1.5x, as in the paper, and encoded by
-the picture tower that the single pass has as its backbone. The bar is a ratio of ten.
+The paper's point (Gu et al. 2022, section 3.2): classifying crops is accurate and slow. Both run in one process on the same
+threads and the same image, and nothing is remembered between repeats. The crops are taken at 1x and 1.5x, as in the paper,
+and encoded by the image tower that is the backbone of the single pass. The goal is a ratio of ten.
 
-    single pass   picture -> proposals -> region embeddings of all heads, and scores of the labels
+    single pass   image -> proposals -> region embeddings of all heads, and scores of the labels
     crops         the same, and CLIP on both crops of each proposal
 """
 
@@ -19,12 +19,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from PIL import Image
 
 from core import runtime
-from core.classroom.concepts import concepts
+from core.classroom.world.concepts import concepts
 from core.detection import ViLD, vild
 
 SCENE = Path(__file__).resolve().parents[1] / "assets" / "examples" / "vild" / "toy_shelf.webp"
@@ -45,7 +43,7 @@ def timed(work: Callable[[], object], repeats: int) -> float:
 
 
 def main() -> int:
-    """Times both ways and says how far apart they are."""
+    """Times both and prints their ratio."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,23 +1,19 @@
-"""Zero-shot classification of a batch of pictures against 1,000 labels: ours against a plain open_clip loop.
+"""Zero-shot classification of a batch of images with 1,000 labels, compared with a plain open_clip loop.
 
-    python benchmarks/zero_shot.py [--model ViT-B-32-quickgelu] [--pictures 16] [--labels 1000]
+    python -m benchmarks.zero_shot [--model ViT-B-32-quickgelu] [--pictures 16] [--labels 1000]
 
-Both sides run the same open_clip model with the same random weights (the time does not depend on them) in one
-process on the same threads, one after the other, three times; the fastest of each is compared, and so are the
-probabilities. The baseline is the loop of open_clip's README: tokenise and encode the labels at full context
-length in batches of 64, then encode the pictures in batches of 32.
+Both run the same open_clip model with the same random weights (the time does not depend on them) in one process on the same
+threads, one after the other, three times. The fastest run of each is compared, and so are the probabilities. The baseline
+is the loop of open_clip's README: tokenise and encode the labels at full context length in batches of 64, then encode the
+images in batches of 32.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import open_clip
@@ -30,7 +26,7 @@ from core.clip.zero_shot import normalise
 
 
 def random_pictures(count: int) -> list[Image.Image]:
-    """RGB pictures of 320 x 240 pixels from a seed."""
+    """RGB images of 320 x 240 pixels from a seed."""
     generator = np.random.default_rng(0)
     return [Image.fromarray(generator.integers(0, 256, (240, 320, 3), dtype=np.uint8)) for _ in range(count)]
 

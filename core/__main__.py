@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import checkpoints, inputs
+from core import checkpoints, inputs, outputs
 from core.errors import Refusal
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ def _writable(out: Path) -> None:
     """Refuses a file that could not be written, before any work is done for it."""
     if out.suffix.lower() not in WRITTEN:
         raise Refusal("drawing_file", name=out.name, known=", ".join(WRITTEN))
-    if not out.absolute().parent.is_dir():
-        raise Refusal("no_folder", folder=str(out.parent))
+    outputs.check(out)
 
 
 def _drawn(frames: Iterator[Frame], arguments: argparse.Namespace) -> None:
@@ -140,7 +139,8 @@ def _drawn(frames: Iterator[Frame], arguments: argparse.Namespace) -> None:
     result = frame.result
     assert result is not None
     best = result.drawn[0]
-    _write(arguments.out, best)
+    with outputs.writing(arguments.out):
+        _write(arguments.out, best)
     answer: dict[str, Any] = {
         "checkpoint": result.checkpoint,
         "device": result.device,
@@ -148,7 +148,7 @@ def _drawn(frames: Iterator[Frame], arguments: argparse.Namespace) -> None:
         "strokes": len(best.strokes),
         "steps": result.steps,
         "seconds": round(result.seconds, 2),
-        "seed": arguments.seed + best.seed,
+        "seed": result.settings.first_seed + best.seed,
         "loss": best.loss,
         "losses": best.losses.tolist(),
         "terms": best.terms,
@@ -186,7 +186,7 @@ def _drawing_options(verb: argparse.ArgumentParser, strokes: int, seeds: int, ou
     verb.add_argument("--checkpoint", help="the guide: a row of `python -m core.checkpoints list`")
     verb.add_argument("--strokes", type=int, default=strokes, help=f"how many; {strokes} without it")
     verb.add_argument(
-        "--seed", type=int, default=0, help="the first seed; the same one gives the same drawing"
+        "--seed", type=int, default=0, help="the first seed; the same one gives the same drawing, -1 any"
     )
     verb.add_argument(
         "--seeds", type=int, default=seeds, help=f"beginnings, the best wins; {seeds} without it"

@@ -11,6 +11,7 @@ torch is imported by the functions that need it, never by `import core.runtime`.
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import math
 import os
@@ -19,9 +20,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache, wraps
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -43,6 +45,8 @@ __all__ = [
     "is_out_of_memory",
     "on_device",
     "on_space",
+    "one_thread",
+    "optional",
     "pick_device",
     "pick_dtype",
     "semaphore",
@@ -98,6 +102,21 @@ def whole(name: str) -> Any:
     return sys.modules[name]
 
 
+def optional(name: str) -> Any:
+    """A module of a package that the app itself does not need.
+
+    Raises:
+        Refusal: "no_package" where it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        package = name.partition(".")[0]
+        if error.name != package:
+            raise
+        raise Refusal("no_package", package=package) from error
+
+
 def _torch() -> Any:
     """torch, after `spaces` where that has to patch it first."""
     if zero_gpu():
@@ -115,6 +134,37 @@ def _hold_threads() -> int:
     if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > threads():
         torch.set_num_threads(threads())
     return torch.get_num_threads()
+
+
+@cache
+def _openmp() -> Any | None:
+    """The OpenMP library that torch computes with, or None where it cannot be reached."""
+    torch = _torch()
+    for path in sorted((Path(torch.__file__).parent / "lib").glob("lib*omp*")):
+        with suppress(OSError, AttributeError):
+            library = ctypes.CDLL(str(path))
+            if library.omp_get_max_threads() == torch.get_num_threads():
+                return library
+    return None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Computes with one core in the calling thread, and in no other.
+
+    For many small operators, and for threads that share the cores among themselves. torch.set_num_threads would not do: the
+    count that one thread sets is the count of every thread that begins later.
+    """
+    torch, openmp = _torch(), _openmp()
+    if openmp is None:
+        yield
+        return
+    before = torch.get_num_threads()  # also makes torch set up a new thread, before it is changed here
+    openmp.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        openmp.omp_set_num_threads(before)
 
 
 @cache

@@ -50,7 +50,7 @@ def free_port() -> int:
 
 def get(url: str, **headers: str) -> tuple[int, bytes]:
     """Status and body of one request."""
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=120) as answer:
         return answer.status, answer.read()
 
 
@@ -98,7 +98,7 @@ def running_app(
     finally:
         process.terminate()
         try:
-            process.wait(timeout=60)
+            process.wait(timeout=120)
         except subprocess.TimeoutExpired:  # a handler may wait for a Hub that a test has slowed down
             process.kill()
             process.wait()

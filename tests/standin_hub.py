@@ -22,11 +22,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -47,7 +47,6 @@ class Fault:
     kind: str  # see StandInHub.fault
     after: int = 0  # bytes of a body before it happens
     rate: float = 0.0  # bytes per second
-    pause: float = 0.0  # seconds of silence of a stall
     times: float = math.inf  # requests left that it happens to
 
 
@@ -69,6 +68,7 @@ class StandInHub:
     requests: list[Request] = field(default_factory=list)
     faults: dict[str, Fault] = field(default_factory=dict)
     sent: int = 0  # bytes of file bodies
+    go: threading.Event = field(default_factory=threading.Event)  # what "stall" and "pause" wait for
 
     @property
     def url(self) -> str:
@@ -81,8 +81,8 @@ class StandInHub:
         Args:
             where: "owner/name" or "owner/name/file".
             kind: "repo_404", "revision_404", "entry_404", "gated", "bad_token", "error" (500), "login_page"
-                (a portal's 200 page in place of the Hub), or for bodies "cut", "slow", "stall",
-                "wrong_bytes", "no_range".
+                (a portal's 200 page in place of the Hub), or for bodies "cut", "slow", "wrong_bytes", "no_range",
+                "pause" (silent until `go` is set, then the rest) and "stall" (silent until then, then cut).
             details: of `Fault`.
         """
         self.faults[where] = Fault(kind, **details)  # type: ignore[arg-type]
@@ -220,27 +220,34 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        fault = self.hub.take(repo, file, "cut", "slow", "stall", "wrong_bytes") or Fault("none")
-        left = fault.after if fault.kind in ("cut", "stall") else size
+        fault = self.hub.take(repo, file, "cut", "slow", "stall", "pause", "wrong_bytes") or Fault("none")
         with path.open("rb") as source:
             source.seek(start)
-            while left > 0 and (chunk := source.read(min(CHUNK, left))):
-                if fault.kind == "wrong_bytes":
-                    chunk = bytes(len(chunk))
-                try:
-                    self.wfile.write(chunk)
-                except OSError:  # the client went away
-                    self.close_connection = True
-                    return
-                left -= len(chunk)
-                self.hub.sent += len(chunk)
-                if fault.rate:
-                    time.sleep(len(chunk) / fault.rate)
-        if fault.kind == "stall":
-            time.sleep(fault.pause)
-        if fault.kind in ("cut", "stall"):
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            if fault.kind in ("cut", "stall", "pause"):
+                self.pour(source, fault.after, fault)
+                if fault.kind != "cut":
+                    self.hub.go.wait()
+            if fault.kind in ("cut", "stall"):
+                self.close_connection = True
+                with suppress(OSError):  # the client may have gone first
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            self.pour(source, size, fault)
+
+    def pour(self, source: BinaryIO, left: int, fault: Fault) -> None:
+        """Sends at most `left` bytes of a file."""
+        while left > 0 and not self.close_connection and (chunk := source.read(min(CHUNK, left))):
+            if fault.kind == "wrong_bytes":
+                chunk = bytes(len(chunk))
+            left -= len(chunk)
+            self.hub.sent += len(chunk)
+            try:
+                self.wfile.write(chunk)
+            except OSError:  # the client went away
+                self.close_connection = True
+                return
+            if fault.rate:
+                time.sleep(len(chunk) / fault.rate)
 
     def models(self, repo: str, what: str | None, revision: str, posted: bytes) -> None:
         """Information about a repository, or its files."""
@@ -284,6 +291,7 @@ def serve(root: Path, port: int = 0) -> Iterator[StandInHub]:
     try:
         yield hub
     finally:
+        hub.go.set()
         server.shutdown()
         server.server_close()
 

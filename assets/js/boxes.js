@@ -61,7 +61,7 @@ function commit() {
   captions = [];
   draw();
   props.value = JSON.stringify({ src: image.getAttribute("src"), boxes, captions });
-  trigger("change");
+  trigger("input");
 }
 
 // The box moved by (x, y), kept inside the picture.

@@ -1,5 +1,5 @@
-// Boxes over a picture. Runs inside Gradio's HTML component, whose value is what demos/detect_draw.py made: everything
-// with the same data-group in a figure lights up together; a click on a box is told to the page as an "atlas-pick" event.
+// Boxes over an image. Runs inside Gradio's HTML component, whose value is made by demos/draw/boxes.py. Everything with the
+// same data-group in a figure is highlighted together; a click on a box sends an "atlas-pick" event to the page.
 const figureOf = (node) => node.closest(".atlas-det");
 
 // Everything outside one group fades; null brings it back.

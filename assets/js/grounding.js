@@ -1,5 +1,5 @@
-// The sentence over a picture with boxes, and the threshold. Runs behind detect.js in the same component, whose value is what
-// demos/glip_draw.py made: every box above the floor is there, so that neither a press nor the threshold asks a server.
+// The prompt over an image with boxes, and the threshold. Runs behind detect.js in the same component, whose value is made by
+// demos/glip/draw.py: it has every box above the floor, so that neither a click nor the threshold needs the server.
 const zh = window.atlasLang === "zh";
 const phrasesOf = (wrap) => [...wrap.querySelectorAll(".gl-phrase")];
 const boxesOf = (wrap) => [...wrap.querySelectorAll(".atlas-det-box")];
@@ -7,7 +7,7 @@ const partsOf = (wrap) => [...wrap.querySelectorAll("[data-pick]")]; // boxes, a
 const scoreOf = (wrap, box) => Number(wrap.dataset.scores.split(" ")[Number(box.dataset.pick)]);
 
 function say(wrap) {
-  const status = wrap.querySelector(".gl-said");
+  const status = wrap.querySelector(".gl-status");
   const line = Number(wrap.dataset.threshold).toFixed(2);
   const left = boxesOf(wrap).filter((box) => !box.hidden);
   const pressed = phrasesOf(wrap).find((phrase) => phrase.getAttribute("aria-pressed") === "true");
@@ -18,15 +18,15 @@ function say(wrap) {
     const count = own.length === 1 ? "one box" : `${own.length} boxes`;
     status.textContent = own.length
       ? (zh ? `“${name}”：${own.length} 个框，${scores}` : `“${name}”: ${count}, ${scores}`)
-      : (zh ? `“${name}”在 ${line} 以上没有框` : `“${name}” has no box above ${line}`);
+      : (zh ? `“${name}”没有得分达到 ${line} 的框` : `“${name}” has no box that scores ${line} or more`);
     return;
   }
   const best = Math.max(0, ...boxesOf(wrap).map((box) => scoreOf(wrap, box))).toFixed(2);
-  const count = left.length === 1 ? "1 box" : `${left.length} boxes`;
+  const count = left.length === 1 ? "1 box scores" : `${left.length} boxes score`;
   const none = boxesOf(wrap).length
-    ? (zh ? `没有框达到 ${line}；最好的只有 ${best}。请把阈值向左移。` : `No box reaches ${line}; the best one scores ${best}. Move the threshold to the left.`)
-    : (zh ? "图里没有任何地方回应这些词。" : "Nothing in the picture answers to these words.");
-  const some = zh ? `阈值 ${line} 时有 ${left.length} 个框。` : `${count} at ${line}.`;
+    ? (zh ? `没有得分达到 ${line} 的框，最高得分是 ${best}。请降低“最低得分”。` : `No box scores ${line} or more; the best score is ${best}. Lower the minimum score.`)
+    : (zh ? "图片中没有与这些词对应的内容。" : "Nothing in the image matches these words.");
+  const some = zh ? `得分不低于 ${line} 的框有 ${left.length} 个。` : `${count} ${line} or more.`;
   status.textContent = `${left.length ? some : none} ${status.dataset.tip}`;
 }
 
@@ -50,7 +50,7 @@ function release(wrap) {
   only(wrap.querySelector(".atlas-det"), null);
 }
 
-// detect.js keeps a phrase that was pressed; a press on a box presses its phrase, a second one lets go.
+// detect.js keeps a phrase that was clicked; a click on a box selects its phrase, a second click clears the selection.
 let last = null;
 element.addEventListener("click", (event) => {
   const wrap = event.target.closest(".gl-figure");
@@ -77,7 +77,7 @@ element.addEventListener("keydown", (event) => {
   last = null;
   say(wrap);
 });
-// Sent by the page's threshold slider (demos/glip.py).
+// Sent by the threshold slider of the page (demos/glip/page.py).
 element.addEventListener("atlas-threshold", (event) => {
   element.querySelectorAll(".gl-figure").forEach((wrap) => cut(wrap, Number(event.detail)));
 });

@@ -56,6 +56,13 @@ box.addEventListener("change", (event) => {
   event.stopPropagation();
   add();
 });
+box.addEventListener("paste", (event) => {
+  const text = event.clipboardData.getData("text");
+  if (!/[\r\n]/.test(text)) return; // a box of one line would join the lines
+  event.preventDefault();
+  box.value = `${box.value}${text}`.replace(/[\r\n]+/g, ",");
+  add();
+});
 list.addEventListener("click", (event) => {
   const cross = event.target.closest("button");
   if (cross) remove(Number(cross.dataset.index));

@@ -12,12 +12,13 @@ The Hub client and torch are imported by the functions that need them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from core.checkpoints import environment, integrity, registry
 from core.checkpoints.registry import Checkpoint, File, default, human, row, rows
-from core.checkpoints.transfer import Progress
+from core.checkpoints.transfer import Progress, Steps
 from core.checkpoints.weights import load_state_dict
 from core.errors import Refusal
 
@@ -37,6 +38,7 @@ __all__ = [
     "row",
     "rows",
     "state",
+    "steps",
 ]
 
 State = Literal["bundled", "cached", "absent", "unpinned"]
@@ -69,14 +71,36 @@ def open(
 ) -> dict[str, Path]:
     """Local paths of a row's files, by file name; every file has been checked against its digest.
 
+    Args:
+        name: a row of the registry.
+        progress: called about ten times a second during a download.
+        cancel: see `steps`, of which this is the result.
+        download: see `steps`.
+
+    Raises:
+        Refusal: as `steps`.
+    """
+    with closing(steps(name, cancel=cancel, download=download)) as job:
+        while True:
+            try:
+                now = next(job)
+            except StopIteration as end:
+                return end.value
+            if progress:
+                progress(now)
+
+
+def steps(name: str, *, cancel: Cancel | None = None, download: bool = True) -> Steps[dict[str, Path]]:
+    """Local paths of a row's files, obtained in steps that report a download about ten times a second.
+
     Bundled files lie in the repository. Hub files come from the Hub's cache; what is missing there is
     downloaded at the pinned revision, and so are the rows that this one requires. An interrupted download is resumed
     by the next call. Originals that were imported stand in where the Hub's cache lacks a row.
 
     Args:
         name: a row of the registry.
-        progress: called about ten times a second during a download, in this thread.
-        cancel: a set flag stops within 0.5 s; what has arrived is kept.
+        cancel: a set flag stops within 0.5 s while bytes are awaited, and at the Hub client's time limit while a connection
+            is being made; what has arrived is kept. Closing the generator stops between two steps.
         download: False refuses with "not_downloaded" in place of using the network.
 
     Raises:
@@ -87,7 +111,7 @@ def open(
     if checkpoint.bundled:
         return _bundled(checkpoint)
     for other in checkpoint.requires:
-        open(other, progress=progress, cancel=cancel, download=download)
+        yield from steps(other, cancel=cancel, download=download)
     from core.checkpoints import hub, originals
 
     # The pinned copy of the Hub goes before one that was imported.
@@ -96,7 +120,7 @@ def open(
             return originals.open(checkpoint)
         if not checkpoint.repo:
             raise Refusal("not_imported", checkpoint=checkpoint.name, source=checkpoint.original.source)
-    return hub.open(checkpoint, progress=progress, cancel=cancel, download=download)
+    return (yield from hub.open(checkpoint, cancel=cancel, download=download))
 
 
 def _on_hub_cache(checkpoint: Checkpoint) -> bool:

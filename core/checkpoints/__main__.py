@@ -1,4 +1,4 @@
-"""Checkpoints on the command line: `python -m core.checkpoints list | fetch | import | verify | pin`."""
+"""Checkpoints on the command line: `python -m core.checkpoints list | fetch | import | verify | pin | table`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ import unicodedata
 from dataclasses import asdict
 from pathlib import Path
 
-from core import checkpoints
-from core.checkpoints import Checkpoint, Progress, human, integrity, registry, transfer
+from core import checkpoints, documents
+from core.checkpoints import Checkpoint, Progress, human, integrity, registry
 from core.errors import Refusal
 from core.errors import terminal_language as language
 
 BAR = 24  # characters
+# What `verify` says of a file, in English and Chinese.
+VERDICTS = {
+    True: ("right", "正确"),
+    False: ("WRONG", "不符"),
+    None: ("no digest to compare with", "没有可比对的摘要"),
+}
 
 
 def both(en: str, zh: str) -> str:
@@ -107,21 +113,21 @@ def verify(arguments: argparse.Namespace) -> int:
     table: list[tuple[str, ...]] = []
     for row in rows:
         for file, right in checked(row).items():
-            good &= right
-            table.append((row.name, file, both("right", "正确") if right else both("WRONG", "不符")))
+            good &= right is not False
+            table.append((row.name, file, VERDICTS[right][language() == "zh"]))
     if not table:
         table = [(both("No checkpoint is on this machine.", "本机没有权重。"),)]
     show(table)
     return 0 if good else 1
 
 
-def checked(row: Checkpoint) -> dict[str, bool]:
-    """File name -> whether it is right, for the files that are here."""
+def checked(row: Checkpoint) -> dict[str, bool | None]:
+    """File name -> whether it is right, for the files that are here; None where no digest is known."""
     if not row.bundled:
         from core.checkpoints import hub, originals
 
         imported = originals.verify(row) if row.original else {}
-        return transfer.run(lambda meter: imported | (hub.verify(row, meter) if row.repo else {}), None, None)
+        return imported | (hub.verify(row) if row.repo else {})
     here = {file.path: row.folder / file.path for file in row.files}
     return {
         file.path: file.sha256 is None or integrity.digest(here[file.path], file.sha256) == file.sha256
@@ -162,6 +168,31 @@ def pin(arguments: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
+def described(which: str, lang: str) -> str:
+    """The rows of a paper, the "bundled" ones or "all", as a table in Markdown."""
+    head = {
+        "en": ("row", "checkpoint", "size", "licence", "languages"),
+        "zh": ("名称", "检查点", "大小", "许可证", "语言"),
+    }[lang]
+    return documents.table(
+        head,
+        (
+            (f"`{row.name}`", row.title[lang], human(row.size_bytes), row.licence, ", ".join(row.languages))
+            for row in checkpoints.rows()
+            if which in ("all", row.paper) or (which == "bundled" and row.bundled)
+        ),
+    )
+
+
+def tables(arguments: argparse.Namespace) -> int:
+    """Prints the rows as a table in Markdown, or puts it into the documents."""
+    if arguments.write:
+        documents.write("checkpoints", described)
+    else:
+        print(described("all", language()))
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m core.checkpoints`."""
     main = argparse.ArgumentParser(prog="python -m core.checkpoints", description=__doc__)
@@ -182,6 +213,9 @@ def parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("pin", help="write digests, sizes and revisions into the registry")
     verb.add_argument("name", nargs="*")
     verb.set_defaults(run=pin)
+    verb = verbs.add_parser("table", help="the rows as a table in Markdown")
+    verb.add_argument("--write", action="store_true", help="put it into the documents")
+    verb.set_defaults(run=tables)
     return main
 
 

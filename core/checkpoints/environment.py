@@ -13,6 +13,8 @@ def prepare() -> None:
     `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE` and `HF_TOKEN` are the user's and only read.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # It warns of copies where a disk has no links; `core.checkpoints.hub` makes none.
+    os.environ.setdefault("HF_HUB_DISABLE_SYMLINKS_WARNING", "1")
     # transformers asks a conversion bot in a background thread about every .bin file otherwise.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     if os.environ.get("HF_ENDPOINT", DEFAULT_ENDPOINT).rstrip("/") != DEFAULT_ENDPOINT:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import errno
 import re
+import selectors
 import shutil
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from core.checkpoints import environment, integrity, transfer
 from core.checkpoints.registry import Checkpoint, File, human
-from core.checkpoints.transfer import Meter, Progress
+from core.checkpoints.transfer import Meter, Progress, Steps
 from core.errors import Refusal
 from core.runtime import on_space
 
@@ -30,6 +32,7 @@ import filelock  # noqa: E402
 import httpx2  # noqa: E402
 import huggingface_hub as hf  # noqa: E402
 from huggingface_hub import constants, errors  # noqa: E402
+from huggingface_hub.file_download import are_symlinks_supported  # noqa: E402
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # noqa: E402
 
 if TYPE_CHECKING:
@@ -78,42 +81,17 @@ def cached(row: Checkpoint, file: File) -> Path | None:
 
 
 def expected(file: File, path: Path) -> str | None:
-    """The digest of a cached file: the registry's, else the one that names the blob it links to."""
+    """The digest of a cached file: the registry's, that of the blob it links to, or the one it came with; else None."""
     name = path.resolve().name if path.is_symlink() else ""
     named = integrity.SHA256.fullmatch(name) or integrity.GIT_SHA1.fullmatch(name)
-    return file.sha256 or (name if named else None)
+    return file.sha256 or (name if named else integrity.known(path, record()))
 
 
-def open(
-    row: Checkpoint,
-    *,
-    progress: Callable[[Progress], None] | None = None,
-    cancel: Cancel | None = None,
-    download: bool = True,
-) -> dict[str, Path]:
-    """Local paths of a Hub row; see `core.checkpoints.open`."""
+def open(row: Checkpoint, *, cancel: Cancel | None = None, download: bool = True) -> Steps[dict[str, Path]]:
+    """Local paths of a Hub row; see `core.checkpoints.steps`."""
     if not row.pinned and on_space():
         raise Refusal("unpinned_on_space", checkpoint=row.name)
-    return transfer.run(lambda meter: _obtain(row, download, meter), progress, cancel)
-
-
-def verify(row: Checkpoint, meter: Meter) -> dict[str, bool]:
-    """Reads every cached file of a row again: file name -> whether it is right; wrong ones are removed."""
-    found = {}
-    for file in row.files:
-        if path := cached(row, file):
-            found[file.path] = _right(file, path, meter, afresh=True)
-            if not found[file.path]:
-                integrity.remove(path)
-    return found
-
-
-def _right(file: File, path: Path, meter: Meter, afresh: bool = False) -> bool:
-    digest = expected(file, path)
-    return digest is None or integrity.right(path, digest, record=record(), afresh=afresh, check=meter.check)
-
-
-def _obtain(row: Checkpoint, download: bool, meter: Meter) -> dict[str, Path]:
+    meter = Meter(cancel)
     here, damaged = _local(row, meter)
     if len(here) == len(row.files):
         return here
@@ -126,14 +104,53 @@ def _obtain(row: Checkpoint, download: bool, meter: Meter) -> dict[str, Path]:
         missing = next(file.path for file in row.files if file.path not in here)
         code = "incomplete_snapshot" if here else "hub_offline"
         raise Refusal(code, checkpoint=row.name, file=missing)
-    with disk(), _turn(row, meter):
-        # Another thread or process may have finished it in the meantime.
-        here, _ = _local(row, meter)
-        _download(row, [file for file in row.files if file.path not in here], here, meter)
-        here, damaged = _local(row, meter)
+    with disk():
+        lock = _lock(row)
+        yield from _turn(row, lock, meter)
+        try:
+            # Another thread or process may have finished it in the meantime.
+            here, _ = _local(row, meter)
+            yield from _download(row, [file for file in row.files if file.path not in here], here, meter)
+            here, damaged = _local(row, meter)
+        finally:
+            lock.release()
     if damaged:
         raise Refusal("wrong_digest", checkpoint=row.name, file=damaged[0])
+    yield meter.progress()
     return here
+
+
+def verify(row: Checkpoint) -> dict[str, bool | None]:
+    """Reads every cached file of a row again: file name -> whether it is right; wrong ones are removed.
+
+    None for a file that another program has put there, as a copy that bears no digest, while the Hub cannot be asked.
+    """
+    answers: dict[str, bool | None] = {}
+    for file in row.files:
+        if path := cached(row, file):
+            digest = expected(file, path) or _stated(row, file, path)
+            right = integrity.right(path, digest, record=record(), afresh=True) if digest else None
+            if right is False:
+                integrity.remove(path)
+            answers[file.path] = right
+    return answers
+
+
+def _stated(row: Checkpoint, file: File, path: Path) -> str | None:
+    """What the Hub says of the digest of a cached file, at the commit that it is cached under."""
+    if constants.is_offline_mode():
+        return None
+    with suppress(Refusal):
+        return _ask(row, file, path.relative_to(folder(row) / "snapshots").parts[0]).expected
+    return None
+
+
+def _right(file: File, path: Path, meter: Meter) -> bool:
+    digest = expected(file, path)
+    if digest is None:  # a copy of another program's: what it is now, it has to stay
+        integrity.remember(path, integrity.digest(path, "0" * 64, meter.check), record())
+        return True
+    return integrity.right(path, digest, record=record(), check=meter.check)
 
 
 def _local(row: Checkpoint, meter: Meter) -> tuple[dict[str, Path], list[str]]:
@@ -163,54 +180,67 @@ def disk() -> Iterator[None]:
         raise Refusal("cache_unwritable", folder=place, reason=str(error.strerror or error)) from error
 
 
-@contextmanager
-def _turn(row: Checkpoint, meter: Meter) -> Iterator[None]:
-    """One download of a checkpoint at a time, over threads and processes; the others watch it grow."""
+def _lock(row: Checkpoint) -> filelock.BaseFileLock:
+    """What one download of a checkpoint holds, over threads and processes. Its steps may run in several threads."""
     locks = Path(constants.HF_HUB_CACHE) / ".locks" / folder(row).name
     locks.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(locks / f"atlas-{row.name}.lock")
+    return filelock.FileLock(locks / f"atlas-{row.name}.lock", thread_local=False)
+
+
+def _turn(row: Checkpoint, lock: filelock.BaseFileLock, meter: Meter) -> Iterator[Progress]:
+    """Takes the lock; meanwhile the download of whoever holds it is seen to grow."""
     while True:
         meter.check()
         try:
-            lock.acquire(timeout=2 * transfer.POLL)
-            break
+            lock.acquire(timeout=transfer.WAIT)
+            return
         except filelock.Timeout:
             meter.total = row.size_bytes
             parts = [path for file in row.files if (path := cached(row, file))]
             parts += (folder(row) / "blobs").glob("*.atlas.incomplete")
             with suppress(FileNotFoundError):
                 meter.done = sum(path.stat().st_size for path in parts)
-    try:
-        yield
-    finally:
-        lock.release()
+            yield from meter.report()
 
 
-def _download(row: Checkpoint, files: list[File], here: dict[str, Path], meter: Meter) -> None:
+def _download(row: Checkpoint, files: list[File], here: dict[str, Path], meter: Meter) -> Iterator[Progress]:
     """Fetches, checks and links files; raises before the first byte what can be known before it."""
     remotes = ask(row, files, meter.check)
     present = sum(path.stat().st_size for path in here.values())
-    meter.started = time.monotonic()
-    meter.total = present + sum(remote.size for remote in remotes)
     blobs = folder(row) / "blobs"
     blobs.mkdir(parents=True, exist_ok=True)
-    needed = sum(remote.size - _size(_partial(blobs, remote)) for remote in remotes)
-    free = shutil.disk_usage(blobs).free
+    partly = sum(_size(_partial(blobs, remote)) for remote in remotes)
+    meter.started = time.monotonic()
+    meter.total = present + sum(remote.size for remote in remotes)
+    meter.done = present + partly
+    needed, free = meter.total - meter.done, shutil.disk_usage(blobs).free
     if needed > free:
         raise Refusal("disk_too_small", size=human(needed), free=human(free), folder=constants.HF_HUB_CACHE)
     for remote in remotes:
-        meter.file, meter.done = remote.file.path, present
-        blob = blobs / remote.etag
-        if not blob.exists() or not _proves(remote, blob, meter):
+        meter.file = remote.file.path
+        yield from meter.report()
+        blob, partial = blobs / remote.etag, _partial(blobs, remote)
+        if blob.exists() and _proves(remote, blob, meter):
+            meter.done += remote.size - _size(partial)
+        else:
             integrity.remove(blob)
-            _fetch(row, remote, _partial(blobs, remote), meter)
-            _partial(blobs, remote).replace(blob)
-            if remote.expected:
-                integrity.remember(blob, remote.expected, record())
+            yield from _fetch(row, remote, partial, meter)
+            partial.replace(blob)
         meter.check()
-        small(row, remote)  # the blob is there: this only writes the snapshot's link to it
-        present += remote.size
-        meter.done = present
+        path = _place(row, remote, blob)
+        if remote.expected:
+            integrity.remember(path, remote.expected, record())
+
+
+def _place(row: Checkpoint, remote: Remote, blob: Path) -> Path:
+    """Puts a blob into the snapshot: as a link or, where the disk has none, as the file itself, so that it is kept once."""
+    if not are_symlinks_supported(folder(row)):
+        pointer = folder(row) / "snapshots" / remote.commit / remote.file.path
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        blob.replace(pointer)
+    return small(
+        row, remote
+    )  # the bytes are there: this only writes the link, and which commit a branch is at
 
 
 def _partial(blobs: Path, remote: Remote) -> Path:
@@ -270,14 +300,13 @@ def _ask(row: Checkpoint, file: File, revision: str) -> Remote:
     return remote
 
 
-def _fetch(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> None:
+def _fetch(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> Iterator[Progress]:
     """Brings the partial file to its full size and checks it; a wrong one is removed."""
-    before, failures = meter.done, 0
-    while _size(partial) < remote.size:
-        had = _size(partial)
+    failures = 0
+    while (had := _size(partial)) < remote.size:
         try:
             with _refusals(row, remote.file, stream=True):
-                _stream(row, remote, partial, before, meter)
+                yield from _stream(row, remote, partial, meter)
         except httpx2.TransportError as error:
             failures = 1 if _size(partial) > had else failures + 1
             if failures > len(RETRY_PAUSES):
@@ -287,38 +316,68 @@ def _fetch(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> None
                     done=human(_size(partial)),
                     size=human(remote.size),
                 ) from error
-            if meter.stop.wait(RETRY_PAUSES[failures - 1]):
-                meter.check()
+            yield from meter.wait(RETRY_PAUSES[failures - 1], time.sleep)
         except OSError as error:
             if error.errno in FULL:
                 # A full disk hurts everyone on the machine more than a second download.
                 partial.unlink(missing_ok=True)
             raise
-    meter.done = before + remote.size
     if _size(partial) != remote.size or not _proves(remote, partial, meter):
         partial.unlink(missing_ok=True)
         raise Refusal("wrong_digest", checkpoint=row.name, file=remote.file.path)
 
 
-def _stream(row: Checkpoint, remote: Remote, partial: Path, before: int, meter: Meter) -> None:
-    """One request: appends to the partial file what it still lacks; `before` bytes are of earlier files."""
+def _stream(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> Iterator[Progress]:
+    """One request: appends to the partial file what it still lacks."""
     had = _size(partial)
     headers = build_hf_headers() | {"Accept-Encoding": "identity"}
     if had:
         headers["Range"] = f"bytes={had}-"
     url = hf.hf_hub_url(row.repo or "", remote.file.path, revision=remote.commit, endpoint=constants.ENDPOINT)
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
     # The session follows the redirect to the storage host and drops the token on the way.
     with get_session().stream(
-        "GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT, follow_redirects=True
+        "GET", url, headers=headers, timeout=timeout, follow_redirects=True
     ) as response:
         hf_raise_for_status(response)
-        # A server without ranges answers 200 and starts again.
-        with partial.open("ab" if response.status_code == 206 else "wb") as file:
-            for chunk in response.iter_bytes():
-                meter.check()
+        resumed = response.status_code == 206
+        if not resumed:  # a server without ranges starts again
+            meter.done -= had
+        chunks = response.iter_bytes()
+        with partial.open("ab" if resumed else "wb") as file, _readable(response) as ready:
+            while True:
+                if file.tell() < remote.size and not (yield from meter.wait(timeout, ready)):
+                    raise httpx2.ReadTimeout("the server is silent")
+                chunk = next(chunks, None)
+                if chunk is None:
+                    return
                 file.write(chunk)
-                meter.done = before + file.tell()
+                meter.done += len(chunk)
                 meter.received += len(chunk)
+                yield from meter.report()
+
+
+@contextmanager
+def _readable(response: httpx2.Response) -> Iterator[Callable[[float], bool]]:
+    """Waits some seconds for the next bytes of a body, which a read could not be stopped in; true when a read will not wait.
+
+    A body of unknown length may lie in the client's own buffers, and so may what a TLS connection inside another one has
+    decrypted: those are read without waiting first.
+    """
+    stream = response.extensions.get("network_stream")
+    socket = stream.get_extra_info("socket") if stream is not None else None
+    layered = stream is not None and stream.get_extra_info("ssl_object") is not None
+    if (
+        socket is None
+        or "content-length" not in response.headers
+        or (layered and not isinstance(socket, ssl.SSLSocket))
+    ):
+        yield lambda seconds: True
+        return
+    with selectors.DefaultSelector() as selector:
+        selector.register(socket, selectors.EVENT_READ)
+        decrypted = socket.pending if layered else lambda: 0
+        yield lambda seconds: bool(decrypted() or selector.select(seconds))
 
 
 @contextmanager

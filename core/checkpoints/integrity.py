@@ -14,7 +14,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
 CHUNK = 1 << 20
 
-_checked: dict[str, str] = {}  # this process: real path + size + mtime -> digest
+_checked: dict[str, str] = {}  # this process: real path | size | mtime -> digest
 _lock = threading.Lock()
 
 
@@ -46,15 +46,15 @@ def _key(path: Path) -> str:
     return f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
 
 
-def remember(path: Path, known: str, record: Path | None) -> None:
+def remember(path: Path, digest: str, record: Path | None) -> None:
     """Notes that a file was found right, for this process and, with a record file, for later ones."""
     with _lock:
-        _checked[_key(path)] = known
+        _note(_checked, path, digest)
         if record is None:
             return
         try:
             entries = _load(record)
-            entries[_key(path)] = known
+            _note(entries, path, digest)
             record.parent.mkdir(parents=True, exist_ok=True)
             draft = record.with_suffix(f".{os.getpid()}.tmp")
             draft.write_text(json.dumps(entries, indent=1), encoding="utf-8")
@@ -62,6 +62,21 @@ def remember(path: Path, known: str, record: Path | None) -> None:
         except OSError:
             # A read-only cache: the file is checked again by the next process.
             return
+
+
+def known(path: Path, record: Path | None) -> str | None:
+    """The digest that a file had when it was last found right, whatever has become of it since."""
+    place = f"{path.resolve()}|"
+    with _lock:
+        entries = {**_load(record), **_checked}
+    return next((digest for key, digest in entries.items() if key.startswith(place)), None)
+
+
+def _note(entries: dict[str, str], path: Path, digest: str) -> None:
+    """One entry for a file, in place of older ones."""
+    for key in [key for key in entries if key.startswith(f"{path.resolve()}|")]:
+        del entries[key]
+    entries[_key(path)] = digest
 
 
 def _load(record: Path | None) -> dict[str, str]:

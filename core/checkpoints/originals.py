@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.checkpoints import hub, integrity, weights
 from core.checkpoints.hub import constants
@@ -28,6 +28,20 @@ RECORD = "imported.json"
 # Counters of BatchNorm's training, which inference never reads and some files leave out.
 COUNTER = "num_batches_tracked"
 NAMED = 3  # tensors that a refusal names of each kind
+# Where training programs put a model's tensors among their own things, and what they put before the tensors' names.
+ENTRIES = ("state_dict", "model_state_dict", "model", "module")
+DEEPEST = 3  # entries within entries
+PREFIXES = ("module.", "_orig_mod.")
+# What loaders compute with after a conversion that loses nothing that float32 can hold.
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+WHOLE = ("uint8", "int8", "int16", "int32", "int64")
+
+
+class Held(NamedTuple):
+    """The tensors of an original file, and where they lie in it, for sentences."""
+
+    place: str  # the file's name, with the entry where it has entries
+    state: dict[str, Tensor]
 
 
 def folder(row: Checkpoint) -> Path:
@@ -85,8 +99,8 @@ def bring(row: Checkpoint, path: Path) -> dict[str, Path]:
 
     Raises:
         Refusal: "no_import", "no_original", "wrong_original", "unsafe_weights", "scripted_weights",
-            "corrupt_weights", "original_without_tensors", "original_misfit", "original_not_finite",
-            "original_lacks_file", or what the disk says no with.
+            "corrupt_weights", "original_without_tensors", "original_misfit", "original_number_type",
+            "original_not_finite", "original_beyond_float32", "original_lacks_file", or what the disk says no with.
     """
     if row.original is None:
         raise Refusal("no_import", checkpoint=row.name)
@@ -100,8 +114,7 @@ def bring(row: Checkpoint, path: Path) -> dict[str, Path]:
     for name, other in beside.items():
         if not other.is_file():
             raise Refusal("original_lacks_file", checkpoint=row.name, file=name, folder=str(path.parent))
-    state = tensors(row.original, path)
-    check(row, path, state, expected(row, beside))
+    state = check(row, tensors(row.original, path), expected(row, beside))
     with hub.disk():
         _keep(row, target.path, state, beside, {"name": path.name, "sha256": digest})
     return open(row)
@@ -125,8 +138,7 @@ def as_safetensors(row: Checkpoint, path: Path) -> Path:
     digest = name if integrity.SHA256.fullmatch(name) else integrity.sha256(path)
     place = Path(constants.HF_HOME) / "clip-atlas" / "converted" / row.name / f"{digest}.safetensors"
     if not place.is_file():
-        state = tensors(row.original, path)
-        check(row, path, state, expected(row, {}))
+        state = check(row, tensors(row.original, path), expected(row, {}))
         with hub.disk():
             place.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".draft-", dir=place.parent) as folder_name:
@@ -136,25 +148,43 @@ def as_safetensors(row: Checkpoint, path: Path) -> Path:
     return place
 
 
-def tensors(original: Original, path: Path) -> dict[str, Tensor]:
-    """The tensors of an original file under the names of the row's loader, without those that nobody reads."""
+def tensors(original: Original, path: Path) -> Held:
+    """The tensors of an original file under the names of the row's loader, without those that nobody reads.
+
+    They may lie in the entry that the row names, in one that training programs use, or be all of the file.
+    """
     try:
-        held = weights.read(path, original.inert)
+        content = weights.read(path, original.inert)
     except Refusal as refusal:
         # The form of OpenAI's own files: a program with its weights.
         if refusal.code == "unsafe_weights" and "TorchScript" in str(refusal.__cause__):
             raise Refusal("scripted_weights", file=path.name) from refusal
         raise
-    if original.key is not None and isinstance(held, Mapping):
-        held = held.get(original.key)
-    if not held or not weights.is_state_dict(held):
-        raise Refusal("original_without_tensors", file=path.name, key=original.key or "-")
-    state: dict[str, Tensor] = {}
-    for name, tensor in held.items():
-        renamed = rename(name, original.rename)
-        if not any(re.fullmatch(pattern, renamed) for pattern in original.unread):
-            state[renamed] = tensor
-    return state
+    held, place = _unwrapped(content, (original.key or ENTRIES[0], *ENTRIES))
+    if not weights.is_state_dict(held) or not held:
+        names = [str(name) for name in content] if isinstance(content, Mapping) else []
+        raise Refusal("original_without_tensors", file=path.name, entries=_some(names))
+    state = dict(held)
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    renamed = {rename(name, original.rename): tensor for name, tensor in state.items()}
+    unread = [name for name in renamed if any(re.fullmatch(pattern, name) for pattern in original.unread)]
+    for name in unread:
+        del renamed[name]
+    return Held(f"{path.name} ({', '.join(place)})" if place else path.name, renamed)
+
+
+def _unwrapped(content: Any, entries: Sequence[str]) -> tuple[Any, list[str]]:
+    """What lies in the innermost of the entries, and which entries lead to it."""
+    place: list[str] = []
+    while isinstance(content, Mapping) and not weights.is_state_dict(content) and len(place) < DEEPEST:
+        entry = next((name for name in entries if isinstance(content.get(name), Mapping)), None)
+        if entry is None:
+            break
+        place.append(entry)
+        content = content[entry]
+    return content, place
 
 
 def rename(name: str, rules: Sequence[tuple[str, str]]) -> str:
@@ -165,23 +195,26 @@ def rename(name: str, rules: Sequence[tuple[str, str]]) -> str:
     return name
 
 
-def expected(row: Checkpoint, paths: Mapping[str, Path]) -> Mapping[str, Sequence[int]]:
-    """Names and shapes that the row's loader wants; `paths` are the row's files besides the weights."""
+def expected(row: Checkpoint, paths: Mapping[str, Path]) -> Mapping[str, Tensor]:
+    """What the row's loader wants: tensors by name, without memory; `paths` are the row's files besides the weights."""
     module, function = (row.original.expects if row.original else "").split(":")
-    ask: Callable[..., Mapping[str, Sequence[int]]] = getattr(import_module(module), function)
+    ask: Callable[..., Mapping[str, Tensor]] = getattr(import_module(module), function)
     return ask(row, paths)
 
 
-def check(
-    row: Checkpoint, path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Sequence[int]]
-) -> None:
-    """Refuses tensors that are not exactly what the loader wants, by name, and values that are no numbers."""
+def check(row: Checkpoint, held: Held, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors in number types that the loader takes; refuses those that are not exactly what it wants, by name, and
+    values that are no numbers or no weights."""
+    state = {
+        name: _number(held.place, name, tensor, wanted[name]) if name in wanted else tensor
+        for name, tensor in held.state.items()
+    }
     missing = [name for name in wanted if name not in state and not name.endswith(COUNTER)]
     extra = [name for name in state if name not in wanted]
     misshapen = [
-        f"{name} {list(state[name].shape)} ≠ {list(shape)}"
-        for name, shape in wanted.items()
-        if name in state and tuple(state[name].shape) != tuple(shape)
+        f"{name} {list(state[name].shape)} ≠ {list(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in state and state[name].shape != tensor.shape
     ]
     if missing or extra or misshapen:
         kinds = {"missing": missing, "extra": extra, "misshapen": misshapen}
@@ -189,13 +222,34 @@ def check(
         raise Refusal(
             "original_misfit",
             checkpoint=row.name,
-            file=path.name,
+            file=held.place,
             **counts,
             **{f"{kind}_names": _some(names) for kind, names in kinds.items()},
         )
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise Refusal("original_not_finite", file=path.name, tensor=name)
+    return state
+
+
+def _number(place: str, name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
+    """A tensor in a number type that a loader takes: weights as floats, counts as the whole numbers that they are."""
+    import torch
+
+    kind = str(tensor.dtype).removeprefix("torch.")
+    counts = not wanted.is_floating_point()
+    if tensor.layout != torch.strided or kind not in (FLOATS + WHOLE if counts else FLOATS):
+        kind = kind if tensor.layout == torch.strided else f"sparse {kind}"
+        raise Refusal("original_number_type", file=place, tensor=name, kind=kind)
+    if not tensor.isfinite().all():
+        raise Refusal("original_not_finite", file=place, tensor=name)
+    if counts:
+        whole = tensor.to(wanted.dtype)
+        if not torch.equal(whole.to(tensor.dtype), tensor):
+            raise Refusal("original_number_type", file=place, tensor=name, kind=kind)
+        return whole
+    if tensor.dtype == torch.float64:
+        tensor = tensor.float()
+        if not tensor.isfinite().all():
+            raise Refusal("original_beyond_float32", file=place, tensor=name)
+    return tensor
 
 
 def _some(names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
@@ -39,9 +39,11 @@ class Original:
     Names are read with regular expressions that have to match the whole of them.
     """
 
-    expects: str  # "module:function" of (row, paths): tensor name -> shape that the row's loader wants
+    expects: (
+        str  # "module:function" of (row, paths): tensors that the row's loader wants, by name, without memory
+    )
     source: str  # where people get the file, for the sentence that asks for it
-    key: str | None = None  # where the tensors lie in the file; None where they are all of it
+    key: str | None = None  # the entry of the file that holds the tensors; None where they are all of it
     rename: tuple[tuple[str, str], ...] = ()  # (pattern, replacement), the first that fits
     unread: tuple[str, ...] = ()  # what the file holds, by its renamed name, and no loader reads
     inert: tuple[str, ...] = ()  # classes of other libraries that the file mentions; they are never imported
@@ -131,17 +133,28 @@ def rows(paper: str | None = None) -> list[Checkpoint]:
     return [row for row in _all().values() if paper in (None, row.paper)]
 
 
-def row(name: str) -> Checkpoint:
-    """The row of that name; Refusal("unknown_checkpoint") where there is none."""
-    found = _all().get(name)
-    if found is None:
-        raise Refusal("unknown_checkpoint", name=name[:80], known=_like(name[:80]))
-    return found
+def row(name: str, fits: Callable[[Checkpoint], bool] = lambda row: True) -> Checkpoint:
+    """The row of that name.
+
+    Args:
+        name: of the row.
+        fits: whether the caller can use a row.
+
+    Raises:
+        Refusal: "unknown_checkpoint" where there is none, "other_checkpoint" where it is not one that fits.
+    """
+    checkpoint = _all().get(name)
+    if checkpoint is None:
+        raise Refusal("unknown_checkpoint", name=name[:80], known=_like(name[:80], fits))
+    if not fits(checkpoint):
+        raise Refusal("other_checkpoint", name=name, paper=checkpoint.paper, known=_like(name, fits))
+    return checkpoint
 
 
-def _like(name: str) -> str:
-    """The names of rows that are most like a name, for a sentence."""
-    return ", ".join(get_close_matches(name, _all(), NAMED, cutoff=0.0))
+def _like(name: str, fits: Callable[[Checkpoint], bool] = lambda row: True) -> str:
+    """The names of the rows that fit and are most like a name, for a sentence."""
+    names = [row.name for row in _all().values() if fits(row)]
+    return ", ".join(get_close_matches(name, names, NAMED, cutoff=0.0))
 
 
 def default(paper: str) -> str:

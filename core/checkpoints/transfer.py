@@ -1,21 +1,18 @@
-"""A long job in a thread of its own: byte progress reported in the caller's thread, and a prompt stop."""
+"""A download in steps: what it has counted, when it reports, and how it waits. A stop ends it at the next step."""
 
 from __future__ import annotations
 
-import contextvars
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
-
-from core.errors import Refusal
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from core.runtime import Cancel
 
 R = TypeVar("R")
-POLL = 0.1  # seconds
+REPORT = 0.1  # seconds from one report to the next
+WAIT = 0.1  # seconds: the longest wait during which a stop is not noticed
 
 
 @dataclass(frozen=True)
@@ -30,21 +27,48 @@ class Progress:
     eta: float | None  # seconds; None before the first byte
 
 
-class Meter:
-    """What the job counts and the caller reads; its `check` ends the job once nobody waits for it."""
+Steps: TypeAlias = Generator[Progress, None, R]
 
-    def __init__(self) -> None:
+
+class Meter:
+    """The counts of a download; its `check` and `report` end it once a stop was asked for."""
+
+    def __init__(self, cancel: Cancel | None = None) -> None:
+        self.cancel = cancel
         self.file = ""
         self.done = 0
         self.total = 0
         self.received = 0  # by this call, over the network
         self.started = time.monotonic()
-        self.stop = threading.Event()
+        self._reported = float("-inf")
 
     def check(self) -> None:
-        """Raises Refusal("cancelled") in the job's thread after a stop."""
-        if self.stop.is_set():
-            raise Refusal("cancelled")
+        """Raises Refusal("cancelled") after a stop."""
+        if self.cancel is not None:
+            self.cancel.check()
+
+    def report(self) -> Iterator[Progress]:
+        """Checks, then gives the counts if the last report is `REPORT` seconds old."""
+        self.check()
+        now = time.monotonic()
+        if self.total and now - self._reported >= REPORT:
+            self._reported = now
+            yield self.progress()
+            self.check()
+
+    def wait(self, seconds: float, ready: Callable[[float], object]) -> Steps[bool]:
+        """Reports until `ready` is true, or for some seconds; whether it became true.
+
+        Args:
+            seconds: how long.
+            ready: called with the seconds that it may wait.
+        """
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if ready(min(left, WAIT)):
+                return True
+            yield from self.report()
+        return False
 
     def progress(self) -> Progress:
         """The counts of this moment."""
@@ -52,44 +76,3 @@ class Meter:
         rate = self.received / seconds if seconds > 0 else 0.0
         eta = max(self.total - self.done, 0) / rate if rate else None
         return Progress(self.file, min(self.done, self.total), self.total, seconds, rate, eta)
-
-
-def run(
-    job: Callable[[Meter], R],
-    progress: Callable[[Progress], None] | None,
-    cancel: Cancel | None,
-) -> R:
-    """Runs a job in a thread and returns its result or raises its exception.
-
-    The job may hang in a socket that nobody can interrupt: after a stop the caller leaves at once, and the
-    job ends by itself at its next `meter.check()`, before it writes anything more.
-    """
-    meter, finished = Meter(), threading.Event()
-    results: list[R] = []
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            results.append(job(meter))
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            finished.set()
-
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), name="checkpoint", daemon=True).start()
-    told = -1
-    try:
-        while not finished.wait(POLL):
-            if cancel is not None:
-                cancel.check()
-            if progress and meter.total and meter.done != told:
-                told = meter.done
-                progress(meter.progress())
-    finally:
-        meter.stop.set()
-    if errors:
-        raise errors[0]
-    if progress and meter.total:
-        progress(meter.progress())
-    return results[0]

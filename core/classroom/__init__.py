@@ -13,14 +13,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from core.classroom.concepts import Concept, concepts, find
+from core.classroom.world.concepts import Concept, concepts, find
 
 if TYPE_CHECKING:
-    from core.classroom.atlas import Atlas, open_atlas
-    from core.classroom.captions import Caption, Writer
-    from core.classroom.placing import Placed, arrange
-    from core.classroom.scenes import Scenes, compose, render
-    from core.classroom.specs import SceneSettings, Spec, sample
+    from core.classroom.world.atlas import Atlas, open_atlas
+    from core.classroom.world.captions import Caption, Writer
+    from core.classroom.world.placing import Placed, arrange
+    from core.classroom.world.scenes import Scenes, compose, render
+    from core.classroom.world.specs import SceneSettings, Spec, sample
 
 _LAZY = {
     "atlas": ("Atlas", "open_atlas"),
@@ -52,5 +52,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     for module, names in _LAZY.items():
         if name in names:
-            return getattr(importlib.import_module(f"core.classroom.{module}"), name)
+            return getattr(importlib.import_module(f"core.classroom.world.{module}"), name)
     raise AttributeError(f"module 'core.classroom' has no attribute {name!r}")

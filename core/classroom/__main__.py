@@ -10,6 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from core import inputs, outputs
+from core.errors import Refusal, terminal_language
+
 # What can be trained, and for how long unless told otherwise.
 MINUTES = {"clip": 130.0, "lseg": 40.0, "lseg-blocks": 2.5, "groupvit": 45.0, "vild": 40.0, "glip": 35.0}
 
@@ -27,7 +30,7 @@ def keep_memory() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse and run one command; returns the exit status."""
+    """Parse and run one command; a refusal is one sentence on standard error and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m core.classroom", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     drawing = commands.add_parser("sprites", help="render the sprite sheets from build-time packages")
@@ -119,59 +122,60 @@ def main(arguments: list[str] | None = None) -> int:
         measuring.add_argument(
             "--json", action="store_true", help="rows of the report card in place of a table"
         )
-    args = parser.parse_args(arguments)
+    try:
+        _run(parser.parse_args(arguments))
+    except Refusal as refusal:
+        print(refusal.text(terminal_language()), file=sys.stderr)
+        return 1
+    return 0
 
+
+def _run(args: argparse.Namespace) -> None:
+    """Runs one command."""
     if args.command == "sprites":
-        from core.classroom import sprites
+        from core.classroom.world import sprites
 
         for style, number in sprites.build(args.sources).items():
             print(f"{style}: {number} concepts")
     elif args.command == "examples":
-        from core.classroom import examples, labelled
+        from core.classroom.world import examples, labelled
 
         for file in (*examples.write(), *examples.write_described(), *labelled.write()):
             print(file)
     elif args.command == "dataset":
-        return _dataset(args)
+        _dataset(args)
     elif args.command == "train":
         keep_memory()
         _train(args)
     elif args.command == "ablate":
-        from core.classroom import ablations
+        from core.classroom.recipes.common import ablations
 
         keep_memory()
         _told(ablations.ablate(args.paper, args.steps, lambda line: print(line, flush=True)), args)
     else:
         _evaluate(args)
-    return 0
 
 
-def _dataset(args: argparse.Namespace) -> int:
-    from core.classroom import dataset
-    from core.errors import Refusal
+def _dataset(args: argparse.Namespace) -> None:
+    from core.classroom.world import dataset
 
-    if args.out.is_dir() and any(args.out.iterdir()):
-        print(f"{args.out} is not empty; choose a new folder", file=sys.stderr)
-        return 1
-    try:
-        settings = dataset.DatasetSettings(
-            args.scenes, args.seed, args.size, args.kind, args.look, args.augment
-        )
+    seed = inputs.seed(args.seed)
+    settings = dataset.DatasetSettings(args.scenes, seed, args.size, args.kind, args.look, args.augment)
+    look = outputs.check if args.out.suffix == ".zip" else outputs.check_folder
+    look(args.out)
+    with outputs.writing(args.out):
         for done in dataset.write(args.out, settings):
             print(f"\r{done} of {args.scenes} scenes", end="", file=sys.stderr, flush=True)
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        return 1
     print(file=sys.stderr)
     print(args.out)
-    return 0
 
 
 def _train(args: argparse.Namespace) -> None:
     import torch
 
-    from core.classroom import evaluate, sprites
-    from core.classroom.recipes.clip import Settings, Trainer
+    from core.classroom.recipes.clip import evaluate
+    from core.classroom.recipes.clip.train import Settings, Trainer
+    from core.classroom.world import sprites
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -198,8 +202,12 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _train_segmenter(args: argparse.Namespace) -> None:
-    from core.classroom.recipes import glip, groupvit, lseg, lseg_blocks, vild
-    from core.classroom.recipes.running import Run
+    from core.classroom.recipes.common.running import Run
+    from core.classroom.recipes.glip import train as glip
+    from core.classroom.recipes.groupvit import train as groupvit
+    from core.classroom.recipes.lseg import blocks as lseg_blocks
+    from core.classroom.recipes.lseg import train as lseg
+    from core.classroom.recipes.vild import train as vild
 
     out = args.out or Path("runs") / args.paper
     run: Run
@@ -236,10 +244,12 @@ def _train_segmenter(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from core.classroom import evaluate, report
+    from core.classroom import report
+    from core.classroom.recipes.clip import evaluate
 
     if args.paper in ("lseg", "lseg-blocks", "groupvit", "vild", "glip"):
-        examiner = import_module(f"core.classroom.evaluate_{args.paper.replace('-', '_')}")
+        paper, _, part = args.paper.partition("-")
+        examiner = import_module(f"core.classroom.recipes.{paper}.evaluate{'_' * bool(part)}{part}")
         rows = examiner.evaluate(
             args.checkpoint or f"classroom-{args.paper.removesuffix('-blocks')}",
             say=lambda line: print(line, file=sys.stderr),
@@ -249,7 +259,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     args.checkpoint = args.checkpoint or "classroom-rn"
 
     if args.paper == "clipasso":
-        from core.classroom import evaluate_sketch
+        from core.classroom.recipes.clipasso import evaluate as evaluate_sketch
 
         chosen = {name: getattr(args, name) for name in ("seeds", "steps", "views")}
         rows = evaluate_sketch.evaluate(
@@ -271,7 +281,8 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _told(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
     """Prints measured rows, and records them where that is wanted."""
-    from core.classroom import evaluate, report
+    from core.classroom import report
+    from core.classroom.recipes.clip import evaluate
 
     if args.record:
         report.record(rows)

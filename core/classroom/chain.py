@@ -14,7 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from core.classroom.recipes import clip, glip, groupvit, lseg, lseg_blocks, vild
+from core.classroom.recipes.clip import train as clip
+from core.classroom.recipes.glip import train as glip
+from core.classroom.recipes.groupvit import train as groupvit
+from core.classroom.recipes.lseg import blocks as lseg_blocks
+from core.classroom.recipes.lseg import train as lseg
+from core.classroom.recipes.vild import train as vild
 
 Say = Callable[[str], None]
 FINISHED = "finished.json"

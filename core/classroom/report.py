@@ -3,10 +3,13 @@
 A row is {paper, measure, split, language, value, unit, checkpoint, published, command, seed, commit, minutes,
 hardware}. `cards` lays the rows of each paper out as a table; bars, published numbers of others and Chinese names of
 the measures are data in `report.toml`.
+
+    python -m core.classroom.report --write  puts the tables of the card into the documents (core/documents.py)
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -15,7 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from core.classroom.concepts import ASSETS
+from core import documents
+from core.classroom.world.concepts import ASSETS
 
 CARD = ASSETS / "report_card.json"
 FIELDS = (
@@ -83,6 +87,18 @@ class Card:
     commands: list[str]
     training: list[Row]  # one row of each checkpoint and measurement: minutes, hardware, commit, seed
     rows: list[Row]  # all of them, as recorded
+    headline: Mapping[str, str] | None = (
+        None  # of report.toml: measure, split, image, and its sentence as en and zh
+    )
+
+    @property
+    def headline_value(self) -> float | None:
+        """The English value of the headline's line with the first checkpoint; None where the card has no such line."""
+        head = self.headline or {}
+        for line in self.lines:
+            if line.measure == head.get("measure") and head.get("split") in line.splits.values():
+                return next(value for (_, language), value in line.values.items() if language == "en")
+        return None
 
     @property
     def marked(self) -> tuple[int, int]:
@@ -134,6 +150,7 @@ def _card(paper: str, found: Sequence[Row]) -> Card:
         _unique(found, "command"),
         list({tuple(r[name] for name in MADE): r for r in reversed(found)}.values())[::-1],
         list(found),
+        known.get("headline"),
     )
 
 
@@ -167,3 +184,109 @@ def _about(row: Row, line: Line) -> bool:
 def named(word: str, lang: str) -> str:
     """A measure or split in "en" or "zh"; as recorded where it has no Chinese name."""
     return notes()["names"].get(word, word) if lang == "zh" else word
+
+
+# --- the tables of the documents ---------------------------------------------------------------------------
+
+HEADS = {
+    "en": {
+        "measure": "English / Chinese",
+        "bar": "goal",
+        "chance": "guessing",
+        "published": "published",
+        "by": "Measured by {}.",
+    },
+    "zh": {
+        "measure": "英文 / 中文",
+        "bar": "目标",
+        "chance": "瞎猜",
+        "published": "论文公布",
+        "by": "测量命令：{}。",
+    },
+}
+
+
+def described(argument: str, lang: str) -> str:
+    """A table of the card in Markdown, with the commands that measure it.
+
+    Args:
+        argument: "clip | zero-shot top-1 | sheep poses": a paper, and how the wanted measures begin; a row for each
+            measure and split, a column for each checkpoint. "lseg by split | ..." has the splits as rows and the measures
+            as columns, of one checkpoint.
+        lang: "en" or "zh".
+    """
+    head, *wanted = (part.strip() for part in argument.split("|"))
+    paper, _, shape = head.partition(" by ")
+    found = [r for r in rows() if r["paper"] == paper and r["measure"].startswith(tuple(wanted))]
+    # The order of the argument, then that of the card.
+    found.sort(key=lambda r: next(i for i, name in enumerate(wanted) if r["measure"].startswith(name)))
+    card = _card(paper, found)
+    table = _by_split(card, lang) if shape == "split" else _by_measure(card, lang)
+    commands = {"en": ", ", "zh": "、"}[lang].join(f"`{command}`" for command in card.commands)
+    return f"{table}\n\n{HEADS[lang]['by'].format(commands)}"
+
+
+def _by_measure(card: Card, lang: str) -> str:
+    words, note, stop = HEADS[lang], {"en": " ({})", "zh": "（{}）"}[lang], {"en": "; ", "zh": "；"}[lang]
+    extra = [
+        name
+        for name in ("chance", "bar", "published")
+        if any(getattr(x, name) is not None for x in card.lines)
+    ]
+    checkpoints = _unique(card.rows, "checkpoint")
+    body = []
+    for line in card.lines:
+        cells = [named(line.measure, lang) + stop + named(line.splits.get(lang) or line.splits["en"], lang)]
+        cells += [_values(line, checkpoint) for checkpoint in checkpoints]
+        for name in extra:
+            value = getattr(line, name)
+            source = note.format(line.note[lang]) if name == "published" and line.note else ""
+            cells.append("" if value is None else _number(value, line.unit) + source)
+        body.append(cells)
+    return documents.table([words["measure"], *checkpoints, *(words[name] for name in extra)], body)
+
+
+def _by_split(card: Card, lang: str) -> str:
+    checkpoint = card.columns[0][0]
+    measures = _unique(card.rows, "measure")
+    cells = {(line.splits["en"], line.measure): _values(line, checkpoint) for line in card.lines}
+    splits = list(dict.fromkeys(split for split, _ in cells))
+    body = [
+        [named(split, lang), *(cells.get((split, measure), "") for measure in measures)] for split in splits
+    ]
+    return documents.table([HEADS[lang]["measure"], *(named(measure, lang) for measure in measures)], body)
+
+
+def _values(line: Line, checkpoint: str) -> str:
+    """The values of a checkpoint in English and Chinese: "0.779 / 0.780"."""
+    return " / ".join(
+        _number(line.values[checkpoint, language], line.unit)
+        for language in ("en", "zh")
+        if (checkpoint, language) in line.values
+    )
+
+
+def _number(value: float | str, unit: str) -> str:
+    if isinstance(value, str):
+        return value
+    return (
+        f"{value:.3f}"
+        if unit == "share"
+        else f"{value:.4g}"
+        if unit.startswith("yes")
+        else f"{value:.4g} {unit}"
+    )
+
+
+def main() -> None:
+    """Puts the tables of the report card into the documents."""
+    parser = argparse.ArgumentParser(prog="python -m core.classroom.report", description=main.__doc__)
+    parser.add_argument(
+        "--write", action="store_true", required=True, help="rewrite the tables of README and docs"
+    )
+    parser.parse_args()
+    documents.write("report", described)
+
+
+if __name__ == "__main__":
+    main()

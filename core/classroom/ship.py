@@ -18,7 +18,7 @@ from torch import Tensor
 from core import checkpoints
 from core.checkpoints import Checkpoint
 from core.checkpoints.__main__ import main as checkpoints_command
-from core.classroom.miniature import NOTE, WEIGHTS
+from core.classroom.recipes.common.miniature import NOTE, WEIGHTS
 from core.clip.encoders import is_picture, open_clip_state
 
 

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from core.clip.zero_shot import Classification, EncodedImage, ZeroShot
 
-__all__ = ["Classification", "EncodedImage", "ZeroShot"]
+# The loaders of rows that are an image tower and a text tower in one space.
+DUAL_ENCODERS = frozenset(
+    (
+        "core.clip.encoders:load_open_clip",
+        "core.clip.encoders:load_chinese_clip",
+        "core.clip.siglip:load_siglip",
+    )
+)
+
+__all__ = ["DUAL_ENCODERS", "Classification", "EncodedImage", "ZeroShot"]
 
 
 def __getattr__(name: str) -> Any:

@@ -31,7 +31,7 @@ class CropClassification:
     """The answer for each box, then the whole picture's, then what they were made of."""
 
     labels: tuple[str, ...]
-    boxes: np.ndarray  # [R, 4], xyxy pixels of the caller's picture, as they were asked for
+    boxes: np.ndarray  # [R, 4], xyxy pixels of the caller's file, as they were asked for
     seen: np.ndarray  # [R, 4], the squares that the tower saw
     probabilities: np.ndarray  # [R, N]; rows sum to one where normalisation is "softmax"
     cosines: np.ndarray  # [R, N]
@@ -120,13 +120,14 @@ def squares(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def encode_crops(model: ZeroShot, image: Image.Image, boxes: np.ndarray) -> np.ndarray:
-    """Image features [R, D] of the parts `boxes` [R, 4] (whole pixels); the new ones run as one batch."""
+    """Image features [R, D] of the parts `boxes` [R, 4] (whole pixels of the file); the new ones run as one batch."""
     digest = inputs.digest(image)
     keys = [(*model.key, digest, tuple(box)) for box in boxes.tolist()]
     known = {key: feature for key in keys if (feature := CROP_FEATURES.get(key)) is not None}
     missing = list(dict.fromkeys(key for key in keys if key not in known))
     if missing:
-        parts = [image.crop(key[-1]) for key in missing]
+        full = inputs.full_size(image)
+        parts = [full.crop(key[-1]) for key in missing]
         for key, feature in zip(missing, encode_pictures(model, parts), strict=True):
             known[key] = feature
             CROP_FEATURES.put(key, feature, feature.nbytes)
@@ -145,7 +146,7 @@ def classify_crops(
     Args:
         model: the classifier.
         image: RGB, from `core.inputs.image`.
-        boxes: [R, 4] xyxy pixels of it, from `grid` or `check_boxes`; a square around each is what the tower sees.
+        boxes: [R, 4] xyxy pixels of its file, from `grid` or `check_boxes`; a square around each is what the tower sees.
         labels: N texts.
         templates: as for `ZeroShot.classify`.
 
@@ -154,7 +155,7 @@ def classify_crops(
     """
     start = time.perf_counter()
     whole = model.classify(image, labels, templates)
-    seen = squares(boxes, *image.size)
+    seen = squares(boxes, *inputs.size_of(image))
     crop_features = encode_crops(model, image, seen)  # [R, D]
     cosines = crop_features @ whole.text_features.T  # [R, N]
     logits = whole.logit_scale * cosines + whole.logit_bias

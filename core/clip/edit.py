@@ -8,7 +8,7 @@ of the picture, so that they do not depend on its pixels.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from core.errors import Refusal
 
 FILLS = ("around", "grey", "noise")
 GREY = 128
+PATCH = ""  # the name of a thing that paints out
 MAX_STROKES, MAX_POINTS, MAX_PASTES = 200, 20_000, 16
 
 
@@ -166,6 +167,36 @@ def paint_out(image: Image.Image, mask: np.ndarray, fill: str = "around") -> Ima
     else:
         new = surroundings(pixels, ~mask)
     return Image.fromarray(np.where(mask[..., None], new, pixels).round().clip(0, 255).astype(np.uint8))
+
+
+def changed(
+    image: Image.Image,
+    strokes: Sequence[Stroke],
+    pastes: Sequence[Paste],
+    boxes: Sequence[Sequence[float]],
+    fill: str,
+    drawing: Callable[[str], np.ndarray],
+) -> Image.Image:
+    """The image after everything was painted out, and then every thing was put in.
+
+    Args:
+        image: RGB.
+        strokes: of the brush.
+        pastes: things; one named `PATCH` paints out the square that it covers.
+        boxes: that are painted out, xyxy in pixels of `image`.
+        fill: as of `paint_out`.
+        drawing: the sprite of a thing by its name, uint8 [h, w, 4].
+    """
+    squares = []
+    for thing in pastes:
+        if thing.name == PATCH:
+            x, y, half = thing.x * image.width, thing.y * image.height, thing.size * min(image.size) / 2
+            squares.append([x - half, y - half, x + half, y + half])
+    edited = paint_out(image, mask_of(image.size, strokes, [*boxes, *squares]), fill)
+    for thing in pastes:
+        if thing.name != PATCH:
+            edited = paste(edited, drawing(thing.name), thing)
+    return edited
 
 
 def surroundings(pixels: np.ndarray, known: np.ndarray) -> np.ndarray:

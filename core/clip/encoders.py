@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from core import checkpoints, runtime
 from core.checkpoints import Checkpoint
+from core.clip import DUAL_ENCODERS
 from core.clip.towers import OpenClipResNet, OpenClipViT, TransformersViT, VisionTower
 from core.errors import Refusal
 
@@ -224,8 +225,17 @@ class DualEncoder:
         return self.vision.stages(pixels)
 
 
-def use(checkpoint: str, device: str, dtype: torch.dtype) -> AbstractContextManager[DualEncoder]:
-    """The encoder of a row while the context lasts: loaded once per process, shared by all users."""
+def use(
+    checkpoint: str, device: str, dtype: torch.dtype, loaders: frozenset[str] = DUAL_ENCODERS
+) -> AbstractContextManager[DualEncoder]:
+    """The encoder of a row while the context lasts: loaded once per process, shared by all users.
+
+    Args:
+        checkpoint: a row's name.
+        device, dtype: of the weights.
+        loaders: of the rows that the caller can use; without them a `DualEncoder` is made.
+    """
+    checkpoints.row(checkpoint, lambda row: row.loader in loaders)
     return runtime.POOL.use(
         (checkpoint, device, str(dtype)),
         lambda: load(checkpoint, device, dtype),
@@ -246,16 +256,28 @@ def load(checkpoint: str, device: str, dtype: torch.dtype) -> DualEncoder:
 
 
 def put_state(model: nn.Module, state: Mapping[str, Tensor], row: Checkpoint) -> None:
-    """Puts a state dict in by name; one missing, unexpected or misshapen tensor refuses the whole file."""
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    """Puts a state dict in by name. One tensor that is missing or unexpected, of another shape or kind of numbers, or not
+    finite, refuses the whole file."""
+    expected = model.state_dict()
     # A counter of BatchNorm's training; some files leave it out, and inference never reads it.
     counters = {n: torch.tensor(0) for n in expected if n.endswith("num_batches_tracked")}
     state = {**counters, **state}
-    wrong = [name for name in expected if name not in state or state[name].shape != expected[name]]
+    wrong = [name for name in expected if name not in state or not _fits(state[name], expected[name])]
     wrong += [name for name in state if name not in expected]
     if wrong:
         raise Refusal("bad_checkpoint", checkpoint=row.name, tensor=wrong[0], count=len(wrong))
     model.load_state_dict(state, strict=True, assign=True)
+
+
+def _fits(tensor: Tensor, wanted: Tensor) -> bool:
+    """Whether a tensor of a file can take the place of a model's own."""
+    alike = tensor.shape == wanted.shape and tensor.is_floating_point() == wanted.is_floating_point()
+    return alike and bool(tensor.isfinite().all())
+
+
+def in_precision(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Weights in a model's precision; whole numbers stay as they are."""
+    return {name: v.to(dtype) if v.is_floating_point() else v for name, v in state.items()}
 
 
 def open_clip_model(paths: Mapping[str, Path], row: Checkpoint) -> tuple[Any, Any, Mapping[str, Any]]:
@@ -271,10 +293,10 @@ def open_clip_model(paths: Mapping[str, Path], row: Checkpoint) -> tuple[Any, An
         return open_clip.CLIP(**config), config, preprocess
 
 
-def open_clip_tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors that `load_open_clip` wants."""
+def open_clip_tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, Tensor]:
+    """The tensors that `load_open_clip` wants, without memory."""
     model, *_ = open_clip_model(paths, row)
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    return model.state_dict()
 
 
 def open_clip_state(paths: Mapping[str, Path], row: Checkpoint) -> dict[str, Tensor]:
@@ -306,7 +328,7 @@ def load_open_clip(
     import open_clip
 
     model, config, preprocess = open_clip_model(paths, row)
-    put_state(model, {k: v.to(dtype) for k, v in open_clip_state(paths, row).items()}, row)
+    put_state(model, in_precision(open_clip_state(paths, row), dtype), row)
     if model.attn_mask is not None:
         # The causal mask is no part of a state dict: made again where the weights are.
         shape = model.attn_mask.shape

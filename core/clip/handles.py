@@ -12,7 +12,6 @@ import torch
 
 from core import checkpoints, runtime
 from core.clip import encoders
-from core.errors import Refusal
 
 Loaded = TypeVar("Loaded")
 
@@ -21,7 +20,7 @@ Loaded = TypeVar("Loaded")
 class Handle(Generic[Loaded]):
     """A row on a device. Light, so that it pickles; `use` gives what the row's loader made."""
 
-    PAPER: ClassVar[str] = ""  # whose rows it can hold; any row where it says none
+    LOADERS: ClassVar[frozenset[str]]  # "module:function" of what makes such a model; other rows are refused
 
     checkpoint: str
     device: str
@@ -32,13 +31,10 @@ class Handle(Generic[Loaded]):
         """Makes sure that the checkpoint is on this machine and loads it.
 
         Raises:
-            Refusal: "unknown_checkpoint", "not_downloaded", "bad_checkpoint", "out_of_memory".
+            Refusal: "unknown_checkpoint", "other_checkpoint", "not_downloaded", "bad_checkpoint", "out_of_memory".
         """
+        checkpoints.row(checkpoint, lambda row: row.loader in cls.LOADERS)
         model = cls(checkpoint, device or runtime.pick_device(), dtype or torch.float32)
-        row = checkpoints.row(checkpoint)
-        if cls.PAPER and row.paper != cls.PAPER:
-            known = ", ".join(one.name for one in checkpoints.rows(cls.PAPER))
-            raise Refusal("unknown_checkpoint", name=checkpoint, known=known)
         if not runtime.zero_gpu():
             model.place()
         return model
@@ -50,7 +46,8 @@ class Handle(Generic[Loaded]):
 
     def use(self) -> AbstractContextManager[Loaded]:
         """The loaded model while the context lasts: loaded once per process, shared by all users."""
-        return cast("AbstractContextManager[Loaded]", encoders.use(self.checkpoint, self.device, self.dtype))
+        model = encoders.use(self.checkpoint, self.device, self.dtype, self.LOADERS)
+        return cast("AbstractContextManager[Loaded]", model)
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -85,6 +85,18 @@ class Attention:
     ]  # per layer, whether it has no token for the whole picture: the mean of all readers
     crop: tuple[float, float, float, float]
 
+    def to_json(self) -> dict[str, Any]:
+        """The weights as plain values."""
+        return {
+            "layers": list(self.layers),
+            "heads": self.weights.shape[1],
+            "grid": list(self.weights.shape[2:]),
+            "crop": [float(value) for value in self.crop],
+            "weights": np.round(self.weights, 6).tolist(),
+            "kept": np.round(self.kept, 6).tolist(),
+            "mean": list(self.mean),
+        }
+
     @property
     def entropy(self) -> np.ndarray:
         """How spread out each head reads, [layers, heads]: 0 is one place, 1 all places alike."""
@@ -104,6 +116,16 @@ class Stage:
     mean: float
     deviation: float
     picture: np.ndarray  # uint8 [h, w, 3]: its first three principal components, or a strip of values
+
+    def to_json(self) -> dict[str, Any]:
+        """The tensor's facts as plain values."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "shape": list(self.shape),
+            "mean": round(self.mean, 6),
+            "deviation": round(self.deviation, 6),
+        }
 
 
 @dataclass(frozen=True)
@@ -328,7 +350,7 @@ def _attention(model: ZeroShot, image: Image.Image, reader: tuple[int, int] | No
             kept=read[..., 0],
             reader=reader,
             mean=tuple(mean),
-            crop=encoder.preprocess.crop(*image.size),
+            crop=encoder.preprocess.crop(*inputs.size_of(image)),
         )
 
 

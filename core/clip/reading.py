@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from core import checkpoints, runtime
+from core.clip import DUAL_ENCODERS
 
 Kind = Literal["special", "piece", "byte", "unknown"]
 Pooling = Literal["first", "end", "last"]
@@ -153,9 +154,9 @@ def vocabulary(checkpoint: str) -> Vocabulary:
     """The vocabulary of a row, without its weights.
 
     Raises:
-        Refusal: "unknown_checkpoint", or "not_downloaded" where it is a file that is not on this machine.
+        Refusal: "unknown_checkpoint", "other_checkpoint", or "not_downloaded" where it is a file that is not on this machine.
     """
-    row = checkpoints.row(checkpoint)
+    row = checkpoints.row(checkpoint, lambda row: row.loader in DUAL_ENCODERS)
     if "model" in row.options:  # open_clip brings this one along
         return _built_in(row.options["model"])
     return _from_files(row.loader, tuple(checkpoints.open(checkpoint, download=False).items()))

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from core import checkpoints, inputs, runtime
-from core.clip import encoders, prompts
+from core.clip import DUAL_ENCODERS, encoders, prompts
 from core.clip.handles import Handle, remembered_texts
 from core.errors import Refusal
 
@@ -40,8 +40,8 @@ class EncodedImage:
 
     checkpoint: str
     digest: str
-    size: tuple[int, int]  # width, height of the caller's picture
-    crop: tuple[float, float, float, float]  # what the tower saw: xyxy pixels of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
+    crop: tuple[float, float, float, float]  # what the tower saw: xyxy pixels of the caller's file
     image_features: np.ndarray  # [D], norm 1
     patch_features: np.ndarray  # [h, w, D], norm 1 each
 
@@ -106,6 +106,8 @@ def normalise(logits: np.ndarray, normalisation: str) -> np.ndarray:
 class ZeroShot(Handle[encoders.DualEncoder]):
     """CLIP as a zero-shot classifier. A light handle: the weights live in the process's model pool."""
 
+    LOADERS = DUAL_ENCODERS
+
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """One picture (RGB, from `core.inputs.image`) in the joint space; remembered by its content."""
         if isinstance(image, EncodedImage):
@@ -113,7 +115,7 @@ class ZeroShot(Handle[encoders.DualEncoder]):
         digest = inputs.digest(image)
         return ENCODED_IMAGES.get_or(
             (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, image.size, *_encode_image(self, image)),
+            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), *_encode_image(self, image)),
         )
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
@@ -220,7 +222,7 @@ def _encode_image(
     model: ZeroShot, image: Image.Image
 ) -> tuple[tuple[float, float, float, float], np.ndarray, np.ndarray]:
     with model.use() as encoder, runtime.semaphore(model.device):
-        return encoder.preprocess.crop(*image.size), *encoder.encode_patches(image)
+        return encoder.preprocess.crop(*inputs.size_of(image)), *encoder.encode_patches(image)
 
 
 @runtime.on_device

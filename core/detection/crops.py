@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from core import inputs
 from core.clip.encoders import DualEncoder
 from core.detection import boxes as of_boxes
 
@@ -19,7 +20,7 @@ def pixels(picture: Image.Image, boxes: np.ndarray, encoder: DualEncoder) -> tup
 
     Args:
         picture: RGB.
-        boxes: [M, 4] xyxy pixels of it.
+        boxes: [M, 4] xyxy pixels of its file.
         encoder: its own preprocessing says the size and the colours.
     """
     # Preprocessing is the same line for every level of a channel: what it makes of black and of white says which.
@@ -27,7 +28,7 @@ def pixels(picture: Image.Image, boxes: np.ndarray, encoder: DualEncoder) -> tup
     share = min(1.0, CROPPED_SIDE / max(picture.size))
     shown = picture if share == 1 else picture.resize([max(1, round(s * share)) for s in picture.size])
     levels = torch.from_numpy(np.array(shown, dtype=np.float32) / 255).permute(2, 0, 1)[None]
-    around = torch.from_numpy(boxes).float() * share
+    around = torch.from_numpy(inputs.to_pixels(picture, boxes)).float() * share
     first, wide = (
         of_boxes.crops(levels, [of_boxes.enlarged(around, factor, *shown.size)], dark.shape[-1])
         for factor in of_boxes.SCALES

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from core import runtime
+from core import inputs, runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders
 from core.detection.vild import Regions, array
@@ -59,9 +59,10 @@ class LoadedOWL:
         corners = torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], dim=1)
         # OWLv2 pads a picture to a square before it shrinks it, OWL-ViT squeezes it into one.
         padded = hasattr(model, "objectness_head")
-        width, height = (max(image.size),) * 2 if padded else image.size
+        file_size = inputs.size_of(image)
+        width, height = (max(file_size),) * 2 if padded else file_size
         corners = corners * corners.new_tensor([width, height, width, height])
-        limits = corners.new_tensor([*image.size, *image.size])
+        limits = corners.new_tensor([*file_size, *file_size])
         corners = torch.minimum(corners.clamp(min=0), limits)
         if padded:
             objectness = model.objectness_predictor(seen)[0].float().sigmoid()

@@ -1,4 +1,4 @@
-"""What the detectors answer with: boxes in pixels of the caller's picture, and what they were made of."""
+"""What the detectors answer with: boxes in pixels of the caller's file, and what they were made of."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Detection:
     class_scores: np.ndarray  # [M, N] the variant's probabilities
     background: np.ndarray  # [M] probability of no label; zeros where the variant has no background
     parts: dict[str, np.ndarray]  # of an ensemble: "text" and "image" probabilities, [M, N] each; else empty
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     device: str
     seconds: float
     timings: dict[str, float]  # milliseconds by step
@@ -83,7 +83,7 @@ class Grounding:
     # words of another prompt than the box's.
     alignment: np.ndarray  # [R, L] logits after deep fusion
     alignment_before: np.ndarray  # [R, L] the same product of the features that enter the fusion
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     device: str
     seconds: float
     timings: dict[str, float]  # milliseconds by step

@@ -63,15 +63,16 @@ def variants(checkpoint: str) -> tuple[Variant, ...]:
     """What a row can do, its own order; the first is where a page starts.
 
     Raises:
-        Refusal: "unknown_checkpoint".
+        Refusal: "unknown_checkpoint", "other_checkpoint".
     """
-    named = tuple(checkpoints.row(checkpoint).options.get("variants", ("native",)))
+    row = checkpoints.row(checkpoint, lambda row: row.loader in ViLD.LOADERS)
+    named = tuple(row.options.get("variants", ("native",)))
     return tuple(v for v in get_args(Variant) if v in named)
 
 
 @dataclass(frozen=True)
 class Regions:
-    """What one pass over a picture finds; pixels of the caller's picture."""
+    """What one pass over a picture finds; pixels of the caller's file."""
 
     proposals: np.ndarray  # [M, 4] xyxy, best objectness first
     boxes: np.ndarray  # [M, 4] the same after the box head, where there is one
@@ -88,7 +89,7 @@ class EncodedImage:
 
     checkpoint: str
     digest: str
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     picture: Image.Image  # crops are cut from it when they are asked for
     regions: Regions
 
@@ -96,7 +97,7 @@ class EncodedImage:
     def nbytes(self) -> int:
         """Bytes that it takes in memory."""
         arrays = [*self.regions.embeddings.values(), self.regions.proposals, self.regions.boxes]
-        return sum(a.nbytes for a in arrays) + 3 * self.size[0] * self.size[1]
+        return sum(a.nbytes for a in arrays) + 3 * self.picture.width * self.picture.height
 
 
 class Loaded(Protocol):
@@ -138,7 +139,8 @@ class LoadedViLD:
         levels = net.proposer.pyramid(net.pretrained(pixels)[1:])
         (found,), (objectness,), _ = net.proposer.propose(levels, size)
         regions = net.proposer.regions(levels, [found], size).to(self.dtype)
-        sides = np.array([image.width / size[1], image.height / size[0]] * 2, dtype=np.float32)
+        file_width, file_height = inputs.size_of(image)
+        sides = np.array([file_width / size[1], file_height / size[0]] * 2, dtype=np.float32)
         return Regions(
             proposals=array(found) * sides,
             boxes=array(net.refined(regions, found, size)) * sides,
@@ -165,7 +167,7 @@ def working_size(width: int, height: int, long_side: int) -> tuple[int, int]:
 class ViLD(Handle[Loaded]):
     """Detection by any words. A light handle: the weights live in the process's model pool."""
 
-    PAPER = "vild"
+    LOADERS = frozenset(("core.detection.vild:load_vild", "core.detection.owl:load_owl"))
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """Proposals and the region embeddings of every head (RGB, from `core.inputs.image`); remembered by content."""
@@ -174,7 +176,9 @@ class ViLD(Handle[Loaded]):
         digest = inputs.digest(image)
         return ENCODED_IMAGES.get_or(
             (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, image.size, image, _encode_image(self, image)),
+            lambda: EncodedImage(
+                self.checkpoint, digest, inputs.size_of(image), image, _encode_image(self, image)
+            ),
         )
 
     def encode_text(self, labels: Sequence[str]) -> np.ndarray:
@@ -373,7 +377,7 @@ def load_vild(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: to
     shared = checkpoints.open(next(iter(row.requires)), download=False)
     tower = picture_tower(checkpoints.load_state_dict(shared["model.safetensors"]))
     state = {**tower, **checkpoints.load_state_dict(paths["model.safetensors"])}
-    encoders.put_state(net, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
+    encoders.put_state(net, encoders.in_precision(state, dtype), row)
     return LoadedViLD(net, row, device, dtype)
 
 

@@ -28,7 +28,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core import checkpoints, runtime
+from core import checkpoints, inputs, runtime
 from core.clip import Classification, EncodedImage, ZeroShot, encoders
 from core.clip.encoders import OPENAI_MEAN, OPENAI_STD, DualEncoder
 from core.clip.towers import Seen
@@ -36,7 +36,7 @@ from core.drawing import bezier, contours, guides, rasterize, saliency
 from core.drawing.losses import PerceptualLoss, Warps
 from core.drawing.optimise import Optimiser, Scenes, Schedule, Verdict, drawn, judged, run
 from core.drawing.strokes import CANVAS, Frame, Sketch, Start, Strokes
-from core.drawing.subject import cut_out, square
+from core.drawing.subject import cut_out, extent, mirrored, square
 from core.errors import Refusal
 
 # Steps of the first strokes of the paper: up to 2.5 % of the canvas each way.
@@ -74,7 +74,7 @@ class SketchSettings:
     Attributes:
         variants: the columns of the run; all are optimised together.
         seeds: how many beginnings of each variant, 1 to 8; the best one is the answer.
-        first_seed: of them; the same number gives the same sketch.
+        first_seed: of them; the same number gives the same sketch, -1 any; the result's settings have the one that was taken.
         steps: of the optimisation, 1 to 5000; None for the guide's own number.
         width: of the strokes, in pixels of the 224 canvas, 0.5 to 20.
         colour: strokes learn a colour instead of being black.
@@ -134,6 +134,7 @@ def sketch(
     started = time.perf_counter()
     settings = settings or SketchSettings()
     check(settings)
+    settings = replace(settings, first_seed=inputs.seed(settings.first_seed))
     device = device or runtime.pick_device()
     checkpoint = settings.checkpoint or checkpoints.default("clip")
     with encoders.use(checkpoint, device, dtype or torch.float32) as encoder:
@@ -171,7 +172,8 @@ def sketch(
 
 
 def check(settings: SketchSettings) -> None:
-    """Refusal("sketch_setting") for the first setting that is out of its range."""
+    """Refusal("sketch_setting") for the first setting that is out of its range, or "bad_seed"."""
+    inputs.seed(settings.first_seed)
     ranges: list[tuple[str, float, float, float]] = [
         ("variants", len(settings.variants), 1, MAX_SCENES),
         ("seeds", settings.seeds, 1, MAX_SEEDS),
@@ -218,12 +220,17 @@ def _begin(
     row = settings.saliency or guides.saliency_checkpoint(encoder.row.name, encoder.vision)
     with encoders.use(row, encoder.device, torch.float32) as looker:
         attention = looker.attention(picture)
-    looked = saliency.attention_map(attention, CANVAS)
+    # Where the image ends and the white beside it begins there is no edge of the image.
+    left, top, right, bottom = box = extent(image.size)
+    inside = np.zeros((CANVAS, CANVAS), bool)
+    inside[top:bottom, left:right] = True
+    unbounded = mirrored(np.asarray(picture), box)
+    looked = saliency.attention_map(attention, CANVAS, inside)
     mean, std = np.array(OPENAI_MEAN), np.array(OPENAI_STD)
-    edge = saliency.edges(((np.asarray(picture) / 255 - mean) / std).transpose(2, 0, 1))
+    edge = saliency.edges(((unbounded / 255 - mean) / std).transpose(2, 0, 1)) & inside
     probability = saliency.probability(looked, edge)
     lay = settings.lay or guide.lay
-    found = contours.tangents(np.asarray(picture)) if lay == "edge" else None
+    found = contours.tangents(unbounded) if lay == "edge" else None
     scenes, points = [], []
     for variant in settings.variants:
         starts = np.stack(

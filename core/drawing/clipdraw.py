@@ -47,7 +47,7 @@ class DrawSettings:
     Attributes:
         strokes: 1 to 512.
         seeds: how many drawings, 1 to 8; the one nearest to the prompt is the answer.
-        first_seed: of them; the same number gives the same drawing.
+        first_seed: of them; the same number gives the same drawing, -1 any; the result's settings have the one that was taken.
         steps: of the optimisation, 1 to 5000; None for the guide's own number.
         negatives: texts to keep away from, up to 8; each weighs NEGATIVE_WEIGHT.
         width: full width that strokes begin with, 0.5 to 50 pixels; it is learned.
@@ -98,6 +98,7 @@ def draw(
     started = time.perf_counter()
     settings = settings or DrawSettings()
     check(settings)
+    settings = replace(settings, first_seed=inputs.seed(settings.first_seed))
     prompt = inputs.text(prompt)
     negatives = [inputs.text(text) for text in settings.negatives]
     device = device or runtime.pick_device()
@@ -138,7 +139,8 @@ def draw(
 
 
 def check(settings: DrawSettings) -> None:
-    """Refusal("sketch_setting") for the first setting that is out of its range."""
+    """Refusal("sketch_setting") for the first setting that is out of its range, or "bad_seed"."""
+    inputs.seed(settings.first_seed)
     ranges: list[tuple[str, float, float, float]] = [
         ("strokes", settings.strokes, 1, MAX_STROKES),
         ("seeds", settings.seeds, 1, MAX_SEEDS),

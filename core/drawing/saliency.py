@@ -20,21 +20,26 @@ TEMPERATURE = 0.3
 LUMA = (0.2125, 0.7154, 0.0721)
 
 
-def attention_map(attention: np.ndarray, side: int) -> np.ndarray:
+def attention_map(attention: np.ndarray, side: int, inside: np.ndarray | None = None) -> np.ndarray:
     """What the class token looks at, in 0..1.
 
     Args:
         attention: [layers, heads, 1 + g * g, 1 + g * g], of a square grid.
         side: of the map, in pixels.
+        inside: bool [side, side], the part that counts; all of it where it is None.
 
     Returns:
-        [side, side]; all zeros when the attention is the same everywhere.
+        [side, side]; zero outside the part, and everywhere when the attention is the same in all of it.
     """
     row = attention[:, :, 0, 1:].clip(0).mean((0, 1))  # [g * g]
     grid = round(row.size**0.5)
     coarse = torch.from_numpy(row.astype(np.float32)).view(1, 1, grid, grid)
     fine = F.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False)[0, 0].numpy()
-    return _stretch(fine)
+    if inside is None:
+        return _stretch(fine)
+    result = np.zeros_like(fine)
+    result[inside] = _stretch(fine[inside])
+    return result
 
 
 def class_gradient(vision: OpenClipResNet, pixels: Tensor, text_features: Tensor, side: int) -> np.ndarray:

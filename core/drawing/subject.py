@@ -8,6 +8,8 @@ with each other; a mean field takes the place of the graph cut.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,6 +24,7 @@ from core.drawing.strokes import CANVAS
 SIDE, BORDER, COLOURS = 112, 5, 5
 ROUNDS, SWEEPS = 5, 8
 SMOOTHNESS = 3.0
+MAX_SIDE = 2048  # of an image that is put on white
 # A subject smaller or larger than these shares of the picture is no finding.
 LEAST, MOST = 0.01, 0.9
 
@@ -33,11 +36,41 @@ def square(image: Image.Image) -> Image.Image:
         image = Image.new("RGB", rgba.size, "white")
         image.paste(rgba, mask=rgba.getchannel("A"))
     side = max(image.size)
+    if side > MAX_SIDE:  # a long strip: its square would fill the memory
+        image = image.resize([max(1, round(length * MAX_SIDE / side)) for length in image.size])
+        side = max(image.size)
     if image.size != (side, side):
         padded = Image.new("RGB", (side, side), "white")
         padded.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
         image = padded
     return image.resize((CANVAS, CANVAS), Image.Resampling.BICUBIC)
+
+
+def extent(size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Where an image (width, height) lies on the canvas after `square`: left, top, right, bottom.
+
+    Pixels in which resizing mixed the image with the white beside it are left out.
+    """
+    side = max(size)
+    scale = CANVAS / side
+    blend = math.ceil(2 * max(scale, 1))  # bicubic resizing reaches two pixels of the coarser grid
+    spans = []
+    for length in size:
+        start = (side - length) // 2
+        low, high = math.ceil(start * scale), math.floor((start + length) * scale)
+        margin = blend if length < side else 0
+        if high - low <= 2 * margin:
+            margin = 0
+        spans.append((low + margin, max(high - margin, low + 1)))
+    (left, right), (top, bottom) = spans
+    return left, top, right, bottom
+
+
+def mirrored(canvas: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """The canvas [H, W, 3] with what lies in a box mirrored into the rest, so that the box has no border."""
+    left, top, right, bottom = box
+    width = ((top, canvas.shape[0] - bottom), (left, canvas.shape[1] - right), (0, 0))
+    return np.pad(canvas[top:bottom, left:right], width, "symmetric")
 
 
 def cut_out(image: Image.Image, device: str = "cpu") -> tuple[Image.Image, np.ndarray | None, str]:
@@ -110,7 +143,41 @@ def by_colour(image: Image.Image) -> np.ndarray:
         unary = torch.where(border, unary - 3, unary)
         for _ in range(SWEEPS):
             q = (unary + SMOOTHNESS * _agreement(2 * q - 1, links)).sigmoid()
-    return q.numpy()
+    return torch.where(solid(q > 0.5), q.clamp_min(0.5), 0).numpy()
+
+
+def solid(mask: Tensor, gap: int = 5, least: float = 0.1) -> Tensor:
+    """A mask bool [H, W] without gaps, holes and specks.
+
+    Args:
+        gap: pixels between two parts that are joined.
+        least: area of a part that stays, as a share of the largest part.
+    """
+    grown = _widest(mask.float(), gap)
+    mask = mask | (-_widest(-grown, gap) > 0)
+    # Whatever the border does not reach is no background.
+    border = torch.ones_like(mask)
+    border[1:-1, 1:-1] = False
+    mask = ~_spread((border & ~mask).float(), ~mask).bool()
+    number = torch.arange(1.0, mask.numel() + 1).view(mask.shape) * mask
+    part = _spread(number, mask).long()
+    area = part.flatten().bincount()
+    area[0] = 0
+    return (area >= least * area.max().clamp_min(1))[part]
+
+
+def _widest(values: Tensor, side: int = 3) -> Tensor:
+    """The largest value of each place's neighbourhood: [H, W]."""
+    return F.max_pool2d(values[None, None], side, stride=1, padding=side // 2)[0, 0]
+
+
+def _spread(values: Tensor, within: Tensor) -> Tensor:
+    """Values [H, W] that flow to all places of a mask that are connected to them; the largest one wins."""
+    while True:
+        flown = torch.where(within, _widest(values), values)
+        if torch.equal(flown, values):
+            return values
+        values = flown
 
 
 class _Mixture:

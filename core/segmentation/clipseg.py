@@ -41,7 +41,7 @@ class EncodedImage:
 
     checkpoint: str
     digest: str
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     activations: np.ndarray  # [layers, 1 + h * w, W], the class token first
 
     @property
@@ -106,6 +106,8 @@ class LoadedCLIPSeg:
 class CLIPSeg(Handle[LoadedCLIPSeg]):
     """Segmentation by yes or no for each label. A light handle: the weights live in the process's model pool."""
 
+    LOADERS = frozenset(("core.segmentation.clipseg:load_clipseg",))
+
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The activations of a picture (RGB, from `core.inputs.image`); remembered by its content."""
         if isinstance(image, EncodedImage):
@@ -113,7 +115,7 @@ class CLIPSeg(Handle[LoadedCLIPSeg]):
         digest = inputs.digest(image)
         return ENCODED_IMAGES.get_or(
             (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, image.size, _encode_image(self, image)),
+            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), _encode_image(self, image)),
         )
 
     def encode_text(self, labels: Sequence[str]) -> np.ndarray:

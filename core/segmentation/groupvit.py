@@ -26,7 +26,7 @@ from core.checkpoints import Checkpoint
 from core.clip import encoders, prompts
 from core.clip.handles import Handle, remembered_texts
 from core.segmentation import grouping
-from core.segmentation.result import winners
+from core.segmentation.result import winner_mask
 
 IMAGENET_MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 IMAGENET_STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
@@ -45,7 +45,7 @@ class EncodedImage:
 
     checkpoint: str
     digest: str
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     stages: tuple[np.ndarray, ...]  # per grouping block [G, h, w]: how much each patch belongs to each group
     group_features: np.ndarray  # [G, D] of the last groups, norm 1 each
     image_features: np.ndarray  # [D], norm 1
@@ -57,9 +57,8 @@ class EncodedImage:
         return sum(stage.nbytes for stage in self.stages)
 
     def group_map(self, stage: int = -1) -> np.ndarray:
-        """[H, W] uint8: the group of every pixel of the caller's picture, after one of the grouping blocks."""
-        width, height = self.size
-        return winners(torch.from_numpy(self.stages[stage]), height, width).numpy().astype(np.uint8)
+        """[H, W] uint8: the group of every pixel of the caller's file, after one of the grouping blocks."""
+        return winner_mask(torch.from_numpy(self.stages[stage]), self.size).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -229,6 +228,10 @@ class Widths:
 class GroupViT(Handle[LoadedGroupViT]):
     """Segmentation from captions alone. A light handle: the weights live in the process's model pool."""
 
+    LOADERS = frozenset(
+        ("core.segmentation.groupvit:load_groupvit", "core.segmentation.groupvit:load_miniature")
+    )
+
     @property
     def widths(self) -> Widths:
         """Sizes of the image tower, read from the loaded model."""
@@ -243,7 +246,7 @@ class GroupViT(Handle[LoadedGroupViT]):
         digest = inputs.digest(image)
         return ENCODED_IMAGES.get_or(
             (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, image.size, *_encode_image(self, image)),
+            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), *_encode_image(self, image)),
         )
 
     def encode_text(
@@ -337,7 +340,7 @@ def load_miniature(
     shared = checkpoints.open(other, download=False)
     clip = encoders.open_clip_state(shared, checkpoints.row(other))
     state = {**towers(clip, config), **checkpoints.load_state_dict(paths["model.safetensors"])}
-    encoders.put_state(model, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
+    encoders.put_state(model, encoders.in_precision(state, dtype), row)
     length = config["text_config"]["max_position_embeddings"]
     tokenizer = encoders.file_tokenizer(shared["tokenizer.json"], length)
     return LoadedGroupViT(

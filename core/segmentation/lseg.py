@@ -120,7 +120,7 @@ class EncodedImage:
 
     checkpoint: str
     digest: str
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     pixel_features: np.ndarray  # [h, w, D], norm 1 each; h, w are half the sides of the picture as encoded
 
     @property
@@ -163,6 +163,8 @@ def working_size(width: int, height: int, long_side: int, smallest: int) -> tupl
 class LSeg(Handle[LoadedLSeg]):
     """Segmentation by language. A light handle: the weights live in the process's model pool."""
 
+    LOADERS = frozenset(("core.segmentation.lseg:load_lseg",))
+
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The pixel features of a picture (RGB, from `core.inputs.image`); remembered by its content."""
         if isinstance(image, EncodedImage):
@@ -170,7 +172,7 @@ class LSeg(Handle[LoadedLSeg]):
         digest = inputs.digest(image)
         return ENCODED_IMAGES.get_or(
             (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, image.size, _encode_image(self, image)),
+            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), _encode_image(self, image)),
         )
 
     def encode_text(self, labels: Sequence[str]) -> np.ndarray:
@@ -229,19 +231,19 @@ class LSeg(Handle[LoadedLSeg]):
             else:
                 maps = torch.from_numpy(step)
                 marks = (start, start, texts_at)
-                yield answer(self, labels, image.size, (maps, maps, maps), text_features, TEMPERATURE, marks)
+                yield answer(
+                    self, labels, inputs.size_of(image), (maps, maps, maps), text_features, TEMPERATURE, marks
+                )
 
 
 # --- where the weights are ---------------------------------------------------------------------------------
 
 
-def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes that `load_lseg` wants of a row."""
+def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, Tensor]:
+    """The tensors, without memory, that `load_lseg` wants of a row."""
     state = _empty(row).state_dict()
     return {
-        name: tuple(value.shape)
-        for name, value in state.items()
-        if not (row.requires and name.startswith("pretrained."))
+        name: value for name, value in state.items() if not (row.requires and name.startswith("pretrained."))
     }
 
 
@@ -261,7 +263,7 @@ def load_lseg(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: to
     if not any(name.startswith("pretrained.") for name in state):
         shared = checkpoints.open(next(iter(row.requires)), download=False)
         state = {**picture_tower(checkpoints.load_state_dict(shared["model.safetensors"])), **state}
-    encoders.put_state(net, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
+    encoders.put_state(net, encoders.in_precision(state, dtype), row)
     clip, text = net.clip_pretrained, None
     if clip is not None:
         # The causal mask is no part of a state dict.

@@ -30,7 +30,7 @@ class EncodedImage:
 
     checkpoint: str
     digest: str
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     place_features: np.ndarray  # [h, w, D], norm 1 each
     logit_scale: float  # the learned inverse temperature
 
@@ -78,7 +78,7 @@ class MaskCLIP:
         digest = inputs.digest(image)
         return ENCODED_IMAGES.get_or(
             (*self.clip.key, self.zoom, digest),
-            lambda: EncodedImage(self.checkpoint, digest, image.size, *_encode(self, image)),
+            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), *_encode(self, image)),
         )
 
     def segment(

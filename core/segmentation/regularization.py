@@ -1,7 +1,7 @@
 """LSeg's regularization blocks beside each other on one frozen network (Li et al. 2022, section 3.3 and table 6).
 
 A decoder of the paper is trained together with its block. Here none / 1 / 2 / 4 applications share one decoder that knows
-nothing of blocks, and of each block its ten numbers alone were fitted (`core.classroom.recipes.lseg_blocks`): so what
+nothing of blocks, and of each block its ten numbers alone were fitted (`core.classroom.recipes.lseg.blocks`): so what
 differs between two answers is the block and nothing else, and all of them come from one encoding of the picture.
 """
 

@@ -1,4 +1,4 @@
-"""What every segmenter answers with: a label for each pixel of the caller's picture, and the label maps behind it."""
+"""What every segmenter answers with: a label for each pixel of the caller's file, and the label maps behind it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from core import inputs, masks
+
 LABELS_AT_ONCE = 8  # label maps enlarged together
 
 
@@ -21,13 +23,13 @@ class Segmentation:
 
     checkpoint: str
     labels: tuple[str, ...]
-    mask: np.ndarray  # [H, W] uint16, the index of each pixel's label; H, W of the caller's picture
+    mask: np.ndarray  # [H, W] uint16, the index of each pixel's label; H, W of the caller's file
     logits: np.ndarray  # [N, H', W'], of the picture as the network sees it
     before_blocks: np.ndarray  # [N, h, w]
     after_blocks: np.ndarray  # [N, h, w]
     text_features: np.ndarray  # [N, D]
     temperature: float
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     device: str
     seconds: float
     timings: dict[str, float]  # milliseconds by step
@@ -35,7 +37,7 @@ class Segmentation:
 
     @property
     def scores(self) -> np.ndarray:
-        """Probabilities [N, H, W] at the size of the caller's picture; over labels a softmax's sum to one."""
+        """Probabilities [N, H, W] at the size of the caller's file; over labels a softmax's sum to one."""
         width, height = self.size
         logits = enlarged(torch.from_numpy(self.logits), height, width)
         return (logits.sigmoid() if self.normalisation == "sigmoid" else logits.softmax(0)).numpy()
@@ -72,6 +74,15 @@ def winners(logits: Tensor, height: int, width: int) -> Tensor:
     return which
 
 
+def winner_mask(logits: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """The best label of every pixel of a file: [N, h, w] -> [H, W] uint16.
+
+    A large file is answered at the size that images are reduced to, and enlarged from there.
+    """
+    width, height = inputs.reduced_size(*size)
+    return masks.resized(winners(logits, height, width).numpy().astype(np.uint16), size)
+
+
 class Handle(Protocol):
     """A segmenter: which weights, and where."""
 
@@ -98,7 +109,7 @@ def answer(
     Args:
         model: who answers.
         labels: N texts.
-        size: width and height of the caller's picture.
+        size: width and height of the caller's file.
         maps: label maps before the blocks, after them, and as they are enlarged to the picture; [N, h, w] each.
         text_features: [N, D].
         temperature: that the maps were divided by.
@@ -106,7 +117,7 @@ def answer(
     """
     start, encoded_at, texts_at = marks
     before, after, logits = maps
-    mask = winners(logits, size[1], size[0]).numpy().astype(np.uint16)
+    mask = winner_mask(logits, size)
     end = time.perf_counter()
     return Segmentation(
         checkpoint=model.checkpoint,

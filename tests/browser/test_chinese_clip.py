@@ -25,23 +25,22 @@ def tab(page: Any, *names: str) -> None:
 
 def test_a_fresh_page_shows_the_lesson_and_answers_an_example(visit: Visits) -> None:
     page = visit().open("/chinese-clip", FILLED)
-    page.wait_for_function("document.querySelectorAll('#lesson tr.published').length === 3")
-    assert "Recorded" in page.locator("#bars").inner_text()
+    page.wait_for_function("document.querySelectorAll('#try-lesson tr.published').length === 3")
     page.locator('[data-example="sheep_standing"]').click()
-    page.wait_for_function("document.querySelector('#line').innerText.includes('ms')")
-    assert page.locator("#bars tbody tr").count() == 3
-    page.wait_for_function("!document.querySelector('#lesson').innerText.includes('Recorded')")
-    assert page.locator("#lesson tr.ours").count() == 3
+    page.wait_for_function("document.querySelector('#try-line [data-answer]') !== null")
+    page.wait_for_function("!document.querySelector('#try-bars').innerText.includes('Recorded')")
+    assert page.locator("#try-bars tbody tr").count() == 3
+    assert page.locator("#try-lesson tr.ours").count() == 3
 
 
 def test_the_way_of_a_label_in_chinese(visit: Visits) -> None:
     page = visit(locale="zh-CN").open("/chinese-clip", FILLED)
-    tab(page, "它读得懂中文吗？")
-    page.locator("#readers-button").click()
+    tab(page, "比较")
+    page.locator("#readers-run").click()
     page.locator("#readers-tokens .byte").first.wait_for()
     assert page.locator("#readers-out tbody tr").count() == 3
     tab(page, "看看内部", "代码")
-    page.locator("#code-button").click()
+    page.locator("#code-run").click()
     page.locator("#code-out .code-card").first.wait_for()
     assert "T" in page.locator("#code-out .equation").first.inner_text()
 
@@ -51,12 +50,10 @@ def test_the_walkthrough_fits_and_answers(visit: Visits, width: int, height: int
     page = visit(width=width, height=height).open("/chinese-clip", FILLED)
     tab(page, "Walkthrough")
     page.locator("#walk-guess label").nth(1).click()
-    page.locator("#walk-button").click()
-    page.locator("#walk-answer tr.published").wait_for()
-    assert "lying" in page.locator("#walk-answer .atlas-verdict").inner_text()
+    page.locator("#walk-run").click()
+    page.locator("#walk-out tr.published").wait_for()
+    assert "lying" in page.locator("#walk-out .atlas-verdict").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("#walk-next").click()
-    page.wait_for_function(
-        "document.querySelector('#walk-question').innerText.includes('Only the head moves')"
-    )
-    assert page.locator("#walk-answer").inner_text().strip() == ""
+    page.wait_for_function("document.querySelector('#walk-step').innerText.includes('step 2')")
+    assert page.locator("#walk-out").inner_text().strip() == ""

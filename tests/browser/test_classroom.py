@@ -19,7 +19,7 @@ Visits = Callable[..., Any]
 SHOTS = Path(__file__).resolve().parents[2] / "shots"
 FILLED = "document.querySelector('#stage .atlas-scene') !== null"
 # The line under the stage is recorded until something was drawn.
-DRAWN = "/\\d (ms|毫秒)/.test(document.querySelector('#line').innerText)"
+DRAWN = "/\\d (s|秒)/.test(document.querySelector('#line').innerText)"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,7 +91,7 @@ def test_the_scene_opens_on_the_clip_page_with_its_caption(visit: Visits) -> Non
     page.locator("#picture img").wait_for()
     page.locator("#classify-button").click()
     page.locator("#bars tbody tr").first.wait_for()
-    page.wait_for_function("document.querySelector('#line').innerText.includes('ms')")
+    page.wait_for_function("document.querySelector('#line').innerText.includes(' s ·')")
     assert page.locator("#line .atlas-hint").count() == 0
 
 
@@ -110,11 +110,11 @@ def test_a_data_set_is_made_and_downloaded(visit: Visits, tmp_path: Path) -> Non
     count = page.locator("#count input[type=number]")
     count.fill("10")
     count.press("Enter")
-    page.locator("#dataset-button").click()
-    page.locator("#dataset-note [role=progressbar]").wait_for()
-    page.locator("#download-dataset").wait_for()
+    page.locator("#dataset-run").click()
+    page.locator("#dataset-line [role=progressbar]").wait_for()
+    page.locator("#dataset-file").wait_for()
     with page.expect_download() as download:
-        page.locator("#download-dataset").click()
+        page.locator("#dataset-file").click()
     file = tmp_path / download.value.suggested_filename
     download.value.save_as(file)
     with zipfile.ZipFile(file) as archive:
@@ -130,13 +130,11 @@ def test_a_data_set_stops(visit: Visits) -> None:
     count = page.locator("#count input[type=number]")
     count.fill("200")
     count.press("Enter")
-    page.locator("#dataset-button").click()
-    page.locator("#stop-dataset").click()
-    page.locator("#dataset-note [role=alert]").wait_for()
-    page.locator("#dataset-button").wait_for()
-    assert (
-        not page.locator("#stop-dataset").is_visible() and not page.locator("#download-dataset").is_visible()
-    )
+    page.locator("#dataset-run").click()
+    page.locator("#dataset-stop").click()
+    page.locator("#atlas-message [role=alert]").wait_for()
+    page.locator("#dataset-run").wait_for()
+    assert not page.locator("#dataset-stop").is_visible() and not page.locator("#dataset-file").is_visible()
 
 
 def test_the_report_card_shows_one_paper_or_all(visit: Visits) -> None:

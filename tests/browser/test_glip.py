@@ -7,66 +7,76 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_chinese_clip import tab
 from tests.conftest import settle
 
 pytestmark = pytest.mark.browser
 
 Visits = Callable[..., Any]
-ANSWERED = "document.querySelector('#line')?.innerText.includes('ms')"
-SAID = "document.querySelector('#figure .gl-said')?.innerText"
-LEFT = "document.querySelectorAll('#figure .atlas-det-box:not([hidden])').length"
+ANSWERED = "document.querySelector('#try-line [data-answer]')"
+STATUS = "document.querySelector('#try-figure .gl-status')?.innerText"
+VISIBLE = "document.querySelectorAll('#try-figure .atlas-det-box:not([hidden])').length"
 PAIR = "/glip?example=dog_and_car&text=a+dog+and+a+car&threshold=0.1"
 
 
-def test_a_phrase_and_its_boxes_show_each_other(visit: Visits) -> None:
+def test_a_phrase_and_its_boxes_highlight_each_other(visit: Visits) -> None:
     page = visit(locale="zh-CN").open(
         "/glip?example=dog_and_car&text=一只狗和一辆汽车&threshold=0.1", ANSWERED
     )
-    first, second = (page.locator(f"#figure .gl-phrase[data-group='{at}']") for at in (0, 1))
+    first, second = (page.locator(f"#try-figure .gl-phrase[data-group='{at}']") for at in (0, 1))
     # By keyboard: the other phrase's boxes fade.
     first.focus()
     page.keyboard.press("Enter")
-    assert first.get_attribute("aria-pressed") == "true" and "“狗”" in page.evaluate(SAID)
-    boxes = page.locator("#figure .atlas-det-box[data-group='1']:not([hidden])")
+    assert first.get_attribute("aria-pressed") == "true" and "“狗”" in page.evaluate(STATUS)
+    boxes = page.locator("#try-figure .atlas-det-box[data-group='1']:not([hidden])")
     assert "faded" in (boxes.first.get_attribute("class") or "")
-    # A box presses its phrase, and a second press or Escape lets go of it.
+    # A box selects its phrase; a second press or Escape clears the selection.
     boxes.last.focus()
     page.keyboard.press("Enter")
     assert second.get_attribute("aria-pressed") == "true" and first.get_attribute("aria-pressed") == "false"
     page.keyboard.press("Escape")
-    assert page.locator("#figure .gl-phrase[aria-pressed=true]").count() == 0
-    assert "阈值 0.10" in page.evaluate(SAID)
+    assert page.locator("#try-figure .gl-phrase[aria-pressed=true]").count() == 0
+    assert "不低于 0.10" in page.evaluate(STATUS)
 
 
 def test_the_threshold_hides_boxes_in_the_browser(visit: Visits) -> None:
     page = visit().open(PAIR, ANSWERED)
-    before = page.evaluate(LEFT)
+    before = page.evaluate(VISIBLE)
     assert before >= 2
+    page.locator("#settings button").first.click()
     number = page.locator("#threshold input[type=number]")
     number.fill("1")
     number.press("Tab")
-    page.wait_for_function(f"{LEFT} === 0 && {SAID}.includes('No box reaches 1.00')")
+    page.wait_for_function(f"{VISIBLE} === 0 && {STATUS}.includes('No box scores 1.00')")
+    # The answer still belongs to its inputs: a threshold asks nothing again.
+    assert page.locator("#try-result").get_attribute("data-stale") is None
     number.fill("0.1")
     number.press("Tab")
-    page.wait_for_function(f"{LEFT} === {before}")
+    page.wait_for_function(f"{VISIBLE} === {before}")
     settle(page)
-    page.locator("#files button").first.click()
-    page.locator("#files-button").click()
+    page.locator("div#download > button").first.click()
+    page.locator("#files-run").click()
     with page.expect_download() as download:
         page.locator("#files-out a", has_text="COCO JSON").click()
     assert download.value.suggested_filename == "glip-coco.json"
 
 
+def test_the_answer_is_in_sight_when_the_page_opens(visit: Visits) -> None:
+    page = visit(width=1280, height=800).open("/glip", ANSWERED)
+    assert (
+        page.evaluate("document.querySelector('#try-figure .atlas-det-stage').getBoundingClientRect().bottom")
+        <= 800
+    )
+
+
 def test_a_lesson_fits_a_phone_and_answers(visit: Visits) -> None:
     width = 390
-    page = visit(width=width, height=844).open("/glip", ANSWERED)
+    page = visit(width=width, height=844).open("/glip?step=syringes:0")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    tab(page, "Walkthrough")
+    page.locator("#walk-step h3").wait_for()
     page.locator("#walk-guess label").first.click()
     page.locator("#walk-run").click()
     page.locator("#walk-out .atlas-why").wait_for()
-    assert "You said" in page.locator("#walk-out .atlas-verdict").first.inner_text()
+    assert "You predicted" in page.locator("#walk-out .atlas-verdict").first.inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("#walk-next").click()
-    page.wait_for_function("document.querySelector('#walk-step').innerText.includes('test tube alone')")
+    page.wait_for_function("document.querySelector('#walk-step').innerText.includes('only the test tube')")

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from demos import catalog, chinese_handlers
+from demos import catalog
+from demos.chinese_clip import answer as chinese_handlers
 from tests import standin_hub, tiny
 from tests.conftest import Visit, running_app, settle
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from demos import catalog, privacy, uploads
+from demos import catalog
+from demos.app import privacy, uploads
 from tests.browser.test_clip import FILLED
 
 pytestmark = pytest.mark.browser

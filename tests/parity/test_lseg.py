@@ -112,7 +112,7 @@ def test_lseg_whole_network(case: str) -> None:
     if kind != "none":
         close(before, record, manifest, "logits_before_blocks")
     # The published code applies the block `block_depth` times, the last time without its activation; so do we, and
-    # tests/unit/test_segmentation_lseg.py compares that chain with the formula. The records of the blocks hold one application
+    # tests/core/segmentation/test_lseg.py compares that chain with the formula. The records of the blocks hold one application
     # with its activation instead, whatever their depth: a record may be either, to the same tolerance.
     readings = [net.regularized(before)]
     if kind != "none":

@@ -44,7 +44,7 @@ class EncodedImage:
 
     checkpoint: str
     digest: str
-    size: tuple[int, int]  # width, height of the caller's picture
+    size: tuple[int, int]  # width, height of the caller's file
     seen: tuple[int, int]  # width, height that the network sees, without what fills it up
     levels: tuple[np.ndarray, ...]
 
@@ -164,7 +164,7 @@ def working_size(width: int, height: int, short_side: int, long_side: int) -> tu
 class GLIP(Handle[Grounder]):
     """Detection as grounding. A light handle: the weights live in the process's model pool."""
 
-    PAPER = "glip"
+    LOADERS = frozenset(("core.detection.glip.grounding:load_glip", "core.detection.glip.dino:load_dino"))
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """What no word changes of a picture (RGB, from `core.inputs.image`); remembered by its content."""
@@ -174,7 +174,7 @@ class GLIP(Handle[Grounder]):
 
         def made() -> EncodedImage:
             levels, seen = _encode_image(self, image)
-            return EncodedImage(self.checkpoint, digest, image.size, seen, levels)
+            return EncodedImage(self.checkpoint, digest, inputs.size_of(image), seen, levels)
 
         return ENCODED_IMAGES.get_or((*self.key, digest), made)
 
@@ -277,7 +277,7 @@ class GLIP(Handle[Grounder]):
 
 def row_threshold(checkpoint: str) -> float:
     """The score that a row's boxes need when nothing else is asked for."""
-    return float(checkpoints.row(checkpoint).options["threshold"])
+    return float(checkpoints.row(checkpoint, lambda row: row.loader in GLIP.LOADERS).options["threshold"])
 
 
 def phrase_spans(caption: str, wanted: Sequence[str] | None = None) -> list[Span]:
@@ -293,7 +293,7 @@ def phrase_spans(caption: str, wanted: Sequence[str] | None = None) -> list[Span
 
 
 def _grounding(model: GLIP, encoded: EncodedImage, found: Found) -> Grounding:
-    """What a network found as the answer: pixels of the caller's picture, special tokens left out."""
+    """What a network found as the answer: pixels of the caller's file, special tokens left out."""
     (width, height), (own_width, own_height) = encoded.size, encoded.seen
     ratio = np.array([width / own_width, height / own_height] * 2, dtype=np.float32)
     places = list(found.prompt.cut.places)
@@ -320,11 +320,11 @@ def _grounding(model: GLIP, encoded: EncodedImage, found: Found) -> Grounding:
 # --- where the weights are ---------------------------------------------------------------------------------
 
 
-def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes that `load_glip` wants of a row's own file."""
+def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, Tensor]:
+    """The tensors, without memory, that `load_glip` wants of a row's own file."""
     shared = _shares_towers(row)
     return {
-        name: tuple(value.shape)
+        name: value
         for name, value in _empty(row).state_dict().items()
         if not (shared and name.startswith("backbone.body."))
     }
@@ -350,7 +350,7 @@ def load_glip(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: to
     if _shares_towers(row):
         clip = checkpoints.load_state_dict(shared["model.safetensors"])
         state = {**picture_tower(clip, "backbone.body.model."), **state}
-    encoders.put_state(net, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, row)
+    encoders.put_state(net, encoders.in_precision(state, dtype), row)
     if net.language_backbone is not None:
         net.language_backbone.settle()
         return LoadedGLIP(net, BertReader(shared["vocab.txt"], net.language_backbone), row, device, dtype)

@@ -20,9 +20,6 @@ R rows of 16 samples, E samples on an edge, U tiles that are touched.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -40,31 +37,10 @@ from core.drawing.rasterize.torch_coverage import (
     nearest,
     pair_up,
 )
+from core.runtime import one_thread
 
 # Points further out are brought here: far beyond any canvas, and float32 can still square the distance.
 FARTHEST = 1e6
-
-_lock = threading.Lock()
-_inside = 0
-_threads = 1
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread for operators of microseconds: on busy cores OpenMP's spinning costs a hundredfold."""
-    global _inside, _threads
-    with _lock:
-        if not _inside:
-            _threads = torch.get_num_threads()
-            torch.set_num_threads(1)
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if not _inside:
-                torch.set_num_threads(_threads)
 
 
 def render(
@@ -185,7 +161,9 @@ class _Render(torch.autograd.Function):
         background: Tensor,
     ) -> Tensor:
         differentiable = any(ctx.needs_input_grad[:3])  # type: ignore[attr-defined]
-        with _one_thread():
+        with (
+            one_thread()
+        ):  # of operators of microseconds: on busy cores OpenMP's spinning costs a hundredfold
             image, record = _forward(points, widths, colors, size, background, differentiable)
         ctx.record, ctx.shape = record, points.shape  # type: ignore[attr-defined]
         ctx.save_for_backward(widths)
@@ -196,7 +174,7 @@ class _Render(torch.autograd.Function):
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
         record, shape = ctx.record, ctx.shape  # type: ignore[attr-defined]
         (widths,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        with _one_thread():
+        with one_thread():
             points_grad, widths_grad, colors_grad = _backward(record, shape, grads[0])
         # A width below zero is drawn as zero.
         return points_grad, widths_grad.masked_fill_(widths < 0, 0), colors_grad, None, None

@@ -8,7 +8,7 @@ from the forward's total as the exponential of a difference of logarithms, which
 layers.
 
 This file has not run on a GPU yet. Its kernels compile for NVIDIA's compute capability 8.0 and 9.0, and
-`tests/unit/test_rasterize.py` runs them through Triton's interpreter on a CPU and compares the image and
+`tests/core/drawing/test_rasterize.py` runs them through Triton's interpreter on a CPU and compares the image and
 the gradients with the torch backend. Gradients are summed with atomics, so their last bits change from run
 to run.
 """

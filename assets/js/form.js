@@ -1,0 +1,137 @@
+// Answers and the inputs that they belong to: an answer to other inputs is greyed, or asked for again where it is quick.
+(() => {
+  "use strict";
+  const QUICK = 1; // seconds
+  const PAUSE = 350; // milliseconds after the last change of an input
+  const runs = {}; // by place: { running, dirty, answered, seconds, start, mark, user }
+  let timer;
+
+  const run = (name) => (runs[name] ||= {
+    running: false, dirty: false, answered: false, seconds: null, start: 0, mark: "", user: false,
+  });
+  const place = (name) => document.getElementById(`${name}-result`);
+  const button = (name) => document.getElementById(`${name}-run`);
+  const visible = (element) => Boolean(element && element.offsetParent !== null);
+  const places = () => [...document.querySelectorAll(".atlas-result")].map((el) => el.id.replace(/-result$/, ""));
+
+  function grey(name, stale) {
+    const element = place(name);
+    if (!element) return;
+    if (!stale) { delete element.dataset.stale; return; }
+    const title = (button(name) || {}).textContent || "";
+    element.dataset.stale = window.atlasLang === "zh"
+      ? `输入已改变，请按“${title.trim()}”更新`
+      : `The inputs have changed. Press “${title.trim()}” to update.`;
+  }
+
+  // A question without an image, a text or a label would only be refused. The box of labels is empty between two of them.
+  function complete() {
+    const image = document.querySelector("#image");
+    if (visible(image) && !image.querySelector("img, video, canvas")) return false;
+    const chips = document.querySelector(".atlas-needed .atlas-labels");
+    if (visible(chips) && !chips.querySelector("li")) return false;
+    return ![...document.querySelectorAll(".atlas-needed textarea, .atlas-needed input[type=text]")].some(
+      (box) => visible(box) && !box.closest(".atlas-labels") && !box.value.trim(),
+    );
+  }
+
+  function askAgain() {
+    if (!complete()) return;
+    for (const name of places()) {
+      const state = run(name);
+      const quick = state.seconds !== null && state.seconds < QUICK;
+      if (state.dirty && state.answered && quick && !state.running && visible(place(name)) && visible(button(name))) {
+        button(name).click();
+      }
+    }
+  }
+
+  function later() {
+    clearTimeout(timer);
+    timer = setTimeout(askAgain, PAUSE);
+  }
+
+  // A run begins; Gradio calls it in front of the handler.
+  window.atlas.started = (name) => {
+    const state = run(name);
+    Object.assign(state, { running: true, dirty: false, start: performance.now() });
+  };
+
+  // Whether the answer of a place depends on the page's question, or on its checkpoint alone.
+  const depends = (name, checkpoint) => {
+    const kinds = place(name).classList;
+    return !kinds.contains("atlas-own-inputs") || (checkpoint && kinds.contains("atlas-page-checkpoint"));
+  };
+
+  // A visitor changed an input. `checkpoint`: it was the checkpoint, and another one may be slower or quicker.
+  // `following`: a place that has followed. `only`: the place whose own input it was.
+  window.atlas.touched = (checkpoint, following, only) => {
+    for (const name of places()) {
+      if (name === following || (only ? name !== only : !depends(name, checkpoint))) continue;
+      const state = run(name);
+      state.dirty = true;
+      if (checkpoint) state.seconds = null;
+      if (state.answered) grey(name, true);
+    }
+    later();
+  };
+
+  function finished(name, answered) {
+    const state = run(name);
+    if (!state.running) return;
+    state.running = false;
+    if (answered) {
+      state.answered = true;
+      state.seconds = (performance.now() - state.start) / 1000;
+      if (!state.dirty) {
+        grey(name, false);
+        if (state.user && window.innerWidth < 700) {
+          place(name).scrollIntoView({ behavior: "smooth", block: "start" });
+        }
+      } else {
+        later();
+      }
+    } else {
+      state.dirty = true;
+      if (state.answered) grey(name, true);
+    }
+    state.user = false;
+  }
+
+  function look() {
+    for (const name of places()) {
+      const mark = place(name).querySelector("[data-answer]");
+      const state = run(name);
+      if (mark && mark.dataset.answer !== state.mark) {
+        state.mark = mark.dataset.answer;
+        // What was there when the page opened took nobody's time: it is never asked again by itself.
+        if (!state.running) Object.assign(state, { running: true, start: -Infinity });
+        finished(name, !state.mark.startsWith("none"));
+      }
+    }
+    if (document.querySelector("#atlas-message .atlas-refusal")) {
+      Object.keys(runs).forEach((name) => finished(name, false));
+    }
+    const walking = visible(document.getElementById("walk-step"));
+    document.body.toggleAttribute("data-walking", walking);
+  }
+
+  document.addEventListener("click", (event) => {
+    const asked = event.target.closest && event.target.closest(".atlas-run, [data-example]");
+    if (asked && event.isTrusted) places().forEach((name) => { run(name).user = true; });
+    // A tab that comes into view may hold an answer to other inputs.
+    setTimeout(() => { look(); later(); }, 60);
+  });
+
+  // Gradio tells of keys that are typed, but not of words from the clipboard or an input method.
+  document.addEventListener("input", (event) => {
+    const box = event.target;
+    if (!box.matches || !box.matches("textarea, input[type=text]") || box.matches("[role=listbox]")) return;
+    if (box.closest(".atlas-top, .atlas-form, #settings")) window.atlas.touched(false);
+  });
+
+  const begin = () => new MutationObserver(look).observe(document.body, {
+    childList: true, subtree: true, attributes: true, attributeFilter: ["data-answer"],
+  });
+  if (document.body) begin(); else document.addEventListener("DOMContentLoaded", begin);
+})();

@@ -1,0 +1,1 @@
+"""Chinese-CLIP's two stages, live."""

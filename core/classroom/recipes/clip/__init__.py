@@ -1,0 +1,1 @@
+"""CLIP miniatures: training, evaluation, and the live lesson."""

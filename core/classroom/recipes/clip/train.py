@@ -1,0 +1,528 @@
+"""Train a miniature CLIP on classroom scenes (Radford et al. 2021, section 2.3 and figure 3), in two languages.
+
+    python -m core.classroom train clip --model classroom-rn
+    python -m core.classroom train clip --model classroom-vit --teacher runs/classroom-rn/classroom-rn
+
+The paper's loss with changes that make an hour or so on a laptop enough:
+
+1. A curriculum by share of the time budget (`PHASES`): single objects on plain ground, then any single objects, then
+   scenes of up to four with captions, at last at the full picture size.
+2. Anchors: one learned vector per concept, never shipped. Pictures and names in both languages are classified against
+   them, so that each tower gets a target before the other has learned anything. A batch of pictures then costs no pass
+   of the text tower; names take their turn every `NAMES_EVERY` steps. Pairs are also classified by the role that each
+   object plays (`objectives.Roles`), which is how word order is learned.
+3. True pairs off the diagonal count as true: identical captions, and plain captions of a concept that another picture
+   of the batch shows (`claims`). Captions with their two objects swapped are extra wrong answers.
+4. Grounds, places, sizes, renderings and numbers (`core.classroom.world.factors`) have anchors of their own, because captions
+   alone teach what a thing is and little else. Some captions meet their twins, which are false in one of these factors
+   only, and in every step all pictures choose among the sentences that name every value (`factors.table`).
+5. Both towers end in a BatchNorm without affine part, which keeps the features spread out; `export` folds it into the
+   projections, so that the shipped file is open_clip's plain CLIP class.
+6. Matrices are stepped by Muon, the rest by AdamW. Every rendered batch is used twice, with captions in one language
+   each, moved a little the second time.
+
+Not in the paper: the learned temperature is capped at `MAX_SCALE`, and the anchors' targets are smoothed, so that all
+wrong names end up equally far away and a softmax over labels that are all absent stays undecided.
+
+With a teacher (`classroom-vit`, which learns from `classroom-rn`) the text tower is the teacher's, locked (Zhai et al.
+2022), and the picture tower learns the teacher's features: those of the whole picture, and, patch by patch, those of
+its inner stages (hints, Romero et al. 2015) and what its pooling says of each place by itself, which give a ViT 64
+targets a picture in place of one. The teacher may
+still be in training, one thread each: its export is renewed with every save, and read again when it is newer. Half of
+the patches are left out in each step until the last fifth (Li et al. 2023), which makes a step twice as fast.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import platform
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.classroom.recipes.clip.learner import Learner, Teacher, build
+from core.classroom.recipes.clip.objectives import (
+    ANCHOR_SCALE,
+    choice,
+    content,
+    contrast,
+    factor_hits,
+    factor_loss,
+    named_factors,
+    role_loss,
+    soft_cross_entropy,
+    true_pairs,
+)
+from core.classroom.recipes.common import tokenizer as tokens
+from core.classroom.recipes.common.export import export
+from core.classroom.recipes.common.miniature import NOTE
+from core.classroom.recipes.common.muon import Muon
+from core.classroom.recipes.common.running import SEED, fast_arithmetic
+from core.classroom.world.atlas import Atlas, open_atlas
+from core.classroom.world.captions import TWINS, Caption, Writer
+from core.classroom.world.concepts import concepts
+from core.classroom.world.factors import FACTORS, table, table_values, values
+from core.classroom.world.scenes import render
+from core.classroom.world.specs import SceneSettings, Spec, sample
+from core.classroom.world.wording import LANGUAGES, TEMPLATES, phrase
+
+MAX_SCALE = 10.0
+NAMES_EVERY = 4
+SMOOTHING = 0.1
+TWINNED = 16  # captions of a batch that meet their twins
+RATES = {"classroom-rn": 3e-3, "classroom-vit": 1.5e-3}
+ECHO = 7  # an odd step sees the pictures of the even step this many before it, in the other language
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Until this share of the time: pictures of `size` pixels, `batch` a step, scenes drawn by `scenes`.
+
+    captions: whether pictures are matched with captions too, not only with their concept. forward: whether relations
+    are told in one direction only; both at once is an exclusive-or of order and word, which is not learned from nothing.
+    factors: the share of each factor in the loss. From the beginning grounds would be learned in place of things; once they
+    are learned, a small share keeps them.
+    """
+
+    until: float
+    size: int
+    batch: int
+    scenes: SceneSettings
+    captions: bool
+    forward: bool = False
+    factors: float = 0.25
+
+
+_SINGLES = SceneSettings(
+    kinds=(1, 0, 0, 0), looks=(0.8, 0.04, 0.03, 0.05, 0.05, 0.03), augment=0.5, easy=True, poses=0
+)
+_ONE = SceneSettings(kinds=(1, 0, 0, 0), augment=0.8, poses=0.02)
+_ALL = SceneSettings(kinds=(0.5, 0.3, 0.14, 0.06), looks=(0.62, 0.1, 0.06, 0.08, 0.09, 0.05))
+PHASES: dict[str, tuple[Phase, ...]] = {
+    "classroom-rn": (
+        Phase(0.04, 48, 96, _SINGLES, False, factors=0.0),
+        Phase(0.20, 48, 128, _ONE, False, factors=0.1),
+        Phase(0.40, 48, 192, _ALL, True, forward=True),
+        Phase(0.66, 48, 192, _ALL, True, factors=0.1),
+        Phase(1.01, 64, 224, _ALL, True, factors=0.1),
+    ),
+    "classroom-vit": (
+        Phase(0.16, 64, 128, _ONE, False),
+        Phase(1.01, 64, 128, _ALL, True),
+    ),
+}
+
+
+@dataclass
+class Settings:
+    """One training run. `steps` ends it early (tests); `styles` leaves drawing styles out (ablations); `teacher` is
+    the folder of an exported miniature, read again whenever it is renewed."""
+
+    model: str = "classroom-rn"
+    minutes: float = 130.0
+    device: str = "cpu"
+    out: Path = Path("runs/classroom-rn")
+    learning_rate: float | None = None  # RATES[model]
+    weight_decay: float = 0.05
+    seed: int = 0
+    steps: int | None = None
+    styles: tuple[str, ...] = ()
+    teacher: Path | None = None
+    vision: dict[str, Any] = field(default_factory=dict)  # overrides, for tests
+    phases: tuple[Phase, ...] = ()
+    log_every: int = 50
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees."""
+
+    spec: Spec
+    picture: Tensor  # [B, 3, H, W]
+    lang: str
+    captions: list[Caption]
+    ids: Tensor | None  # [N, L]: the captions, their swapped ones, their twins, and the table of factors
+    parts: tuple[int, ...]  # how many of each
+
+    @property
+    def told(self) -> list[int]:
+        """Scenes whose caption tells a relation, and so has a swapped twin."""
+        return [i for i, caption in enumerate(self.captions) if caption.swapped is not None]
+
+    @property
+    def twinned(self) -> list[int]:
+        """The first `TWINNED` scenes whose caption names a factor, and so has twins."""
+        return [i for i, caption in enumerate(self.captions) if caption.twins][:TWINNED]
+
+
+class Trainer:
+    """Runs `Settings`; `run()` trains until the time is over and exports. Resumes from `out/last.pt`."""
+
+    def __init__(self, settings: Settings, atlas: Atlas | None = None) -> None:
+        s = self.settings = settings
+        torch.manual_seed(s.seed)
+        self.device = torch.device(s.device)
+        self.atlas = atlas or (open_atlas(s.styles, s.device) if s.styles else open_atlas(device=s.device))
+        self.tokenizer = tokens.train()
+        clip, self.config = build(s.model, self.tokenizer.get_vocab_size(), s.vision)
+        self.learner = Learner(clip).to(self.device)
+        self.learner.clip.visual.to(memory_format=torch.channels_last)
+        self.phases = s.phases or PHASES[s.model]
+        self.teacher: Teacher | None = None
+        self.taught = torch.empty(0)
+        self.met = 0
+        if s.teacher is not None:
+            self.learner.hint = nn.Linear(
+                self.config["vision_cfg"]["width"], Teacher(s.teacher, self.device).channels
+            )
+            self.learner.hint.to(self.device)
+        # Muon is for hidden matrices; embeddings, anchors and what feeds the attention pooling stay with AdamW.
+        self.peak = s.learning_rate or RATES[s.model]
+        hidden: list[Tensor] = []
+        matrices: list[Tensor] = []
+        vectors: list[Tensor] = []
+        for name, p in self.learner.named_parameters():
+            inner = ".layer" in name or ".transformer." in name or ".stem" in name or ".conv" in name
+            (hidden if p.ndim > 1 and inner else matrices if p.ndim > 1 else vectors).append(p)
+        self.optimizers: tuple[torch.optim.Optimizer, ...] = (
+            Muon(hidden, self.peak, weight_decay=s.weight_decay),
+            torch.optim.AdamW(
+                [
+                    {"params": matrices, "weight_decay": s.weight_decay},
+                    {"params": vectors, "weight_decay": 0.0},
+                ],
+                lr=self.peak,
+                betas=(0.9, 0.98),
+                fused=True,
+            ),
+        )
+        self.step = self.images = 0
+        self.seconds = 0.0
+        self.names = {lang: self._names(lang) for lang in LANGUAGES}
+        self.shelf: deque[tuple[int, Phase, Spec, Tensor]] = deque(maxlen=ECHO // 2 + 1)
+        last = s.out / "last.pt"
+        if last.exists():
+            self._restore(torch.load(last, map_location=self.device, weights_only=True))
+
+    def _names(self, lang: str) -> list[Tensor]:
+        """All names, ids [C, L], in several wordings: bare ones more often, because they are short and so quick."""
+        forms = ["{}"] * 6 + list(TEMPLATES[lang])
+        rng = random.Random(1)
+        tables = []
+        for form in forms:
+            words = [rng.choice([c.name(lang)] * 4 + list(c.also(lang))) for c in concepts()]
+            tables.append([form.format(phrase(word, lang)) for word in words])
+        return [tokens.tokenize(self.tokenizer, lines).to(self.device) for lines in tables]
+
+    def progress(self) -> float:
+        """Share of the budget used, 0..1."""
+        if self.settings.steps is not None:
+            return min(1.0, self.step / self.settings.steps)
+        return min(1.0, self.seconds / (60 * self.settings.minutes))
+
+    def phase(self) -> Phase:
+        """The part of the curriculum that is on."""
+        return next(p for p in self.phases if self.progress() < p.until)
+
+    def run(self, say: Callable[[str], None] = print) -> Path:
+        """Train to the end of the budget, with a line and a row of `curve.csv` now and then; returns the export."""
+        s = self.settings
+        s.out.mkdir(parents=True, exist_ok=True)
+        curve = s.out / "curve.csv"
+        rows: list[dict[str, float]] = []
+        saved = logged = time.monotonic()
+        while self.progress() < 1:
+            start = time.monotonic()
+            rows.append(self.train_step())
+            now = time.monotonic()
+            self.seconds += now - start
+            if len(rows) == s.log_every or self.progress() >= 1:
+                means = {k: sum(r[k] for r in rows) / len(rows) for k in rows[-1]}
+                means = {"step": self.step, "images": self.images, "minutes": self.seconds / 60, **means}
+                new = not curve.exists()
+                with curve.open("a", newline="") as file:
+                    writer = csv.DictWriter(file, list(means))
+                    if new:
+                        writer.writeheader()
+                    writer.writerow({k: round(v, 5) for k, v in means.items()})
+                rate = sum(r["batch"] for r in rows) / (now - logged)
+                say(
+                    f"{self.progress():5.1%}  step {self.step}  {self.images / 1000:.0f}k pictures  {rate:.0f}/s  "
+                    f"{means['size']:.0f}px  top-1 {means['top1']:.1%}  pictures {means['shown']:.2f}  "
+                    f"names {means['named']:.2f}  roles {means['roles']:.2f}  captions {means['captions']:.2f}  "
+                    f"order {means['order']:.2f}  twins {means['twins']:.2f}  table {means['table']:.2f}  "
+                    f"ground {means.get('top1_ground', 0):.1%}  scale {means['scale']:.1f}  lr {means['lr']:.1e}"
+                )
+                rows, logged = [], now
+            if now - saved > 120:
+                self.save()
+                saved = now
+        folder = self.save()
+        (folder / NOTE).write_text(json.dumps(self.note(), indent=1) + "\n", encoding="utf-8")
+        return folder
+
+    def note(self) -> dict[str, Any]:
+        """What training.json says of a finished run."""
+        s, threads = self.settings, torch.get_num_threads()
+        teacher = f" --teacher {s.teacher}" if s.teacher else ""
+        return {
+            "recipe": "core/classroom/recipes/clip/train.py",
+            "command": f"python -m core.classroom train clip --model {s.model} --threads {threads}"
+            f" --minutes {s.minutes:g}{teacher}",
+            "minutes": round(self.seconds / 60),
+            "images": self.images,
+            "steps": self.step,
+            "seed": s.seed,
+            "hardware": f"{s.device} {platform.machine()}, threads: {threads}",
+        }
+
+    def scenes(self, phase: Phase) -> tuple[Spec, Tensor]:
+        """The scenes of this step and their pictures: new ones, or in odd steps those of an earlier even one, moved."""
+        fresh = self.step % 2 == 0 or self.step < ECHO
+        number = self.step if fresh else self.step - ECHO
+        kept = next((b for b in self.shelf if b[:2] == (number, phase)), None)
+        if kept is not None:
+            _, _, spec, picture = kept
+            picture = _moved(picture, self.step)
+        else:
+            spec = sample(phase.batch, SEED + (self.settings.seed << 24) + number, self.atlas, phase.scenes)
+            picture = render(spec, self.atlas, phase.size).picture
+            self.shelf.append((number, phase, spec, picture))
+        return spec, picture
+
+    def batch(self) -> Batch:
+        """The scenes of this step and, where the phase has them, their captions."""
+        phase = self.phase()
+        spec, picture = self.scenes(phase)
+        lang = LANGUAGES[self.step % 2]
+        if not phase.captions:
+            return Batch(spec, picture, lang, [], None, ())
+        rng = random.Random(self.step)
+        writer = Writer(spec, self.atlas.mono, phase.forward)
+        captions = [writer.write(i, lang, rng) for i in range(len(writer))]
+        lines = (
+            [c.text for c in captions],
+            [c.swapped for c in captions if c.swapped is not None],
+            [twin for c in [c for c in captions if c.twins][:TWINNED] for twin in c.twins],
+            table(rng.choice(concepts()), lang, rng.randrange(6)),
+        )
+        ids = tokens.tokenize(self.tokenizer, [line for part in lines for line in part]).to(self.device)
+        return Batch(spec, picture, lang, captions, ids, tuple(map(len, lines)))
+
+    def train_step(self) -> dict[str, float]:
+        """One step on one batch of scenes."""
+        s, at = self.settings, self.progress()
+        phase = self.phase()
+        rate = self.peak * min(1.0, at / 0.02 + 0.02) * (0.5 + 0.5 * math.cos(math.pi * at))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        if s.teacher is not None:
+            self._meet(s.teacher)
+        self.learner.train()
+        if at > 0.8:
+            # The features that ship use the running statistics; the towers get used to them before the end.
+            self.learner.image_norm.eval()
+            self.learner.text_norm.eval()
+
+        batch = self.batch()
+        parts = self._taught(batch) if s.teacher else self._own(batch, phase)
+        loss = parts.pop("loss")
+
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        with torch.no_grad():
+            self.learner.clip.logit_scale.clamp_(math.log(4.0), math.log(MAX_SCALE))
+        self.step += 1
+        self.images += len(batch.spec)
+        return {
+            "batch": len(batch.spec), "size": phase.size, "loss": loss.item(),
+            **{name: value.item() for name, value in parts.items()},
+            "scale": self.learner.scale.item(), "lr": rate,
+        }  # fmt: skip
+
+    def _own(self, batch: Batch, phase: Phase) -> dict[str, Tensor]:
+        """Both towers learn: anchors, names, roles, captions, factors."""
+        learner, spec, captions = self.learner, batch.spec, phase.captions
+        with fast_arithmetic(self.device):
+            image = learner.encode_image(batch.picture)
+        texts = [] if batch.ids is None else [batch.ids]
+        turn = self.step % self._names_every(captions) == 0
+        if turn:
+            rng = random.Random(self.step)
+            texts = [rng.choice(self.names[lang]) for lang in LANGUAGES] + texts
+        with fast_arithmetic(self.device):
+            text = learner.encode_text(torch.cat(texts)) if texts else image[:0]
+
+        guess = learner.classify(image, captions)
+        target = content(spec).to(self.device)
+        shown = soft_cross_entropy(guess, (1 - SMOOTHING) * target + SMOOTHING / target.shape[1])
+        named = torch.zeros((), device=self.device)
+        if turn:
+            c = len(concepts())
+            every = torch.arange(c, device=self.device).repeat(2)
+            guess_text = learner.classify(text[: 2 * c], captions)
+            named = F.cross_entropy(guess_text, every, label_smoothing=SMOOTHING)
+            text = text[2 * c :]
+        seen = values(spec, self.atlas.mono)
+        factors = learner.factors.loss(image, seen, SMOOTHING)
+        loss = (0.5 if captions else 1.0) * (shown + named) + phase.factors * factors
+        parts = {"shown": shown, "named": named * self._names_every(captions)}
+        if captions:
+            texts = text.split(batch.parts)
+            parts |= {"roles": self._roles(batch, image, texts), **self._matched(batch, image, texts)}
+            said, _, _, table = texts
+            claim = torch.tensor([c.claim for c in batch.captions])
+            plain = torch.nonzero((claim >= 0) & (claim < len(learner.anchors)))[:, 0]
+            parts["claims"] = F.cross_entropy(
+                learner.classify(said[plain], True), claim[plain].to(self.device), label_smoothing=SMOOTHING
+            )
+            naming = torch.cat([named_factors(batch.captions), table_values()])
+            factors_named = learner.factors.loss(torch.cat([said, table]), naming, SMOOTHING)
+            loss = loss + parts["roles"] + parts["captions"] + parts["order"] + parts["twins"]
+            loss = loss + 0.5 * parts["claims"] + phase.factors * (factors_named + parts["table"])
+        else:
+            parts |= dict.fromkeys(
+                ("roles", "captions", "order", "twins", "table", "claims"), named.new_zeros(())
+            )
+        hits = factor_hits(image, list(learner.factors.tables), seen)
+        return {"loss": loss, **parts, "factors": factors, "top1": self._top1(guess, spec), **hits}
+
+    def _roles(self, batch: Batch, image: Tensor, texts: Sequence[Tensor]) -> Tensor:
+        """Pairs and the captions that tell their relation, against the anchors in their roles."""
+        learner, spec, told = self.learner, batch.spec, batch.told
+        twisted = spec.take(told)
+        turned = replace(twisted, concept=twisted.concept[:, [1, 0, *range(2, twisted.concept.shape[1])]])
+        pairs = torch.nonzero(spec.relation > 0)[:, 0]
+        anchors = learner.roles.turned(learner.anchors)
+        said, swapped = texts[:2]
+        return (
+            role_loss(image[pairs], anchors, spec.take(pairs), ANCHOR_SCALE, SMOOTHING)
+            + 0.5 * role_loss(said[told], anchors, twisted, ANCHOR_SCALE, SMOOTHING)
+            + 0.5 * role_loss(swapped, anchors, turned, ANCHOR_SCALE, SMOOTHING)
+        )
+
+    def _matched(self, batch: Batch, image: Tensor, texts: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Pictures [B, D] against captions, their swapped ones, their twins, and the sentences of the table."""
+        spec, scale = batch.spec, self.learner.scale
+        image = F.normalize(image, dim=-1)
+        said, swapped, twins, table = (F.normalize(text, dim=-1) for text in texts)
+        truth = true_pairs(batch.captions, spec, self.atlas.mono).to(self.device)
+        told, twinned = batch.told, batch.twinned
+        none = torch.zeros((), device=self.device)
+        tables = table.split([len(names) for names in FACTORS.values()])
+        return {
+            "captions": contrast(image, said, truth, scale, swapped),
+            "order": choice(image[told], said[told], swapped[:, None], scale) if told else none,
+            "twins": choice(image[twinned], said[twinned], twins.unflatten(0, (-1, TWINS)), scale)
+            if twinned
+            else none,
+            "table": factor_loss(image, tables, values(spec, self.atlas.mono), SMOOTHING),
+        }
+
+    def _taught(self, batch: Batch) -> dict[str, Tensor]:
+        """The picture tower alone learns: the teacher's features, and its locked text features of names and captions."""
+        assert self.teacher is not None
+        spec = batch.spec
+        places = (batch.picture.shape[-1] // self.config["vision_cfg"]["patch_size"]) ** 2
+        kept = torch.randperm(places)[: places // 2 if self.progress() < 0.8 else places].sort().values
+        with fast_arithmetic(self.device):
+            model, shown_there, said_there = self.teacher.image(batch.picture)
+            image, hints, patch_features = self.learner.look(batch.picture, kept.to(self.device))
+        image = F.normalize(image, dim=-1)
+        distance = (1 - (image * model).sum(1)).mean()
+        local = F.mse_loss(hints, shown_there[:, kept])
+        dense = 1 - (F.normalize(patch_features, dim=-1) * said_there[:, kept]).sum(-1).mean()
+        guess = ANCHOR_SCALE * image @ self.taught.T
+        target = content(spec).to(self.device)
+        shown = soft_cross_entropy(guess, (1 - SMOOTHING) * target + SMOOTHING / target.shape[1])
+        parts = dict.fromkeys(("captions", "order", "twins", "table"), torch.zeros((), device=self.device))
+        if batch.ids is not None:
+            with fast_arithmetic(self.device):
+                text = self.teacher.text(batch.ids)
+            parts = self._matched(batch, image, text.split(batch.parts))
+        told = (
+            shown
+            + parts["captions"]
+            + parts["order"]
+            + parts["twins"]
+            + self.phase().factors * parts["table"]
+        )
+        return {
+            "loss": local + 4 * distance + 2 * dense + 0.5 * told, "shown": shown, "named": distance, "roles": dense,
+            **parts, "top1": self._top1(guess, spec),
+        }  # fmt: skip
+
+    def _names_every(self, captions: bool) -> int:
+        """Every how many steps all names take their turn: less often once captions name things too."""
+        return 2 * NAMES_EVERY if captions else NAMES_EVERY
+
+    @torch.no_grad()
+    def _top1(self, guess: Tensor, spec: Spec) -> Tensor:
+        single = torch.nonzero(spec.kind == 0)[:, 0].to(self.device)
+        return (guess[single].argmax(1) == spec.concept[:, 0].to(self.device)[single]).float().mean()
+
+    @torch.no_grad()
+    def _meet(self, folder: Path) -> None:
+        """Lock the teacher's text tower in, again when it is newer."""
+        stamp = (folder / "model.safetensors").stat().st_mtime_ns
+        if stamp == self.met:
+            return
+        self.met = stamp
+        teacher = self.teacher = Teacher(folder, self.device)
+        own = self.learner.clip.state_dict()
+        text = {
+            k: v for k, v in teacher.clip.state_dict().items() if not k.startswith("visual.") and k in own
+        }
+        self.learner.clip.load_state_dict({**own, **text})
+        for name, p in self.learner.clip.named_parameters():
+            if not name.startswith("visual."):
+                p.requires_grad_(False)
+        both = [teacher.text(self.names[lang][0]) for lang in LANGUAGES]
+        self.taught = F.normalize(both[0] + both[1], dim=-1)  # [C, D]
+        plain = self.learner.text_norm  # the teacher's is inside its projection already
+        assert plain.running_var is not None
+        plain.reset_running_stats()
+        plain.running_var.fill_(1 - plain.eps)
+
+    def save(self) -> Path:
+        """Write what `run` needs to go on, and the export as it is now; returns the export's folder."""
+        state = {
+            "learner": self.learner.state_dict(), "optimizers": [o.state_dict() for o in self.optimizers],
+            "step": self.step, "images": self.images, "seconds": self.seconds,
+        }  # fmt: skip
+        self.settings.out.mkdir(parents=True, exist_ok=True)
+        part = self.settings.out / "last.part"
+        torch.save(state, part)
+        part.replace(self.settings.out / "last.pt")
+        return export(self.learner, self.config, self.tokenizer, self.settings.out / self.settings.model)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.learner.load_state_dict(state["learner"])
+        for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(stored)
+        self.step, self.images, self.seconds = state["step"], state["images"], state["seconds"]
+
+
+def _moved(picture: Tensor, seed: int) -> Tensor:
+    """Pictures [B, 3, H, W] shifted together by up to a twentieth of their side, the edge repeated."""
+    h, w = picture.shape[-2:]
+    reach = max(1, h // 20)
+    rng = random.Random(seed)
+    dy, dx = rng.randint(-reach, reach), rng.randint(-reach, reach)
+    wide = F.pad(picture, (reach, reach, reach, reach), mode="replicate")
+    return wide[..., reach + dy : reach + dy + h, reach + dx : reach + dx + w]

@@ -1,0 +1,1 @@
+"""CLIPasso: evaluation of sketches."""

@@ -1,0 +1,1 @@
+"""GroupViT's miniature."""

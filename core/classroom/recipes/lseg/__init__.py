@@ -1,0 +1,1 @@
+"""LSeg's miniature."""

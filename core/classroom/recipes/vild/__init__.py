@@ -1,0 +1,1 @@
+"""ViLD's miniature."""

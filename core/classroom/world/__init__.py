@@ -1,0 +1,1 @@
+"""The synthetic world: concepts, sprites, scenes, captions, data sets."""

@@ -1,0 +1,97 @@
+"""The words that the captions of the classroom are made of, and the labels that hold other words. Without torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+from core.classroom.world.concepts import concepts
+from core.classroom.world.wording import (
+    GROUND_ZH,
+    LANGUAGES,
+    LOOKS,
+    NUMBERS,
+    PLACE_WORDS,
+    POSE_WORDS,
+    POSITION_WORDS,
+    RELATION_WORDS,
+    SIZE_WORDS,
+    TEMPLATES,
+    counted,
+    phrase,
+)
+
+JOINTS = {"en": ("and", "a kind of"), "zh": ("和", "一种")}  # words with which a caption joins its parts
+ENGLISH, CHINESE = re.compile(r"[a-z]+"), re.compile(r"[\u3400-\u9fff]+")
+
+
+def corpus() -> list[str]:
+    """Every word and wording that captions are made of: what the tokenizer is trained on."""
+    lines: list[str] = []
+    for lang in LANGUAGES:
+        zh = lang == "zh"
+        for c in concepts():
+            for name in (c.name(lang), *c.also(lang)):
+                lines += [form.format(phrase(name, lang)) for form in TEMPLATES[lang]]
+            lines += [counted(c, n, lang) for n in NUMBERS]
+            lines += [pair[zh] for pair in (*c.parents, *c.associations)] * 2
+        for forms in (*(f[lang] for f in LOOKS.values()), *(f[lang] for f in RELATION_WORDS.values()),
+                      *(f[lang] for f in SIZE_WORDS.values()), *(f[lang] for f in POSE_WORDS.values())):  # fmt: skip
+            lines += [re.sub(r"\{\w?\}", " ", form) for form in forms] * 20
+        lines += [pair[zh] for pair in (*POSITION_WORDS.values(), *PLACE_WORDS.values())] * 20
+    lines += [f"{zh}背景上的" for zh in GROUND_ZH.values()] * 10
+    lines += [f"on a {en} background" for en in GROUND_ZH] * 10
+    return lines
+
+
+@cache
+def words() -> frozenset[str]:
+    """The English words of the captions, in lower case."""
+    return frozenset(ENGLISH.findall("\n".join([*corpus(), *JOINTS["en"]]).lower()))
+
+
+@cache
+def terms() -> frozenset[str]:
+    """The Chinese terms of the captions: names, numbers, and the pieces of the wordings around them."""
+    named = [
+        term
+        for c in concepts()
+        for term in (c.zh, *c.also_zh, *(pair[1] for pair in (*c.parents, *c.associations)))
+    ]
+    tables = (LOOKS, RELATION_WORDS, SIZE_WORDS, POSE_WORDS)
+    wordings = [form for table in tables for forms in table.values() for form in forms["zh"]]
+    numbers = [counted(c, n, "zh").removesuffix(c.zh) for c in concepts() for n in NUMBERS]
+    numbers += ["一" + number[1:] for number in numbers]
+    places = [pair[1] for pair in (*POSITION_WORDS.values(), *PLACE_WORDS.values())]
+    grounds = [form for zh in GROUND_ZH.values() for form in (zh, f"{zh}背景上的")]
+    texts = [*named, *wordings, *TEMPLATES["zh"], *numbers, *places, *grounds, *JOINTS["zh"], "的"]
+    return frozenset(run for text in texts for run in CHINESE.findall(text))
+
+
+def unknown(labels: Iterable[str]) -> list[str]:
+    """The labels that hold a word which no caption of the classroom holds; a miniature has never read that word.
+
+    Digits and signs count as read.
+    """
+    return [label for label in labels if not _is_read(label.lower().replace("'s", ""))]
+
+
+def _is_read(label: str) -> bool:
+    letters = "".join(letter for letter in label if letter.isalpha())
+    known = "".join([*ENGLISH.findall(label), *CHINESE.findall(label)])
+    return (
+        len(known) == len(letters)
+        and words().issuperset(ENGLISH.findall(label))
+        and all(_is_made_of_terms(run) for run in CHINESE.findall(label))
+    )
+
+
+def _is_made_of_terms(run: str) -> bool:
+    """Whether Chinese terms of the captions, one behind the other, make up the whole run."""
+    longest = max(map(len, terms()))
+    ends = {0}
+    for end in range(1, len(run) + 1):
+        if any(start in ends and run[start:end] in terms() for start in range(max(0, end - longest), end)):
+            ends.add(end)
+    return len(run) in ends

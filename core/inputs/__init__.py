@@ -1,0 +1,29 @@
+"""Untrusted input at the door: images, labels, texts and archives come out clean, or are refused in one sentence.
+
+Behind this room nothing is checked again: `image` returns RGB images of a bounded size without metadata,
+`labels` and `text` return text without control, bidirectional or zero-width characters, and `files_of` hands out
+the files of folders and zip archives one at a time, without unpacking them to the disk.
+"""
+
+from core.inputs.archives import Files, Member, files_of
+from core.inputs.images import FileImage, crop, digest, full_size, image, reduced_size, size_of, to_pixels
+from core.inputs.seeds import seed
+from core.inputs.texts import SEPARATORS, labels, text
+
+__all__ = [
+    "SEPARATORS",
+    "FileImage",
+    "Files",
+    "Member",
+    "crop",
+    "digest",
+    "files_of",
+    "full_size",
+    "image",
+    "labels",
+    "reduced_size",
+    "seed",
+    "size_of",
+    "text",
+    "to_pixels",
+]

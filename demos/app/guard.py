@@ -1,0 +1,378 @@
+"""The door of the server: ASGI middleware that streams, and what Gradio leaves to the app.
+
+Security headers and a content policy; limits on request bodies, whether they declare their length or not, and on how
+many one address sends; no fetching of foreign addresses on a caller's behalf; the language script in front of
+Gradio's own start; a page for unknown addresses; a warm-up that waits until a browser has its first page.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from core.runtime import on_space
+from demos.app.theme import FONTS, variables
+from demos.app.uploads import UPLOADS, Uploads
+from demos.kit import language
+from demos.kit.language import Text, both
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+JSON_LIMIT = 8 << 20
+UPLOAD_LIMIT = 220 << 20
+# Requests that change something, from one address: so many a second, so many at once.
+RATE, BURST = 60.0, 600.0
+ADDRESSES = 10_000  # remembered at a time
+TOO_MANY = "Too many requests came from this address; wait {seconds} s, then go on."
+TOO_LARGE = "The request is larger than the {limit} MB allowed; send less at once."
+FOREIGN = "Files are not fetched from addresses; upload the file or send it as a data URI."
+NOT_SERVED = "This address is not served."
+# Gradio's names for files of this server in addresses.
+OWN_FILES = re.compile(r"(/[^?#]*)?/gradio_api/(file|stream)[=/]")
+# A scheme of two letters or more (one is a Windows drive), or a host without a scheme.
+ADDRESS = re.compile(r"\s*(?!data:|blob:)([a-z][a-z0-9+.-]+:|//|\\\\)", re.IGNORECASE)
+FETCHING = re.compile(r"/(file=\s*(https?:|//|ftp:)|proxy=)", re.IGNORECASE)
+OTHER_PREVIEWS = re.compile(rb'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*')
+STYLE = Path(__file__).resolve().parents[2] / "assets" / "css" / "head.css"
+
+
+def headers() -> list[tuple[bytes, bytes]]:
+    """Security headers of every answer; a Space is shown inside a frame of the Hub's site."""
+    frames = "'self' https://huggingface.co" if "SPACE_ID" in os.environ else "'self'"
+    # Gradio's front end needs inline scripts and eval; the policy's worth is that nothing is loaded from elsewhere.
+    policy = (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
+        "media-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
+        f"form-action 'self'; frame-ancestors {frames}"
+    )
+    return [
+        (b"content-security-policy", policy.encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"same-origin"),
+        (b"permissions-policy", b"camera=(self), microphone=(self), geolocation=(), payment=(), usb=()"),
+    ]
+
+
+class Warm:
+    """Runs slow preparations in the background, once, after a browser has been given its first page.
+
+    Args:
+        work: what to do.
+        delay: seconds between the page and the work; the browser fetches the page's parts in between.
+    """
+
+    def __init__(self, work: Callable[[], None], delay: float = 1.5) -> None:
+        self.work = work
+        self.delay = delay
+        self.done = threading.Event()
+        self._first = threading.Lock()
+
+    def start(self) -> None:
+        """Starts the clock; later calls do nothing."""
+        if self._first.acquire(blocking=False):
+            timer = threading.Timer(self.delay, self._run)
+            timer.daemon = True
+            timer.name = "warm-up"
+            timer.start()
+
+    def _run(self) -> None:
+        try:
+            self.work()
+        finally:
+            self.done.set()
+
+
+class Flow:
+    """How many requests each address may send: a bucket of `burst` that fills by `rate` a second."""
+
+    def __init__(self, rate: float = RATE, burst: float = BURST) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._level: dict[str, tuple[float, float]] = {}  # address -> (requests left, at what time)
+
+    def wait(self, address: str) -> float:
+        """Seconds until this address may send again; 0 takes one request off its bucket."""
+        now = time.monotonic()
+        left, at = self._level.get(address, (self.burst, now))
+        left = min(self.burst, left + self.rate * (now - at))
+        if left < 1:
+            return (1 - left) / self.rate
+        self._level[address] = (left - 1, now)
+        if len(self._level) > ADDRESSES:
+            # Whoever has been away long enough for a full bucket needs none.
+            full = now - self.burst / self.rate
+            self._level = {who: level for who, level in self._level.items() if level[1] > full}
+        return 0.0
+
+
+def sender(scope: Scope) -> str | None:
+    """The address that a request is counted for; None for this machine itself, its user or a proxy in front."""
+    host = (scope.get("client") or ("",))[0]
+    if on_space():
+        # The Space's own proxy adds the last entry, a visitor may have made up the others.
+        forwarded = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1")
+        host = forwarded.rpartition(",")[2].strip() or host
+    return None if host in ("", "127.0.0.1", "::1") else host
+
+
+class _TooLarge(Exception):
+    """An upload went past its limit while it was being read."""
+
+
+class Guard:
+    """The middleware: `app_kwargs={"middleware": [Middleware(Guard, titles=..., warm=...)]}`.
+
+    Args:
+        app: the application behind the door.
+        titles: document title by page slug, "" for home.
+        warm: started by the first page.
+        uploads: learns which session uses which uploaded file.
+        flow: counts what each address sends.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        titles: Mapping[str, Text],
+        warm: Warm,
+        uploads: Uploads = UPLOADS,
+        flow: Flow | None = None,
+    ) -> None:
+        self.app = app
+        self.flow = flow or Flow()
+        self.titles = titles
+        self.warm = warm
+        self.uploads = uploads
+        self.head = language.head(titles) + f"<style>{variables()}{STYLE.read_text(encoding='utf-8')}</style>"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        answer = _Answer(self, scope, send)
+        if FETCHING.search(unquote(scope["path"])):
+            await answer.refuse(403, NOT_SERVED)
+            return
+        if scope["method"] not in ("POST", "PUT", "PATCH", "DELETE"):
+            await self.app(scope, receive, answer.send)
+            return
+
+        address = sender(scope)
+        if address and (seconds := math.ceil(self.flow.wait(address))):
+            await answer.refuse(429, TOO_MANY.format(seconds=seconds), (b"retry-after", b"%d" % seconds))
+            return
+        is_upload = scope["path"].endswith("/upload")
+        limit = UPLOAD_LIMIT if is_upload else JSON_LIMIT
+        too_large = TOO_LARGE.format(limit=limit >> 20)
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > limit:
+            await answer.refuse(413, too_large)
+            return
+        if is_upload:
+            receive = _limited(receive, limit)
+        else:
+            body = await _read(receive, limit)
+            if body is None:
+                await answer.refuse(413, too_large)
+                return
+            session, files = file_data(body)
+            if any(map(is_foreign, files)):
+                await answer.refuse(400, FOREIGN)
+                return
+            if session:
+                self.uploads.note(session, (str(file["path"]) for file in files if file.get("path")))
+            receive = _replay(body, receive)
+        try:
+            await self.app(scope, receive, answer.send)
+        except _TooLarge:
+            if answer.started:
+                raise
+            await answer.refuse(413, too_large)
+
+
+# --- request bodies ------------------------------------------------------------------------------------------
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def read() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _TooLarge
+        return message
+
+    return read
+
+
+async def _read(receive: Receive, limit: int) -> bytes | None:
+    """A whole body, or None when it goes past the limit."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > limit:
+            return None
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def read() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return read
+
+
+def file_data(body: bytes) -> tuple[str, list[dict[str, Any]]]:
+    """What a JSON body says of files: the session it belongs to, "" for none, and every object with a "path" or a "url"."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return "", []  # no JSON for us is none for the app, which reads it in the same way
+    session = value.get("session_hash") if isinstance(value, dict) else None
+    pending, found = [value], []
+    while pending:
+        item = pending.pop()
+        if isinstance(item, list):
+            pending += item
+        elif isinstance(item, dict):
+            pending += item.values()
+            if "path" in item or "url" in item:
+                found.append(item)
+    return session if isinstance(session, str) else "", found
+
+
+def is_foreign(file: Mapping[str, Any]) -> bool:
+    """Whether the server would have to fetch this file.
+
+    Its path may be a data URI or a path of this server, which Gradio checks; its url may be a data URI, or one of
+    this server's files beside a path, as browsers send it.
+    """
+    path, url = file.get("path"), file.get("url")
+    if isinstance(path, str) and _is_address(path):
+        return True
+    if isinstance(url, str) and _is_address(url):
+        own = OWN_FILES.match(urlsplit(url.strip()).path)
+        return not own or not isinstance(path, str) or not path
+    return False
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text names another place; a data URI does not."""
+    return ADDRESS.match(text) is not None
+
+
+# --- answers -------------------------------------------------------------------------------------------------
+
+
+class _Answer:
+    """One answer on its way out: HTML is held back and completed, everything else streams through."""
+
+    def __init__(self, guard: Guard, scope: Scope, send: Send) -> None:
+        self.guard = guard
+        self.scope = scope
+        self.raw_send = send
+        self.started = False
+        self._held: Message | None = None  # the start of a page that is being collected
+        self._page = bytearray()
+        self._dropping = False
+
+    async def send(self, message: Message) -> None:
+        """Takes the app's messages."""
+        if message["type"] == "http.response.start":
+            await self._on_start(message)
+        elif self._dropping:
+            return
+        elif self._held is None:
+            await self.raw_send(message)
+        else:
+            self._page += message.get("body", b"")
+            if not message.get("more_body"):
+                await self._finish(self._held, self._completed())
+
+    async def _on_start(self, message: Message) -> None:
+        names = {name.lower(): value for name, value in message["headers"]}
+        wants_page = b"text/html" in dict(self.scope["headers"]).get(b"accept", b"")
+        if message["status"] == 404 and wants_page and self.scope["method"] == "GET":
+            self._dropping = True
+            message["headers"] = [(b"content-type", b"text/html; charset=utf-8")]
+            await self._finish(message, not_found_page(self.guard.head, self.scope.get("root_path", "")))
+        elif names.get(b"content-type", b"").startswith(b"text/html") and b"content-encoding" not in names:
+            self._held = message
+        else:
+            await self._forward(message)
+
+    def _completed(self) -> bytes:
+        slug = self.scope["path"].rstrip("/").rpartition("/")[2]
+        title = self.guard.titles.get(slug, self.guard.titles[""]).en
+        # Gradio's own previews advertise Gradio and name an address elsewhere.
+        page = OTHER_PREVIEWS.sub(b"", bytes(self._page))
+        insert = f"{self.guard.head}<title>{title}</title>".encode()
+        return re.sub(rb"<head[^>]*>", lambda found: found[0] + insert, page, count=1)
+
+    async def _finish(self, start: Message, body: bytes) -> None:
+        start["headers"] = [
+            *((name, value) for name, value in start["headers"] if name.lower() != b"content-length"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        await self._forward(start)
+        await self.raw_send({"type": "http.response.body", "body": body})
+        if start["status"] == 200 and self.scope["method"] == "GET":
+            self.guard.warm.start()
+
+    async def _forward(self, message: Message) -> None:
+        self.started = True
+        ours = headers()
+        taken = {name for name, _ in ours}
+        message["headers"] = [pair for pair in message["headers"] if pair[0].lower() not in taken] + ours
+        await self.raw_send(message)
+
+    async def refuse(self, status: int, sentence: str, *more: tuple[bytes, bytes]) -> None:
+        """Answers with one sentence as JSON and ends the connection, which may still carry a body."""
+        body = json.dumps({"error": sentence}).encode()
+        fields = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            *more,
+        ]
+        await self._forward({"type": "http.response.start", "status": status, "headers": fields})
+        await self.raw_send({"type": "http.response.body", "body": body})
+
+
+FONT_STACK = ",".join(f'"{name}"' if " " in name else name for name in FONTS)
+
+
+def not_found_page(head: str, root: str) -> bytes:
+    """The page of an unknown address, in the language of the visitor."""
+    words = both("There is no such page in this atlas.", "这本图谱里没有这一页。")
+    back = both("Back to the start", "回到首页")
+    return (
+        f'<!doctype html><html lang="en"><head>{head}<meta charset="utf-8"><title>CLIP Atlas</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>body{{font:1.125rem/1.6 {FONT_STACK};max-width:32rem;margin:18vh auto 0;padding:0 1.25rem}}"
+        "h1{font-size:3.5rem;margin:0;letter-spacing:-.02em;color:var(--atlas-accent)}a{color:var(--atlas-accent)}"
+        f'</style></head><body><main><h1>404</h1><p>{words}</p><p><a href="{root}/">{back}</a></p></main></body></html>'
+    ).encode()

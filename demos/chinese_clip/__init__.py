@@ -1,0 +1,5 @@
+"""The Chinese-CLIP page: the sheep lesson, one question in two languages, the way of a Chinese label, the training."""
+
+from demos.chinese_clip.page import PAGE
+
+__all__ = ["PAGE"]

@@ -1,0 +1,1 @@
+"""Pure functions from results to HTML, SVG, PNG and plotly figures."""

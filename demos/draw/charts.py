@@ -1,0 +1,170 @@
+"""Curves of the lessons on the loss, and the matrix that turns diagonal while a model learns: plain values -> SVG.
+
+Everything is drawn from zero up, with what guessing would give as a dashed line beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from demos.draw.matrix import ink, paint, rgb
+from demos.kit.html import escape
+
+if TYPE_CHECKING:
+    from core.clip.contrastive import Batch, Difficulty
+
+
+def curve(
+    series: Sequence[Sequence[tuple[float, float]]],
+    title: str,
+    names: Sequence[str],
+    axis: str,
+    ticks: Sequence[tuple[float, str]],
+    top: float | None = None,
+    spot_at: tuple[float, float] | None = None,
+) -> str:
+    """One or two curves from zero up: the first drawn through, the second (what guessing would be) dashed.
+
+    Args:
+        series: points (x, y) of each. ticks: (x, text); the first and the last one bound the axis. top: of the axis.
+        spot_at: where the first curve's spot is; at its end when left out.
+    """
+    wide, high, left, base = 420, 230, 46, 190
+    low_x, high_x = ticks[0][0], max(ticks[-1][0], ticks[0][0] + 1e-9)
+    top = top or 1.08 * max([y for points in series for _, y in points], default=1.0) or 1.0
+
+    def spot(x: float, y: float) -> str:
+        across = left + (x - low_x) / (high_x - low_x) * (wide - left - 14)
+        return f"{across:.1f},{base - min(max(y / top, 0), 1) * (base - 34):.1f}"
+
+    lines = "".join(
+        f'<polyline class="{"main" if k == 0 else "guess"}" points="{" ".join(spot(x, y) for x, y in points)}"/>'
+        for k, points in enumerate(series)
+        if points
+    )
+    last = spot_at or (series[0][-1] if series[0] else None)
+    dot = ""
+    if last:
+        x, y = spot(*last).split(",")
+        dot = f'<circle class="main" cx="{x}" cy="{y}" r="4.5"/>'
+    marks = "".join(
+        f'<text x="{spot(x, 0).split(",")[0]}" y="{base + 17}" text-anchor="middle">{escape(text)}</text>'
+        for x, text in ticks
+    )
+    heights = "".join(
+        f'<line class="grid" x1="{left}" x2="{wide - 14}" y1="{(y := spot(low_x, share * top).split(",")[1])}" y2="{y}"/>'
+        f'<text x="{left - 6}" y="{float(y) + 4:.1f}" text-anchor="end">{_height(share * top, top)}</text>'
+        for share in (0, 0.5, 1)
+    )
+    key = " ".join(
+        f'<span class="{"main" if k == 0 else "guess"}">{escape(name)}</span>' for k, name in enumerate(names)
+    )
+    now = "" if last is None else f" {_height(last[1], top)}"
+    return (
+        f'<figure class="batch-curve"><figcaption><b>{escape(title)}</b>{key}</figcaption>'
+        f'<svg viewBox="0 0 {wide} {high}" role="img" aria-label="{escape(title)}{now}">{heights}{lines}{dot}{marks}'
+        f'<text x="{(left + wide) / 2}" y="{high - 4}" text-anchor="middle">{escape(axis)}</text></svg></figure>'
+    )
+
+
+def _height(value: float, top: float) -> str:
+    """A number of the upright axis: shares as percent."""
+    return f"{100 * value:.0f}%" if top == 1.0 else f"{value:.2f}"
+
+
+def difficulty_figure(found: Difficulty, lang: str) -> str:
+    """Loss and accuracy by batch size, with guessing beside them."""
+    sizes = [float(np.log2(n)) for n in found.sizes]
+    ticks = [(x, str(n)) for x, n in zip(sizes, found.sizes.tolist(), strict=True)]
+    zh = lang == "zh"
+    axis = "批次大小 n" if zh else "batch size n"
+    loss = curve(
+        [
+            list(zip(sizes, found.losses.tolist(), strict=True)),
+            list(zip(sizes, found.chance.tolist(), strict=True)),
+        ],
+        "损失" if zh else "Loss",
+        ("这组权重", "瞎猜：log n") if zh else ("this checkpoint", "guessing: log n"),
+        axis,
+        ticks,
+    )
+    accuracy = curve(
+        [
+            list(zip(sizes, found.accuracies.tolist(), strict=True)),
+            [(x, 1 / n) for x, n in zip(sizes, found.sizes.tolist(), strict=True)],
+        ],
+        "图片找到自己描述的比例" if zh else "Pictures that find their caption",
+        ("这组权重", "瞎猜：1/n") if zh else ("this checkpoint", "guessing: 1/n"),
+        axis,
+        ticks,
+        top=1.0,
+    )
+    return f'<div class="batch-curves">{loss}{accuracy}</div>'
+
+
+def temperature_figure(batch: Batch, lang: str) -> str:
+    """The loss of the batch at every logit scale, with a spot where the slider is."""
+    from core.clip.contrastive import losses_by_scale
+
+    made, zh = batch.contrast, lang == "zh"
+    scales = np.geomspace(1, 200, 60)
+    where = np.log10(scales)
+    here = (float(np.log10(min(max(made.logit_scale, 1), 200))), made.loss)
+    ticks = [(float(np.log10(scale)), str(scale)) for scale in (1, 3, 10, 30, 100, 200)]
+    points = list(zip(where.tolist(), losses_by_scale(made, scales).tolist(), strict=True))
+    return curve(
+        [points, [(0.0, made.chance), (points[-1][0], made.chance)]],
+        "温度对损失的影响" if zh else "Temperature against loss",
+        ("这一批的损失", f"瞎猜：log {len(batch.captions)}")
+        if zh
+        else ("this batch", f"guessing: log {len(batch.captions)}"),
+        "logit scale",
+        ticks,
+        # A swapped pair costs ever more as the scale grows: what is far above guessing is cut off.
+        top=1.08 * max(made.chance, made.loss, min(max(y for _, y in points), 3 * made.chance)) or 1.0,
+        spot_at=here,
+    )
+
+
+def live_matrix(probabilities: np.ndarray, pictures: Sequence[str], names: Sequence[str], lang: str) -> str:
+    """The matrix of a fixed batch while its model learns: rows are pictures (data URIs), the diagonal the truth."""
+    n, cell = len(probabilities), 40
+    colour = paint(probabilities, "rows")
+    cells = "".join(
+        f'<rect x="{(j + 1) * cell}" y="{i * cell}" width="{cell - 2}" height="{cell - 2}" fill="{rgb(colour[i, j])}"/>'
+        for i, j in np.ndindex(n, n)
+    )
+    numbers = "".join(
+        f'<text x="{(j + 1.48) * cell}" y="{(i + 0.58) * cell}" text-anchor="middle" fill="{ink(colour[i, j])}">'
+        f"{100 * probabilities[i, j]:.0f}</text>"
+        for i, j in zip(*np.nonzero(probabilities >= 0.1), strict=True)
+    )
+    wins = probabilities.argmax(1) == np.arange(n)
+    marks = "".join(
+        f'<rect class="pair{"" if won else " lost"}" x="{(i + 1) * cell + 1}" y="{i * cell + 1}" width="{cell - 4}" '
+        f'height="{cell - 4}"/>'
+        for i, won in enumerate(wins.tolist())
+    )
+    images = "".join(
+        f'<image href="{source}" x="0" y="{i * cell + 1}" width="{cell - 4}" height="{cell - 4}"/>'
+        for i, source in enumerate(pictures)
+    )
+    below = n * cell + 8
+    words = "".join(
+        f'<text transform="translate({(j + 1.6) * cell} {below}) rotate(-45)" text-anchor="end" class="name">'
+        f"{escape(name)}</text>"
+        for j, name in enumerate(names)
+    )
+    label = (
+        f"{n} 张没训练过的图片里，{int(wins.sum())} 张选对了描述"
+        if lang == "zh"
+        else f"{int(wins.sum())} of {n} pictures never trained on choose their own caption"
+    )
+    side = (n + 1) * cell
+    return (
+        f'<figure class="live-matrix"><figcaption>{label}</figcaption><svg viewBox="-40 0 {side + 44} {side + 60}" '
+        f'role="img" aria-label="{label}">{images}{cells}{marks}{numbers}{words}</svg></figure>'
+    )

@@ -1,0 +1,313 @@
+"""Masks into pictures: the overlay with its legend, label maps, cut-outs and run lengths; pure functions.
+
+A mask [H, W] holds the index of each pixel's label. Colours are given as "#rrggbb" for each label; "" leaves the picture
+as it is, for a background. What the browser does with an overlay is `assets/js/segments.js`; the component that runs it
+is made by `demos.kit.segment_surfaces`.
+"""
+
+from __future__ import annotations
+
+import base64
+import colorsys
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+from PIL.PngImagePlugin import PngInfo
+
+from core import inputs
+from core import masks as rle
+from demos.draw import base as draw
+from demos.kit.html import escape
+from demos.kit.language import pick
+
+# Okabe and Ito's colours and black's stand-in, in an order in which neighbours differ in lightness as well.
+FIRST = (draw.BLUE, draw.ORANGE, draw.GREEN, draw.YELLOW, draw.VERMILION, draw.SKY, draw.PURPLE, draw.GREY)
+GOLDEN = 0.381966  # of a turn: hues that follow each other lie far apart
+LIGHTNESSES = (0.72, 0.42, 0.56)
+PICTURE_SIDE, MASK_SIDE, POINTED_SIDE, GRID = 960, 640, 320, 48  # pixels of the long side of what travels
+NAMED_SHARE = 0.004  # a smaller region has no room for its name
+BYTES = 256
+
+
+def palette(count: int) -> list[str]:
+    """That many colours as "#rrggbb": the first eight are told apart by colour-blind readers."""
+    found = list(FIRST[:count])
+    for i in range(count - len(found)):
+        red, green, blue = colorsys.hls_to_rgb((0.08 + i * GOLDEN) % 1, LIGHTNESSES[i % 3], 0.62)
+        found.append(f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}")
+    return found
+
+
+def overlay(
+    image: Image.Image,
+    mask: np.ndarray,
+    names: Sequence[str],
+    colours: Sequence[str],
+    opacity: float,
+    lang: str,
+    probabilities: np.ndarray | None = None,
+) -> str:
+    """The picture under its coloured mask, names on the regions, and a legend with the share of each label.
+
+    Args:
+        image: the caller's picture.
+        mask: [H, W] label indices, of any size with the picture's ratio.
+        names: N labels; they are escaped here.
+        colours: N colours; "" paints nothing.
+        opacity: of the mask at first, 0 to 1.
+        lang: "en" or "zh".
+        probabilities: [h, w] of each place's winner, in [0, 1]; shown beside its name.
+    """
+    shares = np.bincount(mask.ravel(), minlength=len(names)) / mask.size
+    order = np.argsort(-shares, kind="stable").tolist()
+    said = ", ".join(f"{names[i]} {draw.percent(shares[i])}" for i in order if shares[i] > 0)
+    title = pick(
+        lang,
+        f"Mask of the picture: {said}. Arrow keys move a pointer over it.",
+        f"图片的分割：{said}。用方向键移动指针。",
+    )
+    rows = "".join(_entry(names[i], i, colours[i], float(shares[i]), lang) for i in order)
+    tip = pick(
+        lang,
+        "Point at the picture, or at a name below: the rest fades. Keyboard: Tab and the arrow keys.",
+        "指向图片或下面的名字：其余部分会变淡。键盘：Tab 和方向键。",
+    )
+    strength = pick(lang, "Opacity", "不透明度")
+    return (
+        f'<figure class="atlas-seg" style="--opacity:{opacity:.2f}">'
+        f'<div class="atlas-seg-stage" style="--ratio:{image.width / image.height:.4f}" tabindex="0" role="img" '
+        f'aria-label="{escape(title)}">'
+        f'<img class="atlas-seg-picture" alt="" src="{draw.data_uri(image, PICTURE_SIDE)}">'
+        f'<img class="atlas-seg-mask" alt="" src="{_uri(_coloured(_smaller(mask, MASK_SIDE), colours))}">'
+        f'<img class="atlas-seg-map" alt="" hidden src="{_uri(_pointed(mask, probabilities))}">'
+        f'<canvas style="display:none"></canvas>{_names(mask, names, colours, shares)}'
+        '<span class="atlas-seg-tip" hidden></span></div>'
+        f'<p class="atlas-tools"><label>{strength} <input type="range" min="0" max="1" step="0.05" value="{opacity:.2f}">'
+        f'</label><span role="status">{tip}</span></p>'
+        f'<ul class="atlas-seg-legend">{rows}</ul></figure>'
+    )
+
+
+def _entry(name: str, index: int, colour: str, share: float, lang: str) -> str:
+    """One label of the legend; one that won no pixel says so."""
+    absent = "" if share else ' class="absent"'
+    said = draw.percent(share) if share else pick(lang, "nowhere", "没有")
+    swatch = f' style="background:{colour}"' if colour else ""
+    return (
+        f'<li{absent}><button type="button" data-label="{index}" aria-pressed="false"><i{swatch}></i>'
+        f"<span>{escape(name)}</span><b>{said}</b></button></li>"
+    )
+
+
+def _names(mask: np.ndarray, names: Sequence[str], colours: Sequence[str], shares: np.ndarray) -> str:
+    """Each label's name where its region is widest."""
+    shown = [i for i in np.flatnonzero(shares >= NAMED_SHARE).tolist() if colours[i]]
+    return "".join(
+        f'<span class="atlas-seg-name" data-label="{i}" style="left:{100 * x:.1f}%;top:{100 * y:.1f}%;'
+        f'border-color:{colours[i]}">{escape(names[i])}</span>'
+        for i, (x, y) in zip(shown, widest(mask, shown).tolist(), strict=True)
+    )
+
+
+def widest(mask: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+    """Where each label's region is widest, [N, 2] as shares of width and height: the place that outlives erosion."""
+    grid = _smaller(mask, GRID)
+    alive = grid[None] == np.asarray(indices, int).reshape(-1, 1, 1)
+    rows, columns = np.mgrid[: grid.shape[0], : grid.shape[1]] + 0.5
+    count = np.maximum(alive.sum((1, 2)), 1)
+    middle = np.stack([(alive * axis).sum((1, 2)) / count for axis in (columns, rows)], 1)
+    away = np.hypot(*(axis - middle[:, i, None, None] for i, axis in enumerate((columns, rows))))
+    width = np.where(alive, -away / (GRID * GRID), -np.inf)  # among equally wide places the most central one
+    while alive.any():
+        width = width + alive
+        edge = np.pad(alive, ((0, 0), (1, 1), (1, 1)))
+        alive = (
+            alive & edge[:, :-2, 1:-1] & edge[:, 2:, 1:-1] & edge[:, 1:-1, :-2] & edge[:, 1:-1, 2:]
+        )  # a pixel lives while its four neighbours do
+    best = width.reshape(len(indices), grid.size).argmax(1)
+    return np.stack([columns.ravel()[best] / grid.shape[1], rows.ravel()[best] / grid.shape[0]], 1)
+
+
+# --- pictures --------------------------------------------------------------------------------------------
+
+
+def _smaller(values: np.ndarray, side: int) -> np.ndarray:
+    """[H, W] with its long side at most `side`, nearest."""
+    height, width = values.shape
+    scale = min(1.0, side / max(height, width))
+    rows, columns = (max(1, round(length * scale)) for length in (height, width))
+    down = (np.arange(rows) + 0.5) * height / rows
+    across = (np.arange(columns) + 0.5) * width / columns
+    return values[down.astype(int)[:, None], across.astype(int)]
+
+
+def _rgb(colour: str) -> list[int]:
+    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)] if colour else [0, 0, 0]
+
+
+def _coloured(mask: np.ndarray, colours: Sequence[str]) -> Image.Image:
+    """The mask in its colours, transparent where a label has none."""
+    table = np.array([[*_rgb(colour), 255 if colour else 0] for colour in colours], np.uint8)
+    return Image.fromarray(table[mask])
+
+
+def _pointed(mask: np.ndarray, probabilities: np.ndarray | None) -> Image.Image:
+    """What a pointer reads: the label's index in red and green (low byte first), its probability in blue."""
+    index = _smaller(mask, POINTED_SIDE)
+    sure = np.zeros(index.shape, np.uint8)
+    if probabilities is not None:
+        size = index.shape[1], index.shape[0]
+        levels = Image.fromarray((255 * np.clip(probabilities, 0, 1)).round().astype(np.uint8))
+        sure = np.asarray(levels.resize(size, Image.Resampling.BILINEAR))
+    # No probability at all is written as zero, the least probable winner as one.
+    sure = np.maximum(sure, 1) if probabilities is not None else sure
+    return Image.fromarray(np.stack([index % BYTES, index // BYTES, sure], -1).astype(np.uint8))
+
+
+def mask_layer(mask: np.ndarray, colours: Sequence[str]) -> str:
+    """A mask [H, W] in its colours as a data URI, transparent where a label has none."""
+    return _uri(_coloured(mask, colours))
+
+
+def spots_layer(where: np.ndarray, colour: str) -> str:
+    """Pixels [H, W] bool in one colour as a data URI, each grown a little, so that a single one is seen."""
+    reach = 2 * max(1, max(where.shape) // 200) + 1
+    grown = Image.fromarray(where.astype(np.uint8)).filter(ImageFilter.MaxFilter(reach))
+    return _uri(_coloured(np.asarray(grown), ["", colour]))
+
+
+def _png(image: Image.Image, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def _uri(image: Image.Image) -> str:
+    return "data:image/png;base64," + base64.b64encode(_png(image, compress_level=3)).decode()
+
+
+def heat_maps(
+    image: Image.Image, scores: np.ndarray, names: Sequence[str], lang: str, sums: bool = True
+) -> str:
+    """A card for each label: its probability [N, h, w] in [0, 1] over the picture; `sums`: over labels they make one."""
+    shown = image.copy()
+    shown.thumbnail((POINTED_SIDE, POINTED_SIDE))
+    note = pick(
+        lang,
+        "Probability of each label at each place, from 0 (dark blue) to 1 (yellow)",
+        "每个标签在每一处的概率，从 0（深蓝）到 1（黄色）",
+    )
+    if sums:
+        note += pick(lang, ": at every place they add up to 1.", "：每一处各标签相加等于 1。")
+    else:
+        note += pick(
+            lang,
+            ": a yes or no of each label by itself; they do not add up to 1.",
+            "：每个标签各自回答是或否，相加不等于 1。",
+        )
+    cards = []
+    for name, score in zip(names, scores, strict=True):
+        levels = Image.fromarray(score.astype(np.float32)).resize(shown.size, Image.Resampling.BILINEAR)
+        heat = Image.blend(shown, Image.fromarray(draw.heat_colors(np.asarray(levels))), 0.7)
+        top = pick(
+            lang, f"highest {draw.percent(float(score.max()))}", f"最高 {draw.percent(float(score.max()))}"
+        )
+        alt = escape(pick(lang, f"Where “{name}” is probable", f"“{name}”在哪里可能性大"))
+        cards.append(
+            f'<figure><img alt="{alt}" src="{draw.data_uri(heat, POINTED_SIDE)}">'
+            f"<figcaption><b>{escape(name)}</b>{top}</figcaption></figure>"
+        )
+    return f'<div class="atlas-seg-heat">{"".join(cards)}</div><p class="atlas-line">{note}</p>'
+
+
+# --- downloads -------------------------------------------------------------------------------------------
+
+
+def mask_png(mask: np.ndarray, names: Sequence[str]) -> bytes:
+    """The label map as a PNG whose pixel values are label indices; the labels are in its text field "labels".
+
+    Up to 256 labels it is an indexed picture that any viewer shows in colour, beyond that 16-bit grey.
+    """
+    info = PngInfo()
+    info.add_itxt("labels", json.dumps(list(names), ensure_ascii=False))
+    if len(names) > BYTES:
+        return _png(Image.fromarray(mask.astype(np.uint16)), pnginfo=info)
+    indexed = Image.fromarray(mask.astype(np.uint8))
+    indexed.putpalette([level for colour in palette(len(names)) for level in _rgb(colour)])
+    return _png(indexed, pnginfo=info)
+
+
+def cutout_png(image: Image.Image, mask: np.ndarray, k: int) -> bytes:
+    """What label `k` won, cut out to its bounding box, the rest transparent; one empty pixel where it won none."""
+    image = inputs.full_size(image)
+    chosen = rle.resized(mask, image.size) == k
+    rows, columns = np.flatnonzero(chosen.any(1)), np.flatnonzero(chosen.any(0))
+    if not len(rows):
+        return _png(Image.new("RGBA", (1, 1)))
+    cut = image.convert("RGB")
+    cut.putalpha(Image.fromarray(np.where(chosen, 255, 0).astype(np.uint8)))
+    return _png(cut.crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)))
+
+
+def overlay_png(
+    image: Image.Image, mask: np.ndarray, names: Sequence[str], colours: Sequence[str], opacity: float
+) -> bytes:
+    """The overlay at the picture's own size, with the labels that won something named under it."""
+    image = inputs.full_size(image)
+    full = rle.resized(mask, image.size)
+    colour = _coloured(full, colours)
+    alpha = np.asarray(colour)[..., 3] * np.clip(opacity, 0, 1)
+    colour.putalpha(Image.fromarray(alpha.round().astype(np.uint8)))
+    painted = Image.alpha_composite(image.convert("RGBA"), colour).convert("RGB")
+    present = [i for i, count in enumerate(np.bincount(full.ravel(), minlength=len(names))) if count]
+    line = max(20, image.width // 22)
+    font = draw.typeface(round(0.7 * line))
+    canvas = Image.new("RGB", (image.width, image.height + line * len(present) + line // 2), "white")
+    canvas.paste(painted)
+    pen = ImageDraw.Draw(canvas)
+    for row, i in enumerate(present):
+        y = image.height + line // 4 + row * line
+        pen.rectangle((line // 4, y + 2, line, y + line - 4), fill=colours[i] or "white", outline="black")
+        pen.text((line + line // 3, y), names[i][:60], fill="black", font=font)
+    return _png(canvas)
+
+
+def coco_rle(mask: np.ndarray, names: Sequence[str], size: tuple[int, int]) -> str:
+    """Every label that won something as COCO annotations with run lengths, JSON text.
+
+    Args:
+        mask: [h, w] label indices.
+        names: N labels.
+        size: width and height of the picture that the masks are for.
+    """
+    full = rle.resized(mask, size)
+    rows = []
+    for index in np.flatnonzero(np.bincount(full.ravel(), minlength=len(names))).tolist():
+        chosen = full == index
+        down, across = np.flatnonzero(chosen.any(1)), np.flatnonzero(chosen.any(0))
+        box = [across[0], down[0], across[-1] + 1 - across[0], down[-1] + 1 - down[0]]
+        rows.append(
+            {
+                "category_id": index,
+                "label": names[index],
+                "area": int(chosen.sum()),
+                "bbox": [int(value) for value in box],
+                "segmentation": {"size": [size[1], size[0]], "counts": rle.encode(chosen)},
+            }
+        )
+    categories = [{"id": i, "name": name} for i, name in enumerate(names)]
+    return draw.to_json({"categories": categories, "annotations": rows})
+
+
+def links(files: Sequence[tuple[str, str, str, bytes]], lang: str) -> str:
+    """Download links (title, name, MIME type, bytes) that carry their data, as `demos.kit.files.downloads` does."""
+    chips = "".join(
+        f'<a class="atlas-chip" download="{escape(name)}" '
+        f'href="data:{mime};base64,{base64.b64encode(data).decode()}">{escape(title)}</a>'
+        for title, name, mime, data in files
+    )
+    return f'<p class="atlas-downloads">{pick(lang, "Download", "下载")} {chips}</p>'

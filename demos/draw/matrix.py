@@ -1,0 +1,342 @@
+"""The n x n matrix of a batch, pictures in rows and captions in columns, and the loss that is made of it.
+
+Pure functions from plain values to plotly figures, HTML, SVG, PNG and CSV. What a user typed is escaped here. Where a
+pair belongs is marked by an outline, whether it is right by the outline's dashes: no meaning is in colour alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from demos.draw import base as draw
+from demos.kit.html import escape
+from demos.kit.language import Text
+
+if TYPE_CHECKING:
+    from core.clip.contrastive import Batch, Contrast, Line
+
+VIEWS = {
+    "rows": Text("Pictures choose captions (rows sum to 1)", "图片选描述（每行和为 1）"),
+    "columns": Text("Captions choose pictures (columns sum to 1)", "描述选图片（每列和为 1）"),
+    "logits": Text("Logits: cosine × scale", "logits：余弦 × 尺度"),
+    "gradient": Text("Gradient: what pulls, what pushes", "梯度：拉近谁，推开谁"),
+    "sigmoid": Text("SigLIP: yes or no for each cell", "SigLIP：每格各答是否"),
+}
+NOTES = {
+    "rows": Text(
+        "Read a row: how sure this picture is of each caption.", "看一行：这张图片对每条描述各有几分把握。"
+    ),
+    "columns": Text(
+        "Read a column: how sure this caption is of each picture.", "看一列：这条描述对每张图片各有几分把握。"
+    ),
+    "logits": Text(
+        "What the two softmaxes start from; a higher scale spreads these numbers out.",
+        "两个 softmax 的输入；尺度越大，这些数拉得越开。",
+    ),
+    "gradient": Text(
+        "Blue, below 0: training pulls the pair together. Orange, above 0: it pushes apart. Near 0: nothing left to learn.",
+        "蓝色（小于 0）：训练把这一对拉近；橙色（大于 0）：推开；接近 0：没什么可学的了。",
+    ),
+    "sigmoid": Text(
+        "SigLIP asks of every cell alone whether it is a pair: rows need not sum to 1, and no cell waits for the others.",
+        "SigLIP 对每一格单独问“是不是一对”：行的和不必为 1，每格也不依赖其他格。",
+    ),
+}
+OUTLINE = Text(
+    "Outlined: where caption k meets picture k; dashed where another wins.",
+    "描边处：第 k 条描述遇到第 k 张图；虚线表示别的赢了。",
+)
+# Below 0 blue (pulled together), above 0 vermilion (pushed apart): Okabe and Ito's, through near-white.
+DIVERGING = np.array(
+    [[0, 82, 140], [120, 180, 220], [246, 244, 240], [236, 160, 110], [190, 70, 0]], np.float32
+)
+ROOMY = 8  # pairs up to which a matrix fits any screen; a larger one is scrolled on a phone
+
+
+def values(made: Contrast, view: str) -> np.ndarray:
+    """The numbers [n, n] that a view shows."""
+    return {
+        "rows": made.by_picture,
+        "columns": made.by_caption,
+        "logits": made.logits,
+        "gradient": made.gradient,
+        "sigmoid": made.sigmoid.probabilities,
+    }[view]
+
+
+def shares(made: Contrast, view: str) -> np.ndarray:
+    """The same [n, n] in [0, 1], as the colours show it; a gradient's zero is in the middle."""
+    shown = values(made, view)
+    if view == "gradient":
+        return 0.5 + 0.5 * shown / max(float(np.abs(shown).max()), 1e-9)
+    if view == "logits":
+        return (shown - shown.min()) / max(float(np.ptp(shown)), 1e-9)
+    return shown
+
+
+def paint(share: np.ndarray, view: str) -> np.ndarray:
+    """Shares in [0, 1], any shape -> RGB uint8 [..., 3] on the view's scale."""
+    if view != "gradient":
+        return draw.heat_colors(share)
+    places = np.clip(share, 0, 1) * (len(DIVERGING) - 1)
+    channels = [np.interp(places, range(len(DIVERGING)), DIVERGING[:, c]) for c in range(3)]
+    return np.stack(channels, -1).round().astype(np.uint8)
+
+
+def cell_text(value: float, view: str) -> str:
+    """A number short enough for its cell."""
+    if view in ("rows", "columns", "sigmoid"):
+        return f"{100 * value:.0f}%" if value >= 0.005 else "0"
+    digits = 1 if view == "logits" else 3
+    if abs(value) < 0.5 * 10**-digits:
+        return "0"
+    return f"{value:.1f}" if view == "logits" else f"{value:+.3f}"
+
+
+def right(made: Contrast, view: str) -> np.ndarray:
+    """[n] whether the pair on the diagonal wins: its row, or its column where captions choose."""
+    n = len(made.logits)
+    best = made.logits.argmax(0 if view == "columns" else 1)
+    return made.targets[best, np.arange(n)] > 0 if view == "columns" else made.targets[np.arange(n), best] > 0
+
+
+def short(text: str, width: int = 18, lines: int = 2) -> list[str]:
+    """A caption in at most `lines` lines; Chinese characters count twice."""
+    chinese = any(letter >= "\u2e80" for letter in text)
+    return textwrap.wrap(text, width // 2 if chinese else width, max_lines=lines, placeholder="…") or [""]
+
+
+def rgb(colour: np.ndarray) -> str:
+    """A colour [3] as CSS says it."""
+    return f"rgb({colour[0]},{colour[1]},{colour[2]})"
+
+
+def ink(colour: np.ndarray) -> str:
+    """Black or white, whichever is read more easily on this colour."""
+    return "#000" if colour @ np.array([0.299, 0.587, 0.114]) > 140 else "#fff"
+
+
+# --- the batch ----------------------------------------------------------------------------------------------
+
+
+def figure(batch: Batch, thumbnails: Sequence[str], view: str, lang: str) -> Any:
+    """The heat map with thumbnails for rows and captions for columns; hovering tells caption, cosine, probability."""
+    import plotly.graph_objects as go
+
+    made, n = batch.contrast, len(batch.captions)
+    shown, share = values(made, view), shares(made, view)
+    colour, steps = paint(share, view), np.linspace(0, 1, 11)
+    numbers = {
+        "en": "picture {} × caption {}<br>“{}”<br>cosine {:+.3f} · logit {:.2f}<br>"
+        "picture chooses it: {}<br>caption chooses it: {}<br>gradient {:+.4f}",
+        "zh": "图 {} × 描述 {}<br>“{}”<br>余弦 {:+.3f} · logit {:.2f}<br>图片选它：{}<br>描述选它：{}<br>梯度 {:+.4f}",
+    }["zh" if lang == "zh" else "en"]
+    hover = [
+        [
+            numbers.format(
+                i + 1,
+                j + 1,
+                escape(batch.captions[j]),
+                made.cosines[i, j],
+                made.logits[i, j],
+                draw.percent(float(made.by_picture[i, j])),
+                draw.percent(float(made.by_caption[i, j])),
+                made.gradient[i, j],
+            )
+            for j in range(n)
+        ]
+        for i in range(n)
+    ]
+    ramp = [[step, rgb(tone)] for step, tone in zip(steps, paint(steps, view), strict=True)]
+    plot = go.Figure(
+        go.Heatmap(
+            z=share, zmin=0, zmax=1, colorscale=ramp, showscale=False, xgap=2, ygap=2,
+            hovertext=hover, hovertemplate="%{hovertext}<extra></extra>",
+        )
+    )  # fmt: skip
+    size = 15 if n <= ROOMY else 12
+    # Given to the layout at once: `add_annotation` checks all earlier ones again, which takes seconds for 256.
+    numbers_shown = [
+        {"x": j, "y": i, "text": cell_text(float(value), view), "showarrow": False,
+         "font": {"size": size, "color": ink(colour[i, j])}}
+        for (i, j), value in np.ndenumerate(shown)
+    ]  # fmt: skip
+    outlines = [
+        {"type": "rect", "x0": i - 0.47, "x1": i + 0.47, "y0": i - 0.47, "y1": i + 0.47,
+         "line": {"color": "#E69F00", "width": 4, "dash": "solid" if wins else "dot"}}
+        for i, wins in enumerate(right(made, view))
+    ]  # fmt: skip
+    images = [
+        {"source": source, "xref": "x", "yref": "y", "x": -0.6, "y": i, "sizex": 0.92, "sizey": 0.92,
+         "xanchor": "right", "yanchor": "middle"}
+        for i, source in enumerate(thumbnails)
+    ]  # fmt: skip
+    ticks = ["<br>".join(map(html.escape, short(f"{j + 1} {text}"))) for j, text in enumerate(batch.captions)]
+    plot.update_layout(
+        annotations=numbers_shown,
+        shapes=outlines,
+        images=images,
+        height=130 + (n + 1) * (66 if n <= ROOMY else 46),
+        margin={"l": 4, "r": 4, "t": 4, "b": 4},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"size": 13},
+        dragmode=False,
+        xaxis={"range": [-1.6, n - 0.4], "tickvals": list(range(n)), "ticktext": ticks, "tickangle": -38,
+               "automargin": True, "showgrid": False, "zeroline": False, "fixedrange": True},
+        yaxis={"range": [n - 0.4, -0.6], "visible": False, "fixedrange": True},
+    )  # fmt: skip
+    return plot
+
+
+def loss_card(batch: Batch, before: float | None, lang: str) -> str:
+    """The loss, large, between perfect and guessing; what it was `before`; who finds whom; SigLIP's beside it."""
+    made, n = batch.contrast, len(batch.captions)
+    zh = lang == "zh"
+    place = min(100 * made.loss / max(made.chance, 1e-9) / 2, 100)
+    found_i, found_t = round(made.picture_accuracy * n), round(made.caption_accuracy * n)
+    facts = (
+        [
+            (f"{found_i} / {n}", "张图片找到自己的描述"),
+            (f"{found_t} / {n}", "条描述找到自己的图片"),
+            (f"{made.loss_i:.3f}", "loss_i：图片选描述"),
+            (f"{made.loss_t:.3f}", "loss_t：描述选图片"),
+            (f"{made.sigmoid.loss:.3f}", f"同样余弦下 SigLIP 的损失（偏置 {made.sigmoid.bias:.1f}）"),
+        ]
+        if zh
+        else [
+            (f"{found_i} of {n}", "pictures find their caption"),
+            (f"{found_t} of {n}", "captions find their picture"),
+            (f"{made.loss_i:.3f}", "loss_i: pictures choose"),
+            (f"{made.loss_t:.3f}", "loss_t: captions choose"),
+            (f"{made.sigmoid.loss:.3f}", f"SigLIP's loss on the same cosines (bias {made.sigmoid.bias:.1f})"),
+        ]
+    )
+    least = ""
+    if made.least > 1e-6:
+        least = (
+            f"相同的描述互为正确答案，本批次损失最低为 {made.least:.3f}。"
+            if zh
+            else f"Identical captions are right for each other's pictures: this batch can get no lower than "
+            f"{made.least:.3f}."
+        )
+    guess = f"瞎猜：log {n} = {made.chance:.2f}" if zh else f"guessing: log {n} = {made.chance:.2f}"
+    rows = "".join(f"<li><b>{number}</b> {what}</li>" for number, what in facts)
+    was = ""
+    if before is not None and abs(before - made.loss) >= 0.0005:
+        was = f"<small>{'刚才' if zh else 'was'} {before:.3f}</small>"
+    return (
+        f'<div class="batch-loss{" many" if n > ROOMY else ""}"><p class="batch-number"><span>{"损失" if zh else "loss"}'
+        f"</span> <strong>{made.loss:.3f}</strong>{was}</p>"
+        f'<div class="batch-scale"><i style="width:{place:.1f}%"></i><span>{guess} ▲</span></div>'
+        f"<ul>{rows}</ul>{f'<p>{least}</p>' if least else ''}</div>"
+    )
+
+
+def note(view: str, lang: str) -> str:
+    """How to read the view."""
+    return f'<p class="atlas-line">{NOTES[view].get(lang)} {OUTLINE.get(lang)}</p>'
+
+
+SAYS = {
+    "I_f": Text(
+        "the image encoder's output, a row a picture; here it already ends in W_i and length 1",
+        "图像编码器的输出，一行一张图；这里已包含 W_i 和归一化",
+    ),
+    "T_f": Text(
+        "the text encoder's output, a row a caption; likewise", "文本编码器的输出，一行一条描述；同上"
+    ),
+    "I_e": Text("into the joint space, every row at length 1", "进入共同空间，每行长度为 1"),
+    "T_e": Text("the same for captions", "描述也一样"),
+    "logits": Text("all cosines, times the scale: the matrix above", "所有余弦乘以尺度：就是上面的矩阵"),
+    "labels": Text("picture 0 belongs to caption 0, and so on", "第 0 张图对应第 0 条描述，依此类推"),
+    "loss_i": Text("does each picture choose its caption?", "每张图片选对描述了吗？"),
+    "loss_t": Text("does each caption choose its picture?", "每条描述选对图片了吗？"),
+    "loss": Text("both count the same", "两者各占一半"),
+}
+
+
+def code_table(lines: Sequence[Line], lang: str) -> str:
+    """The pseudocode of the paper's figure 3, each line with the shape and the first numbers of what it made."""
+    head = ("代码", "形状", "这一批的值") if lang == "zh" else ("code", "shape", "value in this batch")
+    rows = "".join(
+        f"<tr><td><code>{escape(line.code)}</code><small>{escape(SAYS[line.name].get(lang))}</small></td>"
+        f"<td><code>{list(line.shape) if line.shape else '–'}</code></td>"
+        f"<td><code>{_preview(line.value)}</code></td></tr>"
+        for line in lines
+    )
+    titles = "".join(f'<th scope="col">{title}</th>' for title in head)
+    return (
+        f'<div class="atlas-scroll" tabindex="0"><table class="batch-code"><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _preview(value: np.ndarray) -> str:
+    if value.ndim == 0:
+        return f"<b>{float(value):.4f}</b>"
+    if value.ndim == 1:
+        return "[" + ", ".join(map(str, value[:8])) + (", …]" if len(value) > 8 else "]")
+    rows = [
+        "[" + ", ".join(f"{x:+.2f}" for x in row[:4]) + (", …]" if len(row) > 4 else "]") for row in value[:2]
+    ]
+    return "<br>".join(rows) + ("<br>…" if len(value) > 2 else "")
+
+
+def to_csv(batch: Batch) -> str:
+    """A row a cell: picture, caption, text, cosine, logit, both probabilities, gradient, SigLIP's answer."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    made = batch.contrast
+    columns = {
+        "cosine": made.cosines,
+        "logit": made.logits,
+        "p_picture_chooses": made.by_picture,
+        "p_caption_chooses": made.by_caption,
+        "gradient": made.gradient,
+        "p_sigmoid": made.sigmoid.probabilities,
+    }
+    writer.writerow(["picture", "caption", "text", *columns])
+    for i, j in np.ndindex(made.cosines.shape):
+        numbers = [f"{column[i, j]:.6f}" for column in columns.values()]
+        writer.writerow([i + 1, j + 1, draw.plain_cell(batch.captions[j]), *numbers])
+    return buffer.getvalue()
+
+
+def to_png(batch: Batch, pictures: Sequence[Image.Image], view: str, title: str) -> bytes:
+    """The matrix as a picture for slides: thumbnails in front of the rows, numbered captions below."""
+    made, n, cell = batch.contrast, len(batch.captions), 76
+    text_font, number_font = draw.typeface(18), draw.typeface(20)
+    canvas = Image.new("RGB", (max(30 + (n + 1) * cell, 620), 60 + n * cell + 40 + 28 * n), "white")
+    pen = ImageDraw.Draw(canvas)
+    pen.text((16, 14), title, fill="black", font=draw.typeface(22))
+    shown, colour, wins = values(made, view), paint(shares(made, view), view), right(made, view)
+    for i, picture in enumerate(pictures):
+        small = picture.copy()
+        small.thumbnail((cell - 8, cell - 8))
+        canvas.paste(small, (16, 60 + i * cell + (cell - small.height) // 2))
+    for (i, j), value in np.ndenumerate(shown):
+        left, top = 16 + (j + 1) * cell, 60 + i * cell
+        pen.rectangle((left, top, left + cell - 3, top + cell - 3), fill=tuple(colour[i, j].tolist()))
+        middle = (left + cell / 2 - 1, top + cell / 2 - 1)
+        pen.text(middle, cell_text(float(value), view), fill=ink(colour[i, j]), font=number_font, anchor="mm")
+        if i == j:
+            pen.rectangle(
+                (left, top, left + cell - 3, top + cell - 3), outline="#E69F00", width=5 if wins[i] else 2
+            )
+    for j, text in enumerate(batch.captions):
+        pen.text(
+            (16 + (j + 1.5) * cell, 68 + n * cell), str(j + 1), fill="black", font=text_font, anchor="ma"
+        )
+        pen.text((16, 100 + n * cell + 28 * j), f"{j + 1}  {text[:60]}", fill="black", font=text_font)
+    buffer = io.BytesIO()
+    canvas.save(buffer, "PNG")
+    return buffer.getvalue()

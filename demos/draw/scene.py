@@ -1,0 +1,183 @@
+"""A scene and what is known about it (`core.classroom.world.description.truth`) into HTML, pictures and tables.
+
+Pure functions of plain values: what is shown is decoded from the same JSON that is downloaded.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core import masks as rle
+from demos.draw import base as draw
+from demos.kit.html import escape
+from demos.kit.language import pick
+
+Truth = Mapping[str, Any]
+# One colour an object, in the order of the scene; each also has its number.
+COLOURS = (draw.SKY, draw.ORANGE, draw.PURPLE, draw.YELLOW)
+POSES = {"standing": ("standing", "站立"), "eating": ("eating", "进食"), "lying": ("lying", "躺卧")}
+CSV_HEAD = (
+    "number", "code", "en", "zh", "pose", "style", "x", "y", "half", "depth",
+    "left", "top", "right", "bottom", "seen_left", "seen_top", "seen_right", "seen_bottom", "area", "visible_area",
+)  # fmt: skip
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """The picture [H, W, 3] as a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def source(picture: NDArray[np.uint8]) -> str:
+    """The picture as the address of an `img`: a JPEG, a third of the PNG that is downloaded."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=92, subsampling=0)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def masks(known: Truth, name: str) -> list[NDArray[np.bool_]]:
+    """The decoded masks "mask" or "visible_mask" of every object, [H, W] each."""
+    size = known["size"]
+    return [rle.decode(thing[name]["counts"], size, size) for thing in known["objects"]]
+
+
+def mask_picture(picture: NDArray[np.uint8], known: Truth, name: str) -> NDArray[np.uint8]:
+    """The picture, pale and grey, with each object's mask in its colour and an edge around it."""
+    grey = picture.mean(-1, keepdims=True)
+    shown = np.repeat(150 + 0.4 * grey, 3, axis=-1)
+    for colour, mask in zip(COLOURS, masks(known, name), strict=False):
+        rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float)
+        shown[mask] = 0.4 * shown[mask] + 0.6 * rgb
+        shown[edge(mask)] = 0.45 * rgb
+    return np.clip(shown, 0, 255).astype(np.uint8)
+
+
+def edge(mask: NDArray[np.bool_], width: int = 2) -> NDArray[np.bool_]:
+    """The outermost pixels of a mask."""
+    padded = np.pad(mask, width)
+    inner = mask.copy()
+    for rows, columns in ((0, width), (2 * width, width), (width, 0), (width, 2 * width)):
+        inner &= padded[rows : rows + mask.shape[0], columns : columns + mask.shape[1]]
+    return mask & ~inner
+
+
+def depth_picture(known: Truth) -> NDArray[np.uint8]:
+    """Distance in colours: yellow near, dark blue far."""
+    size = known["size"]
+    depth = np.ones((size, size), np.float32)
+    for thing, mask in zip(known["objects"], masks(known, "visible_mask"), strict=True):
+        depth[mask] = thing["depth"]
+    return draw.heat_colors(1 - depth)
+
+
+def box_picture(picture: NDArray[np.uint8], known: Truth, lang: str) -> str:
+    """The picture under its boxes as one SVG: whole objects dashed, what is seen of them solid."""
+    size = known["size"]
+    parts = []
+    for at, (colour, thing) in enumerate(zip(COLOURS, known["objects"], strict=False), 1):
+        for name, dash in (("box", ' stroke-dasharray="6 5"'), ("visible_box", "")):
+            left, top, right, bottom = thing[name]
+            if right > left:
+                place = f'x="{left}" y="{top}" width="{right - left}" height="{bottom - top}"'
+                parts.append(f'<rect {place} fill="none" stroke="#111" stroke-width="5"/>')
+                parts.append(f'<rect {place} fill="none" stroke="{colour}" stroke-width="3"{dash}/>')
+        left, top = thing["box"][:2]
+        y = max(top, 4)
+        parts.append(
+            f'<rect x="{left}" y="{y}" width="26" height="26" fill="{colour}" stroke="#111" stroke-width="2"/>'
+            f'<text x="{left + 13}" y="{y + 20}" text-anchor="middle" font-size="19" font-weight="700" fill="#111">{at}</text>'
+        )
+    label = pick(lang, "Boxes of the objects", "物体的框")
+    return (
+        f'<svg viewBox="0 0 {size} {size}" role="img" aria-label="{label}"><image width="{size}" height="{size}" '
+        f'href="{source(picture)}"/>{"".join(parts)}</svg>'
+    )
+
+
+def stage(picture: NDArray[np.uint8], known: Truth, lang: str) -> str:
+    """The picture big, its captions beside it, and boxes, masks and depth below; a click makes any of them the big one."""
+    visible, whole = pick(lang, "Visible masks", "可见掩码"), pick(lang, "Whole masks", "完整掩码")
+    boxes, depth = pick(lang, "Boxes", "框"), pick(lang, "Depth", "深度")
+    views = (
+        ("picture", _img(picture, known["captions"][lang][0]), pick(lang, "Picture", "图片"),
+         pick(lang, "what a model gets", "模型看到的就是它")),
+        ("boxes", box_picture(picture, known, lang), boxes,
+         pick(lang, "dashed: whole, solid: what is seen", "虚线：整个；实线：看得见的")),
+        ("visible", _img(mask_picture(picture, known, "visible_mask"), visible), visible,
+         pick(lang, "what nothing hides", "没有被挡住的部分")),
+        ("whole", _img(mask_picture(picture, known, "mask"), whole), whole,
+         pick(lang, "hidden parts too (amodal)", "挡住的也算（amodal）")),
+        ("depth", _img(depth_picture(known), depth), depth, pick(lang, "yellow near, blue far", "黄色近，蓝色远")),
+    )  # fmt: skip
+    figures = "".join(
+        f'<figure data-is="{name}"><button type="button" data-view="{name}">{shown}</button>'
+        f"<figcaption><strong>{title}</strong> {note}</figcaption></figure>"
+        for name, shown, title, note in views
+    )
+    return f'<div class="atlas-scene">{figures}{captions(known, lang)}{legend(known, lang)}</div>'
+
+
+def _img(picture: NDArray[np.uint8], alt: str) -> str:
+    return f'<img alt="{escape(alt)}" src="{source(picture)}">'
+
+
+def captions(known: Truth, lang: str) -> str:
+    """The true captions in both languages, the page's first, and the false one."""
+    titles = {"en": pick(lang, "English", "英文"), "zh": pick(lang, "Chinese", "中文")}
+    tags = {"en": "en", "zh": "zh-CN"}
+    true = pick(lang, "True captions", "真实的描述")
+    false = pick(lang, "false: the two are swapped", "错误：两个物体调换了")
+    parts = []
+    for name in (lang, "en" if lang == "zh" else "zh"):
+        first, *others = known["captions"][name]
+        lines = f"<li><strong>{escape(first)}</strong></li>" + "".join(
+            f"<li>{escape(text)}</li>" for text in others
+        )
+        if known["swapped"]:
+            lines += f'<li class="false"><s>{escape(known["swapped"][name])}</s></li>'
+        parts.append(f'<h3>{titles[name]}</h3><ul class="atlas-said" lang="{tags[name]}">{lines}</ul>')
+    note = f'<p class="atlas-line"><s>…</s> {false}</p>' if known["swapped"] else ""
+    return f'<div class="atlas-scene-said"><h2>{true}</h2>{"".join(parts)}{note}</div>'
+
+
+def legend(known: Truth, lang: str) -> str:
+    """Number, colour and name of every object, how far it is and how much of it is seen."""
+    items = []
+    for at, (colour, thing) in enumerate(zip(COLOURS, known["objects"], strict=False), 1):
+        name = escape(thing["zh" if lang == "zh" else "en"])
+        pose = pick(lang, *POSES[thing["pose"]])
+        posed = f" ({pose})" if thing["code"] == "1F411" else ""
+        seen = thing["visible_area"] / thing["area"] if thing["area"] else 0.0
+        facts = pick(
+            lang,
+            f"distance {thing['depth']:.2f}, {seen:.0%} seen",
+            f"距离 {thing['depth']:.2f}，可见 {seen:.0%}",
+        )
+        items.append(
+            f'<li><b style="background:{colour}">{at}</b> <span>{name}{posed}</span> <small>{facts}</small></li>'
+        )
+    tip = pick(lang, "Click a view to see it big.", "点一下任意一幅，就能放大看。")
+    return f'<div class="atlas-scene-legend"><ol>{"".join(items)}</ol><p>{tip}</p></div>'
+
+
+def to_csv(known: Truth) -> str:
+    """One line an object; places in canvas units, boxes and areas in pixels."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(CSV_HEAD)
+    writer.writerows(_cells(at, thing) for at, thing in enumerate(known["objects"], 1))
+    return buffer.getvalue()
+
+
+def _cells(number: int, thing: Mapping[str, Any]) -> Sequence[Any]:
+    plain = [thing[name] for name in ("code", "en", "zh", "pose", "style", "x", "y", "half", "depth")]
+    return [number, *plain, *thing["box"], *thing["visible_box"], thing["area"], thing["visible_area"]]

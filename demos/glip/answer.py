@@ -1,0 +1,281 @@
+"""Answers of the GLIP page: boxes for a prompt, their files, the named endpoint.
+
+A prompt is grounded once above `FLOOR` and cached by core, so that another threshold runs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from core import checkpoints, inputs
+from core.batch import Outcome
+from core.errors import Refusal
+from core.runtime import Cancel
+from demos.draw import boxes
+from demos.glip import draw
+from demos.kit import batch, library, results
+from demos.kit import files as files_in
+from demos.kit.events import api_errors
+from demos.kit.jobs import Progress
+from demos.kit.language import Text, pick
+from demos.kit.menu import needs_download, start_row
+from demos.kit.page import Layout
+from demos.kit.scenes_link import SceneOpened
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from core.detection.glip import GLIP
+    from core.detection.glip.grounding import EncodedImage
+    from core.detection.result import Grounding
+    from demos.glip.page import Question
+
+PAPER = "glip"
+OPENING = "dog_and_car"
+MODES = ("sentence", "labels")
+FLOOR = 0.05  # boxes with a lower score are left out of every answer
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+NO_CHINESE = Text(
+    "This checkpoint was not trained on Chinese: its boxes for Chinese words are guesses. Write English, or choose the "
+    "miniature.",
+    "这组权重没有学过中文：它给中文词的框只是猜测。请写英文，或改用微缩模型。",
+)
+PARTS = {
+    "encode_image": Text("image", "图片"),
+    "encode_text": Text("words", "文字"),
+    "ground": Text("fusion", "融合"),
+    "boxes": Text("boxes", "框"),
+}
+
+examples = partial(library.examples, PAPER)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The boxes of one image and prompt."""
+
+    image: Image.Image
+    encoded: EncodedImage
+    grounding: Grounding
+    seconds: float
+
+
+def model(checkpoint: str | None) -> GLIP:
+    """The detector of a row, loaded on first use."""
+    from core.detection.glip import GLIP
+
+    return GLIP.load(checkpoint or start_row(PAPER))
+
+
+def prompt_of(mode: str, text: str) -> str | list[str]:
+    """The prompt of a question: a caption, or a list of labels.
+
+    Raises:
+        Refusal: "wrong_value" for an unknown mode, or what reading texts and labels refuses.
+    """
+    if mode not in MODES:
+        raise Refusal("wrong_value", name="mode", wanted=" / ".join(MODES), value=repr(mode)[:40])
+    return inputs.labels(text) if mode == "labels" else inputs.text(text)
+
+
+def detect(glip: GLIP, image: Image.Image, prompt: str | list[str], threshold: float) -> Grounding:
+    """The boxes of a caption or of labels."""
+    if isinstance(prompt, str):
+        return glip.ground(image, prompt, threshold=threshold)
+    return glip.detect(image, prompt, threshold=threshold)
+
+
+def ask(image: Image.Image, prompt: str | list[str], checkpoint: str | None) -> Answer:
+    """Every box above the floor; core caches image and answer, so that the same question runs nothing."""
+    glip = model(checkpoint)
+    start = time.perf_counter()
+    grounding = detect(glip, image, prompt, FLOOR)
+    return Answer(image, glip.encode(image), grounding, time.perf_counter() - start)
+
+
+def run(question: Question) -> Answer:
+    """The answer to the page's question."""
+    image = inputs.image(files_in.picture_source(question.image))
+    return ask(image, prompt_of(question.mode, question.text), question.checkpoint)
+
+
+def prompts(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress]:
+    """Grounds the prompts of a list that is too long for one; yields nothing where one prompt is enough."""
+    if question.mode != "labels" or needs_download(question.checkpoint or start_row(PAPER)):
+        return
+    image, names = inputs.image(files_in.picture_source(question.image)), inputs.labels(question.text)
+    start, first = 0.0, 0
+    for done, count in model(question.checkpoint).detecting(image, names, FLOOR, cancel=cancel):
+        if count == 1:
+            continue
+        if not start:
+            start, first = time.perf_counter(), done
+        text = pick(
+            lang,
+            f"The list is too long for one prompt: part {done + 1} of {count}",
+            f"标签太多，一个提示放不下：第 {done + 1} 部分，共 {count} 部分",
+        )
+        if done > first:
+            left = (time.perf_counter() - start) / (done - first) * (count - done)
+            text += pick(lang, f", about {left:.0f} s left", f"，大约还需 {left:.0f} 秒")
+        yield Progress(done / count, text)
+
+
+def checked(threshold: Any) -> float:
+    """A threshold in [0, 1]; Refusal("out_of_range") for anything else."""
+    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if not is_number or not 0 <= threshold <= 1:
+        raise Refusal("out_of_range", name="threshold", low=0, high=1, value=str(threshold)[:20])
+    return float(threshold)
+
+
+# --- endpoint --------------------------------------------------------------------------------------------
+
+
+def glip_ground(
+    image: gr.FileData,
+    caption: str | None = None,
+    labels: list[str] | str | None = None,
+    threshold: float | None = None,
+    checkpoint: str | None = None,
+) -> dict[str, Any]:
+    """Find what a sentence names in an image, a box for each phrase (GLIP); or the things of a list of labels.
+
+    Args:
+        image: an image file, or a data URI.
+        caption: a sentence that names things, such as "two syringes and a test tube", in a language of the checkpoint.
+        labels: instead of a caption, a list, or one string with commas, at most 1,000. They become the prompt, as in the
+            paper. A list that is too long for one prompt is split into several, and their boxes are ranked together.
+        threshold: 0 to 1; boxes with a lower score are left out. The checkpoint's own when left out.
+        checkpoint: a registry row that is on the server; the default row when left out.
+
+    Returns:
+        {"checkpoint", "prompt", "mode", "seconds", "size": [width, height], "phrases": [{"text", "start", "end"}, ...],
+        "results": [{"phrase", "phrase_index", "score", "box": [left, top, right, bottom]}, ...]}, best first.
+    """
+    with api_errors():
+        if (caption is None) == (labels is None):
+            raise Refusal("caption_or_labels")
+        prompt = inputs.text(caption) if caption is not None else inputs.labels(labels, limit=1000)
+        pixels = inputs.image(files_in.uploaded(image))
+        glip = model(checkpoint)
+        least = start_threshold(glip.checkpoint) if threshold is None else checked(threshold)
+        return detect(glip, pixels, prompt, least).to_json()
+
+
+# --- handlers --------------------------------------------------------------------------------------------
+
+
+def result_line(answer: Answer, lang: str) -> str:
+    """The result line."""
+    grounding = answer.grounding
+    details = " + ".join(
+        f"{PARTS[name].get(lang) if name in PARTS else name} {value:.0f} ms"
+        for name, value in grounding.timings.items()
+    )
+    return results.line(answer.seconds, grounding.checkpoint, grounding.device, lang, details)
+
+
+def ground(question: Question, lang: str) -> dict[str, Any]:
+    """The slots of *Try it*: the image with its boxes under the prompt, the table of boxes, the line."""
+    threshold = checked(question.threshold)
+    answer = run(question)
+    row = checkpoints.row(answer.grounding.checkpoint)
+    is_unreadable = "zh" not in row.languages and CHINESE.search(answer.grounding.prompt)
+    return {
+        "figure": draw.figure(answer.image, answer.grounding, threshold, lang),
+        "table": draw.table(answer.image, answer.grounding, threshold, lang),
+        "line": result_line(answer, lang),
+        **results.notes(
+            row.name,
+            lang,
+            digest=answer.encoded.digest,
+            page=PAPER,
+            more=[NO_CHINESE.get(lang)] if is_unreadable else [],
+        ),
+    }
+
+
+def table_on_release(layout: Layout) -> None:
+    """Draws the table of boxes again when the slider of the threshold is released."""
+
+    def table(question: Question, lang: str) -> dict[str, Any]:
+        if next(prompts(question, lang, Cancel()), None) is not None:  # a long list is still running
+            return {}
+        answer = run(question)
+        return {"table": draw.table(answer.image, answer.grounding, checked(question.threshold), lang)}
+
+    layout.update(layout.components["threshold"].release, layout.places[0], table)
+
+
+def files(question: Question, lang: str) -> str:
+    """Download links of the boxes that reach the threshold."""
+    threshold = checked(question.threshold)
+    answer = run(question)
+    marks = draw.visible_marks(answer.grounding, threshold)
+    if not marks:
+        raise Refusal("no_boxes_left", threshold=f"{threshold:.2f}")
+    names = [phrase.text for phrase in answer.grounding.phrases]
+    return boxes.exports(answer.image, marks, names, PAPER, lang)
+
+
+def many(question: Question) -> Callable[[Any], Outcome]:
+    """The question of the page for each of many images."""
+    threshold, prompt = checked(question.threshold), prompt_of(question.mode, question.text)
+    glip = model(question.checkpoint)
+
+    def verb(image: Image.Image) -> Outcome:
+        grounding = detect(glip, image, prompt, threshold)
+        names = [grounding.phrases[at].text for at in grounding.phrase_indices.tolist()]
+        boxes_of = list(zip(names, grounding.scores.tolist(), grounding.boxes.tolist(), strict=True))
+        return batch.detected(boxes_of, grounding.to_json(), image)
+
+    return verb
+
+
+# --- opening, examples -----------------------------------------------------------------------------------
+
+
+def start_threshold(checkpoint: str | None) -> float:
+    """The threshold that a row recommends, read without loading torch."""
+    row = checkpoints.row(checkpoint or start_row(PAPER), lambda row: row.paper == PAPER)
+    return float(row.options["threshold"])
+
+
+def own_threshold(question: Question, lang: str) -> dict[str, Any]:
+    """The slider at the threshold that the question's checkpoint recommends."""
+    return {"threshold": start_threshold(question.checkpoint)}
+
+
+def language_of(checkpoint: str | None, lang: str) -> str:
+    """The page's language where the checkpoint reads it, else English."""
+    return lang if lang in checkpoints.row(checkpoint or start_row(PAPER)).languages else "en"
+
+
+def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
+    """The fields that an example sets: its image, and its sentence or labels."""
+    row = examples()[name]
+    kind = "labels" if question.mode == "labels" else "caption"
+    return {"image": row["path"], "text": row[kind][language_of(question.checkpoint, lang)]}
+
+
+def scene(opened: SceneOpened, question: Question, lang: str) -> dict[str, Any]:
+    """The fields that a scene of the classroom sets."""
+    return {"text": ", ".join(opened.names) if question.mode == "labels" else opened.caption}
+
+
+def other_mode(question: Question, lang: str) -> dict[str, Any]:
+    """The example's sentence or labels after a change of the mode; a text that a visitor typed stays."""
+    for row in examples().values():
+        texts = {row[kind][code] for kind in ("caption", "labels") for code in ("en", "zh")}
+        if question.text in texts:
+            kind = "labels" if question.mode == "labels" else "caption"
+            return {"text": row[kind][language_of(question.checkpoint, lang)]}
+    return {"text": gr.skip()}

@@ -1,0 +1,5 @@
+"""The GLIPv2 page: facts alone, because its weights were never released; what it adds to GLIP, and what runs in its place."""
+
+from demos.glipv2.page import PAGE
+
+__all__ = ["PAGE"]

@@ -1,0 +1,28 @@
+"""What pages share that let a CLIP choose among labels: the classifier of a row, its language, the prompt template."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core import checkpoints
+
+if TYPE_CHECKING:
+    from core.clip import ZeroShot
+
+
+def model(checkpoint: str | None) -> ZeroShot:
+    """The classifier of a row, loaded on first use; that of the default row for None."""
+    from core.clip import ZeroShot
+
+    return ZeroShot.load(checkpoint or checkpoints.default("clip"))
+
+
+def language(checkpoint: str | None, lang: str) -> str:
+    """The page's language where the checkpoint reads it, else the first that it reads."""
+    known = checkpoints.row(checkpoint or checkpoints.default("clip")).languages
+    return lang if lang in known else known[0]
+
+
+def template(name: str, own: str) -> str:
+    """The template of a question: a sentence of the visitor's own, or else the name of a set."""
+    return (own or "").strip() or name

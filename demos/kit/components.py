@@ -1,0 +1,141 @@
+"""Components that pages share: places of results, images that are drawn on, labels as chips.
+
+The value of a surface is JSON text with the address of the image, which the browser already has, so that no image
+travels for a drawing. The browser does the drawing, by mouse, touch and keyboard; Python gets shares of the sides.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from core.errors import Refusal
+from demos.kit.language import both, tr
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "assets" / "js"
+# The page's picture as a surface takes it over, in the browser; what was drawn on another picture goes.
+TAKE_PICTURE = "(picture) => JSON.stringify({ src: picture ? picture.url : '' })"
+# The same where a handler may have drawn on the new picture already: its value names the picture's file in "for".
+KEEP_DRAWING = """(picture, value) => {
+  let old = {};
+  try { old = JSON.parse(value || "{}"); } catch { /* nothing there yet */ }
+  const src = picture ? picture.url : "";
+  return JSON.stringify(old.for && src.includes(old.for) ? { ...old, src } : { src });
+}"""
+MAX_VALUE = 200_000  # characters of a surface's value
+# A click on a box anywhere in the page that names this component; the moment makes a second click a change again.
+ON_PICK = """document.addEventListener("atlas-pick", (event) => {
+  if (event.detail.picks !== props.name) return;
+  props.value = event.detail.pick + " " + Date.now();
+  trigger("change");
+})"""
+
+
+def output(elem_id: str, value: str = "", **options: Any) -> gr.HTML:
+    """A place for HTML."""
+    return gr.HTML(value, elem_id=elem_id, padding=False, apply_default_css=False, **options)
+
+
+def label_box(elem_id: str, label: Any = None) -> gr.Textbox:
+    """A box for labels."""
+    title = label or tr("Labels, separated by commas or lines", "标签，用逗号或换行分开")
+    return gr.Textbox(label=title, lines=2, elem_id=elem_id)
+
+
+def stage(elem_id: str, value: str = "", scripts: Sequence[str] = ("detect.js",)) -> gr.HTML:
+    """A place for an overlay that answers to the pointer in the browser: what `scripts` of `assets/js` do.
+
+    `detect.js` is for boxes (`demos.draw.boxes.overlay`).
+    """
+    code = "\n".join((SCRIPTS / name).read_text(encoding="utf-8") for name in scripts)
+    return output(elem_id, value, js_on_load=code)
+
+
+def mask_stage(elem_id: str, value: str = "") -> gr.HTML:
+    """A place for `demos.draw.masks.overlay`: pointing at it shows label and probability."""
+    return stage(elem_id, value, ("segments.js",))
+
+
+def pick_box(elem_id: str) -> gr.HTML:
+    """Where clicks on boxes arrive: its `change` event follows each, and `picked` reads which box it was.
+
+    It stands outside of tabs: what is in a closed one is not in the page.
+    """
+    script = ON_PICK.replace("props.name", repr(elem_id))
+    return output(elem_id, html_template="<span></span>", js_on_load=script, elem_classes="atlas-det-pick")
+
+
+def picked(value: str | None, count: int) -> int | None:
+    """The number behind a pick box's value, if it is one of `count`."""
+    number = (value or "").partition(" ")[0]
+    at = int(number) if number.isascii() and number.isdecimal() and len(number) < 7 else count
+    return at if at < count else None
+
+
+def label_chips(elem_id: str) -> gr.HTML:
+    """Labels as chips: the value is one text with commas, and the `input` event follows each that comes or goes."""
+    title = both("Labels: type one and press Enter", "标签：输入一个，按回车")
+    many = both("A comma ends a label as well", "逗号也可以结束一个标签")
+    return surface(
+        elem_id,
+        "labels.js",
+        f'<div class="atlas-labels"><label for="{elem_id}-new">{title}</label><div class="atlas-labels-box">'
+        f'<ul></ul><input id="{elem_id}-new" type="text" maxlength="3000" autocomplete="off" enterkeyhint="done">'
+        f'</div><p class="atlas-line">{many}</p></div>',
+    )
+
+
+def box_surface(elem_id: str) -> gr.HTML:
+    """A picture on which boxes are drawn; `read` gives {"src", "boxes": [[left, top, right, bottom], ...]}."""
+    tip = both(
+        "Drag on the picture to draw a box; drag a box to move it, its corner to resize it.",
+        "在图上拖动可画方框；拖动方框可移动，拖动右下角可改变大小。",
+    )
+    return surface(
+        elem_id,
+        "boxes.js",
+        f'<div class="atlas-surface"><p class="atlas-line">{tip}</p>'
+        '<div class="atlas-pane" hidden><img alt="" draggable="false"></div>'
+        f'<p class="atlas-tools"><button type="button" class="atlas-chip" data-add>{both("Add a box", "加一个方框")}</button>'
+        f'<button type="button" class="atlas-chip" data-clear>{both("Remove all", "全部删除")}</button>'
+        '<span data-count role="status"></span></p></div>',
+    )
+
+
+def surface(elem_id: str, script: str, template: str) -> gr.HTML:
+    """A surface of its own: a script of `assets/js` and the markup that it works on."""
+    return gr.HTML(
+        value="",
+        html_template=template,
+        js_on_load=(SCRIPTS / script).read_text(encoding="utf-8"),
+        elem_id=elem_id,
+        padding=False,
+        apply_default_css=False,
+    )
+
+
+def follow(surface: gr.HTML, picture: Any, keep: bool = False) -> None:
+    """Lets a surface show the page's picture, whichever way it came; `keep` leaves what was drawn for that very one."""
+    given, script = ([picture, surface], KEEP_DRAWING) if keep else ([picture], TAKE_PICTURE)
+    picture.change(None, given, [surface], js=script, api_visibility="private", show_progress="hidden")
+
+
+def read(value: str | None) -> dict[str, Any]:
+    """A surface's value as a dictionary, empty before anything was drawn.
+
+    Raises:
+        Refusal: "bad_drawing" for anything that the surface does not send.
+    """
+    if not value:
+        return {}
+    try:
+        found = json.loads(value) if isinstance(value, str) and len(value) <= MAX_VALUE else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Refusal("bad_drawing")
+    return found

@@ -1,0 +1,66 @@
+"""A strip of examples, images or prompts: one click passes the example's id to Python, by mouse, touch or keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from demos.kit import thumbnails
+from demos.kit.html import Markup, join, tag
+from demos.kit.language import Text, both_of
+
+# The moment makes a second click on the same example a change again.
+ON_CLICK = """element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-example]");
+  if (!button) return;
+  props.value = button.dataset.example + " " + Date.now();
+  trigger("change");
+})"""
+
+TITLES = {
+    False: Text("Examples: one click fills and runs", "例子：点一下就运行"),
+    True: Text("Photos, for real weights", "照片，适合真实权重"),
+}
+
+
+def strip(rows: Mapping[str, Mapping[str, Any]], elem_id: str) -> gr.HTML:
+    """The strip as a component whose `change` event carries "ID MOMENT"; `chosen` reads the id.
+
+    Args:
+        rows: id -> {"path", "caption": {"en", "zh"}, "real"}; "real" marks a photo that the miniature does not understand;
+            without a path the caption is the example.
+        elem_id: its id in the page.
+    """
+    groups = Markup()
+    for is_real, title in TITLES.items():
+        some = {name: row for name, row in rows.items() if bool(row.get("real")) is is_real}
+        if some:
+            buttons = tag("div", join(map(_button, some, some.values())))
+            groups += tag("section", tag("p", Markup(both_of(title))), buttons)
+    # `$` and backticks would be read as parts of a template; captions have none.
+    template = tag("div", groups, class_="atlas-examples")
+    return gr.HTML(
+        value="",
+        html_template=template,
+        js_on_load=ON_CLICK,
+        elem_id=elem_id,
+        padding=False,
+        apply_default_css=False,
+    )
+
+
+def _button(name: str, row: Mapping[str, Any]) -> Markup:
+    text = Markup(both_of(Text(**row["caption"])))
+    if "path" not in row:
+        return tag("button", text, type="button", class_="atlas-chip", data_example=name)
+    image = tag("img", alt="", src=thumbnails.of_file(row["path"]))
+    caption = tag("span", text, class_="atlas-only-read")
+    return tag("button", image, caption, type="button", data_example=name)
+
+
+def chosen(value: str, rows: Mapping[str, Any]) -> str | None:
+    """The id behind the strip's value, if it is one of `rows`."""
+    name = (value or "").partition(" ")[0]
+    return name if name in rows else None

@@ -1,0 +1,108 @@
+"""Pictures in and downloads out: uploads are handed to core unopened, answers leave as links that carry their data."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from core.errors import Refusal
+from demos.kit.html import escape
+from demos.kit.language import both, tr
+
+
+class Picture(gr.Image):
+    """A picture input that hands the uploaded file over unopened: decoding and refusing is core's business."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> str | None:
+        """The path of the upload, or the data URI that came in its place."""
+        if payload is None:
+            return None
+        if payload.url and payload.url.startswith("data:"):
+            return payload.url
+        return payload.path
+
+
+def picture_input(**options: Any) -> Picture:
+    """The picture input of every page: upload, paste or webcam.
+
+    What it was given is named to the server at once, so that it goes with the tab even if nothing was asked of it.
+    """
+    settings = {
+        "type": "filepath",
+        "image_mode": None,
+        "sources": ["upload", "clipboard", "webcam"],
+        "label": tr("Image", "图片"),
+        "buttons": ["fullscreen"],
+        **options,
+    }
+    picture = Picture(**settings)
+    gr.on(
+        [picture.upload, picture.input],
+        lambda given: None,
+        [picture],
+        None,
+        queue=False,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    return picture
+
+
+def picture_source(value: str | None) -> str | bytes:
+    """What `core.inputs.image` gets from a picture input.
+
+    Raises:
+        Refusal: "no_picture" when there is none, "bad_data_uri" for a broken data URI.
+    """
+    if not value:
+        raise Refusal("no_picture")
+    return from_data_uri(value) if value.startswith("data:") else value
+
+
+def uploaded(value: Any) -> str | bytes:
+    """What an API caller sent as a picture: an uploaded file of this server, or a data URI.
+
+    Gradio checks the path of a component's file, not that of an endpoint without components.
+
+    Raises:
+        Refusal: "not_uploaded" for any other path or address, "bad_data_uri" for a broken data URI.
+    """
+    fields = value if isinstance(value, dict) else {"path": value}
+    for address in (fields.get("url"), fields.get("path")):
+        if isinstance(address, str) and address.startswith("data:"):
+            return from_data_uri(address)
+    path = fields.get("path")
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise Refusal("not_uploaded")
+    file = Path(path).resolve()
+    if not file.is_relative_to(Path(get_upload_folder()).resolve()) or not file.is_file():
+        raise Refusal("not_uploaded")
+    return str(file)
+
+
+def from_data_uri(uri: str) -> bytes:
+    """The bytes of a base64 data URI; Refusal("bad_data_uri") where there are none."""
+    head, _, body = uri.partition(",")
+    if not head.endswith(";base64"):
+        raise Refusal("bad_data_uri")
+    try:
+        return base64.b64decode(body, validate=True)
+    except ValueError:
+        raise Refusal("bad_data_uri") from None
+
+
+def downloads(files: Sequence[tuple[str, str, bytes]]) -> str:
+    """Download links (name, MIME type, bytes) that carry their data: nothing stays on the server."""
+    links = [
+        f'<a class="atlas-chip" download="{escape(name)}" '
+        f'href="data:{mime};base64,{base64.b64encode(data).decode()}">{escape(name.rpartition(".")[2].upper())}</a>'
+        for name, mime, data in files
+    ]
+    return f'<p class="atlas-downloads">{both("Download", "下载")} {" ".join(links)}</p>'

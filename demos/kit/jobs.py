@@ -1,0 +1,240 @@
+"""Jobs of a page: what a handler yields while it works, the Stop button, and the line of those that wait for a device.
+
+A handler answers at once, `handler(question, lang) -> {slot: value}`, or it is a job, a generator
+`handler(question, lang, cancel)` that yields `Progress` and dictionaries of slots and ends within a step once `cancel`
+is set. A visitor has one job of a name at a time on an open page; Stop and a closed tab set its flag. Between its steps
+a job also takes its turn at the device (`core.runtime.semaphore`), so that quick questions of other visitors are
+answered while it runs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from core import runtime
+from core.runtime import Cancel
+from demos.kit.events import Shell
+from demos.kit.html import tag
+from demos.kit.language import pick, tr
+
+POLL_SECONDS = 0.1
+# A job ends here with what it has reached: nobody watches longer, and others wait.
+PAGE_SECONDS, ENDPOINT_SECONDS = 1200.0, 600.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: `share` from 0 to 1, None where the end is not known, and a sentence."""
+
+    share: float | None
+    text: str
+
+    @property
+    def bar(self) -> str:
+        """The bar as HTML."""
+        return progress(self.share, self.text)
+
+
+class Stops:
+    """The flags of the jobs that run, by session and name."""
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[str, str], Cancel] = {}
+
+    @contextmanager
+    def job(self, session: str, name: str = "") -> Iterator[Cancel]:
+        """The flag of a job while it runs; a job of the same session and name that still runs is asked to stop."""
+        self.stop(session, name)
+        flag = self._running[session, name] = Cancel()
+        try:
+            yield flag
+        finally:
+            flag.set()
+            if self._running.get((session, name)) is flag:
+                del self._running[session, name]
+
+    def stop(self, session: str, name: str = "") -> None:
+        """Asks the session's job of this name to stop, if there is one."""
+        if running := self._running.get((session, name)):
+            running.set()
+
+    def leave(self, request: gr.Request) -> None:
+        """Asks every job of a session to stop: `Blocks.unload` calls it when a tab closes."""
+        for (session, _), flag in list(self._running.items()):
+            if session == request.session_hash:
+                flag.set()
+
+
+class Line:
+    """Jobs that wait for each other, first come first served; a waiting one can leave."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tickets: deque[object] = deque()
+
+    @contextmanager
+    def stand(self) -> Iterator[Callable[[], int]]:
+        """A place in the line; call what it gives to learn how many are still before it."""
+        ticket = object()
+        with self._lock:
+            self._tickets.append(ticket)
+        try:
+            yield lambda: self._before(ticket)
+        finally:
+            with self._lock:
+                self._tickets.remove(ticket)
+
+    def _before(self, ticket: object) -> int:
+        with self._lock:
+            return self._tickets.index(ticket)
+
+
+_lines: dict[str, Line] = {}
+STOPS = Stops()
+
+
+def line(device: str) -> Line:
+    """The line of a device."""
+    return _lines.setdefault(device, Line())
+
+
+def in_turn(cancel: Cancel, seconds: float, job: Callable[[], Iterator[Any]]) -> Generator[Any, None, None]:
+    """Waits for the device, then passes a job's values on.
+
+    Args:
+        cancel: a set flag ends the waiting, and the job at its next step.
+        seconds: after which the job is asked to stop.
+        job: makes the iterator; it is closed when this generator is.
+
+    Yields:
+        int, how many jobs are before this one, while it waits; then the job's values.
+    """
+    with line(runtime.pick_device()).stand() as before:
+        while (count := before()) and not cancel.is_set():
+            yield count
+            time.sleep(POLL_SECONDS)
+        if cancel.is_set():
+            return
+        end = threading.Timer(seconds, cancel.set)
+        end.daemon = True
+        end.start()
+        try:
+            with closing(job()) as values:  # type: ignore[type-var]
+                yield from values
+        finally:
+            end.cancel()
+            cancel.set()
+
+
+def stop_button(elem_id: str) -> gr.Button:
+    """The button that takes the place of a job's own while it runs."""
+    return gr.Button(tr("Stop", "停止"), variant="stop", visible=False, elem_id=elem_id)
+
+
+def long_job(
+    page: Shell,
+    triggers: Sequence[Any],
+    buttons: tuple[gr.Button, gr.Button],
+    handler: Callable[..., Iterator[tuple[Any, ...]]],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+) -> Any:
+    """Wires a job behind its button.
+
+    Args:
+        triggers: what starts it.
+        buttons: the one that starts it and the one that stops it; one of them is to be seen.
+        handler: a generator `handler(cancel, *inputs, lang)` of one value for each output; `None` leaves one as it is.
+        outputs: the first is the line that says how far it is.
+
+    Returns:
+        The event behind the job, for `.then`.
+    """
+
+    def run(session: str, *values: Any) -> Generator[tuple[Any, ...], None, None]:
+        lang = values[-1]
+        same = [gr.skip()] * (len(outputs) - 1)
+        still = (gr.skip(), gr.skip())
+        shown = ""
+        with STOPS.job(session) as cancel:
+            first = progress(None, pick(lang, "Getting ready …", "正在准备……"))
+            yield first, *same, gr.update(visible=False), gr.update(visible=True, interactive=True)
+            try:
+                with closing(in_turn(cancel, PAGE_SECONDS, lambda: handler(cancel, *values))) as steps:
+                    for step in steps:
+                        if isinstance(step, int):
+                            yield waiting(step, lang), *same, *still
+                        else:
+                            shown = step[0]
+                            yield *(gr.skip() if value is None else value for value in step), *still
+            except Exception:
+                # The message says why; a bar that no longer moves would say something else.
+                yield "", *same, *still
+                raise
+            if not shown:
+                yield "", *same, *still
+
+    def rest(lang: str) -> tuple[Any, ...]:
+        return gr.update(visible=True), gr.update(visible=False)
+
+    event = page.on(triggers, run, inputs, [*outputs, *buttons], session=True, show_progress="hidden")
+    page.on(buttons[1].click, _stop, [], [buttons[1]], session=True, show_progress="hidden", queue=False)
+    return page.then(event, rest, [], list(buttons))
+
+
+def _stop(session: str, lang: str) -> tuple[Any, ...]:
+    STOPS.stop(session)
+    return (gr.update(interactive=False),)
+
+
+# --- how far it is -----------------------------------------------------------------------------------------
+
+
+def progress(share: float | None, text: str) -> str:
+    """A bar with a sentence; None is a bar without an end in sight."""
+    value = None if share is None else f"{100 * share:.0f}"
+    return tag(
+        "div",
+        tag("span", style=f"width:{100 * (share or 0):.1f}%"),
+        class_="atlas-progress",
+        role="progressbar",
+        aria_label=text,
+        aria_valuemin="0",
+        aria_valuemax="100",
+        aria_valuenow=value,
+    ) + tag("p", text, class_="atlas-line")
+
+
+def waiting(before: int, lang: str) -> str:
+    """The bar of a job that waits for others."""
+    return progress(
+        None,
+        pick(
+            lang,
+            f"Another drawing is being made on this server; {before} before yours …",
+            f"服务器正在画别人的图，前面还有 {before} 个……",
+        ),
+    )
+
+
+def steps_done(step: int, steps: int, seconds: float, left: float, lang: str) -> str:
+    """The bar of a job of known length."""
+    text = pick(
+        lang,
+        f"Step {step} of {steps} · {_time(seconds)} · about {_time(left)} left",
+        f"第 {step} / {steps} 步 · 已用 {_time(seconds)} · 大约还需 {_time(left)}",
+    )
+    return progress(step / steps, text)
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"

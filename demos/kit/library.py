@@ -1,0 +1,121 @@
+"""Example images of the hub and of its pages: `python -m demos.kit.library lseg vild glip` draws those of some pages.
+
+Images that several pages use lie in assets/examples/clip (scenes of the classroom) and assets/examples/photos. A page's
+own are scenes in its data.toml; what is where in them is known exactly and lies beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from core import inputs
+from demos.draw import base as draw
+from demos.kit.language import Text
+
+PAGES = Path(__file__).resolve().parents[1]
+ASSETS = PAGES.parent / "assets" / "examples"
+LISTING = "examples.json"  # what is where in the scenes of a folder
+KEPT = ("code", "en", "zh", "visible_box")
+
+
+@cache
+def data(page: str) -> dict[str, Any]:
+    """The data.toml of a page, by the name of its folder."""
+    return tomllib.loads((PAGES / page / "data.toml").read_text(encoding="utf-8"))
+
+
+def say(page: str, name: str, lang: str, **values: Any) -> str:
+    """A sentence of the table `says` of a page's data.toml, with values in its places."""
+    return data(page)["says"][name]["zh" if lang == "zh" else "en"].format(**values)
+
+
+def text(page: str, name: str) -> Text:
+    """A sentence of the same table in both languages."""
+    return Text(**data(page)["says"][name])
+
+
+@cache
+def shared() -> dict[str, dict[str, Any]]:
+    """Images that any page may use, by id: {"path", "caption", "labels", "classroom"}; scenes first, then photos."""
+    rows = {}
+    for folder, listing in (("clip", LISTING), ("photos", "photos.json")):
+        for row in json.loads((ASSETS / folder / listing).read_text(encoding="utf-8")):
+            path = ASSETS / folder / row["file"]
+            rows[path.stem] = {**row, "path": str(path), "classroom": folder == "clip"}
+    return rows
+
+
+@cache
+def examples(page: str) -> dict[str, dict[str, Any]]:
+    """Example images of a page with a table `examples`, by id: {"path", "caption", "labels", "classroom", "objects"}.
+
+    The page's words win over those of a shared image; "objects" are known of drawn scenes alone.
+    """
+    listing = json.loads((ASSETS / page / LISTING).read_text(encoding="utf-8"))
+    own = {
+        Path(row["file"]).stem: {**row, "path": str(ASSETS / page / row["file"]), "classroom": True}
+        for row in listing
+    }
+    known = shared() | own
+    return {name: {"objects": [], **known[name], **row} for name, row in data(page)["examples"].items()}
+
+
+@cache
+def classroom_digests(page: str = "") -> frozenset[str]:
+    """Digests of the example images, a page's own among them, that a miniature knows how to see."""
+    rows = [*shared().values(), *(examples(page).values() if page else ())]
+    return frozenset(inputs.digest(inputs.image(row["path"])) for row in rows if row["classroom"])
+
+
+def known_boxes(labels: Sequence[str], image: Any) -> list[list[list[float]]]:
+    """For each label the boxes of the things it names, xyxy pixels, where the image is a drawn one of the shared images."""
+    from core.classroom.world.wording import phrase
+
+    digest = inputs.digest(image)
+    rows = (row for row in shared().values() if "objects" in row)
+    drawn = (row["objects"] for row in rows if inputs.digest(inputs.image(row["path"])) == digest)
+    things: list[dict[str, Any]] = next(drawn, [])
+
+    def names(thing: dict[str, Any]) -> set[str]:
+        return {thing["en"], phrase(thing["en"], "en"), thing["zh"], phrase(thing["zh"], "zh")}
+
+    return [[thing["box"] for thing in things if label.lower() in names(thing)] for label in labels]
+
+
+def unknown_labels(labels: Sequence[str]) -> list[str]:
+    """The labels with a word that no miniature has read, for `demos.kit.results.notes`."""
+    from core.classroom.world import vocabulary
+
+    return vocabulary.unknown(labels)
+
+
+def write(page: str, out: Path) -> None:
+    """Draws a page's own scenes into a folder, with what is where in them."""
+    from core.classroom.world import description
+    from core.classroom.world.examples import keep
+
+    out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for name, row in data(page)["examples"].items():
+        if "scene" not in row:
+            continue
+        scene = description.draw(description.parse(row["scene"]))
+        rows.append(
+            {
+                "file": keep(scene.picture, out, name).name,
+                "caption": {lang: texts[0] for lang, texts in scene.truth["captions"].items()},
+                "objects": [{key: thing[key] for key in KEPT} for thing in scene.truth["objects"]],
+            }
+        )
+    (out / LISTING).write_text(draw.to_json(rows) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for page_name in sys.argv[1:]:
+        write(page_name, ASSETS / page_name)

@@ -1,0 +1,284 @@
+"""The checkpoint menu of a page: what there is, what it weighs and may be used for, and how to get it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import gradio as gr
+
+from core import checkpoints
+from core.checkpoints import Checkpoint, Progress
+from core.errors import Refusal
+from core.runtime import Cancel
+from demos.kit.events import Shell, browser_state, refusal_html
+from demos.kit.html import escape
+from demos.kit.language import Text, both, pick, tr
+
+# Downloads that the server runs at once; more of them wait.
+DOWNLOADS = 2
+STATES = {
+    "bundled": Text("built in, works offline", "内置，可离线使用"),
+    "cached": Text("downloaded", "已下载"),
+    "absent": Text("not on this machine yet", "尚未下载"),
+    "unpinned": Text("not on this machine yet, without a fixed revision", "尚未下载，且没有固定版本"),
+}
+LANGUAGES = {"en": Text("English", "英文"), "zh": Text("Chinese", "中文")}
+
+
+def needs_download(name: str) -> bool:
+    """Whether a row is not on this machine yet."""
+    return checkpoints.state(name) in ("absent", "unpinned")
+
+
+def fetchable(name: str) -> bool:
+    """Whether a row is not here yet and can be downloaded; some can only be imported from a file of one's own."""
+    return needs_download(name) and checkpoints.row(name).repo is not None
+
+
+def offered(paper: str, language: str | None = None) -> list[Checkpoint]:
+    """The rows of a paper; only those that read labels in a language where one is named."""
+    return [row for row in checkpoints.rows(paper) if language is None or language in row.languages]
+
+
+def start_row(paper: str, language: str | None = None) -> str:
+    """The row a menu starts on: the paper's default one if it is offered, else the first with the same origin."""
+    names = [row.name for row in offered(paper, language)]
+    start = checkpoints.default(paper)
+    if start in names:
+        return start
+    return next((row.name for row in offered(paper, language) if row.repo), [*names, start][0])
+
+
+def choices(paper: str, lang: str, language: str | None = None) -> list[tuple[str, str]]:
+    """The rows of a paper as the dropdown shows them: title, then "built in", "downloaded" or the size.
+
+    Args:
+        paper: whose rows.
+        lang: of the dropdown, "en" or "zh".
+        language: only rows that read labels in it; all where it is None.
+    """
+    found = []
+    for row in offered(paper, language):
+        state = checkpoints.state(row.name)
+        shown = {"bundled": pick(lang, "built in", "内置"), "cached": pick(lang, "downloaded", "已下载")}
+        elsewhere = (
+            f"↓ {checkpoints.human(row.size_bytes)}" if row.repo else pick(lang, "to import", "需导入")
+        )
+        note = shown.get(state, elsewhere)
+        found.append((f"{row.title[lang]} · {note}", row.name))
+    return found
+
+
+def card(name: str) -> str:
+    """What a person should know of a row before choosing it: state, size, licence, languages, limits."""
+    row = checkpoints.row(name)
+    state = STATES[checkpoints.state(name)]
+    size = checkpoints.human(row.size_bytes)
+    languages = ", ".join(both(LANGUAGES[code].en, LANGUAGES[code].zh) for code in row.languages)
+    facts = [
+        (both("State", "状态"), f"{both(state.en, state.zh)}, {size}"),
+        (both("Labels in", "标签语言"), languages),
+        (both("Licence", "许可证"), f"{escape(row.licence)}. {_pair(row.licence_note)}"),
+        (both("Knows", "擅长"), _pair(row.knows)),
+        (both("Does not know", "不擅长"), _pair(row.lacks)),
+        (both("Source", "来源"), _source(row)),
+        (both("Cite", "引用"), escape(row.citation)),
+    ]
+    rows = "".join(f"<dt>{term}</dt><dd>{fact}</dd>" for term, fact in facts)
+    return f'<dl class="atlas-facts">{rows}</dl>'
+
+
+def _pair(text: Any) -> str:
+    return both(escape(text["en"]), escape(text["zh"]))
+
+
+def _source(row: Checkpoint) -> str:
+    if row.original and not row.repo:
+        return escape(row.original.source)
+    if not row.repo:
+        return f"<code>{escape(row.bundled or '')}</code>"
+    address = escape(f"https://huggingface.co/{row.repo}/tree/{row.revision}")
+    return (
+        f'<a href="{address}" target="_blank" rel="noopener">{escape(row.repo)}</a> '
+        f"<code>@ {escape((row.revision or '')[:12])}</code>"
+    )
+
+
+def cost(name: str, lang: str) -> str:
+    """What a download would bring and under which licence, or how to import; nothing for a row that is here."""
+    if not needs_download(name):
+        return ""
+    row = checkpoints.row(name)
+    if row.original and not row.repo:
+        how = Refusal("not_imported", checkpoint=name, source=row.original.source)
+        return f'<p class="atlas-hint">{escape(how.text(lang))}</p>'
+    size, licence = checkpoints.human(row.size_bytes), row.licence
+    sentence = pick(
+        lang,
+        f"Not on this machine yet: {size} to download once, licence: {licence}.",
+        f"本机尚无这组权重：需要下载一次，{size}，许可证：{licence}。",
+    )
+    return f'<p class="atlas-hint">{escape(sentence)}</p>'
+
+
+def bar(progress: Progress | None, lang: str) -> str:
+    """A download's progress as an accessible bar with bytes, speed and the time that is left."""
+    label = pick(lang, "Download", "下载")
+    if progress is None or not progress.total:
+        share, text = 0.0, pick(lang, "Asking the Hub …", "正在连接 Hub……")
+    else:
+        share = progress.done / progress.total
+        parts = [
+            f"{share:.0%}",
+            f"{checkpoints.human(progress.done)} / {checkpoints.human(progress.total)}",
+        ]
+        if progress.rate:
+            parts.append(f"{checkpoints.human(progress.rate)}/s")
+        if progress.eta:
+            minutes, seconds = divmod(round(progress.eta), 60)
+            parts.append(pick(lang, f"{minutes}:{seconds:02d} left", f"剩余 {minutes}:{seconds:02d}"))
+        text = " · ".join(parts)
+    return (
+        f'<div class="atlas-progress" role="progressbar" aria-label="{label}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{100 * share:.0f}"><span style="width:{100 * share:.1f}%"></span></div>'
+        f'<p class="atlas-line">{escape(text)}</p>'
+    )
+
+
+def download(name: str, cancel: Cancel) -> Generator[Progress | None, None, None]:
+    """Fetches a row and yields how far it is, about ten times a second; first None, while the Hub is asked.
+
+    Setting `cancel` stops the download, and so does closing the generator, as a closed tab does; what has arrived is
+    kept.
+
+    Raises:
+        Refusal: "cancelled", or what the Hub, the network or the disk refused.
+    """
+    yield None
+    yield from checkpoints.steps(name, cancel=cancel)
+
+
+class CheckpointMenu:
+    """Dropdown, card, download and stop; `value` is the component that holds the chosen row's name.
+
+    The choice is remembered in the browser; a link with `?checkpoint=NAME` wins over it. `downloaded` is the event
+    after a download, for `.then`.
+    """
+
+    def __init__(
+        self,
+        paper: str,
+        page: Shell,
+        *,
+        language: str | None = None,
+        remember: str | None = None,
+        opens: bool = True,
+    ) -> None:
+        """Lays the menu out.
+
+        Args:
+            paper: whose rows are offered.
+            page: the page that it is on.
+            language: only rows that read labels in it.
+            remember: the name under which the browser keeps the choice, where it is not the paper's.
+            opens: whether the menu sets itself when the page opens; otherwise the page calls `opened` with the value of
+                `remembered` and gives the result to `outputs`.
+        """
+        self.paper, self.language, self.page = paper, language, page
+        self.names = [row.name for row in offered(paper, language)]
+        self._running: dict[str, Cancel] = {}  # by session
+        self.remembered = browser_state(f"checkpoint_{remember or paper}", "")
+        start = start_row(paper, language)
+        with gr.Column(elem_classes="atlas-checkpoint"):
+            self.value = gr.Dropdown(
+                choices(paper, "en", language),
+                value=start,
+                label=tr("Checkpoint", "权重"),
+                elem_id="checkpoint",
+                filterable=False,
+            )
+            with gr.Row(elem_classes="atlas-download-row"):
+                self.button = gr.Button(
+                    tr("Download", "下载"),
+                    variant="primary",
+                    size="sm",
+                    visible=fetchable(start),
+                    elem_id="download",
+                )
+                self.stop = gr.Button(
+                    tr("Stop", "停止"), variant="stop", size="sm", visible=False, elem_id="stop-download"
+                )
+            self.note = gr.HTML("", padding=False, elem_id="download-note")
+            with gr.Accordion(
+                tr("About this checkpoint", "关于这组权重"), open=False, elem_id="about-checkpoint"
+            ):
+                self.card = gr.HTML(card(start), padding=False, elem_id="checkpoint-card")
+
+        state = [self.note, self.card, self.button, self.stop]
+        self.outputs = [self.value, *state]
+        if opens:
+            page.on_load(self.opened, self.outputs, [self.remembered])
+        page.on(self.value.change, self._shown, [self.value], state, show_progress="hidden")
+        page.on(
+            self.value.input,
+            lambda name, lang: (name,),
+            [self.value],
+            [self.remembered],
+            show_progress="hidden",
+        )
+        self.downloaded = page.on(
+            self.button.click,
+            self._download,
+            [self.value],
+            [self.value, *state],
+            session=True,
+            show_progress="hidden",
+            concurrency_limit=DOWNLOADS,
+            concurrency_id="download",
+        )
+        # Gradio's own `cancels` would let a last bar arrive after the answer to Stop: here one handler writes both.
+        page.on(
+            self.stop.click, self._stop, [], [self.stop], session=True, show_progress="hidden", queue=False
+        )
+
+    def fetch(self, event: Any) -> Any:
+        """Downloads the chosen row behind an event; one that is here already takes no time. Returns the event after it."""
+        return self.page.then(
+            event, self._download, [self.value], [self.value, *self.outputs[1:]], session=True
+        )
+
+    def _shown(self, name: str, lang: str) -> tuple[Any, ...]:
+        """Note, card and buttons of a chosen row."""
+        return cost(name, lang), card(name), gr.update(visible=fetchable(name)), gr.update(visible=False)
+
+    def opened(self, remembered: str | None, lang: str, query: dict[str, str]) -> tuple[Any, ...]:
+        """The row that a page opens on: the link's, else the remembered one if it is here, else the default."""
+        name = query.get("checkpoint") or remembered or ""
+        if name not in self.names or (name == remembered and needs_download(name)):
+            name = start_row(self.paper, self.language)
+        return gr.update(choices=choices(self.paper, lang, self.language), value=name), *self._shown(
+            name, lang
+        )
+
+    def _stop(self, session: str, lang: str) -> tuple[Any, ...]:
+        """Asks the session's download to stop; its own handler shows that it has."""
+        if session in self._running:
+            self._running[session].set()
+        return (gr.update(interactive=False),)
+
+    def _download(self, session: str, name: str, lang: str) -> Generator[tuple[Any, ...], None, None]:
+        """The progress bar while a row is fetched, then its new state."""
+        same = gr.skip()
+        cancel = self._running[session] = Cancel()
+        try:
+            for progress in download(name, cancel):
+                shown = gr.update(visible=True, interactive=not cancel.is_set())
+                yield same, bar(progress, lang), same, gr.update(visible=False), shown
+        except Refusal as refusal:
+            note, *rest = self._shown(name, lang)
+            yield same, note if refusal.code == "cancelled" else refusal_html(refusal, lang), *rest
+            return
+        finally:
+            self._running.pop(session, None)
+        yield gr.update(choices=choices(self.paper, lang, self.language)), *self._shown(name, lang)

@@ -1,0 +1,258 @@
+"""A place on a page where the answers of one handler appear: its button, its Stop button, its slots, and the wiring.
+
+A handler gets the question and the language and returns the values of slots by name; a slot that it leaves out stays as
+it is. `demos.kit.jobs` says what a handler that takes long yields instead. The browser is told when a run begins
+(`STARTED`) and when its answer is there (`done`), so that it can grey an answer that belongs to other inputs
+(assets/js/form.js).
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import logging
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from core.errors import Refusal
+from demos.kit import jobs
+from demos.kit.components import output
+from demos.kit.events import CONCURRENCY, WRONG, Shell, alert, hinted, refusal_html
+from demos.kit.form import events_of
+from demos.kit.html import Markup, tag
+from demos.kit.jobs import Progress
+from demos.kit.language import Text, pick
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[..., Any]
+Slots = Mapping[str, Callable[[str], Any]]
+READY = ("Getting ready …", "正在准备……")
+_answers = itertools.count(1)
+
+
+@dataclass
+class Place:
+    """Where the answers of one handler appear.
+
+    Attributes:
+        name: of the place; element ids begin with it.
+        slots: component of each slot. "line" takes the result line and the bar of a job.
+        button: what asks.
+        stop: what stops a job.
+        inputs: components beside the page's question that the answer depends on.
+    """
+
+    name: str
+    slots: dict[str, Any] = field(default_factory=dict)
+    button: Any = None
+    stop: Any = None
+    inputs: list[Any] = field(default_factory=list)
+
+    def started(self, changes_question: bool = False) -> str:
+        """What the browser runs in front of each run; one that sets fields of the question greys all other answers."""
+        others = f"window.atlas.touched(false, {self.name!r}); " if changes_question else ""
+        return f"(...values) => {{ {others}window.atlas.started({self.name!r}); return values; }}"
+
+    def depends_on(self, components: Sequence[Any]) -> None:
+        """A change of one of these components by the visitor makes the answer here an old one, and no other answer."""
+        fresh = [one for one in components if all(one is not known for known in self.inputs)]
+        self.inputs += fresh
+        changes = [event for one in fresh for event in events_of(one)]
+        if changes:
+            script = f"() => {{ window.atlas.touched(false, '', {self.name!r}); }}"
+            gr.on(changes, None, None, None, js=script, api_visibility="private", show_progress="hidden")
+
+
+def lay_out(
+    name: str,
+    button: Text,
+    slots: Slots,
+    before: Callable[[], None] | None = None,
+    own_inputs: bool = False,
+    own_checkpoint: bool = True,
+) -> Place:
+    """The button with its Stop, and the slots below it.
+
+    Args:
+        name: of the place.
+        button: its title.
+        slots: what makes each slot from its element id; "line" is added below the others where it is missing.
+        before: lays out more inputs between the button and the slots.
+        own_inputs: whether the answer does not depend on the page's question; a change of the question leaves it as it is.
+        own_checkpoint: False where such an answer depends on the page's checkpoint all the same.
+    """
+    place = Place(name)
+    with gr.Row(elem_classes="atlas-run-row"):
+        place.button = gr.Button(
+            button.tr, variant="primary", elem_id=f"{name}-run", elem_classes="atlas-run"
+        )
+        place.stop = gr.Button(
+            Text("Stop", "停止").tr, variant="stop", visible=False, elem_id=f"{name}-stop", min_width=90
+        )
+    if before is not None:
+        before()
+    classes = ["atlas-result", *(["atlas-own-inputs"] if own_inputs else [])]
+    classes += [] if own_checkpoint else ["atlas-page-checkpoint"]
+    with gr.Column(elem_id=f"{name}-result", elem_classes=classes):
+        for slot, make in {**slots, "line": slots.get("line", output)}.items():
+            place.slots[slot] = make(f"{name}-{slot}")
+    return place
+
+
+def folded(title: Text, make: Callable[[str], Any] = output) -> Callable[[str], Any]:
+    """A slot behind a fold."""
+
+    def lay_out_fold(elem_id: str) -> Any:
+        with gr.Accordion(title.tr, open=False, elem_id=f"{elem_id}-fold"):
+            return make(elem_id)
+
+    return lay_out_fold
+
+
+def wire(
+    shell: Shell,
+    triggers: Any,
+    place: Place,
+    handler: Handler,
+    inputs: Sequence[Any],
+    read: Callable[[Sequence[Any]], tuple[Any, ...]],
+    *,
+    in_turn: bool = False,
+    fields: Mapping[str, Any] | None = None,
+    behind: Any = None,
+    show_progress: Any = "minimal",
+    trigger_mode: Any = None,
+    session: bool = False,
+    changes_question: bool = False,
+) -> Any:
+    """Wires a handler to a place.
+
+    Args:
+        shell: of the page.
+        triggers: events of components.
+        place: where the answer appears.
+        handler: see the module.
+        inputs: components; the language follows them.
+        read: the handler's arguments from the values of `inputs`.
+        in_turn: whether the job waits for the device behind the jobs of other visitors.
+        fields: components beside the slots that the handler may set by name.
+        behind: an event behind which the handler runs, in place of triggers.
+        session: whether the handler's first argument is the name of the visitor's session.
+        changes_question: whether the handler sets fields of the page's question.
+
+    Returns:
+        The event, for `.then`.
+    """
+    components = {**(fields or {}), **place.slots, "stop": place.stop, "run": place.button}
+    components = {name: component for name, component in components.items() if component is not None}
+    is_job = inspect.isgeneratorfunction(handler)
+
+    def named(values: Mapping[str, Any]) -> dict[Any, Any]:
+        return {components[name]: value for name, value in values.items()}
+
+    def failure(error: Exception, lang: str) -> dict[Any, Any]:
+        if not isinstance(error, Refusal):
+            log.error("%s failed", getattr(handler, "__name__", "a handler"), exc_info=error)
+        sentence = refusal_html(error, lang) if isinstance(error, Refusal) else alert(WRONG.get(lang))
+        return {shell.message: sentence}
+
+    def arguments(request: gr.Request, values: Sequence[Any]) -> tuple[Any, ...]:
+        return (*((str(request.session_hash),) if session else ()), *read(values[:-1]), language(values))
+
+    @hinted(request=gr.Request)
+    def answer(request: gr.Request, *values: Any) -> dict[Any, Any]:
+        lang = language(values)
+        try:
+            made = handler(*arguments(request, values))
+            return {shell.message: "", **named(done(made) if made else {})}
+        except Exception as error:
+            return failure(error, lang)
+
+    @hinted(request=gr.Request)
+    def job(request: gr.Request, *values: Any) -> Generator[dict[Any, Any], None, None]:
+        lang = language(values)
+        running = {"stop": gr.update(visible=True, interactive=True), "run": gr.update(visible=False)}
+        resting = {"stop": gr.update(visible=False), "run": gr.update(visible=True)}
+        values_of: dict[str, Any] = {}
+        visible = False
+        with jobs.STOPS.job(str(request.session_hash), place.name) as cancel:
+
+            def begin() -> Iterator[Any]:
+                return handler(*arguments(request, values), cancel)
+
+            try:
+                if in_turn:
+                    yield named({"line": Progress(None, pick(lang, *READY)).bar, **running})
+                    visible = True
+                source = jobs.in_turn(cancel, jobs.PAGE_SECONDS, begin) if in_turn else begin()
+                with closing(source) as parts:  # type: ignore[type-var]
+                    for part in parts:
+                        if isinstance(part, int):
+                            part = {"line": jobs.waiting(part, lang)}
+                        elif isinstance(part, Progress):
+                            part = {"line": part.bar}
+                        else:
+                            values_of |= part
+                        yield named({**part, **({} if visible else running)})
+                        visible = True
+                line = done(values_of, complete=bool(values_of))["line"]
+                yield {shell.message: "", **named({"line": line, **resting})}
+            except Exception as error:
+                yield {**failure(error, lang), **named({"line": "", **resting})}
+
+    options: dict[str, Any] = {
+        "api_visibility": "private",
+        "concurrency_limit": CONCURRENCY,
+        "show_progress": "hidden" if is_job else show_progress,
+        "js": place.started(changes_question),
+    }
+    if trigger_mode is not None:
+        options["trigger_mode"] = trigger_mode
+    function = job if is_job else answer
+    outputs = [shell.message, *dict.fromkeys(components.values())]
+    if behind is not None:
+        return behind.then(function, [*inputs, shell.lang], outputs, **options)
+    listen = list(triggers) if isinstance(triggers, list | tuple) else [triggers]
+    return gr.on(listen, function, [*inputs, shell.lang], outputs, **options)
+
+
+def parts(handler: Handler, arguments: Sequence[Any], cancel: Any) -> Iterator[Any]:
+    """What a handler yields; one that answers at once yields its answer."""
+    if inspect.isgeneratorfunction(handler):
+        yield from handler(*arguments, cancel)
+    else:
+        yield handler(*arguments)
+
+
+def stopping(shell: Shell, places: Sequence[Place]) -> None:
+    """Wires the Stop buttons of places."""
+    for place in places:
+
+        def stop(request: gr.Request, name: str = place.name) -> Any:
+            jobs.STOPS.stop(str(request.session_hash), name)
+            return gr.update(interactive=False)
+
+        place.stop.click(
+            stop, None, [place.stop], queue=False, api_visibility="private", show_progress="hidden"
+        )
+
+
+def done(values: Mapping[str, Any], complete: bool = True) -> dict[str, Any]:
+    """The slots of an answer; the line carries a mark by which the browser sees that a run is over.
+
+    Args:
+        complete: False where the run was stopped before it had an answer.
+    """
+    number = next(_answers)
+    mark = tag("span", hidden=True, data_answer=number if complete else f"none-{number}")
+    return {**values, "line": Markup(values.get("line", "")) + mark}
+
+
+def language(values: Sequence[Any]) -> str:
+    """The language behind the inputs of a handler."""
+    return "zh" if values and values[-1] == "zh" else "en"

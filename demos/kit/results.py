@@ -1,0 +1,98 @@
+"""What stands beside an answer: the result line, and notes on what a miniature knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from core import checkpoints
+from demos.kit import library, scenes_link
+from demos.kit.html import Markup, join, tag
+from demos.kit.language import pick
+from demos.kit.menu import fetchable, needs_download
+
+
+def line(seconds: float, checkpoint: str, device: str, lang: str, details: str = "") -> Markup:
+    """The line under an answer: seconds and the row's title, the device and the parts of the time behind a fold."""
+    row = checkpoints.row(checkpoint)
+    facts = [pick(lang, f"{seconds:.2f} s", f"{seconds:.2f} 秒"), row.title["zh" if lang == "zh" else "en"]]
+    fold = tag(
+        "details",
+        tag("summary", pick(lang, "details", "详情")),
+        " " + " · ".join(part for part in (device, details) if part),
+        class_="atlas-details",
+    )
+    return tag("div", " · ".join(facts) + " · ", fold, class_="atlas-line")
+
+
+def real_row(paper: str) -> str | None:
+    """The row with real weights that a page offers first; None where a paper has none on the Hub."""
+    names = [row.name for row in checkpoints.rows(paper) if row.repo]
+    start = checkpoints.default(paper)
+    return start if start in names else next(iter(names), None)
+
+
+def is_classroom(digest: str, page: str = "") -> bool:
+    """Whether an image (by `core.inputs.digest`) is one that a miniature was taught to see."""
+    return digest in library.classroom_digests(page) or scenes_link.is_drawn(digest)
+
+
+def notes(
+    checkpoint: str,
+    lang: str,
+    *,
+    digest: str = "",
+    page: str = "",
+    unknown: Sequence[str] = (),
+    paper: str | None = None,
+    more: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The slots "notes" and "get" above an answer: what to know before reading it, and the way to real weights.
+
+    Args:
+        checkpoint: the row that answered.
+        lang: "en" or "zh".
+        digest: of the image that it was given; "" where it is not known to come from outside.
+        page: whose example images the miniature knows besides the shared ones.
+        unknown: labels outside the words of a miniature.
+        paper: whose real weights are offered; the row's own paper where it is None.
+        more: further sentences.
+    """
+    row = checkpoints.row(checkpoint)
+    sentences = list(more)
+    outside = row.bundled is not None and bool(digest) and not is_classroom(digest, page)
+    if outside:
+        sentences.append(
+            pick(
+                lang,
+                "This miniature has only seen the drawings of the classroom. Its answer to this image is a guess.",
+                "这个微缩模型只见过“教室”里的图画，对这张图片的回答只是猜测。",
+            )
+        )
+    if row.bundled is not None and unknown:
+        names = "、".join(unknown) if lang == "zh" else ", ".join(unknown)
+        sentences.append(
+            pick(
+                lang,
+                f"The miniature has never read these words: {names}.",
+                f"微缩模型从未读过这些词：{names}。",
+            )
+        )
+    real = real_row(paper or row.paper) if outside or (row.bundled is not None and unknown) else None
+    return {
+        "notes": join(tag("p", sentence, class_="atlas-hint") for sentence in sentences),
+        "get": gr.update(visible=real is not None, value=_offer(real, lang) if real else ""),
+    }
+
+
+def _offer(name: str, lang: str) -> str:
+    row = checkpoints.row(name)
+    title = row.title["zh" if lang == "zh" else "en"]
+    if not needs_download(name):
+        return pick(lang, f"Use {title}", f"改用 {title}")
+    size = checkpoints.human(row.size_bytes)
+    if not fetchable(name):
+        return pick(lang, f"Choose {title}", f"选择 {title}")
+    return pick(lang, f"Get {title}, {size}", f"下载 {title}，{size}")

@@ -1,0 +1,59 @@
+"""Which labels hold words that no caption of the classroom holds."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import pytest
+
+from core.classroom.world import vocabulary
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["a dog", "Two Dogs", "a sheep eating grass", "red envelope", "a line drawing of a cat", "3 dogs", "", "42",
+     "a dog to the left of a car", "red", "狗", "站立的羊", "猫在汽车的左边", "三只羊", "一个试管", "红色背景上的狗",
+     "一种动物", "钱，新年", "dog 狗"],
+)  # fmt: skip
+def test_what_captions_say_is_read(label: str) -> None:
+    assert vocabulary.unknown([label]) == []
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "a quantum computer",
+        "café",
+        "Hund",
+        "chien",
+        "a parachute",
+        "量子计算机",
+        "苹果派",
+        "一群人",
+        "狗 und 猫",
+        "собака",
+        "犬です",
+    ],
+)
+def test_other_words_are_not(label: str) -> None:
+    assert vocabulary.unknown(["a dog", label, "a cat"]) == [label]
+
+
+def test_every_caption_of_a_scene_is_read() -> None:
+    from core.classroom.world import specs
+    from core.classroom.world.atlas import open_atlas
+    from core.classroom.world.captions import Writer
+
+    rng, drawings = random.Random(0), open_atlas(("twemoji",))
+    writer = Writer(specs.sample(300, 0, drawings), drawings.mono)
+    for lang in ("en", "zh"):
+        texts = [writer.write(i, lang, rng).text for i in range(len(writer))]
+        assert vocabulary.unknown(texts) == []
+
+
+def test_asking_needs_no_torch() -> None:
+    code = "import sys; from core.classroom.world.vocabulary import unknown; unknown(['狗']); print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout.strip() == "False"

@@ -1,0 +1,41 @@
+"""The example photos: listed, licensed, small, and asking questions that their answers are among."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from core import inputs
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "assets" / "examples"
+PHOTOS = json.loads((EXAMPLES / "photos" / "photos.json").read_text(encoding="utf-8"))
+
+
+def test_every_photo_is_listed_and_licensed() -> None:
+    files = {path.name for path in (EXAMPLES / "photos").iterdir()} - {"photos.json"}
+    assert files == {row["file"] for row in PHOTOS} and len(PHOTOS) == len(files)
+    table = (EXAMPLES / "LICENSES.md").read_text(encoding="utf-8").splitlines()
+    for row in PHOTOS:
+        lines = [line for line in table if line.startswith(f"| photos/{row['file']} |")]
+        assert len(lines) == 1 and row["licence"] in lines[0] and row["source"] in lines[0]
+    assert sum((EXAMPLES / "photos" / name).stat().st_size for name in files) < 1_000_000
+
+
+@pytest.mark.parametrize("row", PHOTOS, ids=lambda row: row["file"])
+def test_photo(row: dict[str, Any]) -> None:
+    path = EXAMPLES / "photos" / row["file"]
+    with Image.open(path) as stored:
+        assert (stored.format, stored.mode) == ("JPEG", "RGB") and not stored.getexif()
+        assert max(stored.size) <= 640
+    assert inputs.image(path).size == stored.size
+    counts = set()
+    for lang in ("en", "zh"):
+        assert row["caption"][lang]
+        labels = inputs.labels(row["labels"][lang])
+        assert row["answer"][lang] in labels
+        counts.add(len(labels))
+    assert counts == {4}

@@ -1,0 +1,68 @@
+"""Fields of a dataclass as the inputs of a tab, and the events that a visitor causes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from demos.kit import form
+from demos.kit.language import Text
+from demos.kit.places import Place
+
+OPTIONS = {"a": Text("first", "第一"), "b": Text("second", "第二")}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Every kind of field that a tab may have."""
+
+    folded: int = form.number(3, Text("Number", "数"))
+    some: tuple[str, ...] = form.several(OPTIONS, ["b"], Text("Some", "一些"))
+    one: str = form.choice(OPTIONS, "a", Text("One", "一个"))
+    memory: str = form.memory("x")
+    files: tuple[str, ...] | None = form.upload(Text("Files", "文件"), height=150)
+
+
+def test_visible_fields_come_first_and_their_order_is_kept() -> None:
+    with gr.Blocks() as blocks:
+        made = form.lay_out_fields(Inputs, "tab")
+    assert list(made) == ["folded", "some", "one", "memory", "files"]
+    assert made["some"].elem_id == "tab-some" and made["some"].value == ["b"]
+    assert [value for _, value in made["some"].choices] == ["a", "b"]
+    fold = next(block for block in blocks.blocks.values() if isinstance(block, gr.Accordion))
+    assert made["folded"].parent is not None and fold.elem_id == "tab-settings"
+    assert made["folded"] in list(fold.children) or made["folded"].parent.parent is fold
+
+
+def test_a_tab_gets_the_components_in_the_order_of_the_fields() -> None:
+    with gr.Blocks():
+        components = form.inputs(Inputs, "tab")(None)
+    assert [type(one) for one in components[:3]] == [gr.Number, gr.CheckboxGroup, gr.Radio]
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [(gr.Textbox, ["input"]), (gr.State, []), (gr.Image, ["upload", "input", "clear"]), (gr.File, ["upload", "clear", "delete"])],
+)  # fmt: skip
+def test_events_of_a_visitor(make: Any, names: list[str]) -> None:
+    with gr.Blocks():
+        events = form.events_of(make())
+    assert [event.event_name for event in events] == names
+
+
+def test_each_input_of_a_place_is_listened_to_once() -> None:
+    with gr.Blocks() as blocks:
+        place, box = Place("tab"), gr.Textbox()
+        place.depends_on([box, gr.State("")])
+        place.depends_on([box])
+    (wired,) = blocks.fns.values()
+    assert "touched(false, '', 'tab')" in str(wired.js)
+
+
+def test_a_run_that_sets_the_question_greys_the_others() -> None:
+    place = Place("tab")
+    assert "touched" not in place.started() and "started('tab')" in place.started()
+    assert "touched(false, 'tab')" in place.started(changes_question=True)

@@ -1,0 +1,52 @@
+"""Example pictures of the pages with a data file: they are what their scenes draw, and say what the pages ask of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core import inputs
+from demos.kit import library
+from demos.kit.language import Text
+
+PAGES = ("lseg", "vild", "glip")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_pages_own_pictures_are_what_their_scenes_draw(page: str, tmp_path: Path) -> None:
+    library.write(page, tmp_path)
+    kept = library.ASSETS / page
+    assert (tmp_path / library.LISTING).read_text() == (kept / library.LISTING).read_text()
+    for file in tmp_path.glob("*.webp"):
+        difference = np.asarray(Image.open(kept / file.name), int) - np.asarray(Image.open(file), int)
+        assert np.abs(difference).max() <= 2
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_example_is_a_scene_of_the_page_or_a_picture_of_the_clip_page(page: str) -> None:
+    rows = library.data(page)["examples"]
+    for name, row in library.examples(page).items():
+        assert Path(row["path"]).is_file() and row["labels"] == rows[name]["labels"]
+        assert row["caption"] == rows[name].get("caption", row["caption"]) and row["caption"]["zh"]
+        own = "scene" in rows[name]
+        assert ((library.ASSETS / page) in Path(row["path"]).parents) == own
+        assert not own or (row["classroom"] and row["objects"])
+
+
+def test_sentences_of_a_page_have_places_for_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = {"count": {"en": "{n} images of {share:.0%}", "zh": "{n} 张图片，{share:.0%}"}}
+    monkeypatch.setattr(library, "data", lambda page: {"says": says})
+    assert library.say("page", "count", "en", n=3, share=0.5) == "3 images of 50%"
+    assert library.say("page", "count", "zh", n=3, share=0.5) == "3 张图片，50%"
+    assert library.text("page", "count") == Text(**says["count"])
+
+
+def test_the_boxes_of_a_drawn_image_are_known() -> None:
+    row = library.shared()["cat_left_of_car"]
+    boxes = library.known_boxes(["a cat", "汽车", "dog"], inputs.image(row["path"]))
+    assert boxes == [[row["objects"][0]["box"]], [row["objects"][1]["box"]], []]
+    photo = inputs.image(library.shared()["rose"]["path"])
+    assert library.known_boxes(["a rose"], photo) == [[]]
