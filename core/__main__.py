@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import checkpoints, inputs, outputs
+from core import checkpoints, inputs, outputs, terminal
 from core.errors import Refusal
 
 if TYPE_CHECKING:
@@ -245,14 +245,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Runs one verb; a refusal is one sentence on standard error and exit status 1."""
-    arguments = parser().parse_args()
-    try:
+    """Runs one verb and returns the exit status."""
+
+    def program() -> None:
+        arguments = parser().parse_args()
         arguments.run(arguments)
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        return 1
-    return 0
+
+    return terminal.run(program)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""What core says no with: a code and its parameters, worded in English and Chinese by `errors.toml`."""
+"""Refusals: a code and its parameters, worded in English and Chinese by `errors.toml`."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -15,9 +16,20 @@ def sentences() -> dict[str, dict[str, str]]:
 
 
 def terminal_language() -> str:
-    """The language to speak in a terminal: "zh" in a Chinese locale, else "en"."""
+    """The language of a terminal: "zh" in a Chinese locale whose terminal can print Chinese, else "en"."""
     locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
-    return "zh" if locale.startswith("zh") else "en"
+    if locale.partition(".")[0] not in (
+        "",
+        "C",
+        "POSIX",
+    ):  # there, as gettext has it, LANGUAGE counts for nothing
+        locale = os.environ.get("LANGUAGE", "").partition(":")[0] or locale
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            "中文".encode(getattr(stream, "encoding", None) or "utf-8")
+    except (UnicodeError, LookupError):
+        return "en"
+    return "zh" if locale.lower().startswith("zh") else "en"
 
 
 class Refusal(Exception):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import unicodedata
 from dataclasses import asdict
 from pathlib import Path
 
-from core import checkpoints, documents
+from core import checkpoints, documents, terminal
 from core.checkpoints import Checkpoint, Progress, human, integrity, registry
 from core.errors import Refusal
 from core.errors import terminal_language as language
@@ -220,22 +219,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one verb; a refusal is one sentence on standard error and exit status 1."""
-    arguments = parser().parse_args(argv)
-    try:
-        status = int(arguments.run(arguments))
-        sys.stdout.flush()
-        return status
-    except Refusal as refusal:
-        print(refusal.text(language()), file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        # The reader, `head` for one, has what it wanted; nothing may be flushed to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        print(Refusal("cancelled").text(language()), file=sys.stderr)
-        return 130
+    """Runs one verb and returns the exit status."""
+
+    def program() -> int:
+        arguments = parser().parse_args(argv)
+        return int(arguments.run(arguments))
+
+    return terminal.run(program)
 
 
 if __name__ == "__main__":

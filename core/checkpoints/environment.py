@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from core import proxies
+
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
 
@@ -12,6 +14,7 @@ def prepare() -> None:
 
     `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE` and `HF_TOKEN` are the user's and only read.
     """
+    proxies.settle()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # It warns of copies where a disk has no links; `core.checkpoints.hub` makes none.
     os.environ.setdefault("HF_HUB_DISABLE_SYMLINKS_WARNING", "1")

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core import proxies
 from core.checkpoints import environment, integrity, transfer
 from core.checkpoints.registry import Checkpoint, File, human
 from core.checkpoints.transfer import Meter, Progress, Steps
@@ -286,6 +287,7 @@ def ask(
 
 def _ask(row: Checkpoint, file: File, revision: str) -> Remote:
     """The Hub's word on a file."""
+    proxies.check(constants.ENDPOINT)
     url = hf.hf_hub_url(row.repo or "", file.path, revision=revision, endpoint=constants.ENDPOINT)
     with _refusals(row, file):
         said = hf.get_hf_file_metadata(

@@ -10,8 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from core import inputs, outputs
-from core.errors import Refusal, terminal_language
+from core import inputs, outputs, terminal
 
 # What can be trained, and for how long unless told otherwise.
 MINUTES = {"clip": 130.0, "lseg": 40.0, "lseg-blocks": 2.5, "groupvit": 45.0, "vild": 40.0, "glip": 35.0}
@@ -30,7 +29,7 @@ def keep_memory() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse and run one command; a refusal is one sentence on standard error and exit status 1."""
+    """Parses and runs one command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m core.classroom", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     drawing = commands.add_parser("sprites", help="render the sprite sheets from build-time packages")
@@ -122,12 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
         measuring.add_argument(
             "--json", action="store_true", help="rows of the report card in place of a table"
         )
-    try:
-        _run(parser.parse_args(arguments))
-    except Refusal as refusal:
-        print(refusal.text(terminal_language()), file=sys.stderr)
-        return 1
-    return 0
+    return terminal.run(lambda: _run(parser.parse_args(arguments)))
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from core import checkpoints
+from core import checkpoints, terminal
 from core.checkpoints import Checkpoint
 from core.checkpoints.__main__ import main as checkpoints_command
 from core.classroom.recipes.common.miniature import NOTE, WEIGHTS
@@ -83,4 +83,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.run(main))

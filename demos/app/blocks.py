@@ -1,21 +1,24 @@
 """Gradio's Blocks, made and started at less cost.
 
 Gradio builds the whole server (every route, the configuration of every component) four times: when Blocks is made, when
-its `with` block ends, in `queue()` and in `launch()`; only the last one serves. It also inspects the same signatures
-again for every component and event. It offers no switch for either, so both are changed here, for as long as pages are
-made. tests/app/test_blocks.py holds the result against Gradio's own.
+its `with` block ends, in `queue()` and in `launch()`; only the last one serves. It reads the same signatures again for
+every component and event, and looks through all events to name a new one. It offers no switch for any of this, so it is
+changed here, while the pages are made. tests/app/test_blocks.py holds the result against Gradio's own.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+import typing
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import FunctionType
 from typing import Any
 
 import gradio as gr
+from gradio.block_function import BlockFunction
 from gradio.routes import App
 
 
@@ -48,15 +51,49 @@ class Blocks(gr.Blocks):
 
 
 @contextmanager
-def cached_signatures() -> Iterator[None]:
-    """Within it, each function's signature is inspected once."""
-    originals = inspect.signature, inspect.getfullargspec
-    inspect.signature = _cached(inspect.signature)
-    inspect.getfullargspec = _cached(inspect.getfullargspec)
+def page_at(demo: gr.Blocks, name: str, path: str) -> Iterator[None]:
+    """A page of its own address, as Blocks.route() makes it, without building the server again for every page.
+
+    Gradio looks through all events of the app to name each new one; here it looks through those of the page alone.
+    """
+    demo.pages.append((path, name, False))
+    outer, demo.current_page = demo.current_page, path
+    config = demo.default_config
+    others, config.fns = config.fns, {}
     try:
         yield
     finally:
-        inspect.signature, inspect.getfullargspec = originals
+        _rename(config.fns.values(), {event.api_name for event in others.values()})
+        config.fns = others | config.fns
+        demo.current_page = outer
+
+
+def _rename(events: Iterable[BlockFunction], taken: set[str | None]) -> None:
+    """Gives events names that no other event has, with a number behind them as Gradio does."""
+    numbers: Counter[str] = Counter()
+    for event in events:
+        if not event.api_name:
+            continue
+        name = event.api_name
+        while name in taken:
+            numbers[event.api_name] += 1
+            name = f"{event.api_name}_{numbers[event.api_name]}"
+        event.api_name = name
+        taken.add(name)
+
+
+@contextmanager
+def cached_signatures() -> Iterator[None]:
+    """Within it, the signature and the type hints of each function are read once."""
+    readers = ((inspect, "signature"), (inspect, "getfullargspec"), (typing, "get_type_hints"))
+    originals = [(module, name, getattr(module, name)) for module, name in readers]
+    for module, name, read in originals:
+        setattr(module, name, _cached(read))
+    try:
+        yield
+    finally:
+        for module, name, read in originals:
+            setattr(module, name, read)
 
 
 def _cached(read: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from demos import catalog
 from demos.app import endpoints as values
 from demos.app import home, sessions
 from demos.app import mcp as tools
-from demos.app.blocks import Blocks, cached_signatures
+from demos.app.blocks import Blocks, cached_signatures, page_at
 from demos.app.guard import Guard, Warm
 from demos.app.theme import theme
 from demos.app.uploads import UPLOADS
@@ -33,20 +31,6 @@ log = logging.getLogger(__name__)
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 # Waiting requests of all events together; one more is told that the queue is full.
 QUEUE = 64
-
-
-@contextmanager
-def page_at(demo: gr.Blocks, name: str, path: str) -> Iterator[None]:
-    """What Blocks.route() does, without building the whole app again for every page.
-
-    With 30 pages route() takes seconds; tests/app/test_shell.py compares both.
-    """
-    demo.pages.append((path, name, False))
-    outer, demo.current_page = demo.current_page, path
-    try:
-        yield
-    finally:
-        demo.current_page = outer
 
 
 def build() -> gr.Blocks:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
-from contextlib import nullcontext
+import typing
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,10 +20,23 @@ from tests.conftest import free_port
 
 
 def configuration(demo: gr.Blocks) -> Any:
-    """What a browser is told of every page, without the random name of the app."""
+    """What a browser is told of every page, without the random name of the app and the names of private events."""
     config = demo.get_config_file()
     config.pop("app_id")
+    names = [
+        event.pop("api_name") for event in config["dependencies"] if event["api_visibility"] == "private"
+    ]
+    assert len(names) == len(set(names))
     return json.loads(json.dumps(config, default=lambda _: "?"))
+
+
+@contextmanager
+def plain_page_at(demo: gr.Blocks, name: str, path: str) -> Iterator[None]:
+    """A page whose events Gradio names itself."""
+    demo.pages.append((path, name, False))
+    demo.current_page = path
+    yield
+    demo.current_page = ""
 
 
 def build(monkeypatch: pytest.MonkeyPatch, ours: bool) -> gr.Blocks:
@@ -30,6 +45,7 @@ def build(monkeypatch: pytest.MonkeyPatch, ours: bool) -> gr.Blocks:
         patch.setattr(Context, "id", 0)
         if not ours:
             patch.setattr(site, "Blocks", gr.Blocks)
+            patch.setattr(site, "page_at", plain_page_at)
             patch.setattr(site, "cached_signatures", nullcontext)
         return site.build()
 
@@ -61,8 +77,8 @@ def test_one_server_and_one_configuration_are_made(monkeypatch: pytest.MonkeyPat
         demo.close()
 
 
-def test_signatures_are_inspected_once_while_pages_are_made() -> None:
-    originals = inspect.signature, inspect.getfullargspec
+def test_signatures_are_read_once_while_pages_are_made() -> None:
+    originals = inspect.signature, inspect.getfullargspec, typing.get_type_hints
 
     def handler(image: str, lang: str = "en") -> None: ...
 
@@ -70,10 +86,12 @@ def test_signatures_are_inspected_once_while_pages_are_made() -> None:
         assert inspect.signature(handler) is inspect.signature(handler)
         assert inspect.signature(handler) == originals[0](handler)
         assert inspect.getfullargspec(handler) is inspect.getfullargspec(handler)
+        assert typing.get_type_hints(handler) is typing.get_type_hints(handler)
+        assert typing.get_type_hints(handler) == originals[2](handler)
         assert inspect.signature(handler, follow_wrapped=False) == originals[0](handler)
         for subject in (partial(handler, "a"), gr.Textbox, "".join, lambda: None):
             assert inspect.signature(subject) == originals[0](subject)
-    assert (inspect.signature, inspect.getfullargspec) == originals
+    assert (inspect.signature, inspect.getfullargspec, typing.get_type_hints) == originals
 
 
 def test_everything_is_put_back_after_a_failure() -> None:
@@ -82,3 +100,17 @@ def test_everything_is_put_back_after_a_failure() -> None:
         raise RuntimeError
     assert (inspect.signature, inspect.getfullargspec, App.create_app) == originals
     Context.root_block = None
+
+
+def test_events_of_all_pages_have_names_of_their_own() -> None:
+    def press() -> None: ...
+
+    with gr.Blocks() as demo:
+        gr.Button().click(press, api_name="press_1")
+        for slug in ("one", "two", "three"):
+            with blocks.page_at(demo, slug, slug):
+                for _ in range(2):
+                    gr.Button().click(press)
+    names = [event.api_name for event in demo.fns.values()]
+    assert names == ["press_1", "press", "press_1_1", "press_2", "press_1_2", "press_3", "press_1_3"]
+    assert [event.page for event in demo.fns.values()] == ["", "one", "one", "two", "two", "three", "three"]

@@ -21,7 +21,7 @@ from core.checkpoints import Progress
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos import catalog
-from demos.app import site
+from demos.app import blocks, site
 from demos.catalog import Page
 from demos.kit import events as wiring
 from demos.kit import files, menu, shell
@@ -42,11 +42,11 @@ def fill(label: str) -> None:
 
 
 def test_our_pages_equal_those_of_route() -> None:
-    """`site.page_at` stands in for Blocks.route(); what a browser gets has to be the same."""
+    """`blocks.page_at` stands in for Blocks.route(); what a browser gets has to be the same."""
     with gr.Blocks() as ours:
         fill("home")
         for name in ("one", "two"):
-            with site.page_at(ours, name.title(), name):
+            with blocks.page_at(ours, name.title(), name):
                 fill(name)
     with gr.Blocks() as theirs:
         fill("home")

@@ -12,9 +12,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What every room of core may use. Rooms that are none of these are papers, except the classroom, which trains them.
-BELOW = {"checkpoints", "clip", "documents", "errors", "inputs", "masks", "memory", "runtime"}
+BELOW = {
+    "checkpoints",
+    "clip",
+    "documents",
+    "errors",
+    "inputs",
+    "masks",
+    "memory",
+    "proxies",
+    "runtime",
+    "terminal",
+}
 # Rooms that have to stay cheap to import.
-WITHOUT_TORCH = {"checkpoints", "documents", "errors", "inputs", "memory", "runtime"}
+WITHOUT_TORCH = {"checkpoints", "documents", "errors", "inputs", "memory", "proxies", "runtime", "terminal"}
 # What a room below may use itself.
 DOWN = {
     "documents": set(),
@@ -22,9 +33,11 @@ DOWN = {
     "errors": set(),
     "masks": set(),
     "memory": {"errors"},
+    "proxies": {"errors"},
+    "terminal": {"errors"},
     "runtime": {"errors", "memory"},
     "inputs": {"errors"},
-    "checkpoints": {"documents", "errors", "runtime"},
+    "checkpoints": {"documents", "errors", "proxies", "runtime", "terminal"},
     "clip": {"checkpoints", "errors", "inputs", "memory", "runtime"},
 }
 MODEL_LIBRARIES = {"torch", "torchvision", "open_clip", "transformers", "timm", "diffusers", "safetensors"}

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core import runtime
+from core import runtime, terminal
 from core.classroom.recipes.common.lessons import LiveSettings, default_concepts
 from core.classroom.world import sprites
 from core.classroom.world.atlas import Atlas
@@ -394,4 +395,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

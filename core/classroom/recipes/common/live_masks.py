@@ -17,6 +17,7 @@ Nothing is written: no file outlives a lesson.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -31,7 +32,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from core import runtime
+from core import runtime, terminal
 from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.lessons import MaskSettings
 from core.classroom.recipes.common.running import Run
@@ -290,4 +291,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))
