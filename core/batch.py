@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core import inputs, masks
+from core import inputs
+from core.coco import Coco
 from core.errors import Refusal
 from core.inputs import Files
 from core.runtime import Cancel
@@ -138,46 +139,17 @@ def coco(rows: Sequence[Row]) -> dict[str, Any] | None:
     outcomes = [row.outcome for row in kept if row.outcome is not None]
     if not any(len(one.boxes) or one.mask is not None for one in outcomes):
         return None
-    names: dict[str, int] = {}
-    annotations: list[dict[str, Any]] = []
-
-    def add(image_id: int, label: str, box: Sequence[float], area: float, **more: Any) -> None:
-        annotations.append(
-            {
-                "id": len(annotations) + 1,
-                "image_id": image_id,
-                "category_id": names.setdefault(label, len(names) + 1),
-                "bbox": [round(float(value), 2) for value in box],
-                "area": round(float(area), 2),
-                "iscrowd": 0,
-                **more,
-            }
-        )
-
-    for image_id, one in enumerate(outcomes, start=1):
-        for label, score, (left, top, right, bottom) in one.boxes:
-            wide, high = right - left, bottom - top
-            corners = [left, top, right, top, right, bottom, left, bottom]
-            polygon = [[round(float(value), 2) for value in corners]]
-            box = (left, top, wide, high)
-            add(image_id, label, box, wide * high, score=round(float(score), 5), segmentation=polygon)
+    made = Coco()
+    for row, one in zip(kept, outcomes, strict=True):
+        made.image(row.file, one.size)
+        for label, score, box in one.boxes:
+            made.box(made.category(label), box, score)
         mask = np.zeros((0, 0), int) if one.mask is None else one.mask
         for index, label in enumerate(one.labels):
             own = np.equal(mask, index)
-            if not own.any():
-                continue
-            down, across = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
-            box = (across[0], down[0], across[-1] - across[0] + 1, down[-1] - down[0] + 1)
-            runs = {"size": list(own.shape), "counts": masks.encode(own)}
-            add(image_id, label, box, int(own.sum()), segmentation=runs)
-    return {
-        "images": [
-            {"id": i, "file_name": row.file, "width": one.size[0], "height": one.size[1]}
-            for i, (row, one) in enumerate(zip(kept, outcomes, strict=True), start=1)
-        ],
-        "categories": [{"id": number, "name": name} for name, number in names.items()],
-        "annotations": annotations,
-    }
+            if own.any():
+                made.mask(made.category(label), own)
+    return made.data()
 
 
 def archive(rows: Sequence[Row], lang: str = "en") -> bytes:
@@ -199,7 +171,10 @@ def archive(rows: Sequence[Row], lang: str = "en") -> bytes:
                 continue
             name = f"masks/{at + 1:03d}_{PurePosixPath(row.file).stem[:60]}.png"
             pixels = io.BytesIO()
-            Image.fromarray((row.outcome.mask + 1).astype(np.uint8)).save(pixels, "PNG")
+            many = len(row.outcome.labels) > np.iinfo(np.uint8).max
+            Image.fromarray((row.outcome.mask + 1).astype(np.uint16 if many else np.uint8)).save(
+                pixels, "PNG"
+            )
             out.writestr(name, pixels.getvalue())
             labels[name] = list(row.outcome.labels)
         if labels:

@@ -33,7 +33,12 @@ def crops(pictures: Tensor, boxes: list[Tensor], side: int) -> Tensor:
 
 
 def choose(
-    boxes: Tensor, scores: Tensor, threshold: float, overlap: float, limit: int = MAX_DETECTIONS
+    boxes: Tensor,
+    scores: Tensor,
+    threshold: float,
+    overlap: float,
+    limit: int = MAX_DETECTIONS,
+    across_labels: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes and labels that are sure enough; of boxes with one label that overlap, the surest.
 
@@ -43,6 +48,7 @@ def choose(
         threshold: the least score.
         overlap: IoU above which two boxes of one label are the same thing.
         limit: how many are kept at most.
+        across_labels: whether boxes of different labels that overlap are the same thing, too.
 
     Returns:
         Indices of boxes [R], of labels [R], scores [R]; best first.
@@ -50,5 +56,6 @@ def choose(
     found, order = scores.flatten().topk(min(scores.numel(), CANDIDATES))
     order, found = order[found > threshold], found[found > threshold]
     box, label = order // scores.shape[1], order % scores.shape[1]
-    kept = batched_nms(boxes[box].float(), found.float(), label, overlap)[:limit]
+    groups = torch.zeros_like(label) if across_labels else label
+    kept = batched_nms(boxes[box].float(), found.float(), groups, overlap)[:limit]
     return box[kept], label[kept], found[kept]

@@ -239,6 +239,7 @@ class ViLD(Handle[Loaded]):
         proposals: int = PROPOSALS,
         threshold: float | None = None,
         nms: float = 0.5,
+        across_labels: bool = False,
     ) -> Detection:
         """Boxes of what the labels name.
 
@@ -250,6 +251,7 @@ class ViLD(Handle[Loaded]):
             proposals: how many are looked at, the likeliest first; all where none is likelier than another (OWL-ViT).
             threshold: the least score of a box; the row's own when None.
             nms: IoU above which the less sure of two boxes of one label goes.
+            across_labels: whether the less sure of two boxes of different labels goes, too: one label for each thing.
 
         Raises:
             Refusal: "unknown_variant".
@@ -276,7 +278,11 @@ class ViLD(Handle[Loaded]):
         found = encoded.regions
         settled = found.proposals if variant == "crops" else found.boxes
         box, label, score = of_boxes.choose(
-            torch.from_numpy(settled[:proposals]), torch.from_numpy(read.ranking), threshold, nms
+            torch.from_numpy(settled[:proposals]),
+            torch.from_numpy(read.ranking),
+            threshold,
+            nms,
+            across_labels=across_labels,
         )
         end = time.perf_counter()
         return Detection(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -141,7 +140,8 @@ def to_svg(
 ) -> str:
     """An SVG document of a scene: [S, P, 2], [S], [S, 4], (height, width).
 
-    Numbers carry the digits that bring a float32 back exactly through `from_svg`.
+    Numbers carry the digits that bring a float32 back exactly through `from_svg`; colours are written in 8 bits, which every
+    program reads.
     """
     height, width = size
     points, widths, colors = (value.detach().float().cpu() for value in (points, widths, colors))
@@ -150,7 +150,7 @@ def to_svg(
         f'viewBox="0 0 {width} {height}">'
     ]
     if background is not None:
-        lines.append(f'<rect width="100%" height="100%" fill="{_color(background)}"/>')
+        lines.append(f'<rect width="{width}" height="{height}" fill="{_color(background)}"/>')
     lines.append('<g fill="none" stroke-linecap="round" stroke-linejoin="round">')
     for path, wide, (red, green, blue, alpha) in zip(points, widths.tolist(), colors.tolist(), strict=True):
         opacity = "" if alpha == 1 else f' stroke-opacity="{_number(alpha)}"'
@@ -167,8 +167,7 @@ def _number(value: float) -> str:
 
 
 def _color(rgb: Sequence[float]) -> str:
-    # Percentages, because 8-bit colours would not come back as they were.
-    return f"rgb({', '.join(format(Decimal(_number(c)).scaleb(2), 'f') + '%' for c in rgb)})"
+    return "#" + "".join(f"{round(255 * min(max(value, 0.0), 1.0)):02x}" for value in rgb)
 
 
 def from_svg(text: str) -> Drawing:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import zipfile
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from core import inputs
+from core.coco import Coco
 from demos.draw import base as draw
 from demos.draw import masks as segment_draw
 from demos.kit.html import Markup, escape, join, tag
@@ -27,6 +29,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of
 IMAGE_SIDE, CROP_SIDE = 960, 240  # pixels of the long side of the JPEGs in a page
 # The room that a chip needs on an image about this many letters wide; an estimate, it only decides where chips go.
 LETTERS_ACROSS, CHIP_HEIGHT = 62, 0.048
+MOST_LETTERS = 60  # written on a box
 CHIP_PLACES = ("above", "inside", "below", "above-end", "inside-end", "below-end")
 MOST_NAMED = 12  # boxes in the description of an overlay
 
@@ -265,87 +268,174 @@ def whole(box: Sequence[float] | np.ndarray, size: tuple[int, int]) -> tuple[int
 # --- downloads ---------------------------------------------------------------------------------------------
 
 
-def annotated_png(image: Image.Image, marks: Sequence[Mark]) -> bytes:
-    """The image at its own size with its boxes drawn in."""
-    canvas = image.convert("RGB")
-    pen = ImageDraw.Draw(canvas)
-    unit = max(2, round(max(image.size) / 240))
-    font = draw.typeface(max(11, 6 * unit))
+@dataclass(frozen=True)
+class Placed:
+    """A box and what is written on it, in pixels of the image: the same numbers for the PNG and for the SVG."""
+
+    mark: Mark
+    box: Box
+    words: str
+    chip: Box  # the paper of the words
+
+
+@dataclass(frozen=True)
+class Pen:
+    """Sizes of what is drawn on an image, in its pixels."""
+
+    line: int  # even, so that it covers whole pixels on both sides of an edge between two
+    letter: int
+
+    @classmethod
+    def of(cls, size: tuple[int, int]) -> Pen:
+        """A pen that suits an image."""
+        line = 2 * max(1, round(max(size) / 480))
+        return cls(line, max(9, 6 * line))
+
+    @property
+    def dashes(self) -> tuple[int, int]:
+        """Lengths of a dash and of the gap behind it."""
+        return 4 * self.line, 3 * self.line
+
+
+def placed(marks: Sequence[Mark], size: tuple[int, int], pen: Pen) -> list[Placed]:
+    """Where everything is drawn, large boxes first."""
+    font = draw.typeface(pen.letter)
+    answers = []
     for mark, place in sorted(
-        zip(marks, chip_places(marks, image.size), strict=True), key=lambda pair: -_area(pair[0].box)
+        zip(marks, chip_places(marks, size), strict=True), key=lambda pair: -_area(pair[0].box)
     ):
-        left, top, right, bottom = whole(mark.box, image.size)
-        pen.rectangle((left - 1, top - 1, right, bottom), outline="white", width=unit + 2)
-        pen.rectangle((left, top, right - 1, bottom - 1), outline=mark.colour, width=unit)
-        words = caption(mark)[:60]
-        if not words:
-            continue
-        width, height = pen.textbbox((0, 0), words, font=font)[2:]
+        left, top, right, bottom = (round(float(side), 1) for side in mark.box)
+        words = caption(mark)[:MOST_LETTERS]
+        wide, high = round(font.getlength(words) + 0.6 * pen.letter, 1), round(1.4 * pen.letter, 1)
         row, _, end = place.partition("-")
-        x = right - width - 2 * unit if end else left
-        y = {"above": top - height - 2 * unit, "inside": top, "below": bottom}[row]
-        x = min(max(x, 0), max(image.width - width - 2 * unit, 0))
-        y = min(max(y, 0), max(image.height - height - 2 * unit, 0))
-        pen.rectangle(
-            (x, y, x + width + 2 * unit, y + height + 2 * unit), fill="white", outline=mark.colour, width=1
+        x = right - wide if end else left
+        y = {"above": top - high, "inside": top, "below": bottom}[row]
+        x, y = (
+            round(min(max(value, 0), max(length - room, 0)), 1)
+            for value, length, room in zip((x, y), size, (wide, high), strict=True)
         )
-        pen.text((x + unit, y + unit // 2), words, fill="black", font=font)
+        box = left, top, right, bottom
+        answers.append(Placed(mark, box, words, (x, y, round(x + wide, 1), round(y + high, 1))))
+    return answers
+
+
+def annotated_png(image: Image.Image, marks: Sequence[Mark]) -> bytes:
+    """The image at its file's size with its boxes drawn in."""
+    canvas = inputs.full_size(image).convert("RGB")
+    pen = Pen.of(canvas.size)
+    font = draw.typeface(pen.letter)
+    for one in placed(marks, canvas.size, pen):
+        _stroke(canvas, one.box, "white", pen.line + 2)
+        _stroke(canvas, one.box, one.mark.colour, pen.line, pen.dashes if one.mark.dashed else None)
+        if one.words:
+            _fill(canvas, one.chip, "white")
+            _stroke(canvas, one.chip, one.mark.colour, 1)
+            at = one.chip[0] + 0.3 * pen.letter, one.chip[1] + 1.02 * pen.letter
+            ImageDraw.Draw(canvas).text(at, one.words, fill="black", font=font, anchor="ls")
     buffer = io.BytesIO()
     canvas.save(buffer, "PNG")
     return buffer.getvalue()
 
 
+def _stroke(
+    canvas: Image.Image,
+    box: Box,
+    colour: str,
+    width: float,
+    dashes: tuple[float, float] | None = None,
+) -> None:
+    """Draws a rectangle's outline, `width` wide around its edges, as SVG draws one: dashes begin at the upper left corner
+    and go clockwise."""
+    left, top, right, bottom = box
+    wide, high, half = right - left, bottom - top, width / 2
+    if dashes is None and min(wide, high) <= width:  # no room inside
+        _fill(canvas, (left - half, top - half, right + half, bottom + half), colour)
+        return
+    if dashes is None:
+        _fill(canvas, (left - half, top - half, right + half, top + half), colour)
+        _fill(canvas, (left - half, bottom - half, right + half, bottom + half), colour)
+        _fill(canvas, (left - half, top + half, left + half, bottom - half), colour)
+        _fill(canvas, (right - half, top + half, right + half, bottom - half), colour)
+        return
+    corners = np.cumsum([0, wide, high, wide, high])
+    starts = np.arange(0, corners[-1], sum(dashes))
+    for start, end in zip(starts, np.minimum(starts + dashes[0], corners[-1]), strict=True):
+        for side in range(4):
+            # A dash around a corner is mitred there, as the joins of an SVG are.
+            first, last = max(start, corners[side]), min(end, corners[side + 1])
+            if first >= last:
+                continue
+            first -= corners[side] + half * (start < corners[side])
+            last -= corners[side] - half * (end > corners[side + 1])
+            part = (
+                (left + first, top - half, left + last, top + half),
+                (right - half, top + first, right + half, top + last),
+                (right - last, bottom - half, right - first, bottom + half),
+                (left - half, bottom - last, left + half, bottom - first),
+            )[side]
+            _fill(canvas, part, colour)
+
+
+def _fill(canvas: Image.Image, box: Box, colour: str) -> None:
+    """Fills a rectangle; pixels at its edges as far as it covers them."""
+    covers, ends = [], []
+    for low, high, length in zip(box[:2], box[2:], canvas.size, strict=True):
+        first, last = max(math.floor(low), 0), min(math.ceil(high), length)
+        if first >= last:
+            return
+        pixels = np.arange(first, last)
+        covers.append(np.clip(np.minimum(pixels + 1, high) - np.maximum(pixels, low), 0, 1))
+        ends.append((first, last))
+    share = (255 * covers[1][:, None] * covers[0]).round().astype(np.uint8)
+    (left, right), (top, bottom) = ends
+    canvas.paste(colour, (left, top, right, bottom), Image.fromarray(share))
+
+
 def svg(image: Image.Image, marks: Sequence[Mark]) -> str:
-    """The same as an SVG that contains the image: boxes and captions stay editable."""
-    size = width, height = inputs.size_of(image)
-    unit = max(1.5, max(size) / 240)
-    letter = 6 * unit
+    """The same as an SVG that carries its image: boxes and words stay editable."""
+    image = inputs.full_size(image)
+    width, height = image.size
+    pen = Pen.of(image.size)
     parts = []
-    for mark, place in sorted(
-        zip(marks, chip_places(marks, size), strict=True), key=lambda pair: -_area(pair[0].box)
-    ):
-        left, top, right, bottom = mark.box
-        dash = f' stroke-dasharray="{4 * unit:.1f} {3 * unit:.1f}"' if mark.dashed else ""
+    for one in placed(marks, image.size, pen):
+        dash, gap = pen.dashes
+        dashes = f' stroke-dasharray="{dash} {gap}"' if one.mark.dashed else ""
+        edge = _rect(one.box)
         parts.append(
-            f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" fill="none" '
-            f'stroke="{mark.colour}" stroke-width="{unit:.1f}"{dash}/>'
+            f'<rect {edge} fill="none" stroke="white" stroke-width="{pen.line + 2}"/>'
+            f'<rect {edge} fill="none" stroke="{one.mark.colour}" stroke-width="{pen.line}"{dashes}/>'
         )
-        words = caption(mark)
-        if not words:
-            continue
-        row, _, end = place.partition("-")
-        wide, high = 0.56 * letter * (_letters(words) + 1), 1.4 * letter
-        x = right - wide if end else left
-        y = {"above": top - high, "inside": top, "below": bottom}[row]
-        parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" fill="white" '
-            f'stroke="{mark.colour}"/><text x="{x + 0.3 * letter:.1f}" y="{y + 1.02 * letter:.1f}" '
-            f'font-size="{letter:.1f}">{escape(words)}</text>'
-        )
+        if one.words:
+            x, y = one.chip[0] + 0.3 * pen.letter, one.chip[1] + 1.02 * pen.letter
+            length = one.chip[2] - one.chip[0] - 0.6 * pen.letter
+            parts.append(
+                f'<rect {_rect(one.chip)} fill="white" stroke="{one.mark.colour}" stroke-width="1"/>'
+                f'<text x="{x:.1f}" y="{y:.1f}" font-size="{pen.letter}" textLength="{length:.1f}">'
+                f"{escape(one.words)}</text>"
+            )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="system-ui, '
-        "'Noto Sans CJK SC', 'Microsoft YaHei', sans-serif\">"
-        f'<image href="{draw.data_uri(image, max(image.size))}" width="{width}" height="{height}"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'font-family="{draw.FONTS}">'
+        f'<image href="{draw.data_uri(image, max(image.size), quality=95)}" width="{width}" height="{height}"/>'
         f"{''.join(parts)}</svg>"
     )
 
 
-def coco_json(marks: Sequence[Mark], names: Sequence[str], size: tuple[int, int], file: str = "") -> str:
+def _rect(box: Box) -> str:
+    """A box as the attributes of an SVG's rectangle."""
+    left, top, right, bottom = box
+    return f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
+
+
+def coco_json(
+    marks: Sequence[Mark], names: Sequence[str], size: tuple[int, int], file: str = segment_draw.IMAGE_FILE
+) -> str:
     """The boxes as a COCO data set of one image; a mark's group is the place of its category in `names`."""
-    rows = []
-    for at, mark in enumerate(marks, 1):
-        left, top, right, bottom = (round(float(side), 2) for side in mark.box)
-        bbox = [left, top, round(right - left, 2), round(bottom - top, 2)]
-        row = {"id": at, "image_id": 1, "category_id": mark.group + 1, "bbox": bbox}
-        row |= {"area": round(bbox[2] * bbox[3], 2), "iscrowd": 0}
-        rows.append(row if mark.score is None else {**row, "score": round(mark.score, 6)})
-    return draw.to_json(
-        {
-            "images": [{"id": 1, "file_name": file, "width": size[0], "height": size[1]}],
-            "categories": [{"id": at, "name": name} for at, name in enumerate(names, 1)],
-            "annotations": rows,
-        }
-    )
+    made = Coco(names)
+    made.image(file, size)
+    for mark in marks:
+        made.box(mark.group + 1, mark.box, mark.score)
+    return draw.to_json(made.data())
 
 
 def to_csv(marks: Sequence[Mark]) -> str:

@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from core import inputs
 from core import masks as rle
+from core.coco import Coco
 from demos.draw import base as draw
 from demos.kit.html import escape
 from demos.kit.language import pick
@@ -31,6 +32,7 @@ LIGHTNESSES = (0.72, 0.42, 0.56)
 PICTURE_SIDE, MASK_SIDE, POINTED_SIDE, GRID = 960, 640, 320, 48  # pixels of the long side of what travels
 NAMED_SHARE = 0.004  # a smaller region has no room for its name
 BYTES = 256
+IMAGE_FILE = "image.png"  # what a COCO file calls an image whose own name nobody knows
 
 
 def palette(count: int) -> list[str]:
@@ -277,7 +279,7 @@ def overlay_png(
 
 
 def coco_rle(mask: np.ndarray, names: Sequence[str], size: tuple[int, int]) -> str:
-    """Every label that won something as COCO annotations with run lengths, JSON text.
+    """Every label that won something as annotations of a COCO data set of one image, JSON text.
 
     Args:
         mask: [h, w] label indices.
@@ -285,22 +287,11 @@ def coco_rle(mask: np.ndarray, names: Sequence[str], size: tuple[int, int]) -> s
         size: width and height of the picture that the masks are for.
     """
     full = rle.resized(mask, size)
-    rows = []
+    made = Coco(names)
+    made.image(IMAGE_FILE, size)
     for index in np.flatnonzero(np.bincount(full.ravel(), minlength=len(names))).tolist():
-        chosen = full == index
-        down, across = np.flatnonzero(chosen.any(1)), np.flatnonzero(chosen.any(0))
-        box = [across[0], down[0], across[-1] + 1 - across[0], down[-1] + 1 - down[0]]
-        rows.append(
-            {
-                "category_id": index,
-                "label": names[index],
-                "area": int(chosen.sum()),
-                "bbox": [int(value) for value in box],
-                "segmentation": {"size": [size[1], size[0]], "counts": rle.encode(chosen)},
-            }
-        )
-    categories = [{"id": i, "name": name} for i, name in enumerate(names)]
-    return draw.to_json({"categories": categories, "annotations": rows})
+        made.mask(index + 1, full == index, label=names[index])
+    return draw.to_json(made.data())
 
 
 def links(files: Sequence[tuple[str, str, str, bytes]], lang: str) -> str:

@@ -85,11 +85,13 @@ def prompt_of(mode: str, text: str) -> str | list[str]:
     return inputs.labels(text) if mode == "labels" else inputs.text(text)
 
 
-def detect(glip: GLIP, image: Image.Image, prompt: str | list[str], threshold: float) -> Grounding:
+def detect(
+    glip: GLIP, image: Image.Image, prompt: str | list[str], threshold: float, across_labels: bool = False
+) -> Grounding:
     """The boxes of a caption or of labels."""
     if isinstance(prompt, str):
-        return glip.ground(image, prompt, threshold=threshold)
-    return glip.detect(image, prompt, threshold=threshold)
+        return glip.ground(image, prompt, threshold=threshold, across_labels=across_labels)
+    return glip.detect(image, prompt, threshold=threshold, across_labels=across_labels)
 
 
 def ask(image: Image.Image, prompt: str | list[str], checkpoint: str | None) -> Answer:
@@ -145,6 +147,7 @@ def glip_ground(
     labels: list[str] | str | None = None,
     threshold: float | None = None,
     checkpoint: str | None = None,
+    across_labels: bool = False,
 ) -> dict[str, Any]:
     """Find what a sentence names in an image, a box for each phrase (GLIP); or the things of a list of labels.
 
@@ -155,6 +158,7 @@ def glip_ground(
             paper. A list that is too long for one prompt is split into several, and their boxes are ranked together.
         threshold: 0 to 1; boxes with a lower score are left out. The checkpoint's own when left out.
         checkpoint: a registry row that is on the server; the default row when left out.
+        across_labels: whether of boxes of different phrases that overlap only the surest stays: one phrase for each thing.
 
     Returns:
         {"checkpoint", "prompt", "mode", "seconds", "size": [width, height], "phrases": [{"text", "start", "end"}, ...],
@@ -167,7 +171,7 @@ def glip_ground(
         pixels = inputs.image(files_in.uploaded(image))
         glip = model(checkpoint)
         least = start_threshold(glip.checkpoint) if threshold is None else checked(threshold)
-        return detect(glip, pixels, prompt, least).to_json()
+        return detect(glip, pixels, prompt, least, across_labels).to_json()
 
 
 # --- handlers --------------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def lseg_segment(
 
     Returns:
         {"checkpoint", "seconds", "size": [width, height], "results": [{"label", "share"}, ...]}, the largest first; with
-        masks also "categories" and "annotations" as COCO has them, {"size": [height, width], "counts"} for each.
+        masks also "images", "categories" and "annotations": a COCO data set of one image, as pycocotools reads it.
     """
     with shell.api_errors():
         names = inputs.labels(labels, limit=1000)

@@ -78,6 +78,7 @@ def vild_detect(
     base: list[str] | None = None,
     checkpoint: str | None = None,
     coco: bool = False,
+    across_labels: bool = False,
 ) -> dict[str, Any]:
     """Find the things that labels name in a picture, with a box each (open-vocabulary detection, ViLD).
 
@@ -91,6 +92,7 @@ def vild_detect(
         base: which of the labels count as base categories for the ensemble; those that had boxes in training when left out.
         checkpoint: a row of ViLD that is on the server; the default row when left out.
         coco: whether the answer carries the boxes as a COCO data set, too.
+        across_labels: whether of boxes of different labels that overlap only the surest stays: one label for each thing.
 
     Returns:
         {"checkpoint", "variant", "seconds", "size": [width, height], "results": [{"label", "base", "score",
@@ -100,7 +102,9 @@ def vild_detect(
         names = inputs.labels(labels, limit=1000)
         picture = inputs.image(shell.uploaded(image))
         given = None if base is None else [name in base for name in names]
-        found = answer(model_of(checkpoint), picture, names, variant, threshold, proposals, given)
+        found = answer(
+            model_of(checkpoint), picture, names, variant, threshold, proposals, given, across_labels
+        )
         result = found.to_json()
         if coco:
             result |= json.loads(detect_draw.coco_json(vild_draw.marks(found), names, found.size))
@@ -115,6 +119,7 @@ def answer(
     threshold: float | None,
     proposals: float,
     base: Sequence[bool] | None = None,
+    across_labels: bool = False,
 ) -> Detection:
     """A detection with values that are in range.
 
@@ -127,7 +132,9 @@ def answer(
     ):
         if value is not None and not low <= value <= high:
             raise Refusal("out_of_range", name=name, low=low, high=high, value=value)
-    found: Detection = model.detect(image, names, variant, base, int(proposals), threshold)
+    found: Detection = model.detect(
+        image, names, variant, base, int(proposals), threshold, across_labels=across_labels
+    )
     return found
 
 

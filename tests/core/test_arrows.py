@@ -29,12 +29,14 @@ WITHOUT_TORCH = {"checkpoints", "documents", "errors", "inputs", "memory", "prox
 # What a room below may use itself.
 DOWN = {
     "documents": set(),
-    "batch": {"errors", "inputs", "masks", "runtime"},
+    "batch": {"coco", "errors", "inputs", "runtime"},
+    "coco": {"masks"},
     "errors": set(),
     "masks": set(),
     "memory": {"errors"},
     "proxies": {"errors"},
     "terminal": {"errors"},
+    "outputs": {"errors"},
     "runtime": {"errors", "memory"},
     "inputs": {"errors"},
     "checkpoints": {"documents", "errors", "proxies", "runtime", "terminal"},

@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, nms
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 LARGEST = math.log(1000 / 16)  # of a logarithm of a side's ratio
@@ -80,6 +81,17 @@ def phrase_scores(logits: Tensor, phrases: Sequence[Sequence[int]]) -> Tensor:
     for row, words in zip(belongs, phrases, strict=True):
         row[list(words)] = 1 / max(len(words), 1)
     return logits.float().sigmoid() @ belongs.T.to(logits.device)
+
+
+def apart(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Indices [K] of boxes that do not stand for a surer one, whatever their phrases are; best first.
+
+    Args:
+        boxes: [R, 4].
+        scores: [R].
+    """
+    reach = torch.from_numpy(boxes).double() + torch.tensor([0, 0, 1, 1])
+    return nms(reach, torch.from_numpy(scores).double(), SUPPRESSED).numpy()
 
 
 def keep(

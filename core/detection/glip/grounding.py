@@ -185,6 +185,7 @@ class GLIP(Handle[Grounder]):
         phrases: Sequence[str] | None = None,
         threshold: float | None = None,
         limit: int = LIMIT,
+        across_labels: bool = False,
     ) -> Grounding:
         """Boxes for the noun phrases of a caption.
 
@@ -194,12 +195,15 @@ class GLIP(Handle[Grounder]):
             phrases: parts of the caption to look for; its noun phrases when None.
             threshold: boxes that score less are left out; the checkpoint's own when None.
             limit: at most so many boxes, of `LIMIT`.
+            across_labels: whether the less sure of two boxes of different phrases that overlap goes: one phrase for each thing.
 
         Raises:
             Refusal: "no_phrase", "phrase_not_in_caption", "prompt_too_long".
         """
         spans = phrase_spans(caption, phrases)
-        return runtime.last(self._steps(image, [(caption, spans)], "grounding", threshold, limit))
+        return runtime.last(
+            self._steps(image, [(caption, spans)], "grounding", threshold, limit, across_labels=across_labels)
+        )
 
     def detect(
         self,
@@ -207,13 +211,14 @@ class GLIP(Handle[Grounder]):
         labels: Sequence[str],
         threshold: float | None = None,
         limit: int = LIMIT,
+        across_labels: bool = False,
     ) -> Grounding:
         """Boxes for labels, which are joined to a prompt: detection as grounding (section 3.1).
 
         Raises:
             Refusal: "no_word_in_labels", "label_of_many_words".
         """
-        return runtime.last(self.detecting(image, labels, threshold, limit))
+        return runtime.last(self.detecting(image, labels, threshold, limit, across_labels=across_labels))
 
     def detecting(
         self,
@@ -222,6 +227,7 @@ class GLIP(Handle[Grounder]):
         threshold: float | None = None,
         limit: int = LIMIT,
         cancel: runtime.Cancel | None = None,
+        across_labels: bool = False,
     ) -> Generator[tuple[int, int], None, Grounding]:
         """`detect`, prompt by prompt: a list that is longer than what can be read at once takes several.
 
@@ -236,7 +242,7 @@ class GLIP(Handle[Grounder]):
         """
         cut = language.cutter(tokenizer_file(self.checkpoint))
         asked = [language.listed(piece) for piece in lists.pieces(labels, cut)]
-        return (yield from self._steps(image, asked, "detection", threshold, limit, cancel))
+        return (yield from self._steps(image, asked, "detection", threshold, limit, cancel, across_labels))
 
     def _steps(
         self,
@@ -246,6 +252,7 @@ class GLIP(Handle[Grounder]):
         threshold: float | None,
         limit: int,
         cancel: runtime.Cancel | None = None,
+        across_labels: bool = False,
     ) -> Generator[tuple[int, int], None, Grounding]:
         """The answer to one or more prompts, given as their texts and the characters of their phrases."""
         start = time.perf_counter()
@@ -265,11 +272,13 @@ class GLIP(Handle[Grounder]):
         whole = lists.joined(parts, LIMIT)
         if threshold is None:
             threshold = row_threshold(self.checkpoint)
-        left = min(int((whole.scores >= threshold).sum()), limit)
+        left = np.flatnonzero(whole.scores >= threshold)
+        if across_labels:
+            left = left[boxes.apart(whole.boxes[left], whole.scores[left])]
         shown = ("boxes", "scores", "phrase_indices", "alignment", "alignment_before")
         return replace(
             whole,
-            **{name: getattr(whole, name)[:left] for name in shown},
+            **{name: getattr(whole, name)[left[:limit]] for name in shown},
             timings={"encode_image": 1000 * (encoded_at - start), **whole.timings},
             seconds=time.perf_counter() - start,
         )

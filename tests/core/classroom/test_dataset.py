@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import tomllib
 import zipfile
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
 
 from core import masks as rle
 from core.classroom import find, report
@@ -267,6 +270,13 @@ def test_a_data_set_is_valid_coco(made: Path, split: str, count: int) -> None:
         for key in ("images", "annotations"):
             ids = [row["id"] for row in table[key]]
             assert len(set(ids)) == len(ids) and min(ids) == 1
+    with contextlib.redirect_stdout(io.StringIO()):
+        read, told = (
+            COCO(made / "annotations" / f"{kind}_{split}.json") for kind in ("instances", "captions")
+        )
+    assert len(read.imgs) == len(told.imgs) == count and told.anns.keys() == set(told.getAnnIds())
+    for row in read.loadAnns(read.getAnnIds()):
+        assert read.annToMask(row).sum() == row["area"]
     images = {row["id"]: row for row in instances["images"]}
     names = {row["id"]: row["name"] for row in instances["categories"]}
     assert [*names.values()] == [c.en for c in concepts()]

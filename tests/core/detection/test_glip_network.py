@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torchvision.ops import deform_conv2d
+from torchvision.ops import box_iou, deform_conv2d
 
 from core import __main__ as command_line
 from core import checkpoints, runtime
@@ -207,6 +207,25 @@ def test_a_threshold_runs_nothing(checkpoint: str, here: Path, monkeypatch: pyte
     nothing = model.detect(encoded, ["red dog", "cat"], threshold=1.0)
     assert nothing.boxes.shape == (0, 4) and nothing.to_json()["results"] == []
     assert row_threshold(checkpoint) == 0
+
+
+@pytest.mark.parametrize("checkpoint", ["mini", "small", "dino"])
+def test_one_phrase_for_each_thing_where_that_is_wished(checkpoint: str, here: Path) -> None:
+    model, image = GLIP.load(checkpoint), picture()
+    for ask in (
+        lambda **switch: model.detect(image, ["red dog", "cat", "dog"], **switch),
+        lambda **switch: model.ground(image, "a red dog and a cat", **switch),
+    ):
+        usual, single = ask(), ask(across_labels=True)
+        assert 1 <= len(single.boxes) <= len(usual.boxes) and single.scores[0] == usual.scores[0]
+        assert len(single.alignment) == len(single.phrase_indices) == len(single.boxes)
+        assert (np.diff(single.scores) <= 0).all()
+        overlaps = box_iou(*[torch.from_numpy(single.boxes) + torch.tensor([0, 0, 1, 1])] * 2).fill_diagonal_(
+            0
+        )
+        assert overlaps.max() <= boxes.SUPPRESSED
+        line = float(np.median(usual.scores))
+        assert (ask(across_labels=True, threshold=line).scores == single.scores[single.scores >= line]).all()
 
 
 def test_what_is_asked_wrongly_is_refused(here: Path) -> None:

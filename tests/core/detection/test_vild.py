@@ -120,6 +120,15 @@ def test_of_boxes_with_one_label_the_surest_stays() -> None:
     assert len(boxes.choose(where, scores, 0.95, 0.5)[0]) == 0
 
 
+def test_across_labels_one_box_of_each_thing_stays() -> None:
+    found = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]])
+    scores = torch.tensor([[0.9, 0.3], [0.2, 0.8], [0.1, 0.7]])
+    box, label, score = boxes.choose(found, scores, 0.05, 0.5, across_labels=True)
+    assert list(zip(box.tolist(), label.tolist(), strict=True)) == [(0, 0), (2, 1)]
+    assert score.tolist() == pytest.approx([0.9, 0.7])
+    assert len(boxes.choose(found, scores, 0.05, 0.5)[0]) == 4
+
+
 def test_recall_counts_true_boxes_that_a_proposal_covers() -> None:
     true = torch.tensor([[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]])
     found = [torch.tensor([[1.0, 0.0, 10.0, 10.0]]), torch.empty(0, 4), torch.empty(0, 4)]

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision.ops import box_iou
 
 from core import __main__ as cli
 from core import checkpoints
@@ -117,6 +119,18 @@ def test_the_ensemble_asks_what_is_base(model: ViLD, shelf: Image.Image) -> None
     text, image = known.parts["text"], known.parts["image"]
     np.testing.assert_allclose(known.class_scores[:, 0], (text * image**2)[:, 0] ** (1 / 3), rtol=1e-3)
     np.testing.assert_allclose(turned.class_scores[:, 0], (text**2 * image)[:, 0] ** (1 / 3), rtol=1e-3)
+
+
+def test_one_label_for_each_thing_where_that_is_wished(model: ViLD, shelf: Image.Image) -> None:
+    labels = ["a duck", "a bird", "a toy", "a robot"]
+    usual = model.detect(shelf, labels, threshold=0.0)
+    single = model.detect(shelf, labels, threshold=0.0, across_labels=True)
+    assert 1 <= len(single.boxes) < len(usual.boxes)
+    overlaps = box_iou(torch.from_numpy(single.boxes), torch.from_numpy(single.boxes)).fill_diagonal_(0)
+    assert overlaps.max() <= 0.5
+    kept = {(*box.tolist(), int(label)) for box, label in zip(usual.boxes, usual.label_indices, strict=True)}
+    assert all((*b.tolist(), int(i)) in kept for b, i in zip(single.boxes, single.label_indices, strict=True))
+    assert single.scores[0] == usual.scores[0]
 
 
 @pytest.mark.parametrize("size", [(300, 40), (33, 90), (5, 5)])

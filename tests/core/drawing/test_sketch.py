@@ -440,10 +440,10 @@ def test_a_dark_background_stays_and_round_trips() -> None:
     result = ended(clipdraw.draw("a dog", drawing(background=(0.1, 0.2, 0.3)))).result
     assert result is not None
     again = Strokes.from_svg(result.strokes.svg())
-    assert np.allclose(again.background, (0.1, 0.2, 0.3), atol=1e-6)
+    assert np.allclose(again.background, (0.1, 0.2, 0.3), atol=1 / 500)
     assert np.array_equal(again.widths, result.strokes.widths)
-    assert np.array_equal(again.colors, result.strokes.colors)
-    assert np.array_equal(again.image(), result.strokes.image())
+    assert np.allclose(again.colors, result.strokes.colors, atol=1 / 500)
+    assert np.abs(again.image().astype(int) - result.strokes.image()).max() <= 2
 
 
 @pytest.mark.parametrize(

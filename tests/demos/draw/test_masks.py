@@ -119,7 +119,7 @@ def test_run_lengths_give_the_mask_back_at_the_pictures_size(mask: np.ndarray) -
     for row in told["annotations"]:
         assert row["segmentation"]["size"] == [2 * HEIGHT, 2 * WIDTH]
         back = rle.decode(row["segmentation"]["counts"], 2 * HEIGHT, 2 * WIDTH)
-        np.testing.assert_array_equal(back, np.kron(mask == row["category_id"], np.ones((2, 2))) > 0)
+        np.testing.assert_array_equal(back, np.kron(mask == row["category_id"] - 1, np.ones((2, 2))) > 0)
         assert row["area"] == back.sum()
     assert told["annotations"][0]["bbox"] == [0, 0, 60, 2 * HEIGHT]
 
