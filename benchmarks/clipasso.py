@@ -96,7 +96,7 @@ def random_weights(checkpoint: str, device: str, dtype: torch.dtype) -> encoders
         row,
         model,
         vision=tower(model.visual),
-        text=encoders.OpenClipText(model, lambda texts: []),
+        text=encoders.OpenClipText(model, encoders.open_clip_tokenizer({}, row, model.context_length)),
         preprocess=encoders.OpenClipPreprocess(
             side, encoders.OPENAI_MEAN, encoders.OPENAI_STD, "bicubic", "shortest"
         ),

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import checkpoints, inputs, outputs, terminal
-from core.errors import Refusal
+from core.errors import Refusal, terminal_language
 
 if TYPE_CHECKING:
+    from core.clip.labels import Notes
     from core.drawing.strokes import Frame
 
 # What a drawing can be written as, by the end of the file's name; seconds of a film, and its pixels.
@@ -40,7 +41,9 @@ def classify(arguments: argparse.Namespace) -> None:
         return
     print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms")
     for i in result.order:
-        print(f"{result.probabilities[i]:7.1%}  cosine {result.cosines[i]:+.3f}  {result.labels[i]}")
+        label = inputs.visible(result.labels[i])
+        print(f"{result.probabilities[i]:7.1%}  cosine {result.cosines[i]:+.3f}  {label}")
+    _tell(result.notes)
 
 
 def detect(arguments: argparse.Namespace) -> None:
@@ -58,9 +61,10 @@ def detect(arguments: argparse.Namespace) -> None:
         print(json.dumps(answer, ensure_ascii=False))
         return
     print(f"{result.checkpoint}, {result.variant}, {1000 * result.seconds:.0f} ms")
-    for found in answer["results"]:
-        corners = ", ".join(f"{side:.0f}" for side in found["box"])
-        print(f"{found['score']:7.1%}  ({corners})  {found['label']}")
+    for row in answer["results"]:
+        corners = ", ".join(f"{side:.0f}" for side in row["box"])
+        print(f"{row['score']:7.1%}  ({corners})  {inputs.visible(row['label'])}")
+    _tell(result.notes)
 
 
 def ground(arguments: argparse.Namespace) -> None:
@@ -83,7 +87,14 @@ def ground(arguments: argparse.Namespace) -> None:
     print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms: {result.prompt}")
     for box, score, index in zip(result.boxes, result.scores, result.phrase_indices, strict=True):
         sides = " ".join(f"{side:7.1f}" for side in box)
-        print(f"{score:7.3f}  {sides}  {result.phrases[index].text}")
+        print(f"{score:7.3f}  {sides}  {inputs.visible(result.phrases[index].text)}")
+    _tell(result.notes)
+
+
+def _tell(notes: Notes) -> None:
+    """Says on standard error which labels were merged or cut."""
+    for sentence in notes.sentences(terminal_language()):
+        print(sentence, file=sys.stderr)
 
 
 def sketch(arguments: argparse.Namespace) -> None:

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from core import runtime
+from core import checkpoints, inputs, runtime
 from core.clip import encoders, reading
-from core.clip.zero_shot import EncodedImage, ZeroShot, normalise
+from core.clip.zero_shot import EncodedImage, ZeroShot, normalise, scale_and_bias
 
 Way = Literal["zh", "en", "bytes", "clip"]
 
@@ -62,26 +62,35 @@ def compare(
         english: N labels, or none.
     """
     encoded = model.encode(image)
-    asked: list[tuple[Way, Sequence[str]]] = [("zh", chinese), ("en", english)]
+    questions: list[tuple[Way, Sequence[str]]] = [("zh", chinese), ("en", english)]
     readers = []
-    for way, labels in asked:
+    for way, labels in questions:
         if labels:
-            result = model.classify(encoded, labels)
-            readings = reading.read(model.checkpoint, labels)
-            readers.append(Reader(way, tuple(readings), result.probabilities, result.cosines))
+            texts = [inputs.clean(label) for label in labels]
+            readings = reading.read(model.checkpoint, texts)
+            readers.append(_reader(model, encoded, way, readings, model.encode_text(texts)))
     if reading.has_bytes(model.checkpoint):
         spelled = reading.spell(model.checkpoint, chinese)
-        cosines = _encode_ids(model, [one.ids for one in spelled]) @ encoded.image_features
-        logits = result.learned_logit_scale * cosines + result.logit_bias
-        readers.append(Reader("bytes", tuple(spelled), normalise(logits, result.normalisation), cosines))
+        features = _encode_ids(model, [one.ids for one in spelled])
+        readers.append(_reader(model, encoded, "bytes", spelled, features))
     return readers
 
 
 def given_chinese(model: ZeroShot, image: Image.Image | EncodedImage, chinese: Sequence[str]) -> Reader:
     """What a checkpoint that has read English only makes of Chinese labels: its pieces are bytes without meaning."""
-    result = model.classify(image, chinese)
-    readings = reading.read(model.checkpoint, chinese)
-    return Reader("clip", tuple(readings), result.probabilities, result.cosines)
+    texts = [inputs.clean(label) for label in chinese]
+    readings = reading.read(model.checkpoint, texts)
+    return _reader(model, model.encode(image), "clip", readings, model.encode_text(texts))
+
+
+def _reader(
+    model: ZeroShot, image: EncodedImage, way: Way, readings: Sequence[reading.Reading], features: np.ndarray
+) -> Reader:
+    """The answer for labels with these text features [N, D]."""
+    scale, bias = scale_and_bias(model)
+    cosines = features @ image.image_features
+    normalisation = checkpoints.row(model.checkpoint).normalisation
+    return Reader(way, tuple(readings), normalise(scale * cosines + bias, normalisation), cosines)
 
 
 def agreement(
@@ -89,7 +98,7 @@ def agreement(
 ) -> Agreement:
     """Cosines of N English names with N Chinese ones, pair by pair on the diagonal, and of a picture with both."""
     encoded = model.encode(image)
-    texts = model.encode_text([*english, *chinese])
+    texts = model.encode_text([inputs.clean(label) for label in (*english, *chinese)])
     first, second = texts[: len(english)], texts[len(english) :]
     return Agreement(
         tuple(english),

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core import checkpoints
+from core.clip.labels import NO_NOTES, Notes
 from core.errors import Refusal
 
 if TYPE_CHECKING:
@@ -284,6 +286,7 @@ class Batch:
     normalisation: str
     device: str
     seconds: float
+    notes: Notes = NO_NOTES
 
     def to_json(self) -> dict[str, Any]:
         """The answer as plain values: matrices have pictures in rows and captions in columns."""
@@ -311,6 +314,7 @@ class Batch:
                 "bias": made.sigmoid.bias,
                 "probabilities": made.sigmoid.probabilities.tolist(),
             },
+            **self.notes.to_json(),
         }
 
 
@@ -329,19 +333,24 @@ def match(
     Raises:
         Refusal: "matrix_shape", "bad_logit_scale"; what the checkpoint refuses.
     """
+    from core.clip.zero_shot import scale_and_bias
+
     start = time.perf_counter()
     if not images or len(images) != len(captions):
         raise Refusal("matrix_shape", images=len(images), captions=len(captions))
     encoded = [model.encode(image) for image in images]
     text_features = model.encode_text(captions)
-    first = model.classify(encoded[0], captions[:1])  # knows what the checkpoint has learned
-    learned, sigmoid_row = first.learned_logit_scale, first.normalisation == "sigmoid"
+    learned, bias = scale_and_bias(model)
+    normalisation = checkpoints.row(model.checkpoint).normalisation
     made = contrast(
         np.stack([one.image_features for one in encoded]),
         text_features,
         learned if logit_scale is None else logit_scale,
         captions,
-        (logit_scale or learned, first.logit_bias) if sigmoid_row else None,
+        (logit_scale or learned, bias) if normalisation == "sigmoid" else None,
     )
     seconds = time.perf_counter() - start
-    return Batch(model.checkpoint, tuple(captions), made, learned, first.normalisation, first.device, seconds)
+    notes = Notes(truncated=tuple(dict.fromkeys(filter(model.tokenize.is_cut, captions))))
+    return Batch(
+        model.checkpoint, tuple(captions), made, learned, normalisation, model.device, seconds, notes
+    )

@@ -58,6 +58,7 @@ class CropClassification:
             "seconds": round(self.seconds, 4),
             "whole": self.whole.to_json()["results"],
             "crops": crops,
+            **self.whole.notes.to_json(),
         }
 
 
@@ -138,7 +139,7 @@ def classify_crops(
     model: ZeroShot,
     image: Image.Image,
     boxes: np.ndarray,
-    labels: Sequence[str],
+    labels: str | Sequence[str],
     templates: str | Sequence[str] | None = None,
 ) -> CropClassification:
     """Ranks the same labels for the whole picture and for every box.

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
+from core.clip import prompts
+from core.clip.labels import NO_NOTES, Notes, read
 from core.clip.zero_shot import Classification, ZeroShot
 from core.errors import Refusal
 
@@ -52,6 +54,7 @@ class Pair:
     second: Classification
     similarity: float | None  # cosine of the two pictures; None where two checkpoints have no common space
     seconds: float
+    notes: Notes = NO_NOTES
 
     @property
     def moved(self) -> np.ndarray:
@@ -71,27 +74,32 @@ class Pair:
                 "checkpoint": self.second.checkpoint,
                 "results": self.second.to_json()["results"],
             },
+            **self.notes.to_json(),
         }
 
 
 def ask_twice(
     models: tuple[ZeroShot, ZeroShot],
     images: tuple[Image.Image, Image.Image],
-    labels: Sequence[str],
+    labels: str | Sequence[str],
     templates: str | Sequence[str] | None = None,
 ) -> Pair:
-    """Asks model i about picture i, with the same labels.
+    """Asks model i about picture i, with the same labels: those that both models tell apart.
 
     Raises:
         Refusal: what `ZeroShot.classify` refuses.
     """
     start = time.perf_counter()
+    offered = read(models[0].tokenize, labels, prompts.resolve(templates))
+    both = read(models[1].tokenize, offered.names, prompts.resolve(templates))
     first, second = (
-        model.classify(image, labels, templates) for model, image in zip(models, images, strict=True)
+        model.classify(image, both.names, templates) for model, image in zip(models, images, strict=True)
     )
+    cut = dict.fromkeys([*first.notes.truncated, *second.notes.truncated])
+    notes = Notes({**offered.notes.merged, **both.notes.merged}, tuple(cut))
     shared = first.checkpoint == second.checkpoint
     similarity = float(first.image_features @ second.image_features) if shared else None
-    return Pair(first, second, similarity, time.perf_counter() - start)
+    return Pair(first, second, similarity, time.perf_counter() - start, notes)
 
 
 def check(strokes: Any, pastes: Any) -> tuple[list[Stroke], list[Paste]]:

@@ -9,7 +9,7 @@ which name is missing or left over.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from core import checkpoints, runtime
 from core.checkpoints import Checkpoint
-from core.clip import DUAL_ENCODERS
+from core.clip import DUAL_ENCODERS, tokenizers
+from core.clip.tokenizers import Tokenizer
 from core.clip.towers import OpenClipResNet, OpenClipViT, TransformersViT, VisionTower
 from core.errors import Refusal
 
@@ -54,8 +55,9 @@ class Preprocess(Protocol):
 class TextTower(Protocol):
     """A text encoder with its tokenizer."""
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, special tokens included, cut to the context length, not padded."""
+    @property
+    def tokenize(self) -> Tokenizer:
+        """Texts to token ids."""
 
     def __call__(self, ids: Sequence[Sequence[int]], device: str) -> Tensor:
         """Text features [N, D] of token ids, not normalised."""
@@ -109,7 +111,7 @@ class OpenClipText:
     batch is cut to its longest text instead of running all 77 positions.
     """
 
-    def __init__(self, model: Any, tokenize: Callable[[Sequence[str]], list[list[int]]]) -> None:
+    def __init__(self, model: Any, tokenize: Tokenizer) -> None:
         self.model = model
         self.tokenize = tokenize
 
@@ -136,10 +138,7 @@ class TransformersText:
     def __init__(self, model: Any, tokenizer: Any, context_length: int) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self.context_length = context_length
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.tokenizer(list(texts), truncation=True, max_length=self.context_length)["input_ids"]
+        self.tokenize = of_bert(tokenizer, context_length)
 
     def __call__(self, ids: Sequence[Sequence[int]], device: str) -> Tensor:
         batch = self.tokenizer.pad({"input_ids": [list(i) for i in ids]}, return_tensors="pt").to(device)
@@ -351,32 +350,11 @@ def load_open_clip(
     )
 
 
-def open_clip_tokenizer(
-    paths: Mapping[str, Path], row: Checkpoint, context_length: int
-) -> Callable[[Sequence[str]], list[list[int]]]:
+def open_clip_tokenizer(paths: Mapping[str, Path], row: Checkpoint, context_length: int) -> Tokenizer:
     """The row's own tokenizer file, or open_clip's tokenizer of the model that the row names."""
     if "tokenizer.json" in paths:
-        tokenizer = file_tokenizer(paths["tokenizer.json"], context_length)
-        return lambda texts: [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
-    import open_clip
-
-    simple = open_clip.get_tokenizer(row.options["model"], context_length=context_length)
-
-    def tokenize(texts: Sequence[str]) -> list[list[int]]:
-        rows = simple(list(texts))  # [N, 77]; the end token has the highest id
-        return [ids[: int(ids.argmax()) + 1].tolist() for ids in rows]
-
-    return tokenize
-
-
-def file_tokenizer(path: Path, context_length: int) -> Any:
-    """A tokenizer.json that cuts to the context length and does not pad."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(context_length)
-    return tokenizer
+        return tokenizers.from_file(paths["tokenizer.json"], context_length)[1]
+    return tokenizers.of_open_clip(row.options["model"], context_length)[1]
 
 
 def from_transformers(
@@ -398,6 +376,15 @@ def from_transformers(
     if wrong:
         raise Refusal("bad_checkpoint", checkpoint=row.name, tensor=str(wrong[0]), count=len(wrong))
     return model
+
+
+def of_bert(tokenizer: Any, context_length: int) -> Tokenizer:
+    """What cuts the ids of transformers' BertTokenizer."""
+    return Tokenizer(
+        lambda texts: tokenizer(list(texts), verbose=False)["input_ids"],
+        context_length,
+        tokenizer.unk_token_id,
+    )
 
 
 def load_chinese_clip(

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from core import checkpoints, runtime
-from core.clip import encoders
+from core.clip import encoders, reading
+from core.clip.tokenizers import Tokenizer
 
 Loaded = TypeVar("Loaded")
 
@@ -48,6 +49,11 @@ class Handle(Generic[Loaded]):
         """The loaded model while the context lasts: loaded once per process, shared by all users."""
         model = encoders.use(self.checkpoint, self.device, self.dtype, self.LOADERS)
         return cast("AbstractContextManager[Loaded]", model)
+
+    @property
+    def tokenize(self) -> Tokenizer:
+        """Texts to token ids; without the weights."""
+        return reading.tokenizer(self.checkpoint)
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -67,6 +67,7 @@ class Relevance:
                     answer.labels, answer.probabilities, answer.cosines, self.maps, strict=True
                 )
             ],
+            **answer.notes.to_json(),
         }
 
 
@@ -148,7 +149,7 @@ def directions(text_features: np.ndarray, contrast: bool) -> np.ndarray:
 def relevance(
     model: ZeroShot,
     image: Image.Image,
-    labels: Sequence[str],
+    labels: str | Sequence[str],
     method: str = "maskclip",
     contrast: bool = True,
     templates: str | Sequence[str] | None = None,
@@ -169,8 +170,7 @@ def relevance(
     start = time.perf_counter()
     if method not in METHODS:
         raise Refusal("unknown_method", name=method, known=", ".join(METHODS))
-    if len(labels) > MAX_LABELS:
-        raise Refusal("too_many_labels", count=len(labels), limit=MAX_LABELS)
+    labels = inputs.labels(labels, limit=MAX_LABELS)
     encoded = model.encode(image)
     answer = model.classify(encoded, labels, templates)
     asked = directions(answer.text_features, contrast)  # [N, D]
@@ -205,7 +205,8 @@ def stages(model: ZeroShot, image: Image.Image) -> list[Stage]:
 
 def answer_stages(answer: Classification) -> list[Stage]:
     """What follows the image feature: the texts, their features, cosines, logits and probabilities."""
-    captions = [prompts.fill(template, label) for template in answer.templates for label in answer.labels]
+    texts = [inputs.clean(label) for label in answer.labels]
+    captions = [prompts.fill(template, text) for template in answer.templates for text in texts]
     pieces = [one.ids for one in reading.read(answer.checkpoint, captions)]
     longest = max(map(len, pieces))
     ids = np.array([row + [0] * (longest - len(row)) for row in pieces], float)  # [M * N, L]

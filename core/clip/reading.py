@@ -8,18 +8,20 @@ token; SigLIP 2 pads to 64 places and reads the last. Cutting a text needs no we
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from core import checkpoints, runtime
-from core.clip import DUAL_ENCODERS
+from core.clip import DUAL_ENCODERS, tokenizers
+from core.clip.tokenizers import Tokenizer
 
 Kind = Literal["special", "piece", "byte", "unknown"]
 Pooling = Literal["first", "end", "last"]
-Cut = Callable[[list[str]], list[list[int]]]
+CLIP_CONTEXT = 77
+OWN_FILES = {"tokenizer.json", "vocab.txt"}
 POOLING: dict[str, Pooling] = {"argmax": "end", "eos": "end", "first": "first", "last": "last"}
 
 
@@ -41,6 +43,7 @@ class Reading:
     places: int  # the encoder's sequence: as long as the text, or always the same where padding is read too
     feature_at: int  # the place whose state becomes the text feature
     pooling: Pooling
+    truncated: bool = False  # whether there was more text than the encoder reads
 
     @property
     def ids(self) -> list[int]:
@@ -53,9 +56,7 @@ class Vocabulary(Protocol):
 
     pooling: Pooling
     places: int | None  # None where the sequence is as long as the text
-
-    def ids(self, text: str) -> list[int]:
-        """Token ids of a text, special ones included, cut to the context length."""
+    tokenize: Tokenizer
 
     def piece(self, id: int) -> Piece:
         """What a token id stands for."""
@@ -64,18 +65,14 @@ class Vocabulary(Protocol):
 class FileVocabulary:
     """The vocabulary of a tokenizer.json: the miniatures' and SigLIP 2's."""
 
-    def __init__(self, tokenizer: Any, cut: Cut, pooling: Pooling, context_length: int) -> None:
-        self.tokenizer, self.cut, self.context_length = tokenizer, cut, context_length
-        self.pooling = pooling
+    def __init__(self, library: Any, tokenize: Tokenizer, pooling: Pooling) -> None:
+        self.library, self.tokenize, self.pooling = library, tokenize, pooling
         # The last place is always the same one: the text is padded up to it.
-        self.places = context_length if pooling == "last" else None
-        self.special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-
-    def ids(self, text: str) -> list[int]:
-        return self.cut([text])[0]
+        self.places = tokenize.context_length if pooling == "last" else None
+        self.special = {i for i, token in library.get_added_tokens_decoder().items() if token.special}
 
     def piece(self, id: int) -> Piece:
-        text = self.tokenizer.id_to_token(id)
+        text = self.library.id_to_token(id)
         if text == "<unk>":
             return Piece(text, id, "unknown")
         if text.startswith("<0x"):
@@ -85,7 +82,7 @@ class FileVocabulary:
     @property
     def has_bytes(self) -> bool:
         """Whether there is a piece for every byte."""
-        return all(self.tokenizer.token_to_id(f"<0x{byte:02X}>") is not None for byte in range(256))
+        return all(self.library.token_to_id(f"<0x{byte:02X}>") is not None for byte in range(256))
 
     def spelled(self, text: str) -> list[int]:
         """The text letter by letter as bytes, between the special tokens: what its words mean is out of sight.
@@ -95,12 +92,11 @@ class FileVocabulary:
         """
         if not self.has_bytes:
             raise ValueError("this vocabulary has no pieces for bytes")
-        codes = [self.tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in text.encode()]
+        codes = [self.library.token_to_id(f"<0x{byte:02X}>") for byte in text.encode()]
         # What the tokenizer puts around a text of its own.
-        around = self.ids("a")
+        around = self.tokenize.whole("a")
         before = 1 if around[0] in self.special else 0
-        room = self.context_length - before - 1
-        return [*around[:before], *codes[:room], around[-1]]
+        return [*around[:before], *codes, around[-1]]
 
 
 class ClipVocabulary:
@@ -110,19 +106,13 @@ class ClipVocabulary:
     places: int | None = None
 
     def __init__(self, model: str) -> None:
-        import open_clip
-
-        self.tokenizer: Any = open_clip.get_tokenizer(model)
-
-    def ids(self, text: str) -> list[int]:
-        row = self.tokenizer([text])[0]  # [77], padded with zeros; the end token has the highest id
-        return row[: int(row.argmax()) + 1].tolist()
+        self.library, self.tokenize = tokenizers.of_open_clip(model)
 
     def piece(self, id: int) -> Piece:
-        if id in (self.tokenizer.sot_token_id, self.tokenizer.eot_token_id):
-            return Piece(self.tokenizer.decoder[id], id, "special")
-        name = self.tokenizer.decoder[id].removesuffix("</w>")
-        data = bytes(self.tokenizer.byte_decoder[letter] for letter in name)
+        library = self.library
+        if id in (library.sot_token_id, library.eot_token_id):
+            return Piece(library.decoder[id], id, "special")
+        data = bytes(library.byte_decoder[letter] for letter in library.decoder[id].removesuffix("</w>"))
         try:
             return Piece(data.decode(), id, "piece")
         except UnicodeDecodeError:
@@ -136,29 +126,44 @@ class BertVocabulary:
     places: int | None = None
 
     def __init__(self, folder: Path, context_length: int) -> None:
-        kind = runtime.whole("transformers").BertTokenizer
-        self.tokenizer: Any = kind.from_pretrained(folder, local_files_only=True)
-        self.context_length = context_length
+        from core.clip import encoders
 
-    def ids(self, text: str) -> list[int]:
-        return self.tokenizer([text], truncation=True, max_length=self.context_length)["input_ids"][0]
+        kind = runtime.whole("transformers").BertTokenizer
+        self.library: Any = kind.from_pretrained(folder, local_files_only=True)
+        self.tokenize = encoders.of_bert(self.library, context_length)
 
     def piece(self, id: int) -> Piece:
-        text = self.tokenizer.convert_ids_to_tokens(id)
-        if id == self.tokenizer.unk_token_id:
+        text = self.library.convert_ids_to_tokens(id)
+        if id == self.library.unk_token_id:
             return Piece(text, id, "unknown")
-        return Piece(text, id, "special" if id in self.tokenizer.all_special_ids else "piece")
+        return Piece(text, id, "special" if id in self.library.all_special_ids else "piece")
 
 
 def vocabulary(checkpoint: str) -> Vocabulary:
-    """The vocabulary of a row, without its weights.
+    """The vocabulary of a dual encoder's row, without its weights.
 
     Raises:
         Refusal: "unknown_checkpoint", "other_checkpoint", or "not_downloaded" where it is a file that is not on this machine.
     """
-    row = checkpoints.row(checkpoint, lambda row: row.loader in DUAL_ENCODERS)
+    checkpoints.row(checkpoint, lambda row: row.loader in DUAL_ENCODERS)
+    return _vocabulary(checkpoint)
+
+
+def tokenizer(checkpoint: str) -> Tokenizer:
+    """Texts to the token ids of any row's text encoder, or of that of the CLIP which it requires; without weights.
+
+    Raises:
+        Refusal: "unknown_checkpoint", "not_downloaded".
+    """
+    return _vocabulary(checkpoint).tokenize
+
+
+def _vocabulary(checkpoint: str) -> Vocabulary:
+    row = checkpoints.row(checkpoint)
     if "model" in row.options:  # open_clip brings this one along
         return _built_in(row.options["model"])
+    if row.requires and not {file.path for file in row.files} & OWN_FILES:
+        return _vocabulary(next(iter(row.requires)))
     return _from_files(row.loader, tuple(checkpoints.open(checkpoint, download=False).items()))
 
 
@@ -177,25 +182,25 @@ def _from_files(loader: str, files: tuple[tuple[str, Path], ...]) -> Vocabulary:
     if loader.endswith(":load_siglip"):
         settings = json.loads(paths["config.json"].read_text(encoding="utf-8"))["text_config"]
         length = settings.get("max_position_embeddings", siglip.CONTEXT)
-        cut = siglip.SiglipTokenizer(paths["tokenizer.json"], length)
-        return FileVocabulary(cut.pieces, cut, "last", length)
+        return FileVocabulary(*siglip.siglip_tokenizer(paths["tokenizer.json"], length), "last")
+    if "open_clip_config.json" not in paths:  # a model of transformers with CLIP's text encoder
+        settings = json.loads(paths["config.json"].read_text(encoding="utf-8"))["text_config"]
+        length = settings.get("max_position_embeddings", CLIP_CONTEXT)
+        return FileVocabulary(*tokenizers.from_file(paths["tokenizer.json"], length), "end")
     settings = json.loads(paths["open_clip_config.json"].read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
     length = settings["context_length"]
-    tokenizer = encoders.file_tokenizer(paths["tokenizer.json"], length)
     pooling = POOLING[settings.get("pool_type", "argmax")]
-    return FileVocabulary(
-        tokenizer, lambda texts: [found.ids for found in tokenizer.encode_batch(texts)], pooling, length
-    )
+    return FileVocabulary(*tokenizers.from_file(paths["tokenizer.json"], length), pooling)
 
 
-def read(checkpoint: str, texts: Sequence[str]) -> list[Reading]:
+def read(checkpoint: str, texts: Iterable[str]) -> list[Reading]:
     """How a row's text encoder receives each text.
 
     Raises:
         Refusal: as `vocabulary`.
     """
     words = vocabulary(checkpoint)
-    return [_reading(words, text, words.ids(text)) for text in texts]
+    return [_reading(words, text, words.tokenize.whole(text)) for text in texts]
 
 
 def has_bytes(checkpoint: str) -> bool:
@@ -217,7 +222,10 @@ def spell(checkpoint: str, texts: Sequence[str]) -> list[Reading]:
     return [_reading(words, text, words.spelled(text)) for text in texts]
 
 
-def _reading(words: Vocabulary, text: str, ids: Sequence[int]) -> Reading:
+def _reading(words: Vocabulary, text: str, whole: Sequence[int]) -> Reading:
+    ids = words.tokenize.cut(whole)
     places = words.places or len(ids)
     at = {"first": 0, "end": len(ids) - 1, "last": places - 1}[words.pooling]
-    return Reading(text, tuple(words.piece(id) for id in ids), places, at, words.pooling)
+    return Reading(
+        text, tuple(words.piece(id) for id in ids), places, at, words.pooling, len(ids) < len(whole)
+    )

@@ -24,46 +24,39 @@ from torch import Tensor, nn
 from core import runtime
 from core.checkpoints import Checkpoint
 from core.clip.encoders import DualEncoder, TransformersPreprocess, from_transformers
+from core.clip.tokenizers import Tokenizer, from_file
 from core.clip.towers import Seen, VisionOutput, as_grid, attention_weights
 
 PAD, END = "<pad>", "<eos>"
 CONTEXT = 64  # places of a text, also where the row's configuration leaves them to transformers' default
 
 
-class SiglipTokenizer:
+def siglip_tokenizer(file: Path, context_length: int) -> tuple[Any, Tokenizer]:
     """The row's tokenizer as SigLIP 2 was trained with it: lower case, an end piece, nothing in front.
 
     The published settings name a tokenizer class that keeps capitals, so the file's own defaults are not used.
+
+    Returns:
+        The library's object, and what cuts its ids.
     """
+    library, _ = from_file(file, context_length)
+    end = library.get_vocab(with_added_tokens=True)[END]
 
-    def __init__(self, file: Path, context_length: int) -> None:
-        from tokenizers import Tokenizer
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        encodings = library.encode_batch([text.lower() for text in texts], add_special_tokens=False)
+        return [[*encoding.ids, end] for encoding in encodings]
 
-        self.pieces = Tokenizer.from_file(str(file))
-        self.pieces.no_padding()
-        self.pieces.no_truncation()
-        self.context_length = context_length
-        ids = self.pieces.get_vocab(with_added_tokens=True)
-        self.pad, self.end = ids[PAD], ids[END]
-
-    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, the end piece included, at most `context_length`, not padded."""
-        encodings = self.pieces.encode_batch([text.lower() for text in texts], add_special_tokens=False)
-        return [[*encoding.ids[: self.context_length - 1], self.end] for encoding in encodings]
+    return library, Tokenizer(encode, context_length, library.token_to_id("<unk>"))
 
 
 class SiglipText:
     """SigLIP's text tower: every place attends to every other, and the last one gives the feature."""
 
-    def __init__(self, model: Any, tokenizer: SiglipTokenizer) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.tokenizer(texts)
+    def __init__(self, model: Any, tokenize: Tokenizer, pad: int) -> None:
+        self.model, self.tokenize, self.pad = model, tokenize, pad
 
     def __call__(self, ids: Sequence[Sequence[int]], device: str) -> Tensor:
-        tokens = torch.full((len(ids), self.tokenizer.context_length), self.tokenizer.pad)  # [N, 64]
+        tokens = torch.full((len(ids), self.tokenize.context_length), self.pad)  # [N, 64]
         for row, text in zip(tokens, ids, strict=True):
             row[: len(text)] = torch.tensor(text)
         return self.model.get_text_features(input_ids=tokens.to(device)).pooler_output
@@ -138,12 +131,13 @@ def load_siglip(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: 
     folder = paths["config.json"].parent
     model = from_transformers(transformers.SiglipModel, folder, row, dtype)
     length = model.config.text_config.max_position_embeddings
+    library, tokenize = siglip_tokenizer(paths["tokenizer.json"], length)
     processor = transformers.SiglipImageProcessor.from_pretrained(folder, local_files_only=True)
     return DualEncoder(
         row,
         model,
         vision=SiglipViT(model.vision_model),
-        text=SiglipText(model, SiglipTokenizer(paths["tokenizer.json"], length)),
+        text=SiglipText(model, tokenize, library.get_vocab(with_added_tokens=True)[PAD]),
         preprocess=TransformersPreprocess(processor),
         device=device,
         dtype=dtype,

@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from core import inputs
 from core.clip import encoders, prompts, zero_shot
+from core.clip.labels import read
 from core.clip.zero_shot import Classification, ZeroShot
-from core.errors import Refusal
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_LABELS = 100
@@ -83,7 +84,7 @@ class Run:
 def classify(
     model: ZeroShot,
     image: Image.Image,
-    labels: Sequence[str],
+    labels: str | Sequence[str],
     templates: str | Sequence[str] | None = None,
 ) -> Run:
     """One classification with every line recorded; what caches hold is computed again.
@@ -91,10 +92,10 @@ def classify(
     Raises:
         Refusal: what `ZeroShot.classify` refuses, "too_many_labels" past 100.
     """
-    if len(labels) > MAX_LABELS:
-        raise Refusal("too_many_labels", count=len(labels), limit=MAX_LABELS)
     start = time.perf_counter()
-    filled = [prompts.fill(one, label) for one in prompts.resolve(templates) for label in labels]
+    labels = inputs.labels(labels, limit=MAX_LABELS)
+    texts = read(model.tokenize, labels).texts
+    filled = [prompts.fill(one, text) for one in prompts.resolve(templates) for text in texts]
     with encoders.use(model.checkpoint, model.device, model.dtype) as encoder:
         functions: dict[str, Callable[..., Any]] = {
             "image": type(encoder.vision).__call__,

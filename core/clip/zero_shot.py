@@ -25,6 +25,7 @@ from PIL import Image
 from core import checkpoints, inputs, runtime
 from core.clip import DUAL_ENCODERS, encoders, prompts
 from core.clip.handles import Handle, remembered_texts
+from core.clip.labels import NO_NOTES, Notes, read
 from core.errors import Refusal
 
 # Encoded pictures by checkpoint and content, so that a new label or slider never encodes a picture again.
@@ -73,6 +74,7 @@ class Classification:
     device: str
     seconds: float
     timings: dict[str, float]  # milliseconds by step
+    notes: Notes = NO_NOTES
 
     @property
     def order(self) -> np.ndarray:
@@ -92,6 +94,7 @@ class Classification:
                 }
                 for i in self.order
             ],
+            **self.notes.to_json(),
         }
 
 
@@ -125,7 +128,7 @@ class ZeroShot(Handle[encoders.DualEncoder]):
     def classify(
         self,
         image: Image.Image | EncodedImage,
-        labels: Sequence[str],
+        labels: str | Sequence[str],
         templates: str | Sequence[str] | None = None,
         logit_scale: float | None = None,
     ) -> Classification:
@@ -133,12 +136,13 @@ class ZeroShot(Handle[encoders.DualEncoder]):
 
         Args:
             image: a picture, or what `encode` made of it.
-            labels: N texts in a language the checkpoint knows.
+            labels: texts in a language the checkpoint knows, or one text that is cut at commas and lines; those that
+                the checkpoint reads alike are one label.
             templates: a set's name, custom templates with `{}`, or None for bare labels.
             logit_scale: inverse temperature in place of the learned one; positive.
 
         Raises:
-            Refusal: "bad_logit_scale"; what `prompts.resolve` and the checkpoint refuse.
+            Refusal: "bad_logit_scale"; what `inputs.labels`, `prompts.resolve` and the checkpoint refuse.
         """
         start = time.perf_counter()
         if logit_scale is not None and not 0 < logit_scale <= MAX_LOGIT_SCALE:
@@ -147,19 +151,20 @@ class ZeroShot(Handle[encoders.DualEncoder]):
         templates = prompts.resolve(templates)
         encoded = self.encode(image)
         encoded_at = time.perf_counter()
-        captions = [prompts.fill(template, label) for template in templates for label in labels]
-        per_template = self.encode_text(captions).reshape(len(templates), len(labels), -1)  # [M, N, D]
+        offered = read(self.tokenize, labels, templates)
+        captions = [prompts.fill(template, text) for template in templates for text in offered.texts]
+        per_template = self.encode_text(captions).reshape(len(templates), len(offered), -1)  # [M, N, D]
         text_features = prompts.ensemble(per_template)  # [N, D]
         texts_at = time.perf_counter()
 
-        learned_scale, bias = _scale_and_bias(self)
+        learned_scale, bias = scale_and_bias(self)
         scale = logit_scale or learned_scale
         cosines = text_features @ encoded.image_features
         logits = scale * cosines + bias
         end = time.perf_counter()
         return Classification(
             checkpoint=self.checkpoint,
-            labels=tuple(labels),
+            labels=offered.names,
             probabilities=normalise(logits, row.normalisation),
             cosines=cosines,
             logits=logits,
@@ -180,12 +185,13 @@ class ZeroShot(Handle[encoders.DualEncoder]):
                 "encode_text": 1000 * (texts_at - encoded_at),
                 "classify": 1000 * (end - texts_at),
             },
+            notes=offered.notes,
         )
 
     def compare_templates(
         self,
         image: Image.Image | EncodedImage,
-        labels: Sequence[str],
+        labels: str | Sequence[str],
         templates: Sequence[str],
         logit_scale: float | None = None,
     ) -> list[Classification]:
@@ -232,7 +238,8 @@ def _encode_text(model: ZeroShot, texts: Sequence[str]) -> np.ndarray:
 
 
 @cache
-def _scale_and_bias(model: ZeroShot) -> tuple[float, float]:
+def scale_and_bias(model: ZeroShot) -> tuple[float, float]:
+    """The learned inverse temperature of a checkpoint, and what a sigmoid row adds to every logit, else 0."""
     return _read_scale_and_bias(model)
 
 

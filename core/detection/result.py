@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from core.clip.labels import NO_NOTES, Notes
+
 
 @dataclass(frozen=True)
 class Detection:
@@ -33,6 +35,7 @@ class Detection:
     seconds: float
     timings: dict[str, float]  # milliseconds by step
     normalisation: str = "softmax"  # "sigmoid" where each label has a yes or no of its own
+    notes: Notes = NO_NOTES
 
     def to_json(self) -> dict[str, Any]:
         """The boxes as plain values."""
@@ -50,12 +53,13 @@ class Detection:
                 }
                 for box, score, index in zip(self.boxes, self.scores, self.label_indices, strict=True)
             ],
+            **self.notes.to_json(),
         }
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A noun phrase of a caption, or a label of a list: characters `start:end` of the prompt, words `words` of it."""
+    """A noun phrase of a caption, or a label of a list as it was sent: characters `start:end` of the prompt."""
 
     text: str
     start: int
@@ -88,6 +92,7 @@ class Grounding:
     seconds: float
     timings: dict[str, float]  # milliseconds by step
     normalisation: str = "sigmoid"
+    notes: Notes = NO_NOTES
 
     def to_json(self) -> dict[str, Any]:
         """The boxes as plain values."""
@@ -107,4 +112,5 @@ class Grounding:
                 }
                 for box, score, index in zip(self.boxes, self.scores, self.phrase_indices, strict=True)
             ],
+            **self.notes.to_json(),
         }

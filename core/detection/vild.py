@@ -33,6 +33,7 @@ from core import checkpoints, inputs, runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders
 from core.clip.handles import Handle, remembered_texts
+from core.clip.labels import Labels, read
 from core.clip.resnet import picture_tower
 from core.detection import boxes as of_boxes
 from core.detection import crops as of_crops
@@ -181,6 +182,11 @@ class ViLD(Handle[Loaded]):
             ),
         )
 
+    def read_labels(self, labels: str | Sequence[str]) -> Labels:
+        """Labels in the row's sentences, as its text encoder reads them."""
+        name = checkpoints.row(self.checkpoint).options["prompts"]
+        return read(self.tokenize, labels, sentences=lambda text: wording.sentences(text, name))
+
     def encode_text(self, labels: Sequence[str]) -> np.ndarray:
         """Features [N, D], norm 1: each label in the row's sentences, averaged; only new ones are computed."""
         return remembered_texts(self.key, labels, lambda missing: _encode_text(self, missing))
@@ -233,7 +239,7 @@ class ViLD(Handle[Loaded]):
     def detect(
         self,
         image: Image.Image | EncodedImage,
-        labels: Sequence[str],
+        labels: str | Sequence[str],
         variant: Variant | None = None,
         base: Sequence[bool] | None = None,
         proposals: int = PROPOSALS,
@@ -245,9 +251,11 @@ class ViLD(Handle[Loaded]):
 
         Args:
             image: a picture, or what `encode` made of it.
-            labels: N texts in a language the checkpoint knows.
+            labels: texts in a language the checkpoint knows, or one text that is cut at commas and lines; those that
+                the checkpoint reads alike are one label.
             variant: one of `variants(checkpoint)`; the ensemble, or the row's only one, when None.
-            base: whether each label is a base category; what the row knows when None. The ensemble alone asks for it.
+            base: whether each of `inputs.labels(labels)` is a base category; what the row knows when None. The ensemble
+                alone asks for it.
             proposals: how many are looked at, the likeliest first; all where none is likelier than another (OWL-ViT).
             threshold: the least score of a box; the row's own when None.
             nms: IoU above which the less sure of two boxes of one label goes.
@@ -266,11 +274,12 @@ class ViLD(Handle[Loaded]):
             # A network without objectness has its places in the order of the picture, and the first are only its top.
             proposals = len(encoded.regions.objectness)
         encoded_at = time.perf_counter()
-        text_features = self.encode_text(labels)
+        offered = self.read_labels(labels)
+        text_features = self.encode_text(offered.texts)
         texts_at = time.perf_counter()
         crops = runtime.last(self.encode_crops(encoded, proposals)) if variant == "crops" else None
         crops_at = time.perf_counter()
-        known = self.is_base(labels) if base is None else tuple(map(bool, base))
+        known = self.is_base(offered.texts) if base is None else tuple(bool(base[i]) for i in offered.places)
         options = checkpoints.row(self.checkpoint).options
         if threshold is None:
             threshold = float(options["thresholds"][variant])
@@ -288,7 +297,7 @@ class ViLD(Handle[Loaded]):
         return Detection(
             checkpoint=self.checkpoint,
             variant=variant,
-            labels=tuple(labels),
+            labels=offered.names,
             base=known,
             boxes=settled[box.numpy()],
             scores=score.numpy(),
@@ -312,6 +321,7 @@ class ViLD(Handle[Loaded]):
                 "boxes": 1000 * (end - crops_at),
             },
             normalisation="sigmoid" if variant == "native" else "softmax",
+            notes=offered.notes,
         )
 
     def closed(

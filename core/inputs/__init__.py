@@ -1,20 +1,21 @@
 """Untrusted input at the door: images, labels, texts and archives come out clean, or are refused in one sentence.
 
 Behind this room nothing is checked again: `image` returns RGB images of a bounded size without metadata,
-`labels` and `text` return text without control, bidirectional or zero-width characters, and `files_of` hands out
-the files of folders and zip archives one at a time, without unpacking them to the disk.
+`labels` are spelled as they were sent and `clean` is what is read of them, and `files_of` hands out the files of
+folders and zip archives one at a time, without unpacking them to the disk.
 """
 
 from core.inputs.archives import Files, Member, files_of
 from core.inputs.images import FileImage, crop, digest, full_size, image, reduced_size, size_of, to_pixels
 from core.inputs.seeds import seed
-from core.inputs.texts import SEPARATORS, labels, text
+from core.inputs.texts import SEPARATORS, clean, labels, text, visible
 
 __all__ = [
     "SEPARATORS",
     "FileImage",
     "Files",
     "Member",
+    "clean",
     "crop",
     "digest",
     "files_of",
@@ -26,4 +27,5 @@ __all__ = [
     "size_of",
     "text",
     "to_pixels",
+    "visible",
 ]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from core.errors import Refusal
 from core.inputs.images import MAX_FILE_BYTES
-from core.inputs.texts import beginning, clean
+from core.inputs.texts import beginning
 
 MAX_FILES = 500
 MAX_BYTES = 200 << 20  # of all files together, unpacked
@@ -147,7 +147,7 @@ def _entries(path: Path) -> Iterator[tuple[str, Path | _Packed, int]]:
             raise FileNotFoundError
         size = path.stat().st_size
     except (OSError, ValueError) as error:
-        raise Refusal("image_missing", name=beginning(clean(path.name))) from error
+        raise Refusal("image_missing", name=beginning(path.name)) from error
     if not is_archive(path):
         yield path.name, path, size
         return
@@ -190,7 +190,7 @@ def _directory(path: Path) -> list[zipfile.ZipInfo]:
     except (Refusal, MemoryError):
         raise
     except Exception as error:  # zipfile raises anything on a broken archive
-        raise Refusal("archive_broken", name=beginning(clean(path.name))) from error
+        raise Refusal("archive_broken", name=beginning(path.name)) from error
 
 
 def _directory_bytes(file: io.BufferedReader) -> int:

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 
 from core.errors import Refusal
 from core.inputs import levels, tiff
-from core.inputs.texts import beginning, clean
+from core.inputs.texts import beginning
 
 MAX_FILE_BYTES = 50 << 20
 MAX_PIXELS = 40_000_000
@@ -202,7 +202,7 @@ def _read(source: str | Path | bytes | Image.Image | np.ndarray | None, max_side
         with path.open("rb") as file:
             return FileImage.of(*_decode(file, path.stat().st_size, max_side), path)
     except (OSError, ValueError) as error:
-        raise Refusal("image_missing", name=beginning(clean(path.name))) from error
+        raise Refusal("image_missing", name=beginning(path.name)) from error
 
 
 def _decode(file: BinaryIO, size: int, max_side: int | None) -> tuple[Image.Image, Size]:

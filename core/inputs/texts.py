@@ -1,7 +1,12 @@
-"""Texts from outside: labels and sentences, without control, bidirectional and zero-width characters."""
+"""Texts from outside: labels and sentences.
+
+Labels come back as they were sent, so that an answer can be looked up by what was asked; `clean` is what a text
+encoder reads of them.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -11,15 +16,19 @@ from core.errors import Refusal
 LABEL_CHARS = 300
 SEPARATORS = re.compile(r"[,，、;；\r\n\v\f\x85\u2028\u2029]")
 QUOTED_CHARS = 40  # of a text in a refusal
+UNSEEN = ("Cc", "Cf", "Cs")  # categories of control, format and surrogate characters
+# Format characters that carry meaning: what joins emoji and the letters of Persian and Indic words, and flags' tags.
+JOINERS = {0x200C, 0x200D, *range(0xE0020, 0xE0080)}
 
 
-def labels(value: str | Sequence[str] | None, *, limit: int = 100) -> list[str]:
-    """Labels, cleaned, in their order, each once.
+def labels(value: str | Sequence[str] | None, *, limit: int | None = 100) -> list[str]:
+    """Labels in their order, each spelling once.
 
     Args:
-        value: one text, cut at commas and semicolons of both scripts (, ， 、 ; ；) and at line ends; or a
-            list of labels, which are not cut.
-        limit: how many are allowed.
+        value: a list of labels, which come back as they were sent; or one text: the JSON text of such a list, or
+            labels between commas and semicolons of both scripts (, ， 、 ; ；) and line ends, which come back without
+            the blanks around them and without control and bidirectional characters.
+        limit: how many are allowed, of at most 300 characters each; None for any number of any length.
 
     Raises:
         Refusal: "labels_not_text", "no_labels", "too_many_labels", "label_too_long", "text_too_long" (a text
@@ -28,20 +37,23 @@ def labels(value: str | Sequence[str] | None, *, limit: int = 100) -> list[str]:
     if value is None:
         raise Refusal("no_labels")
     if isinstance(value, str):
-        # Before cutting: megabytes of commas would become millions of pieces.
-        _check_length(value, 2 * limit * LABEL_CHARS)
-        pieces: Sequence[str] = SEPARATORS.split(value)
+        if limit is not None:  # before cutting: megabytes of commas would become millions of pieces
+            _check_length(value, 2 * limit * LABEL_CHARS)
+        parsed = _json_list(value)
+        pieces = [visible(piece) for piece in SEPARATORS.split(value)] if parsed is None else parsed
     elif isinstance(value, list | tuple) and all(isinstance(piece, str) for piece in value):
-        pieces = value
+        pieces = [without_surrogates(piece) for piece in value]
     else:
         raise Refusal("labels_not_text")
-    names = list(dict.fromkeys(filter(None, map(clean, pieces))))
+    names = [piece for piece in dict.fromkeys(pieces) if clean(piece)]
     if not names:
         raise Refusal("no_labels")
+    if limit is None:
+        return names
     if len(names) > limit:
         raise Refusal("too_many_labels", count=len(names), limit=limit)
     for label in names:
-        if len(label) > LABEL_CHARS:
+        if len(label) > LABEL_CHARS and len(clean(label)) > LABEL_CHARS:
             raise Refusal("label_too_long", label=beginning(label), length=len(label), limit=LABEL_CHARS)
     return names
 
@@ -69,20 +81,41 @@ def text(value: str, *, limit: int = 300, what: str = "text") -> str:
     return line
 
 
-def _check_length(value: str, limit: int) -> None:
-    if len(value) > limit:
-        raise Refusal(
-            "text_too_long", text=beginning(clean(value[: 2 * QUOTED_CHARS])), length=len(value), limit=limit
-        )
-
-
 def clean(value: str) -> str:
-    """NFC on one line, without control, format (bidirectional, zero-width) and surrogate characters."""
-    spaced = " ".join(value.split())
-    kept = (c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
-    return " ".join(unicodedata.normalize("NFC", "".join(kept)).split())
+    """What is read of a text: NFC on one line, without control, bidirectional, zero-width and surrogate characters."""
+    return unicodedata.normalize("NFC", visible(value))
+
+
+def visible(value: str) -> str:
+    """A text on one line, without blanks around it and characters that are not seen, but spelled as it was."""
+    kept = (c for c in " ".join(value.split()) if ord(c) in JOINERS or unicodedata.category(c) not in UNSEEN)
+    return " ".join("".join(kept).split())
+
+
+def without_surrogates(value: str) -> str:
+    """A text without halves of characters, which no file and no answer can carry."""
+    return value.encode("utf-8", "ignore").decode()
 
 
 def beginning(value: str) -> str:
     """The first characters of a text, for a refusal that quotes it."""
-    return value if len(value) <= QUOTED_CHARS else value[:QUOTED_CHARS] + "…"
+    line = visible(value[: 4 * QUOTED_CHARS])
+    return line if len(line) <= QUOTED_CHARS else line[:QUOTED_CHARS] + "…"
+
+
+def _json_list(value: str) -> list[str] | None:
+    """The labels of a JSON list of texts, as some clients send a list; None where the text is anything else."""
+    line = value.strip()
+    if not (line.startswith("[") and line.endswith("]")):
+        return None
+    try:
+        parsed = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    is_list = isinstance(parsed, list) and all(isinstance(piece, str) for piece in parsed)
+    return [without_surrogates(piece) for piece in parsed] if is_list else None
+
+
+def _check_length(value: str, limit: int) -> None:
+    if len(value) > limit:
+        raise Refusal("text_too_long", text=beginning(value), length=len(value), limit=limit)

@@ -29,6 +29,7 @@ from core import inputs, runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders
 from core.clip.handles import Handle, remembered_texts
+from core.clip.labels import read
 from core.segmentation.result import Segmentation, answer
 
 LABELS_AT_ONCE = 16  # passes of the decoder together
@@ -122,21 +123,23 @@ class CLIPSeg(Handle[LoadedCLIPSeg]):
         """Features [N, D] of bare labels, as the decoder takes them; only new ones are computed."""
         return remembered_texts(self.key, labels, lambda missing: _encode_text(self, missing))
 
-    def segment(self, image: Image.Image | EncodedImage, labels: Sequence[str]) -> Segmentation:
+    def segment(self, image: Image.Image | EncodedImage, labels: str | Sequence[str]) -> Segmentation:
         """Gives every pixel the label whose own map is surest there.
 
         Args:
             image: a picture, or what `encode` made of it.
-            labels: N texts in a language the checkpoint knows.
+            labels: texts in a language the checkpoint knows, or one text that is cut at commas and lines; those that
+                the checkpoint reads alike are one label.
         """
         start = time.perf_counter()
         encoded = self.encode(image)
         encoded_at = time.perf_counter()
-        text_features = self.encode_text(labels)
+        offered = read(self.tokenize, labels)
+        text_features = self.encode_text(offered.texts)
         texts_at = time.perf_counter()
         logits = torch.from_numpy(_decode(self, encoded.activations, text_features))
         maps, marks = (logits, logits, logits), (start, encoded_at, texts_at)
-        found = answer(self, labels, encoded.size, maps, text_features, 1.0, marks)
+        found = answer(self, offered, encoded.size, maps, text_features, 1.0, marks)
         return replace(found, normalisation="sigmoid")
 
 

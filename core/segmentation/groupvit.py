@@ -25,6 +25,7 @@ from core import checkpoints, inputs, runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders, prompts
 from core.clip.handles import Handle, remembered_texts
+from core.clip.labels import NO_NOTES, Notes, read
 from core.segmentation import grouping
 from core.segmentation.result import winner_mask
 
@@ -81,6 +82,7 @@ class Grouping:
     device: str
     seconds: float
     timings: dict[str, float]  # milliseconds by step
+    notes: Notes = NO_NOTES
 
     @property
     def shares(self) -> np.ndarray:
@@ -103,6 +105,7 @@ class Grouping:
                 for g, label in enumerate(self.group_labels)
                 if (self.groups == g).any()
             ],
+            **self.notes.to_json(),
         }
 
 
@@ -265,7 +268,7 @@ class GroupViT(Handle[LoadedGroupViT]):
     def segment(
         self,
         image: Image.Image | EncodedImage,
-        labels: Sequence[str],
+        labels: str | Sequence[str],
         threshold: float = THRESHOLD,
         templates: str | Sequence[str] | None = TEMPLATE,
     ) -> Grouping:
@@ -273,14 +276,16 @@ class GroupViT(Handle[LoadedGroupViT]):
 
         Args:
             image: a picture, or what `encode` made of it.
-            labels: N texts in a language the checkpoint knows.
+            labels: texts in a language the checkpoint knows, or one text that is cut at commas and lines; those that
+                the checkpoint reads alike are one label.
             threshold: in [0, 1]; groups whose best score is lower are background. 0 names everything.
             templates: as in `ZeroShot.classify`.
         """
         start = time.perf_counter()
         encoded = self.encode(image)
         encoded_at = time.perf_counter()
-        text_features = self.encode_text(labels, templates)
+        offered = read(self.tokenize, labels, prompts.resolve(templates))
+        text_features = self.encode_text(offered.texts, templates)
         texts_at = time.perf_counter()
         group_cosines = encoded.group_features @ text_features.T  # [G, N]
         image_cosines = text_features @ encoded.image_features  # [N]
@@ -295,7 +300,7 @@ class GroupViT(Handle[LoadedGroupViT]):
         end = time.perf_counter()
         return Grouping(
             checkpoint=self.checkpoint,
-            labels=tuple(labels),
+            labels=offered.names,
             mask=mask,
             groups=groups,
             group_labels=group_labels,
@@ -314,6 +319,7 @@ class GroupViT(Handle[LoadedGroupViT]):
                 "encode_text": 1000 * (texts_at - encoded_at),
                 "segment": 1000 * (end - texts_at),
             },
+            notes=offered.notes,
         )
 
 
@@ -342,10 +348,7 @@ def load_miniature(
     state = {**towers(clip, config), **checkpoints.load_state_dict(paths["model.safetensors"])}
     encoders.put_state(model, encoders.in_precision(state, dtype), row)
     length = config["text_config"]["max_position_embeddings"]
-    tokenizer = encoders.file_tokenizer(shared["tokenizer.json"], length)
-    return LoadedGroupViT(
-        model, lambda texts: [e.ids for e in tokenizer.encode_batch(list(texts))], row, device, dtype
-    )
+    return LoadedGroupViT(model, encoders.open_clip_tokenizer(shared, row, length), row, device, dtype)
 
 
 def build(config: Mapping[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,11 @@ from torch import Tensor, nn
 
 from core import checkpoints, inputs, runtime
 from core.checkpoints import Checkpoint
-from core.clip import encoders
+from core.clip import encoders, tokenizers
 from core.clip.handles import Handle, remembered_texts
+from core.clip.labels import read
 from core.clip.resnet import picture_tower
+from core.clip.tokenizers import Tokenizer
 from core.segmentation.blocks import Kind, RegularizationBlock
 from core.segmentation.dpt import BACKBONES, Scratch, ViTBackbone, double
 from core.segmentation.evaluation import Sliding, multi_scale, passes
@@ -175,21 +177,32 @@ class LSeg(Handle[LoadedLSeg]):
             lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), _encode_image(self, image)),
         )
 
+    @property
+    def tokenize(self) -> Tokenizer:
+        """Texts to token ids, of the row's own text tower or of the CLIP that it requires."""
+        row = checkpoints.row(self.checkpoint)
+        if row.requires:
+            return super().tokenize
+        return _own_tokenizer(architectures()[row.options["architecture"]]["clip"])
+
     def encode_text(self, labels: Sequence[str]) -> np.ndarray:
         """Normalised features [N, D] of bare labels; only new ones are computed."""
         return remembered_texts(self.key, labels, lambda missing: _encode_text(self, missing))
 
-    def segment(self, image: Image.Image | EncodedImage, labels: Sequence[str]) -> Segmentation:
+    def segment(self, image: Image.Image | EncodedImage, labels: str | Sequence[str]) -> Segmentation:
         """Gives every pixel one of the labels.
 
         Args:
             image: a picture, or what `encode` made of it.
-            labels: N texts in a language the checkpoint knows; "other" is a label like any other.
+            labels: texts in a language the checkpoint knows, or one text that is cut at commas and lines; those that
+                the checkpoint reads alike are one label. "other" is a
+                label like any other.
         """
         start = time.perf_counter()
         encoded = self.encode(image)
         encoded_at = time.perf_counter()
-        text_features = self.encode_text(labels)
+        offered = read(self.tokenize, labels)
+        text_features = self.encode_text(offered.texts)
         texts_at = time.perf_counter()
         features = torch.from_numpy(encoded.pixel_features).permute(2, 0, 1)[None]  # [1, D, h, w]
         with torch.inference_mode():
@@ -197,12 +210,12 @@ class LSeg(Handle[LoadedLSeg]):
             after = _blocks(self)(before)
             logits = double(after)[0]
         maps, marks = (before[0], after[0], logits), (start, encoded_at, texts_at)
-        return answer(self, labels, encoded.size, maps, text_features, TEMPERATURE, marks)
+        return answer(self, offered, encoded.size, maps, text_features, TEMPERATURE, marks)
 
     def segment_multi_scale(
         self,
         image: Image.Image,
-        labels: Sequence[str],
+        labels: str | Sequence[str],
         settings: Sliding | None = None,
         cancel: runtime.Cancel | None = None,
     ) -> Iterator[float | Segmentation]:
@@ -210,7 +223,7 @@ class LSeg(Handle[LoadedLSeg]):
 
         Args:
             image: a picture; it is not resized first.
-            labels: N texts.
+            labels: as for `segment`.
             settings: scales and sizes; the released ones when None.
             cancel: a set flag stops before the next pass.
 
@@ -222,7 +235,8 @@ class LSeg(Handle[LoadedLSeg]):
         """
         settings = settings or Sliding()
         start = time.perf_counter()
-        text_features = self.encode_text(labels)
+        offered = read(self.tokenize, labels)
+        text_features = self.encode_text(offered.texts)
         texts_at = time.perf_counter()
         every = passes(image.height, image.width, settings)
         for step in _many_passes(self, image, text_features, settings, cancel):
@@ -232,7 +246,13 @@ class LSeg(Handle[LoadedLSeg]):
                 maps = torch.from_numpy(step)
                 marks = (start, start, texts_at)
                 yield answer(
-                    self, labels, inputs.size_of(image), (maps, maps, maps), text_features, TEMPERATURE, marks
+                    self,
+                    offered,
+                    inputs.size_of(image),
+                    (maps, maps, maps),
+                    text_features,
+                    TEMPERATURE,
+                    marks,
                 )
 
 
@@ -268,9 +288,16 @@ def load_lseg(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: to
     if clip is not None:
         # The causal mask is no part of a state dict.
         clip.attn_mask = torch.full(clip.attn_mask.shape, float("-inf"), dtype=dtype).triu_(1)
-        named = replace(row, options={"model": architectures()[row.options["architecture"]]["clip"]})
-        text = encoders.OpenClipText(clip, encoders.open_clip_tokenizer({}, named, clip.context_length))
+        text = encoders.OpenClipText(
+            clip, _own_tokenizer(architectures()[row.options["architecture"]]["clip"])
+        )
     return LoadedLSeg(net, text, row, device, dtype)
+
+
+@cache
+def _own_tokenizer(clip: str) -> Tokenizer:
+    """open_clip's tokenizer of the CLIP whose text tower a network has."""
+    return tokenizers.of_open_clip(clip)[1]
 
 
 @runtime.on_device

@@ -18,6 +18,7 @@ from PIL import Image
 
 from core import checkpoints, inputs, runtime
 from core.clip import ZeroShot, encoders, prompts
+from core.clip.labels import read
 from core.segmentation.result import Segmentation, answer
 
 WINDOWS_AT_ONCE = 16
@@ -84,22 +85,24 @@ class MaskCLIP:
     def segment(
         self,
         image: Image.Image | EncodedImage,
-        labels: Sequence[str],
+        labels: str | Sequence[str],
         templates: str | Sequence[str] | None = None,
     ) -> Segmentation:
         """Gives every pixel one of the labels.
 
         Args:
             image: a picture, or what `encode` made of it.
-            labels: N texts in a language the checkpoint knows.
+            labels: texts in a language the checkpoint knows, or one text that is cut at commas and lines; those that
+                the checkpoint reads alike are one label.
             templates: as in `ZeroShot.classify`.
         """
         start = time.perf_counter()
         encoded = self.encode(image)
         encoded_at = time.perf_counter()
         filled = prompts.resolve(templates)
-        captions = [prompts.fill(template, label) for template in filled for label in labels]
-        per_template = self.clip.encode_text(captions).reshape(len(filled), len(labels), -1)
+        offered = read(self.clip.tokenize, labels, filled)
+        captions = [prompts.fill(template, text) for template in filled for text in offered.texts]
+        per_template = self.clip.encode_text(captions).reshape(len(filled), len(offered), -1)
         text_features = prompts.ensemble(per_template)  # [N, D]
         texts_at = time.perf_counter()
         scale = encoded.logit_scale
@@ -107,7 +110,7 @@ class MaskCLIP:
             torch.from_numpy(scale * encoded.place_features @ text_features.T).permute(2, 0, 1).contiguous()
         )
         marks = (start, encoded_at, texts_at)
-        return answer(self, labels, encoded.size, (maps, maps, maps), text_features, 1 / scale, marks)
+        return answer(self, offered, encoded.size, (maps, maps, maps), text_features, 1 / scale, marks)
 
 
 @runtime.on_device

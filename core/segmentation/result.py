@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core import inputs, masks
+from core.clip.labels import NO_NOTES, Labels, Notes
 
 LABELS_AT_ONCE = 8  # label maps enlarged together
 
@@ -34,6 +34,7 @@ class Segmentation:
     seconds: float
     timings: dict[str, float]  # milliseconds by step
     normalisation: str = "softmax"  # "sigmoid" where each label has a yes or no of its own
+    notes: Notes = NO_NOTES
 
     @property
     def scores(self) -> np.ndarray:
@@ -56,6 +57,7 @@ class Segmentation:
             "seconds": round(self.seconds, 4),
             "size": list(self.size),
             "results": [{"label": self.labels[i], "share": float(self.shares[i])} for i in order],
+            **self.notes.to_json(),
         }
 
 
@@ -97,7 +99,7 @@ class Handle(Protocol):
 
 def answer(
     model: Handle,
-    labels: Sequence[str],
+    labels: Labels,
     size: tuple[int, int],
     maps: tuple[Tensor, Tensor, Tensor],
     text_features: np.ndarray,
@@ -108,7 +110,7 @@ def answer(
 
     Args:
         model: who answers.
-        labels: N texts.
+        labels: N of them.
         size: width and height of the caller's file.
         maps: label maps before the blocks, after them, and as they are enlarged to the picture; [N, h, w] each.
         text_features: [N, D].
@@ -121,7 +123,7 @@ def answer(
     end = time.perf_counter()
     return Segmentation(
         checkpoint=model.checkpoint,
-        labels=tuple(labels),
+        labels=labels.names,
         mask=mask,
         logits=logits.numpy(),
         before_blocks=before.numpy(),
@@ -136,4 +138,5 @@ def answer(
             "encode_text": 1000 * (texts_at - encoded_at),
             "segment": 1000 * (end - texts_at),
         },
+        notes=labels.notes,
     )

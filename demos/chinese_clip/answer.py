@@ -88,7 +88,8 @@ def chinese_clip_classify(
         checkpoint: a registry row that is on the server; the bilingual miniature when left out.
 
     Returns:
-        {"checkpoint", "seconds", "results": [{"label", "probability", "cosine"}, ...]}, best first.
+        {"checkpoint", "seconds", "results": [{"label", "probability", "cosine"}, ...]}, best first; "merged" and
+        "truncated" as in clip_classify.
     """
     with api_errors():
         names = inputs.labels(labels, limit=1000)
@@ -104,8 +105,9 @@ def chinese_clip_tokens(texts: list[str] | str, checkpoint: str | None = None) -
         checkpoint: a registry row; English-only CLIP rows need no download for this.
 
     Returns:
-        {"checkpoint", "texts": [{"text", "pooling", "feature_at", "places", "tokens": [{"text", "id", "kind"}]}]};
-        kind is "special", "piece", "byte" or "unknown", pooling "first", "end" or "last".
+        {"checkpoint", "texts": [{"text", "pooling", "feature_at", "places", "tokens": [{"text", "id", "kind"}]}]}, and
+        "truncated": true with a text whose end is not read. kind is "special", "piece", "byte" or "unknown", pooling
+        "first", "end" or "last".
     """
     with api_errors():
         from core.clip import reading
@@ -116,15 +118,16 @@ def chinese_clip_tokens(texts: list[str] | str, checkpoint: str | None = None) -
             "checkpoint": chosen,
             "texts": [
                 {
-                    "text": one.text,
+                    "text": name,
                     "pooling": one.pooling,
                     "feature_at": one.feature_at,
                     "places": one.places,
                     "tokens": [
                         {"text": piece.text, "id": piece.id, "kind": piece.kind} for piece in one.pieces
                     ],
+                    **({"truncated": True} if one.truncated else {}),
                 }
-                for one in reading.read(chosen, names)
+                for name, one in zip(names, reading.read(chosen, map(inputs.clean, names)), strict=True)
             ],
         }
 
@@ -155,7 +158,13 @@ def line_of(result: Classification, seconds: float, lang: str) -> Markup:
 def notes(result: Classification, encoded: EncodedImage, names: Sequence[str], lang: str) -> dict[str, Any]:
     """What to know before reading an answer."""
     digest = "" if encoded.digest in sheep_digests() else encoded.digest
-    return results.notes(result.checkpoint, lang, digest=digest, unknown=library.unknown_labels(names))
+    return results.notes(
+        result.checkpoint,
+        lang,
+        digest=digest,
+        unknown=library.unknown_labels(names),
+        more=result.notes.sentences(lang),
+    )
 
 
 def classify(question: Question, lang: str) -> dict[str, Any]:
@@ -196,7 +205,7 @@ def many(question: Question) -> Callable[[Any], Outcome]:
 
     def verb(image: Any) -> Outcome:
         result = zero_shot.classify(image, names, template)
-        return batch.classified(names, result.probabilities.tolist(), result.to_json(), image)
+        return batch.classified(result.labels, result.probabilities.tolist(), result.to_json(), image)
 
     return verb
 

@@ -57,7 +57,8 @@ def clip_classify(
         checkpoint: a registry row that is on the server; the default row when left out.
 
     Returns:
-        {"checkpoint", "seconds", "results": [{"label", "probability", "cosine"}, ...]}, best first.
+        {"checkpoint", "seconds", "results": [{"label", "probability", "cosine"}, ...]}, best first. Where there are any,
+        "merged": {label: the label that the checkpoint reads the same}, "truncated": labels whose ends it does not read.
     """
     with shell.api_errors():
         names = inputs.labels(labels, limit=1000)
@@ -150,7 +151,7 @@ def classify(
     return (
         draw.probability_bars(rows, lang),
         shown_line(result, encoded, seconds, lang) + shell.downloads(files),
-        draw.relevance_figure(image, result.relevance[best], result.crop, names[best], lang),
+        draw.relevance_figure(image, result.relevance[best], result.crop, result.labels[best], lang),
         result.logit_scale,
         draw.scale_mark(result.learned_logit_scale, *SCALES, lang),
         result.checkpoint,
@@ -193,7 +194,9 @@ def compare(
     sets = prompts.template_sets()
     titles = [pick(lang, sets[name].en, sets[name].zh) if name in sets else name for name in wanted]
     columns = [(title, result.to_json()["results"]) for title, result in zip(titles, results, strict=True)]
-    return draw.template_table(columns, names, lang), shown_line(results[-1], encoded, seconds, lang)
+    return draw.template_table(columns, results[0].labels, lang), shown_line(
+        results[-1], encoded, seconds, lang
+    )
 
 
 # --- opening ---------------------------------------------------------------------------------------------

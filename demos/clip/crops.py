@@ -100,7 +100,7 @@ def classify(
     result = crops.classify_crops(model, image, boxes, names)
     thumbnails = [inputs.crop(image, box) for box in result.seen.tolist()]
     captions = [
-        f"{names[best]} {draw.percent(float(row[best]))}"
+        f"{result.labels[best]} {draw.percent(float(row[best]))}"
         for best, row in zip(result.best.tolist(), result.probabilities, strict=True)
     ]
     answer = result.to_json()

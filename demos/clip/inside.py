@@ -161,8 +161,8 @@ def where(
     model = handlers.model(checkpoint)
     start = time.perf_counter()
     encoded = model.encode(image)
-    best = model.classify(encoded, names).order[:SHOWN_LABELS].tolist()
-    chosen = [names[i] for i in sorted(best)]
+    ranked = model.classify(encoded, names)
+    chosen = [ranked.labels[i] for i in sorted(ranked.order[:SHOWN_LABELS].tolist())]
     methods = list(inside.METHODS) if method == ALL else [method]
     found = [inside.relevance(model, image, chosen, one, contrast) for one in methods]
     answer = found[0].answer

@@ -108,7 +108,7 @@ def same(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
     titles = (pick(lang, "bare label", "裸标签"), found[1].templates[0])
     columns = [(title, one.to_json()["results"]) for title, one in zip(titles, found, strict=True)]
     index = 0 if found[0].order[0] == found[1].order[0] else 1
-    return walk.Outcome(index, draw.template_table(columns, names, lang))
+    return walk.Outcome(index, draw.template_table(columns, found[0].labels, lang))
 
 
 def parts(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:

@@ -75,7 +75,7 @@ def clip_map(
         model = handlers.model(checkpoint)
         start = time.perf_counter()
         seen = np.stack([model.encode(picture).image_features for picture in pictures])
-        read = model.encode_text(names)
+        read = model.encode_text([inputs.clean(name) for name in names])
         made = inside.project(
             np.vstack([seen, read]), np.arange(len(seen) + len(read)) >= len(seen), dimensions, centred
         )
@@ -117,7 +117,7 @@ def encode_texts(model: ZeroShot, texts: Sequence[str], cancel: Cancel) -> Gener
     parts = []
     for start in range(0, len(texts), CHUNK):
         cancel.check()
-        parts.append(model.encode_text(texts[start : start + CHUNK]))
+        parts.append(model.encode_text([inputs.clean(text) for text in texts[start : start + CHUNK]]))
         yield min(1.0, (start + CHUNK) / len(texts))
     return np.vstack(parts)
 

@@ -162,7 +162,8 @@ def glip_ground(
 
     Returns:
         {"checkpoint", "prompt", "mode", "seconds", "size": [width, height], "phrases": [{"text", "start", "end"}, ...],
-        "results": [{"phrase", "phrase_index", "score", "box": [left, top, right, bottom]}, ...]}, best first.
+        "results": [{"phrase", "phrase_index", "score", "box": [left, top, right, bottom]}, ...]}, best first; "merged" and
+        "truncated" as in clip_classify.
     """
     with api_errors():
         if (caption is None) == (labels is None):
@@ -202,7 +203,10 @@ def ground(question: Question, lang: str) -> dict[str, Any]:
             lang,
             digest=answer.encoded.digest,
             page=PAPER,
-            more=[NO_CHINESE.get(lang)] if is_unreadable else [],
+            more=[
+                *([NO_CHINESE.get(lang)] if is_unreadable else []),
+                *answer.grounding.notes.sentences(lang),
+            ],
         ),
     }
 

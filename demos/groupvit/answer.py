@@ -98,7 +98,8 @@ def groupvit_segment(
 
     Returns:
         {"checkpoint", "seconds", "size", "threshold", "line", "results": [{"label", "share", "mask"}, ...], "groups":
-        [{"group", "label", "score"}, ...]}; label null is background, masks are COCO run lengths {"size", "counts"}.
+        [{"group", "label", "score"}, ...]}; label null is background, masks are COCO run lengths {"size", "counts"};
+        "merged" and "truncated" as in clip_classify.
     """
     with shell.api_errors():
         names = inputs.labels(labels)

@@ -79,7 +79,8 @@ def lseg_segment(
 
     Returns:
         {"checkpoint", "seconds", "size": [width, height], "results": [{"label", "share"}, ...]}, the largest first; with
-        masks also "images", "categories" and "annotations": a COCO data set of one image, as pycocotools reads it.
+        masks also "images", "categories" and "annotations": a COCO data set of one image, as pycocotools reads it; "merged"
+        and "truncated" as in clip_classify.
     """
     with shell.api_errors():
         names = inputs.labels(labels, limit=1000)
@@ -87,7 +88,7 @@ def lseg_segment(
         result = model_of(checkpoint).segment(picture, names)
         answer = result.to_json()
         if masks:
-            answer |= json.loads(segment_draw.coco_rle(result.mask, names, result.size))
+            answer |= json.loads(segment_draw.coco_rle(result.mask, result.labels, result.size))
         return answer
 
 

@@ -96,7 +96,8 @@ def vild_detect(
 
     Returns:
         {"checkpoint", "variant", "seconds", "size": [width, height], "results": [{"label", "base", "score",
-        "box": [left, top, right, bottom] in pixels}, ...]}, best first; with coco also "images", "categories", "annotations".
+        "box": [left, top, right, bottom] in pixels}, ...]}, best first; with coco also "images", "categories", "annotations";
+        "merged" and "truncated" as in clip_classify.
     """
     with shell.api_errors():
         names = inputs.labels(labels, limit=1000)
@@ -107,7 +108,7 @@ def vild_detect(
         )
         result = found.to_json()
         if coco:
-            result |= json.loads(detect_draw.coco_json(vild_draw.marks(found), names, found.size))
+            result |= json.loads(detect_draw.coco_json(vild_draw.marks(found), found.labels, found.size))
         return result
 
 

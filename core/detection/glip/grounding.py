@@ -8,7 +8,7 @@ which network it is (`Grounder`).
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from core import checkpoints, inputs, runtime
 from core.checkpoints import Checkpoint, originals
 from core.clip import encoders
 from core.clip.handles import Handle
+from core.clip.labels import distinct
 from core.clip.resnet import picture_tower
 from core.detection.glip import boxes, language, lists, phrases
 from core.detection.glip.head import as_regions
@@ -208,22 +209,27 @@ class GLIP(Handle[Grounder]):
     def detect(
         self,
         image: Image.Image | EncodedImage,
-        labels: Sequence[str],
+        labels: str | Sequence[str],
         threshold: float | None = None,
         limit: int = LIMIT,
         across_labels: bool = False,
     ) -> Grounding:
         """Boxes for labels, which are joined to a prompt: detection as grounding (section 3.1).
 
+        Args:
+            image: a picture, or what `encode` made of it.
+            labels: texts, or one text that is cut at commas and lines; those that are read alike are one label.
+            threshold, limit: as for `ground`.
+
         Raises:
-            Refusal: "no_word_in_labels", "label_of_many_words".
+            Refusal: "no_word_in_labels", "label_of_many_words"; what `inputs.labels` refuses.
         """
         return runtime.last(self.detecting(image, labels, threshold, limit, across_labels=across_labels))
 
     def detecting(
         self,
         image: Image.Image | EncodedImage,
-        labels: Sequence[str],
+        labels: str | Sequence[str],
         threshold: float | None = None,
         limit: int = LIMIT,
         cancel: runtime.Cancel | None = None,
@@ -241,8 +247,18 @@ class GLIP(Handle[Grounder]):
             Refusal: "cancelled", and those of `detect`.
         """
         cut = language.cutter(tokenizer_file(self.checkpoint))
-        asked = [language.listed(piece) for piece in lists.pieces(labels, cut)]
-        return (yield from self._steps(image, asked, "detection", threshold, limit, cancel, across_labels))
+        # A small CLIP reads each label by itself, and no further than its context.
+        is_cut = self.tokenize.is_cut if _reads_with_clip(self.checkpoint) else lambda text: False
+
+        def ids(text: str) -> Hashable:
+            read = cut(text)
+            return read.ids if read.is_known else (read.ids, text)
+
+        offered = distinct(inputs.labels(labels, limit=None), ids, is_cut)
+        prompts = [language.listed(piece) for piece in lists.pieces(offered.texts, cut)]
+        answer = yield from self._steps(image, prompts, "detection", threshold, limit, cancel, across_labels)
+        phrases = [replace(one, text=name) for one, name in zip(answer.phrases, offered.names, strict=True)]
+        return replace(answer, phrases=tuple(phrases), notes=offered.notes)
 
     def _steps(
         self,
@@ -337,6 +353,12 @@ def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, Tensor]:
         for name, value in _empty(row).state_dict().items()
         if not (shared and name.startswith("backbone.body."))
     }
+
+
+def _reads_with_clip(checkpoint: str) -> bool:
+    """Whether the words of a row are read by the text tower of a CLIP."""
+    row = checkpoints.row(checkpoint)
+    return row.options.get("architecture") in architectures() and _shares_towers(row)
 
 
 def _shares_towers(row: Checkpoint) -> bool:

@@ -40,6 +40,7 @@ class Cut:
     places: tuple[int, ...]  # [L] where each word stands among the ids
     words: tuple[str, ...]  # [L]
     spans: tuple[Span, ...]  # [L] characters of the text
+    is_known: bool = True  # whether the vocabulary has pieces for all of it
 
 
 @dataclass(frozen=True)
@@ -136,13 +137,13 @@ def padded(ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     return rows, mask
 
 
-def _cut(encoding: Any, text: str, skip_special: bool) -> Cut:
-    """What a `tokenizers` encoding says of a text."""
+def _cut(encoding: Any, text: str, skip_special: bool, unknown: int | None) -> Cut:
+    """What a `tokenizers` encoding says of a text; `unknown` is the id of what the vocabulary lacks."""
     ids = [i for i, special in enumerate(encoding.special_tokens_mask) if not (special and skip_special)]
     own = [n for n, i in enumerate(ids) if not encoding.special_tokens_mask[i]]
     spans = tuple(encoding.offsets[ids[n]] for n in own)
     words = tuple(text[start:end] for start, end in spans)
-    return Cut(tuple(encoding.ids[i] for i in ids), tuple(own), words, spans)
+    return Cut(tuple(encoding.ids[i] for i in ids), tuple(own), words, spans, unknown not in encoding.ids)
 
 
 def bert_cutter(vocabulary: Path) -> Callable[[str], Cut]:
@@ -150,14 +151,16 @@ def bert_cutter(vocabulary: Path) -> Callable[[str], Cut]:
     from tokenizers import BertWordPieceTokenizer
 
     tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=True)
-    return lambda text: _cut(tokenizer.encode(text), text, skip_special=False)
+    unknown = tokenizer.token_to_id("[UNK]")
+    return lambda text: _cut(tokenizer.encode(text), text, skip_special=False, unknown=unknown)
 
 
 def clip_cutter(tokenizer: Any) -> Callable[[str], Cut]:
     """The tokenizer of a small CLIP (`tokenizers.Tokenizer`), without its tokens in front and behind."""
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return lambda text: _cut(tokenizer.encode(text), text, skip_special=True)
+    unknown = tokenizer.token_to_id("<unk>")
+    return lambda text: _cut(tokenizer.encode(text), text, skip_special=True, unknown=unknown)
 
 
 @cache

@@ -248,7 +248,7 @@ def test_what_is_asked_wrongly_is_refused(here: Path) -> None:
 def test_a_long_list_is_several_prompts(checkpoint: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The boxes of a long list are the best of its prompts' boxes, and each knows the words it was read with."""
     model, image = GLIP.load(checkpoint), picture().rotate(180)  # no other test has seen it
-    labels = [f"red dog {'s' * (i % 3)} {i}" for i in range(150)]
+    labels = [f"red dog x{'s' * (i % 3)} {i}" for i in range(150)]
     cut = language.cutter(grounding.tokenizer_file(checkpoint))
     pieces = lists.pieces(labels, cut)
     lengths = [len(cut(language.listed(piece)[0]).ids) for piece in pieces]

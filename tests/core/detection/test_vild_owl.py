@@ -95,7 +95,7 @@ def test_scores_and_boxes_are_transformers_own(owls: dict[str, Any], family: str
     tokens = torch.zeros(len(ids), 16, dtype=torch.long)
     for line, text in zip(tokens, ids, strict=True):
         line[: len(text)] = torch.tensor(text)
-    processor = vild.encoders.use(f"tiny-{family}", "cpu", torch.float32)
+    processor = ViLD.load(f"tiny-{family}", "cpu").use()
     with processor as loaded, torch.inference_mode():
         pixels = loaded.processor(images=image, return_tensors="pt")["pixel_values"]  # type: ignore[attr-defined]
         theirs = owls[family](input_ids=tokens, attention_mask=(tokens > 0).long(), pixel_values=pixels)
