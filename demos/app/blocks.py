@@ -19,7 +19,11 @@ from typing import Any
 
 import gradio as gr
 from gradio.block_function import BlockFunction
+from gradio.exceptions import InvalidPathError
 from gradio.routes import App
+
+from core.errors import Refusal
+from demos.kit.events import api_errors
 
 
 class Blocks(gr.Blocks):
@@ -48,6 +52,17 @@ class Blocks(gr.Blocks):
                 return super().launch(*args, **options)
         finally:
             del pages.get_config
+
+    async def process_api(self, block_fn: Any, *args: Any, **options: Any) -> Any:
+        """Runs an event; what Gradio itself cannot take of a call reaches its caller as one sentence."""
+        event = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        if event.api_visibility != "public":
+            return await super().process_api(block_fn, *args, **options)
+        with api_errors():
+            try:
+                return await super().process_api(block_fn, *args, **options)
+            except InvalidPathError:
+                raise Refusal("not_uploaded") from None
 
 
 @contextmanager

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from core.errors import Refusal
 from core.runtime import on_space
+from demos.app import endpoints
 from demos.app.theme import FONTS, variables
 from demos.app.uploads import UPLOADS, Uploads
 from demos.kit import language
@@ -35,10 +37,14 @@ UPLOAD_LIMIT = 220 << 20
 # Requests that change something, from one address: so many a second, so many at once.
 RATE, BURST = 60.0, 600.0
 ADDRESSES = 10_000  # remembered at a time
-TOO_MANY = "Too many requests came from this address; wait {seconds} s, then go on."
-TOO_LARGE = "The request is larger than the {limit} MB allowed; send less at once."
-FOREIGN = "Files are not fetched from addresses; upload the file or send it as a data URI."
-NOT_SERVED = "This address is not served."
+# Statuses of refusals; those of a call that cannot be made have 422.
+STATUSES = {
+    "not_served": 403,
+    "too_many_requests": 429,
+    "request_too_large": 413,
+    "file_not_fetched": 400,
+    "unknown_endpoint": 404,
+}
 # Gradio's names for files of this server in addresses.
 OWN_FILES = re.compile(r"(/[^?#]*)?/gradio_api/(file|stream)[=/]")
 # A scheme of two letters or more (one is a Windows drive), or a host without a scheme.
@@ -128,10 +134,6 @@ def sender(scope: Scope) -> str | None:
     return None if host in ("", "127.0.0.1", "::1") else host
 
 
-class _TooLarge(Exception):
-    """An upload went past its limit while it was being read."""
-
-
 class Guard:
     """The middleware: `app_kwargs={"middleware": [Middleware(Guard, titles=..., warm=...)]}`.
 
@@ -163,44 +165,68 @@ class Guard:
             await self.app(scope, receive, send)
             return
         answer = _Answer(self, scope, send)
-        if FETCHING.search(unquote(scope["path"])):
-            await answer.refuse(403, NOT_SERVED)
+        if place := self._without_slash(scope):
+            await answer.redirect(place)
             return
-        if scope["method"] not in ("POST", "PUT", "PATCH", "DELETE"):
-            await self.app(scope, receive, answer.send)
-            return
-
-        address = sender(scope)
-        if address and (seconds := math.ceil(self.flow.wait(address))):
-            await answer.refuse(429, TOO_MANY.format(seconds=seconds), (b"retry-after", b"%d" % seconds))
-            return
-        is_upload = scope["path"].endswith("/upload")
-        limit = UPLOAD_LIMIT if is_upload else JSON_LIMIT
-        too_large = TOO_LARGE.format(limit=limit >> 20)
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > limit:
-            await answer.refuse(413, too_large)
-            return
-        if is_upload:
-            receive = _limited(receive, limit)
-        else:
-            body = await _read(receive, limit)
-            if body is None:
-                await answer.refuse(413, too_large)
-                return
-            session, files = file_data(body)
-            if any(map(is_foreign, files)):
-                await answer.refuse(400, FOREIGN)
-                return
-            if session:
-                self.uploads.note(session, (str(file["path"]) for file in files if file.get("path")))
-            receive = _replay(body, receive)
         try:
+            receive = await self._admit(scope, receive)
             await self.app(scope, receive, answer.send)
-        except _TooLarge:
+        except Refusal as refusal:
             if answer.started:
                 raise
-            await answer.refuse(413, too_large)
+            await answer.refuse(refusal)
+
+    async def _admit(self, scope: Scope, receive: Receive) -> Receive:
+        """What the app may read of a request.
+
+        Raises:
+            Refusal: a code of `STATUSES`; that of an upload's size may come while it is read.
+        """
+        if FETCHING.search(unquote(scope["path"])):
+            raise Refusal("not_served")
+        if scope["method"] not in ("POST", "PUT", "PATCH", "DELETE"):
+            return receive
+        address = sender(scope)
+        if address and (seconds := math.ceil(self.flow.wait(address))):
+            raise Refusal("too_many_requests", seconds=seconds)
+        is_upload = scope["path"].endswith("/upload")
+        limit = UPLOAD_LIMIT if is_upload else JSON_LIMIT
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > limit:
+            raise Refusal("request_too_large", limit=limit >> 20)
+        if is_upload:
+            return _limited(receive, limit)
+        body = await _read(receive, limit)
+        sent = _parsed(body)
+        files = file_data(sent)
+        if any(map(is_foreign, files)):
+            raise Refusal("file_not_fetched")
+        session = sent.get("session_hash") if isinstance(sent, dict) else None
+        if isinstance(session, str):
+            self.uploads.note(session, (str(file["path"]) for file in files if file.get("path")))
+        changed = False
+        for file in files:
+            if "meta" in file and str(file.get("path")).startswith("data:"):
+                del file["meta"]  # with it, Gradio takes the data for a path
+                changed = True
+        value = sent
+        if endpoints.CALL.search(scope["path"]):
+            value = endpoints.arranged(scope["app"].get_blocks(), scope["path"], sent)
+        return _replay(json.dumps(value).encode() if changed or value is not sent else body, receive)
+
+    def _without_slash(self, scope: Scope) -> str | None:
+        """Where a page is that was asked for with a slash behind it; None for any other request.
+
+        Gradio would send the browser, for good, to an address outside the prefix of a proxy.
+        """
+        slug = scope["path"].rstrip("/").rpartition("/")[2]
+        is_page = slug and slug in self.titles and scope["path"].endswith("/")
+        if not is_page or scope["method"] not in ("GET", "HEAD"):
+            return None
+        root = scope.get("root_path", "").rstrip("/")
+        query = scope.get("query_string", b"").decode("latin-1")
+        # Behind a proxy whose prefix is unknown here, an address relative to the one that was asked for.
+        return (f"{root}/{slug}" if root else f"../{slug}") + (f"?{query}" if query else "")
 
 
 # --- request bodies ------------------------------------------------------------------------------------------
@@ -214,20 +240,20 @@ def _limited(receive: Receive, limit: int) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > limit:
-            raise _TooLarge
+            raise Refusal("request_too_large", limit=limit >> 20)
         return message
 
     return read
 
 
-async def _read(receive: Receive, limit: int) -> bytes | None:
-    """A whole body, or None when it goes past the limit."""
+async def _read(receive: Receive, limit: int) -> bytes:
+    """A whole body; Refusal("request_too_large") as soon as it goes past the limit."""
     body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > limit:
-            return None
+            raise Refusal("request_too_large", limit=limit >> 20)
         if message["type"] == "http.disconnect" or not message.get("more_body"):
             return bytes(body)
 
@@ -245,13 +271,16 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return read
 
 
-def file_data(body: bytes) -> tuple[str, list[dict[str, Any]]]:
-    """What a JSON body says of files: the session it belongs to, "" for none, and every object with a "path" or a "url"."""
+def _parsed(body: bytes) -> Any:
+    """The value of a JSON body; None where it is none, for us as for the app, which reads it in the same way."""
     try:
-        value = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
-        return "", []  # no JSON for us is none for the app, which reads it in the same way
-    session = value.get("session_hash") if isinstance(value, dict) else None
+        return None
+
+
+def file_data(value: Any) -> list[dict[str, Any]]:
+    """Every object of a JSON value that has a "path" or a "url"."""
     pending, found = [value], []
     while pending:
         item = pending.pop()
@@ -261,7 +290,7 @@ def file_data(body: bytes) -> tuple[str, list[dict[str, Any]]]:
             pending += item.values()
             if "path" in item or "url" in item:
                 found.append(item)
-    return session if isinstance(session, str) else "", found
+    return found
 
 
 def is_foreign(file: Mapping[str, Any]) -> bool:
@@ -349,15 +378,37 @@ class _Answer:
         message["headers"] = [pair for pair in message["headers"] if pair[0].lower() not in taken] + ours
         await self.raw_send(message)
 
-    async def refuse(self, status: int, sentence: str, *more: tuple[bytes, bytes]) -> None:
-        """Answers with one sentence as JSON and ends the connection, which may still carry a body."""
-        body = json.dumps({"error": sentence}).encode()
+    async def redirect(self, place: str) -> None:
+        """Sends the browser to another address of this server, for this time."""
+        fields = [(b"location", place.encode()), (b"content-length", b"0")]
+        await self._forward({"type": "http.response.start", "status": 307, "headers": fields})
+        await self.raw_send({"type": "http.response.body", "body": b""})
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Answers with one sentence as JSON and ends the connection, which may still carry a body.
+
+        Gradio's Python client reads what a 422 says of a parameter, and of other answers the status alone.
+        """
+        asked = dict(self.scope["headers"])
+        sentence = refusal.text("zh" if asked.get(b"accept-language", b"").startswith(b"zh") else "en")
+        status = STATUSES.get(refusal.code, 422)
+        detail: Any = sentence
+        if asked.get(b"user-agent", b"").startswith(b"gradio_client"):
+            reason = {
+                "__type__": "validate",
+                "is_valid": False,
+                "parameter_name": "call",
+                "message": sentence,
+            }
+            status, detail = 422, [reason]
+        body = json.dumps({"error": sentence, "detail": detail}, ensure_ascii=False).encode()
         fields = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
-            *more,
         ]
+        if "seconds" in refusal.params:
+            fields.append((b"retry-after", str(refusal.params["seconds"]).encode()))
         await self._forward({"type": "http.response.start", "status": status, "headers": fields})
         await self.raw_send({"type": "http.response.body", "body": body})
 

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -88,12 +89,13 @@ def uploaded(value: Any) -> str | bytes:
 
 
 def from_data_uri(uri: str) -> bytes:
-    """The bytes of a base64 data URI; Refusal("bad_data_uri") where there are none."""
+    """The bytes of a base64 data URI, in one line or several; Refusal("bad_data_uri") where there are none."""
     head, _, body = uri.partition(",")
-    if not head.endswith(";base64"):
+    if not head.rstrip().lower().endswith(";base64"):
         raise Refusal("bad_data_uri")
     try:
-        return base64.b64decode(body, validate=True)
+        # `base64` prints lines of 76 characters; web pages may escape "+", "/" and "=".
+        return base64.b64decode("".join(unquote(body).split()), validate=True)
     except ValueError:
         raise Refusal("bad_data_uri") from None
 

@@ -103,6 +103,18 @@ def test_a_refusal_is_the_endpoints_sentence(server: str) -> None:
     )
 
 
+@pytest.mark.parametrize("labels", ['["red envelope", "dog"]', ' ["dog", "red envelope"]'])
+def test_a_list_that_was_sent_as_its_text_is_read_as_the_list(server: str, labels: str) -> None:
+    result = call(server, image=URI, labels=labels)
+    assert not result.isError
+    assert {row["label"] for row in json.loads(words(result))["results"]} == {"dog", "red envelope"}
+
+
+def test_a_call_without_a_value_says_which(server: str) -> None:
+    result = call(server, labels="dog")
+    assert result.isError and "image" in words(result)
+
+
 @pytest.mark.parametrize(
     "image",
     [

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
@@ -166,6 +166,8 @@ def run(
     warm: Warm | None = None,
     client: str | None = None,
     flow: door.Flow | None = None,
+    root: str = "",
+    query: str = "",
 ) -> list[dict[str, Any]]:
     """The messages that Guard sends for one request to `app`."""
     guard = Guard(app, TITLES, warm or Warm(lambda: None), flow=flow)
@@ -184,6 +186,8 @@ def run(
         "type": "http",
         "method": method,
         "path": path,
+        "root_path": root,
+        "query_string": query.encode(),
         "client": (client, 50_000) if client else None,
         "headers": [(name.encode(), value.encode()) for name, value in (headers or {}).items()],
     }
@@ -309,13 +313,49 @@ def test_a_body_that_fits_arrives_whole() -> None:
     ],
 )
 def test_foreign_files_are_told_from_own_ones(value: Any, foreign: bool) -> None:
-    _, files = door.file_data(json.dumps(value).encode())
-    assert any(map(door.is_foreign, files)) is foreign
+    assert any(map(door.is_foreign, door.file_data(value))) is foreign
 
 
 def test_a_body_that_is_no_json_is_the_apps_business() -> None:
-    for body in (b"", b"\xff{", b"[" * 100_000):
-        assert door.file_data(body) == ("", [])
+    assert door._parsed(b"[" * 100_000) is None
+    for body in (b"", b"\xff{", b"[1"):
+        sent = run(answering("application/json", b"{}", read=True), [body], "POST", "/gradio_api/queue/join")
+        assert dict(sent[0]["headers"])[b"x-read"] == str(len(body)).encode()
+
+
+@pytest.mark.parametrize("root", ["", "/atlas", "/deep/atlas/"])
+@pytest.mark.parametrize("query", ["", "example=toys&lang=zh"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_slash_behind_a_page_leads_to_the_page(root: str, query: str, method: str) -> None:
+    """Within the prefix of a proxy, whether it is known here or not, and not for good: a browser keeps a 301."""
+    app = answering("text/html", b"<head>")
+    (start, _) = run(app, method=method, path="/clip/", root=root, query=query)
+    place = dict(start["headers"])[b"location"].decode()
+    asked = f"https://example.org{root.rstrip('/') or '/unknown/prefix'}/clip/"
+    wanted = asked.rstrip("/") + (f"?{query}" if query else "")
+    assert start["status"] == 307 and urljoin(asked, place) == wanted
+    assert dict(start["headers"])[b"x-content-type-options"] == b"nosniff"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("GET", "/nope/"), ("POST", "/clip/"), ("GET", "/clip")]
+)
+def test_other_addresses_stay_as_they_are(method: str, path: str) -> None:
+    assert run(answering("text/html", b"<head>"), method=method, path=path)[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("accepts", "word"), [("zh-CN,zh;q=0.9", "不会从网址"), ("de,en", "not fetched"), ("", "not fetched")]
+)
+def test_a_refusal_is_in_the_callers_language(accepts: str, word: str) -> None:
+    body = json.dumps({"data": [{"path": "https://example.org/x.png"}]}).encode()
+    path = "/gradio_api/queue/join"
+    sent = run(answering("text/html"), [body], "POST", path, {"accept-language": accepts})
+    answer = json.loads(sent[1]["body"])
+    assert sent[0]["status"] == 400 and word in answer["error"] and answer["detail"] == answer["error"]
+    # Gradio's client for Python reads the sentence of one status alone.
+    sent = run(answering("text/html"), [body], "POST", path, {"user-agent": "gradio_client/2.7.2"})
+    assert sent[0]["status"] == 422 and "not fetched" in json.loads(sent[1]["body"])["detail"][0]["message"]
 
 
 def test_a_space_may_be_shown_inside_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
