@@ -1,7 +1,7 @@
-"""One picture, two languages: what a label's language changes, and whether both languages mean the same place.
+"""One image, two languages: what a label's language changes, and whether both languages mean the same place.
 
-A text encoder that was taught two languages with the same pictures puts both names of a thing beside each other, though
-no pair of names was ever shown to it: the picture is the dictionary. Chinese-CLIP (Yang et al. 2022,
+A text encoder that was taught two languages with the same images puts both names of a thing beside each other, though
+no pair of names was ever shown to it: the image is the dictionary. Chinese-CLIP (Yang et al. 2022,
 https://arxiv.org/abs/2211.01335) was trained because CLIP's text encoder had read English only.
 """
 
@@ -23,7 +23,7 @@ Way = Literal["zh", "en", "bytes", "clip"]
 
 @dataclass(frozen=True)
 class Reader:
-    """The answer for one picture when the labels reach the text encoder in one way."""
+    """The answer for one image when the labels reach the text encoder in one way."""
 
     way: Way  # the language of the labels, Chinese as bytes, or Chinese given to an English-only CLIP
     readings: tuple[reading.Reading, ...]  # N
@@ -33,12 +33,12 @@ class Reader:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Names in two languages compared with each other and with one picture."""
+    """Names in two languages compared with each other and with one image."""
 
     english: tuple[str, ...]
     chinese: tuple[str, ...]
     cosines: np.ndarray  # [N, N], English by Chinese
-    picture_english: np.ndarray  # [N], the picture's cosine with each English name
+    picture_english: np.ndarray  # [N], the image's cosine with each English name
     picture_chinese: np.ndarray  # [N]
 
     @property
@@ -57,7 +57,7 @@ def compare(
 
     Args:
         model: a checkpoint that reads both languages.
-        image: a picture, or what `model.encode` made of it.
+        image: an image, or what `model.encode` made of it.
         chinese: N labels.
         english: N labels, or none.
     """
@@ -96,7 +96,7 @@ def _reader(
 def agreement(
     model: ZeroShot, image: Image.Image | EncodedImage, english: Sequence[str], chinese: Sequence[str]
 ) -> Agreement:
-    """Cosines of N English names with N Chinese ones, pair by pair on the diagonal, and of a picture with both."""
+    """Cosines of N English names with N Chinese ones, pair by pair on the diagonal, and of an image with both."""
     encoded = model.encode(image)
     texts = model.encode_text([inputs.clean(label) for label in (*english, *chinese)])
     first, second = texts[: len(english)], texts[len(english) :]

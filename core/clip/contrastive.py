@@ -2,7 +2,7 @@
 
 `contrast` keeps every tensor of the pseudocode under its name there:
 
-    I_e = l2_normalize(np.dot(I_f, W_i), axis=1)        picture features, as the image encoder ends
+    I_e = l2_normalize(np.dot(I_f, W_i), axis=1)        image features, as the image encoder ends
     T_e = l2_normalize(np.dot(T_f, W_t), axis=1)        caption features
     logits = np.dot(I_e, T_e.T) * np.exp(t)
     labels = np.arange(n)
@@ -10,10 +10,10 @@
     loss_t = cross_entropy_loss(logits, labels, axis=1)
     loss = (loss_i + loss_t) / 2
 
-The figure's `axis` is the one that the targets run along: loss_i asks of each picture which caption is its own, a
-softmax over a row; loss_t asks of each caption which picture, a softmax over a column.
+The figure's `axis` is the one that the targets run along: loss_i asks of each image which caption is its own, a
+softmax over a row; loss_t asks of each caption which image, a softmax over a column.
 `contrast` is plain numpy: a slider that changes the temperature costs a millisecond. `match` asks a checkpoint.
-Shapes: n pictures, n captions, D embedding width.
+Shapes: n images, n captions, D embedding width.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ class Line:
 
 @dataclass(frozen=True)
 class Contrast:
-    """The losses first, then everything they are made of; pictures in rows, captions in columns."""
+    """The losses first, then everything they are made of; images in rows, captions in columns."""
 
     loss: float  # (loss_i + loss_t) / 2
-    loss_i: float  # pictures choose captions
-    loss_t: float  # captions choose pictures
+    loss_i: float  # images choose captions
+    loss_t: float  # captions choose images
     chance: float  # the loss of pure guessing, log(n)
     least: float  # the least a batch with repeated captions can reach; 0 without repeats
-    picture_accuracy: float  # share of pictures whose likeliest caption is right
+    picture_accuracy: float  # share of images whose likeliest caption is right
     caption_accuracy: float
     cosines: np.ndarray  # [n, n]
     logits: np.ndarray  # [n, n] = logit_scale * cosines
-    by_picture: np.ndarray  # [n, n] softmax of each row: which caption belongs to this picture
-    by_caption: np.ndarray  # [n, n] softmax of each column: which picture belongs to this caption
+    by_picture: np.ndarray  # [n, n] softmax of each row: which caption belongs to this image
+    by_caption: np.ndarray  # [n, n] softmax of each column: which image belongs to this caption
     targets: (
         np.ndarray
     )  # [n, n] what by_picture should be: 1 on the diagonal, shared among identical captions
@@ -90,12 +90,12 @@ def contrast(
     captions: Sequence[str] | None = None,
     learned_sigmoid: tuple[float, float] | None = None,
 ) -> Contrast:
-    """The symmetric loss of n pictures and n captions that belong together in this order.
+    """The symmetric loss of n images and n captions that belong together in this order.
 
     Args:
         image_features, text_features: [n, D], finite; normalised here, as the pseudocode does.
         logit_scale: exp(t), in (0, 1000].
-        captions: n texts; equal ones are right for each other's pictures too and share the target. Without them
+        captions: n texts; equal ones are right for each other's images too and share the target. Without them
             every caption is one of its own.
         learned_sigmoid: scale and bias of SigLIP's loss, as a SigLIP checkpoint has learned them; without them
             `logit_scale` and the bias that is best for these cosines.
@@ -170,7 +170,7 @@ def pairwise_sigmoid(
     """SigLIP (Zhai et al. 2023, equation 1): the sum over all cells of -log sigmoid(sign * (scale * cosine + bias)) / n.
 
     Args:
-        cosines: [n, n]. same: [n, n], 1 where a caption fits a picture.
+        cosines: [n, n]. same: [n, n], 1 where a caption fits an image.
         bias: None finds the one with the least loss, at which as many cells are expected to say yes as should.
     """
     if bias is None:
@@ -208,7 +208,7 @@ def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
 
 
 def shared(captions: Sequence[str]) -> np.ndarray:
-    """[n, n] 1 where two captions are the same text, which then fits both pictures."""
+    """[n, n] 1 where two captions are the same text, which then fits both images."""
     places = {text: place for place, text in enumerate(dict.fromkeys(captions))}
     which = np.array([places[text] for text in captions])
     return (which[:, None] == which).astype(float)
@@ -226,7 +226,7 @@ class Difficulty:
 
     sizes: np.ndarray  # [K]
     losses: np.ndarray  # [K] mean loss of random batches
-    accuracies: np.ndarray  # [K] share of pictures that find their own caption among n
+    accuracies: np.ndarray  # [K] share of images that find their own caption among n
     chance: np.ndarray  # [K] log(n), the loss of guessing; guessing is right in 1 of n
 
 
@@ -277,7 +277,7 @@ def log_sum_exp(values: np.ndarray, axis: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Batch:
-    """`contrast` on what a checkpoint makes of pictures and captions."""
+    """`contrast` on what a checkpoint makes of images and captions."""
 
     checkpoint: str
     captions: tuple[str, ...]
@@ -289,7 +289,7 @@ class Batch:
     notes: Notes = NO_NOTES
 
     def to_json(self) -> dict[str, Any]:
-        """The answer as plain values: matrices have pictures in rows and captions in columns."""
+        """The answer as plain values: matrices have images in rows and captions in columns."""
         made = self.contrast
         return {
             "checkpoint": self.checkpoint,
@@ -324,10 +324,10 @@ def match(
     captions: Sequence[str],
     logit_scale: float | None = None,
 ) -> Batch:
-    """The matrix of a batch under a checkpoint; pictures and texts seen before are not encoded again.
+    """The matrix of a batch under a checkpoint; images and texts seen before are not encoded again.
 
     Args:
-        images, captions: n pictures, and n texts that are held to belong to them in this order.
+        images, captions: n images, and n texts that are held to belong to them in this order.
         logit_scale: in place of the learned one, in (0, 1000].
 
     Raises:

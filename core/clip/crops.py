@@ -1,6 +1,6 @@
-"""A picture in pieces: each box is cropped and classified alone, beside the answer for the whole picture.
+"""An image in pieces: each box is cropped and classified alone, beside the answer for the whole image.
 
-One vector for a whole picture cannot say what each animal of a flock does. Cropping every box and giving each
+One vector for a whole image cannot say what each animal of a flock does. Cropping every box and giving each
 to CLIP can; it is the first idea of ViLD (Gu et al. 2022, https://arxiv.org/abs/2104.13921, section 3.2).
 """
 
@@ -20,15 +20,15 @@ from core.clip.zero_shot import Classification, ZeroShot, normalise
 from core.errors import Refusal
 
 MAX_BOXES = 64
-MIN_SIDE = 4  # pixels of the picture; anything smaller is a slip of the hand
+MIN_SIDE = 4  # pixels of the image; anything smaller is a slip of the hand
 
-# Image features of crops by checkpoint, picture and box: new labels encode no crop again.
+# Image features of crops by checkpoint, image and box: new labels encode no crop again.
 CROP_FEATURES: runtime.ByteCache[np.ndarray] = runtime.ByteCache(16 << 20)
 
 
 @dataclass(frozen=True)
 class CropClassification:
-    """The answer for each box, then the whole picture's, then what they were made of."""
+    """The answer for each box, then the whole image's, then what they were made of."""
 
     labels: tuple[str, ...]
     boxes: np.ndarray  # [R, 4], xyxy pixels of the caller's file, as they were asked for
@@ -63,7 +63,7 @@ class CropClassification:
 
 
 def grid(width: int, height: int, rows: int, columns: int) -> np.ndarray:
-    """Boxes [rows * columns, 4] that tile a picture, row by row: xyxy pixels.
+    """Boxes [rows * columns, 4] that tile an image, row by row: xyxy pixels.
 
     Raises:
         Refusal: "too_many_boxes" past 64, "no_boxes" for fewer than one row or column.
@@ -78,10 +78,10 @@ def grid(width: int, height: int, rows: int, columns: int) -> np.ndarray:
 
 
 def check_boxes(boxes: Any, width: int, height: int, shares: bool = False) -> np.ndarray:
-    """Boxes from outside -> [R, 4] float64 in the picture, left before right, top before bottom.
+    """Boxes from outside -> [R, 4] float64 in the image, left before right, top before bottom.
 
     Args:
-        boxes: R rows of four numbers, xyxy pixels of a width x height picture; what hangs over its edge is cut.
+        boxes: R rows of four numbers, xyxy pixels of a width x height image; what hangs over its edge is cut.
         width, height: pixels.
         shares: whether the numbers are shares of width and height instead.
 
@@ -107,10 +107,10 @@ def check_boxes(boxes: Any, width: int, height: int, shares: bool = False) -> np
 
 
 def squares(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The smallest square around each box that lies in the picture: [R, 4], whole pixels.
+    """The smallest square around each box that lies in the image: [R, 4], whole pixels.
 
     A tower cuts the middle square out of what it is given; a long box would lose its ends. Where the square
-    would leave the picture it is moved; where it is larger than the picture, the picture's edge cuts it.
+    would leave the image it is moved; where it is larger than the image, the image's edge cuts it.
     """
     limits = np.array([width, height], float)
     centre, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
@@ -142,7 +142,7 @@ def classify_crops(
     labels: str | Sequence[str],
     templates: str | Sequence[str] | None = None,
 ) -> CropClassification:
-    """Ranks the same labels for the whole picture and for every box.
+    """Ranks the same labels for the whole image and for every box.
 
     Args:
         model: the classifier.
@@ -174,7 +174,7 @@ def classify_crops(
 
 @runtime.on_device
 def encode_pictures(model: ZeroShot, images: Sequence[Image.Image]) -> np.ndarray:
-    """Normalised image features [B, D] of several pictures in one go."""
+    """Normalised image features [B, D] of several images in one go."""
     with (
         encoders.use(model.checkpoint, model.device, model.dtype) as encoder,
         runtime.semaphore(model.device),

@@ -43,13 +43,13 @@ TEXT_FEATURES: runtime.ByteCache[np.ndarray] = runtime.ByteCache(64 << 20)
 
 
 class Preprocess(Protocol):
-    """A picture to the tensor a tower wants."""
+    """An image to the tensor a tower wants."""
 
     def __call__(self, image: Image.Image) -> Tensor:
         """RGB image -> [3, H, W], normalised."""
 
     def crop(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """The part of a width x height picture that the tower sees: xyxy pixels of that picture."""
+        """The part of a width x height image that the tower sees: xyxy pixels of that image."""
 
 
 class TextTower(Protocol):
@@ -192,7 +192,7 @@ class DualEncoder:
 
     @torch.inference_mode()
     def encode_patches(self, image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-        """One picture's image feature [D] and patch features [h, w, D], both normalised, float32."""
+        """One image's image feature [D] and patch features [h, w, D], both normalised, float32."""
         output = self.vision(self.pixels([image]))
         image_features = F.normalize(output.image_features[0].float(), dim=-1)
         patch_features = F.normalize(output.patch_features[0].float(), dim=-1)
@@ -301,7 +301,7 @@ def open_clip_tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, T
 def open_clip_state(paths: Mapping[str, Path], row: Checkpoint) -> dict[str, Tensor]:
     """Tensors by name: those of the row's own file and, where it requires another CLIP, that one's text tower.
 
-    A picture tower that learned under a locked text tower (Zhai et al. 2022) ships without it.
+    An image tower that learned under a locked text tower (Zhai et al. 2022) ships without it.
     """
     weights = next(path for name, path in paths.items() if name.endswith((".safetensors", ".bin", ".pt")))
     state = checkpoints.load_state_dict(weights)
@@ -312,7 +312,7 @@ def open_clip_state(paths: Mapping[str, Path], row: Checkpoint) -> dict[str, Ten
 
 
 def is_picture(name: str) -> bool:
-    """Whether a tensor of open_clip's CLIP belongs to its picture tower."""
+    """Whether a tensor of open_clip's CLIP belongs to its image tower."""
     return name.startswith("visual.")
 
 

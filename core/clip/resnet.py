@@ -1,4 +1,4 @@
-"""The picture tower of a small CLIP as a frozen backbone of maps: what the miniatures of segmentation and detection share."""
+"""The image tower of a small CLIP as a frozen backbone of maps: what the miniatures of segmentation and detection share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ClipResNetBackbone(nn.Module):
 
 
 def picture_tower(clip: Mapping[str, Tensor], prefix: str = "pretrained.model.") -> dict[str, Tensor]:
-    """The tensors of an open_clip ResNet CLIP's picture tower without its pooling, in float32, under a new prefix."""
+    """The tensors of an open_clip ResNet CLIP's image tower without its pooling, in float32, under a new prefix."""
     return {
         prefix + name.removeprefix("visual."): value.float() if value.is_floating_point() else value
         for name, value in clip.items()

@@ -98,7 +98,7 @@ class SiglipViT:
     def attention(self, pixels: Tensor) -> Tensor:
         """The probe's attention as the only layer [B, 1, heads, 1 + h*w, 1 + h*w]: row 0 is the probe.
 
-        The blocks before it have no token that reads the whole picture; patches are shown as reading themselves.
+        The blocks before it have no token that reads the whole image; patches are shown as reading themselves.
         """
         x, pool = self._patches(pixels), self.vision.head.attention
         width, heads = x.shape[-1], pool.num_heads
@@ -126,7 +126,7 @@ class SiglipViT:
 
 
 def load_siglip(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> DualEncoder:
-    """A SigLIP 2 model of fixed picture size as transformers' class."""
+    """A SigLIP 2 model of fixed image size as transformers' class."""
     transformers = runtime.whole("transformers")
     folder = paths["config.json"].parent
     model = from_transformers(transformers.SiglipModel, folder, row, dtype)

@@ -1,7 +1,7 @@
 """The image towers of CLIP seen from inside: one forward pass gives the image feature and the patch features.
 
 CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020, section 2.4) has two kinds of image encoder, a
-ResNet with attention pooling and a ViT. Both answer with one vector; what each place of the picture would say
+ResNet with attention pooling and a ViT. Both answer with one vector; what each place of the image would say
 comes from the value path of the last attention, as in MaskCLIP (Zhou et al. 2022,
 https://arxiv.org/abs/2112.01071, section 3.2). The models themselves are open_clip's and transformers'; only
 the value path and the attention maps, which those libraries do not hand out, are computed here.

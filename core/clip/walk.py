@@ -22,10 +22,10 @@ POOL = "pool"
 
 @dataclass
 class Walk:
-    """What one pass leaves behind; nothing is normalised. B pictures, T tokens, W width."""
+    """What one pass leaves behind; nothing is normalised. B images, T tokens, W width."""
 
     grid: tuple[int, int]  # h, w of the places that attention reads
-    class_token: bool  # whether token 0 of `stages` and `attention` stands for the whole picture
+    class_token: bool  # whether token 0 of `stages` and `attention` stands for the whole image
     image_features: Tensor = field(default_factory=lambda: torch.empty(0))  # [B, D]
     stages: dict[str, Tensor] = field(default_factory=dict)  # [B, C, h, w] of a ResNet, [B, T, W] of a ViT
     attention: dict[str, Tensor] = field(

@@ -24,7 +24,7 @@ CONFIG = ConfigDict(allow_inf_nan=False)
 
 
 def adapters(function: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
-    """What checks each parameter; pictures and what Gradio hands over itself are left to others."""
+    """What checks each parameter; images and what Gradio hands over itself are left to others."""
     found: dict[str, TypeAdapter[Any]] = {}
     for name, hint in get_type_hints(function).items():
         if name == "return" or "FileData" in repr(hint) or hint in (gr.Request, gr.Progress):

@@ -76,7 +76,7 @@ def build() -> None:
 
 
 def matrix(n: int = 6) -> str:
-    """The picture of the idea: n pictures by n sentences, the pairs on the diagonal lit."""
+    """The image of the idea: n images by n sentences, the pairs on the diagonal lit."""
     cells = []
     for row in range(n):
         for column in range(n):

@@ -1,6 +1,6 @@
 """The named endpoints as tools of the Model Context Protocol, for programs that let a language model call them.
 
-Gradio makes the tools from the endpoints' docstrings. Here it learns what this server takes as a picture: Gradio
+Gradio makes the tools from the endpoints' docstrings. Here it learns what this server takes as an image: Gradio
 would tell a model to send web addresses, which are not fetched, and would keep each data URI as a file on the disk.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 import gradio.mcp
 from gradio_client.utils import is_file_obj_with_meta
 
-PICTURE = "a data URI (data:image/png;base64,...), or the path that POST /gradio_api/upload answered with"
-ONLY_TEXT = "A picture is one text: a data URI, or the path of an upload to this server."
+IMAGE = "a data URI (data:image/png;base64,...), or the path that POST /gradio_api/upload answered with"
+ONLY_TEXT = "An image is one text: a data URI, or the path of an upload to this server."
 
 
 class Tools(gradio.mcp.GradioMCPServer):
@@ -31,7 +31,7 @@ class Tools(gradio.mcp.GradioMCPServer):
             for step in way:
                 field = field[step]
             field.pop("required", None)
-            field["format"] = PICTURE
+            field["format"] = IMAGE
         return simple, positions
 
     def convert_strings_to_filedata(self, value: Any, filedata_positions: list[list[str | int]]) -> Any:

@@ -48,7 +48,7 @@ OBJECT = ("concept", "x", "y", "half", "depth", "angle", "flip", "pose", "style"
 SCENE = ("arrangement", "background", "rendering", "seed")
 PLACES = ("x", "y", "half", "depth")
 UNPLACED = (0.0, 0.0, 0.44, 0.6)  # what the sliders of a slot say before anything stood there
-VIEWS = 5  # outputs behind the controls: picture, line, downloads, links, the scene's text
+VIEWS = 5  # outputs behind the controls: image, line, downloads, links, the scene's text
 CONTROLS = SLOTS * len(OBJECT) + len(SCENE)
 MOST_SCENES = 200
 SURPRISES = 1_000_000
@@ -136,15 +136,15 @@ def _object(placed: Placed) -> list[Any]:
     return [code, *places, placed.angle, placed.flip, placed.pose, placed.style or ""]
 
 
-def views(picture: np.ndarray, known: dict[str, Any], lang: str, line: str) -> Answer:
+def views(image: np.ndarray, known: dict[str, Any], lang: str, line: str) -> Answer:
     """Everything that is shown of a scene: the outputs behind the controls."""
     files = [
-        ("scene.png", "image/png", draw_scene.png(picture)),
+        ("scene.png", "image/png", draw_scene.png(image)),
         ("scene.json", "application/json", draw.to_json(known).encode()),
         ("scene.csv", "text/csv", draw_scene.to_csv(known).encode("utf-8-sig")),
     ]
     return (
-        draw_scene.stage(picture, known, lang),
+        draw_scene.stage(image, known, lang),
         line,
         shell.downloads(files),
         scenes_link.links(known["scene"], lang),
@@ -239,13 +239,13 @@ def opened(lang: str, query: dict[str, str]) -> Answer:
         except Refusal as refusal:
             refused = shell.refusal_html(refusal, lang)
     row = examples()[OPENING]
-    picture = np.asarray(Image.open(row["path"]).convert("RGB"))
+    image = np.asarray(Image.open(row["path"]).convert("RGB"))
     line = pick(
         lang,
         "Recorded example; press Compose, or change anything, to draw it now.",
         "预先记录的例子；点“合成”或改动任何选项即可现场画出。",
     )
-    shown = views(picture, row["truth"], lang, f'{refused}<p class="atlas-line">{line}</p>')
+    shown = views(image, row["truth"], lang, f'{refused}<p class="atlas-line">{line}</p>')
     return (*recorded_controls(row["truth"]), *shown)
 
 
@@ -390,7 +390,7 @@ def classroom_dataset(
     look: str = "mixed",
     augment: float = 0.5,
 ) -> Generator[dict[str, Any], None, None]:
-    """Make a data set of scenes: pictures, COCO instances and captions in both languages, split in train and val.
+    """Make a data set of scenes: images, COCO instances and captions in both languages, split in train and val.
 
     Args:
         scenes: 2 to 200; the command line makes more.

@@ -20,7 +20,7 @@ from demos.kit.language import Text, both
 from demos.kit.shell import Shell, tr
 
 DATASET_IDEA = both(
-    "One archive: PNG pictures, COCO instances (boxes and masks, also of what is hidden), captions in English and Chinese, "
+    "One archive: PNG images, COCO instances (boxes and masks, also of what is hidden), captions in English and Chinese, "
     "the licences of the drawings. No pair of things in val is a pair in train. More than 200 scenes: "
     "<code>python -m core.classroom dataset --out DIR --scenes N --seed S</code>",
     "一个压缩包：PNG 图片、COCO 标注（框和掩码，挡住的部分也有）、中英文描述、素材的许可证。val 里的组合在 train 里都没有出现过。"

@@ -17,13 +17,13 @@ from core.errors import Refusal
 from demos.kit.language import both, tr
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "assets" / "js"
-# The page's picture as a surface takes it over, in the browser; what was drawn on another picture goes.
-TAKE_PICTURE = "(picture) => JSON.stringify({ src: picture ? picture.url : '' })"
-# The same where a handler may have drawn on the new picture already: its value names the picture's file in "for".
-KEEP_DRAWING = """(picture, value) => {
+# The page's image as a surface takes it over, in the browser; what was drawn on another image goes.
+TAKE_IMAGE = "(image) => JSON.stringify({ src: image ? image.url : '' })"
+# The same where a handler may have drawn on the new image already: its value names the image's file in "for".
+KEEP_DRAWING = """(image, value) => {
   let old = {};
   try { old = JSON.parse(value || "{}"); } catch { /* nothing there yet */ }
-  const src = picture ? picture.url : "";
+  const src = image ? image.url : "";
   return JSON.stringify(old.for && src.includes(old.for) ? { ...old, src } : { src });
 }"""
 MAX_VALUE = 200_000  # characters of a surface's value
@@ -90,9 +90,9 @@ def label_chips(elem_id: str) -> gr.HTML:
 
 
 def box_surface(elem_id: str) -> gr.HTML:
-    """A picture on which boxes are drawn; `read` gives {"src", "boxes": [[left, top, right, bottom], ...]}."""
+    """An image on which boxes are drawn; `read` gives {"src", "boxes": [[left, top, right, bottom], ...]}."""
     tip = both(
-        "Drag on the picture to draw a box; drag a box to move it, its corner to resize it.",
+        "Drag on the image to draw a box; drag a box to move it, its corner to resize it.",
         "在图上拖动可画方框；拖动方框可移动，拖动右下角可改变大小。",
     )
     return surface(
@@ -118,10 +118,10 @@ def surface(elem_id: str, script: str, template: str) -> gr.HTML:
     )
 
 
-def follow(surface: gr.HTML, picture: Any, keep: bool = False) -> None:
-    """Lets a surface show the page's picture, whichever way it came; `keep` leaves what was drawn for that very one."""
-    given, script = ([picture, surface], KEEP_DRAWING) if keep else ([picture], TAKE_PICTURE)
-    picture.change(None, given, [surface], js=script, api_visibility="private", show_progress="hidden")
+def follow(surface: gr.HTML, image: Any, keep: bool = False) -> None:
+    """Lets a surface show the page's image, whichever way it came; `keep` leaves what was drawn for that very one."""
+    given, script = ([image, surface], KEEP_DRAWING) if keep else ([image], TAKE_IMAGE)
+    image.change(None, given, [surface], js=script, api_visibility="private", show_progress="hidden")
 
 
 def read(value: str | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Handlers are functions or generators of plain values with the language, "en" or "zh", as their last parameter:
 
     page = Shell()
-    page.on(button.click, classify, [picture, labels], [bars, line])       # def classify(picture, labels, lang)
+    page.on(button.click, classify, [image, labels], [bars, line])       # def classify(image, labels, lang)
 """
 
 from __future__ import annotations

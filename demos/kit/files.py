@@ -17,7 +17,7 @@ from demos.kit.language import both, tr
 
 
 class Picture(gr.Image):
-    """A picture input that hands the uploaded file over unopened: decoding and refusing is core's business."""
+    """An image input that hands the uploaded file over unopened: decoding and refusing is core's business."""
 
     is_template = True
 
@@ -31,7 +31,7 @@ class Picture(gr.Image):
 
 
 def picture_input(**options: Any) -> Picture:
-    """The picture input of every page: upload, paste or webcam.
+    """The image input of every page: upload, paste or webcam.
 
     What it was given is named to the server at once, so that it goes with the tab even if nothing was asked of it.
     """
@@ -57,7 +57,7 @@ def picture_input(**options: Any) -> Picture:
 
 
 def picture_source(value: str | None) -> str | bytes:
-    """What `core.inputs.image` gets from a picture input.
+    """What `core.inputs.image` gets from an image input.
 
     Raises:
         Refusal: "no_picture" when there is none, "bad_data_uri" for a broken data URI.
@@ -68,7 +68,7 @@ def picture_source(value: str | None) -> str | bytes:
 
 
 def uploaded(value: Any) -> str | bytes:
-    """What an API caller sent as a picture: an uploaded file of this server, or a data URI.
+    """What an API caller sent as an image: an uploaded file of this server, or a data URI.
 
     Gradio checks the path of a component's file, not that of an endpoint without components.
 

@@ -1,4 +1,4 @@
-"""Scenes that travel between pages: `?scene=TEXT` in the address of any page that takes a picture.
+"""Scenes that travel between pages: `?scene=TEXT` in the address of any page that takes an image.
 
 A page's opening handler asks `opened(query, lang)`; the text's format is core.classroom.world.description's.
 """
@@ -24,13 +24,13 @@ PARAMETER = "scene"
 ELSEWHERE = {"en": ("a house", "an airplane"), "zh": ("房子", "飞机")}
 REMEMBERED = 512
 
-# Digests of pictures drawn here: a page need not call them photographs from outside the classroom.
+# Digests of images drawn here: a page need not call them photographs from outside the classroom.
 _drawn: OrderedDict[str, None] = OrderedDict()
 
 
 @dataclass(frozen=True)
 class SceneOpened:
-    """What a page opens with: the path of the picture, the scene's caption, labels worth asking, the things in it."""
+    """What a page opens with: the path of the image, the scene's caption, labels worth asking, the things in it."""
 
     path: str
     caption: str
@@ -72,7 +72,7 @@ def _draw(text: str, lang: str) -> tuple[bytes, str, str, tuple[str, ...]]:
 
 
 def is_drawn(digest: str) -> bool:
-    """Whether a picture of this digest (`core.inputs.digest`) was drawn here lately."""
+    """Whether an image of this digest (`core.inputs.digest`) was drawn here lately."""
     return digest in _drawn
 
 

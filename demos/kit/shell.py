@@ -59,7 +59,7 @@ __all__ = [
 
 CURRENT = ' aria-current="page"'
 NAME = Text("CLIP Atlas", "CLIP Atlas 图文模型图谱")
-# The matrix of a batch: pictures by sentences, the pairs on the diagonal.
+# The matrix of a batch: images by sentences, the pairs on the diagonal.
 LOGO = (
     '<svg class="atlas-logo" viewBox="0 0 28 28" width="28" height="28" aria-hidden="true">'
     + "".join(
@@ -195,7 +195,7 @@ def result_line(seconds: float, checkpoint: str, device: str, lang: str, extra: 
 
 
 def hint(lang: str) -> str:
-    """Said when a picture from outside is given to a miniature."""
+    """Said when an image from outside is given to a miniature."""
     text = pick(
         lang,
         "This miniature has only seen the drawings of the classroom: on a photo its answer is a guess. "

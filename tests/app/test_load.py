@@ -43,7 +43,7 @@ def test_the_crowd_notices_a_mix_up_and_an_error(server: str, monkeypatch: pytes
     monkeypatch.setattr(load.Client, "ask", swapped)
     tally = load.crowd(server, clients=1, seconds=4)
     assert len(tally.errors) == 2
-    assert "another question" in tally.errors[0] and "The picture must be" in tally.errors[1]
+    assert "another question" in tally.errors[0] and "The image must be" in tally.errors[1]
 
 
 def test_thirty_pupils_open_the_page_at_once(server: str) -> None:

@@ -130,7 +130,7 @@ def test_no_file_of_the_server_and_no_address_is_read(server: str, image: Any) -
     assert result.isError
     assert "Traceback" not in words(result) and "500" not in words(result)
     if isinstance(image, str):
-        assert words(result) == "The picture must be a file uploaded to this server or a data URI."
+        assert words(result) == "The image must be a file uploaded to this server or a data URI."
 
 
 def test_file_data_is_refused_whatever_a_schema_allows() -> None:

@@ -73,10 +73,10 @@ def test_the_endpoint_answers_the_matrix_and_its_loss(client: Client) -> None:
 @pytest.mark.parametrize(
     ("count", "captions", "scale", "sentence"),
     [
-        (0, [], None, "1 to 64 pictures, not 0"),
-        (65, ["a"] * 65, None, "1 to 64 pictures, not 65"),
-        (2, ["a"], None, "2 pictures and 1 captions"),
-        (2, " ", None, "2 pictures and 0 captions"),
+        (0, [], None, "1 to 64 images, not 0"),
+        (65, ["a"] * 65, None, "1 to 64 images, not 65"),
+        (2, ["a"], None, "2 images and 1 captions"),
+        (2, " ", None, "2 images and 0 captions"),
         (2, None, None, "captions must be"),
         (2, ["a", 3], None, "captions must be"),
         (2, ["a", "b" * 400], None, "300"),

@@ -195,7 +195,7 @@ def test_bad_labels_are_refused_in_one_sentence(labels: str, template: str) -> N
 
 def test_no_picture_is_a_sentence() -> None:
     message, *_ = ask(None, "dog")
-    assert 'role="alert"' in message and "picture" in message
+    assert 'role="alert"' in message and "image" in message
 
 
 def test_html_in_labels_is_shown_and_never_executed() -> None:

@@ -77,9 +77,9 @@ def test_bad_input_is_one_sentence(
     assert "Traceback" not in str(refused.value) and "logged" not in str(refused.value)
 
 
-def test_a_file_that_is_no_picture_is_refused(client: Client, tmp_path: Any) -> None:
+def test_a_file_that_is_no_image_is_refused(client: Client, tmp_path: Any) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture at all")
-    with pytest.raises(AppError, match="not a picture"):
+    with pytest.raises(AppError, match="not an image"):
         client.predict(handle_file(str(tmp_path / "a.png")), "dog", api_name="/groupvit_segment")
 
 
