@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import gradio as gr
 
+from core.classroom import report
 from demos.catalog import COMING, KINDS, OPEN, PAGES, Entry, Room, listed_rooms
-from demos.kit import shell
+from demos.kit import headline, shell
 from demos.kit.html import escape
 from demos.kit.language import both, both_of
 
@@ -34,24 +35,31 @@ GLYPHS = {
 TITLE = "A map of the CLIP family", "CLIP 家族的地图"
 LINES = (
     (
-        "A picture and a sentence in one space: from this idea grew models that segment, detect, draw, answer and search.",
-        "把图片和句子放进同一个空间：由此长出了能分割、检测、绘画、问答和搜索的一整个家族。",
+        "CLIP encodes images and sentences in one space. Models that segment, detect, draw, answer questions and search "
+        "grew from this idea.",
+        "CLIP 把图片和句子编码到同一个空间；分割、检测、绘画、问答和搜索的许多模型都由此发展而来。",
     ),
     (
-        "Every paper has a page to try it, compare it and take it apart, on your own pictures.",
-        "每篇论文一页：用你自己的图片试一试、比一比、拆开看。",
+        "Every paper has a page where you try its model on your own images, compare checkpoints and look inside.",
+        "每篇论文有一个页面：用自己的图片试用模型，比较不同的权重，查看模型内部。",
     ),
     (
-        "A page answers at once, without a network, on a miniature trained on a small drawn world; "
-        "the published weights are one choice in its menu.",
-        "打开就能用：内置微缩模型在一个画出来的小世界里训练而成，无需联网；菜单里可换成论文公开的权重。",
+        "A page starts with a miniature: a small model trained on a synthetic world of drawings. It answers at once, "
+        "without a network. Published weights can be chosen in the checkpoint menu.",
+        "页面默认使用微缩模型：它在合成的图画世界里训练而成，无需联网，立即作答。论文公布的权重可以在权重菜单里选用。",
     ),
+)
+RESULTS = (
+    'The number on a card was measured on the miniature of that paper. The <a href="report">report card</a> has every '
+    "measured number.",
+    '卡片上的数字在该论文的微缩模型上测得；全部结果见<a href="report">成绩单</a>。',
 )
 
 
 def build() -> None:
-    """Draws the home page from the catalog."""
+    """Draws the home page from the catalog and the report card."""
     shell.top_bar()
+    results = {card.paper: headline.line(card) for card in report.cards()}
     lines = "".join(f"<li>{both(*line)}</li>" for line in LINES)
     first = next((row for row in PAGES if row.ready), None)
     start = (
@@ -66,8 +74,8 @@ def build() -> None:
         f"{family_map()}{family_list()}</section>"
         f'<h2 id="rooms">{both("Where the miniatures learn", "微缩模型在哪里学习")}</h2>'
         f'<div class="atlas-cards atlas-rooms">{"".join(room_card(row) for row in listed_rooms())}</div>'
-        f'<h2 id="all">{both("All papers", "全部论文")}</h2>'
-        + "".join(section(kind) for kind in KINDS)
+        f'<h2 id="all">{both("All papers", "全部论文")}</h2><p class="atlas-line">{both(*RESULTS)}</p>'
+        + "".join(section(kind, results) for kind in KINDS)
         + f'<footer class="atlas-foot"><p>{shell.PRIVACY}</p></footer>',
         padding=False,
         apply_default_css=False,
@@ -92,7 +100,7 @@ def matrix(n: int = 6) -> str:
         f'<svg class="atlas-matrix" viewBox="-34 -34 {size + 40} {size + 40}" aria-hidden="true">'
         f'<text class="l-en" x="{size / 2 - 2}" y="-12">sentences</text>'
         f'<text class="l-zh" x="{size / 2 - 2}" y="-12">句子</text>'
-        f'<text class="l-en" transform="translate(-12 {size / 2 - 2}) rotate(-90)">pictures</text>'
+        f'<text class="l-en" transform="translate(-12 {size / 2 - 2}) rotate(-90)">images</text>'
         f'<text class="l-zh" transform="translate(-12 {size / 2 - 2}) rotate(-90)">图片</text>'
         f"{''.join(cells)}</svg>"
     )
@@ -119,15 +127,15 @@ def sides(rows: Sequence[Entry]) -> list[str]:
         rows: the papers of one line, by date.
     """
     places = [LEFT + MONTH * month(row) for row in rows]
-    found = []
+    chosen: list[str] = []
     taken = 0.0
     for i, row in enumerate(rows):
         width = max(text_width(row.title.en), text_width(row.title.zh)) + 18
         edge = places[i + 1] - 12 if i + 1 < len(rows) else WIDTH
-        right = places[i] + width <= edge
-        found.append("start" if right or places[i] - width < taken else "end")
-        taken = places[i] + (width if found[-1] == "start" else 12)
-    return found
+        fits = places[i] + width <= edge
+        chosen.append("start" if fits or places[i] - width < taken else "end")
+        taken = places[i] + (width if chosen[-1] == "start" else 12)
+    return chosen
 
 
 def family_map() -> str:
@@ -171,8 +179,8 @@ def station(row: Entry, side: str, y: int) -> str:
         else [("l-en", row.title.en), ("l-zh", row.title.zh)]
     )
     texts = "".join(
-        f'<text class="name {shown}" x="{at}" y="{y + 5}" text-anchor="{side}">{escape(name)}</text>'
-        for shown, name in names
+        f'<text class="name {language}" x="{at}" y="{y + 5}" text-anchor="{side}">{escape(name)}</text>'
+        for language, name in names
     )
     dot = f'<circle cx="{x}" cy="{y}" r="{8 if row.slug == "clip" else 6}"/>'
     state = OPEN if row.ready else COMING
@@ -196,34 +204,39 @@ def family_list() -> str:
 
 def name(row: Entry) -> str:
     """A paper's name, a link where its page is open."""
-    shown = both_of(row.title)
+    title = both_of(row.title)
     return (
-        f'<a class="atlas-chip" href="{row.slug}">{shown}</a>'
+        f'<a class="atlas-chip" href="{row.slug}">{title}</a>'
         if row.ready
-        else f'<span class="atlas-chip">{shown}</span>'
+        else f'<span class="atlas-chip">{title}</span>'
     )
 
 
 # --- the cards -----------------------------------------------------------------------------------------------
 
 
-def section(kind: str) -> str:
-    """The cards of one kind of task."""
+def section(kind: str, results: Mapping[str, str]) -> str:
+    """The cards of one kind of task.
+
+    Args:
+        kind: of the catalog, "detection".
+        results: one line of HTML for each measured paper.
+    """
     rows = [row for row in PAGES if row.kind == kind]
     glyph = (
         f'<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><path d="{GLYPHS[kind]}"/></svg>'
     )
-    cards = "".join(card(row) for row in rows)
+    cards = "".join(card(row, results.get(row.slug, "")) for row in rows)
     return f'<section class="atlas-kind"><h3>{glyph}{both_of(KINDS[kind])}</h3><div class="atlas-cards">{cards}</div></section>'
 
 
-def card(row: Entry) -> str:
-    """One paper; a page that is not built yet is marked as coming and links nowhere."""
+def card(row: Entry, result: str) -> str:
+    """One paper with the result of its miniature; a page that is not built yet is marked as coming and links nowhere."""
     state = OPEN if row.ready else COMING
     inner = (
         f'<span class="atlas-card-head"><strong>{both_of(row.title)}</strong>'
         f'<span class="atlas-pill">{both_of(state)}</span></span>'
-        f'<span class="atlas-card-idea">{both_of(row.idea)}</span>'
+        f'<span class="atlas-card-idea">{both_of(row.idea)}</span>{result}'
         f"<small>{escape(row.paper.venue)} · {escape(row.paper.authors.split(', ')[0])}"
         f"{both(' et al.', ' 等') if ', ' in row.paper.authors else ''}</small>"
     )

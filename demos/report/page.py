@@ -17,7 +17,7 @@ from core.classroom.report import Card, Line
 from core.errors import Refusal
 from demos import catalog
 from demos.draw import base as draw
-from demos.kit import library, shell, thumbnails
+from demos.kit import headline, shell
 from demos.kit.html import escape
 from demos.kit.language import Text, both, both_of
 
@@ -151,23 +151,11 @@ def section(card: Card) -> str:
     )
     return (
         f'<section class="atlas-paper-card" id="report-{card.paper}" data-paper="{escape(card.paper)}"><h2>{name}</h2>'
-        f'<div class="atlas-card-head">{headline(card)}<div><p class="atlas-idea">{_pair(lesson)}</p>'
+        f'<div class="atlas-report-head">{headline.figure(card)}<div><p class="atlas-idea">{_pair(lesson)}</p>'
         f"{f'<p class=atlas-score>{score}</p>' if bars else ''}</div></div>{chart(card)}"
         f'<details class="atlas-measures"><summary>{both("All measures of this paper", "这篇论文的全部指标")}</summary>'
         f"{table(card)}{counted(card)}"
         f"<h3>{both('Measure it again', '重新测量')}</h3>{commands}{training(card)}{recorded(card)}</details></section>"
-    )
-
-
-def headline(card: Card) -> str:
-    """The one number of a paper with an image of its world; nothing where the card has none."""
-    head, value = card.headline, card.headline_value
-    if head is None or value is None:
-        return ""
-    image = thumbnails.of_file(library.ASSETS / head["image"])
-    return (
-        f'<figure class="atlas-headline"><img alt="" src="{image}" loading="lazy"><figcaption><strong>{value:.0%}</strong> '
-        f"{_pair({'en': head['en'], 'zh': head['zh']})}</figcaption></figure>"
     )
 
 

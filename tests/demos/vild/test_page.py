@@ -20,9 +20,9 @@ from core.classroom.world.concepts import find, unseen
 from core.detection import vild
 from core.errors import Refusal
 from core.runtime import Cancel
-from demos.chinese_clip.code import passage
 from demos.kit import events as wiring
 from demos.kit import scenes_link, shell
+from demos.kit.code import passage
 from demos.vild import answer as handlers
 from demos.vild import (
     draw as vild_draw,
