@@ -1,8 +1,8 @@
-"""A picture changed on purpose: a part painted out, a thing pasted in, and how far CLIP's answer moves.
+"""An image changed on purpose: a part painted out, a thing pasted in, and how far CLIP's answer moves.
 
 An answer that survives without the thing it names did not come from it: contexts and shortcuts show that way (the same
 question as occlusion, Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901, section 4.2). Places and sizes are shares
-of the picture, so that they do not depend on its pixels.
+of the image, so that they do not depend on its pixels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_STROKES, MAX_POINTS, MAX_PASTES = 200, 20_000, 16
 
 @dataclass(frozen=True)
 class Stroke:
-    """A line of the brush: `radius` and the points (x, y) [P, 2] as shares of the picture's longer side and of both sides."""
+    """A line of the brush: `radius` and the points (x, y) [P, 2] as shares of the image's longer side and of both sides."""
 
     radius: float
     points: np.ndarray
@@ -38,7 +38,7 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Paste:
-    """A thing put on the picture: its name, its centre as shares of width and height, its size as share of the shorter side."""
+    """A thing put on the image: its name, its centre as shares of width and height, its size as share of the shorter side."""
 
     name: str
     x: float
@@ -48,11 +48,11 @@ class Paste:
 
 @dataclass(frozen=True)
 class Pair:
-    """The same labels asked twice: of two pictures, or of two checkpoints."""
+    """The same labels asked twice: of two images, or of two checkpoints."""
 
     first: Classification
     second: Classification
-    similarity: float | None  # cosine of the two pictures; None where two checkpoints have no common space
+    similarity: float | None  # cosine of the two images; None where two checkpoints have no common space
     seconds: float
     notes: Notes = NO_NOTES
 
@@ -84,7 +84,7 @@ def ask_twice(
     labels: str | Sequence[str],
     templates: str | Sequence[str] | None = None,
 ) -> Pair:
-    """Asks model i about picture i, with the same labels: those that both models tell apart.
+    """Asks model i about image i, with the same labels: those that both models tell apart.
 
     Raises:
         Refusal: what `ZeroShot.classify` refuses.
@@ -133,7 +133,7 @@ def check(strokes: Any, pastes: Any) -> tuple[list[Stroke], list[Paste]]:
 def mask_of(
     size: tuple[int, int], strokes: Sequence[Stroke], boxes: Sequence[Sequence[float]] = ()
 ) -> np.ndarray:
-    """bool [H, W]: what is painted out by strokes (shares) and boxes (xyxy pixels) on a picture of width, height `size`."""
+    """bool [H, W]: what is painted out by strokes (shares) and boxes (xyxy pixels) on an image of width, height `size`."""
     width, height = size
     canvas = Image.new("L", size)
     pen = ImageDraw.Draw(canvas)
@@ -149,12 +149,12 @@ def mask_of(
 
 
 def paint_out(image: Image.Image, mask: np.ndarray, fill: str = "around") -> Image.Image:
-    """The picture without what the mask covers.
+    """The image without what the mask covers.
 
     Args:
         image: RGB.
         mask: bool [H, W].
-        fill: "around" carries the colours around it in, "grey", or "noise" with the picture's own mean and deviation.
+        fill: "around" carries the colours around it in, "grey", or "noise" with the image's own mean and deviation.
 
     Raises:
         Refusal: "unknown_fill", "nothing_left" where the mask covers everything.
@@ -230,7 +230,7 @@ def surroundings(pixels: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def paste(image: Image.Image, sprite: np.ndarray, place: Paste) -> Image.Image:
-    """The picture with a sprite uint8 [h, w, 4] (straight alpha) on it; what hangs over the edge is cut."""
+    """The image with a sprite uint8 [h, w, 4] (straight alpha) on it; what hangs over the edge is cut."""
     side = max(4, round(place.size * min(image.size)))
     thing = Image.fromarray(sprite).resize((side, side), Image.Resampling.BICUBIC)
     shown = image.copy()

@@ -6,7 +6,7 @@ The labels become captions, the captions become the weights of a linear classifi
     probabilities = softmax(logits)
 
 A softmax over the labels that were offered always sums to one, also when none of them is right; the cosines
-do not have to, and `absence_line` says how high an unrelated word reaches on the same picture.
+do not have to, and `absence_line` says how high an unrelated word reaches on the same image.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from core.clip.handles import Handle, remembered_texts
 from core.clip.labels import NO_NOTES, Notes, read
 from core.errors import Refusal
 
-# Encoded pictures by checkpoint and content, so that a new label or slider never encodes a picture again.
+# Encoded images by checkpoint and content, so that a new label or slider never encodes an image again.
 ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache(64 << 20)
 # The share of unrelated words that stays under the absence line.
 ABSENCE_QUANTILE = 0.95
@@ -37,7 +37,7 @@ MAX_LOGIT_SCALE = 1000
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """The expensive half: one picture in the joint space of one checkpoint."""
+    """The expensive half: one image in the joint space of one checkpoint."""
 
     checkpoint: str
     digest: str
@@ -112,7 +112,7 @@ class ZeroShot(Handle[encoders.DualEncoder]):
     LOADERS = DUAL_ENCODERS
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
-        """One picture (RGB, from `core.inputs.image`) in the joint space; remembered by its content."""
+        """One image (RGB, from `core.inputs.image`) in the joint space; remembered by its content."""
         if isinstance(image, EncodedImage):
             return image
         digest = inputs.digest(image)
@@ -132,10 +132,10 @@ class ZeroShot(Handle[encoders.DualEncoder]):
         templates: str | Sequence[str] | None = None,
         logit_scale: float | None = None,
     ) -> Classification:
-        """Ranks labels for one picture.
+        """Ranks labels for one image.
 
         Args:
-            image: a picture, or what `encode` made of it.
+            image: an image, or what `encode` made of it.
             labels: texts in a language the checkpoint knows, or one text that is cut at commas and lines; those that
                 the checkpoint reads alike are one label.
             templates: a set's name, custom templates with `{}`, or None for bare labels.
@@ -195,7 +195,7 @@ class ZeroShot(Handle[encoders.DualEncoder]):
         templates: Sequence[str],
         logit_scale: float | None = None,
     ) -> list[Classification]:
-        """The same labels under several template sets; the picture is encoded once."""
+        """The same labels under several template sets; the image is encoded once."""
         encoded = self.encode(image)
         return [self.classify(encoded, labels, name, logit_scale) for name in templates]
 
@@ -205,9 +205,9 @@ class ZeroShot(Handle[encoders.DualEncoder]):
         templates: str | Sequence[str] | None = None,
         language: str = "en",
     ) -> float:
-        """The cosine that an unrelated word hardly reaches on this picture.
+        """The cosine that an unrelated word hardly reaches on this image.
 
-        It is the 95th percentile of the picture's cosines with 120 everyday words under the same templates. A
+        It is the 95th percentile of the image's cosines with 120 everyday words under the same templates. A
         set of labels whose best cosine is under it is best read as "none of these".
         """
         encoded = self.encode(image)
