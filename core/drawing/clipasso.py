@@ -21,7 +21,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from core.clip import Classification, EncodedImage, ZeroShot, encoders
 from core.clip.encoders import OPENAI_MEAN, OPENAI_STD, DualEncoder
 from core.clip.towers import Seen
 from core.drawing import bezier, contours, guides, rasterize, saliency
-from core.drawing.losses import PerceptualLoss, Warps
+from core.drawing.losses import Distance, PerceptualLoss, Warps
 from core.drawing.optimise import Optimiser, Scenes, Schedule, Verdict, drawn, judged, run
 from core.drawing.strokes import CANVAS, Frame, Sketch, Start, Strokes
 from core.drawing.subject import cut_out, extent, mirrored, square
@@ -85,6 +85,7 @@ class SketchSettings:
         lay: strokes begin as a short random walk, as in the paper, or moved apart and along the edge that they
             begin on; None for the guide's own. A random start always walks.
         views: warped views a step, 0 to 16; None for the guide's own.
+        distance: of feature maps in the geometric loss: "l2" as in the paper, "l1" or "cosine".
     """
 
     variants: tuple[Variant, ...] = (Variant(),)
@@ -99,6 +100,7 @@ class SketchSettings:
     rate: float | None = None
     lay: Literal["walk", "edge"] | None = None
     views: int | None = None
+    distance: Distance = "l2"
 
 
 def official(variants: tuple[Variant, ...] = (Variant(),)) -> SketchSettings:
@@ -190,6 +192,9 @@ def check(settings: SketchSettings) -> None:
             ("geometric", variant.geometric, 0, 10),
             ("semantic + geometric", variant.semantic + variant.geometric, 0.001, 20),
         ]
+    if settings.distance not in get_args(Distance):
+        known = ", ".join(get_args(Distance))
+        raise Refusal("unknown_distance", name=str(settings.distance)[:40], known=known)
     for name_, value, low, high in ranges:
         if not low <= value <= high:
             raise Refusal("sketch_setting", name=name_, value=value, low=low, high=high)
@@ -372,7 +377,7 @@ def _judge(
     picture = torch.from_numpy(canvas.copy()).permute(2, 0, 1)[None].to(device) / 255
     factors = torch.tensor([[v.semantic, v.geometric] for v in settings.variants], device=device)
     semantic, geometric = factors.repeat_interleave(settings.seeds, 0).T
-    loss = PerceptualLoss.of(encoder, guide.stages, guide.semantic)
+    loss = PerceptualLoss.of(encoder, guide.stages, guide.semantic, settings.distance)
     views = guide.views if settings.views is None else settings.views
     return Likeness(loss, picture, semantic, geometric, views, settings.first_seed)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +19,23 @@ from torch import Tensor
 from core.clip.encoders import DualEncoder
 from core.clip.towers import Seen, VisionTower
 
+# How far two feature maps are apart, as the published code offers it: mean absolute and squared differences, and one minus the
+# cosine along the first dimension behind the batch (channels of a ResNet's maps, tokens of a ViT's), mean over the others.
+Distance = Literal["l1", "l2", "cosine"]
+
+
+def distances(kind: Distance, sketch: Tensor, picture: Tensor) -> Tensor:
+    """Maps [K, N, C, ...] and maps [K, C, ...] -> [K, N]."""
+    if kind == "cosine":
+        apart = 1 - F.cosine_similarity(sketch, picture[:, None], dim=2)
+    else:
+        apart = sketch - picture[:, None]
+        apart = apart.abs() if kind == "l1" else apart.square()
+    return apart.flatten(2).mean(2)
+
 
 class PerceptualLoss:
-    """Distances of sketches to pictures in an image encoder.
+    """Distances of sketches to images in an image encoder.
 
     Args:
         mean, std: [3], the encoder's normalisation of pixels in 0..1.
@@ -28,6 +43,7 @@ class PerceptualLoss:
         stages: weight of the geometric loss by stage of the tower (`core.drawing.guides` has the usual ones).
         semantic: weight of the semantic loss.
         dtype: of the encoder's weights.
+        distance: of the geometric loss, for all stages or by stage.
     """
 
     def __init__(
@@ -39,21 +55,25 @@ class PerceptualLoss:
         stages: Mapping[str, float],
         semantic: float,
         dtype: torch.dtype = torch.float32,
+        distance: Distance | Mapping[str, Distance] = "l2",
     ) -> None:
         self.vision, self.side, self.semantic = vision, side, semantic
         self.mean, self.std = mean.view(3, 1, 1), std.view(3, 1, 1)
         self.stages = {k: v for k, v in stages.items() if v}
         self.dtype = dtype
+        self.distance = distance if isinstance(distance, Mapping) else dict.fromkeys(self.stages, distance)
 
     @classmethod
-    def of(cls, encoder: DualEncoder, stages: Mapping[str, float], semantic: float) -> PerceptualLoss:
+    def of(
+        cls, encoder: DualEncoder, stages: Mapping[str, float], semantic: float, distance: Distance = "l2"
+    ) -> PerceptualLoss:
         """With the input size and normalisation of an encoder, read off what it makes of black and white."""
         # A square of any size is scaled to the encoder's, so a flat one comes back as its normalised colour.
         black, white = (encoder.preprocess(Image.new("RGB", (512, 512), grey)) for grey in ("black", "white"))
         std = 1 / (white - black)[:, 0, 0]
         mean = -black[:, 0, 0] * std
         mean, std = mean.to(encoder.device), std.to(encoder.device)
-        return cls(encoder.vision, mean, std, black.shape[-1], stages, semantic, encoder.dtype)
+        return cls(encoder.vision, mean, std, black.shape[-1], stages, semantic, encoder.dtype, distance)
 
     def resize(self, images: Tensor) -> Tensor:
         """Pictures [N, 3, H, W] in 0..1 at the encoder's size."""
@@ -76,11 +96,11 @@ class PerceptualLoss:
         views = len(picture.image_features)
         terms = {
             name: weight
-            * (sketch.maps[name].float().unflatten(0, (views, -1)) - picture.maps[name].float()[:, None])
-            .square()
-            .flatten(2)
-            .mean(2)
-            .flatten()
+            * distances(
+                self.distance[name],
+                sketch.maps[name].float().unflatten(0, (views, -1)),
+                picture.maps[name].float(),
+            ).flatten()
             for name, weight in self.stages.items()
         }
         if self.semantic:

@@ -7,13 +7,19 @@ place, which is the same for every label. The same block is applied 1, 2 or 4 ti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 Kind = Literal["none", "bottleneck", "depthwise"]
-SLOPE = 0.01  # of the leaky ReLU between two applications
+Activation = Literal["relu", "lrelu", "tanh"]
+SLOPE = 0.01  # of the leaky ReLU
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "lrelu": lambda: nn.LeakyReLU(SLOPE),
+    "tanh": nn.Tanh,
+}
 
 
 class SharedConv(nn.Module):
@@ -34,19 +40,21 @@ class RegularizationBlock(nn.Module):
     Args:
         kind: "bottleneck" adds the maximum over labels, "depthwise" does not.
         depth: how often; 0 counts as 1, as in the released code.
+        activation: between two applications; the released checkpoints have the leaky ReLU.
     """
 
-    def __init__(self, kind: Kind, depth: int) -> None:
+    def __init__(self, kind: Kind, depth: int, activation: Activation = "lrelu") -> None:
         super().__init__()
         self.kind, self.depth = kind, max(depth, 1)
         self.depthwise = SharedConv()
+        self.activation = ACTIVATIONS[activation]()
 
     def once(self, logits: Tensor, activate: bool) -> Tensor:
         """One application: [B, N, h, w] -> the same shape."""
         y = self.depthwise(logits)
         if self.kind == "bottleneck":
             y = y + logits.amax(dim=1, keepdim=True)
-        return F.leaky_relu(y, SLOPE) if activate else y
+        return self.activation(y) if activate else y
 
     def forward(self, logits: Tensor) -> Tensor:
         """Label maps [B, N, h, w] -> the same shape; no activation after the last application."""

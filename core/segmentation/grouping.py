@@ -5,7 +5,8 @@ hard, by its similarity with the group tokens. The forward pass uses the choice,
 behind it (straight-through), and in training Gumbel noise makes the choice a sample. Two grouping blocks, 64 groups and then
 8, end in segments whose features are compared with texts; multiplying both assignments leads back to patches and pixels.
 
-The weights live in transformers' GroupViT classes; the arithmetic that the paper is about is here.
+The published code can also keep the soft assignment in both passes. The weights live in transformers' GroupViT classes; the
+arithmetic that the paper is about is here.
 """
 
 from __future__ import annotations
@@ -33,20 +34,27 @@ class Grouped:
     tokens: tuple[Tensor, ...]  # [B, tokens, W] that left the layers of each stage, before its grouping block
 
 
-def assign(similarity: Tensor, noise: bool) -> Tensor:
+def assign(similarity: Tensor, noise: bool, hard: bool = True) -> Tensor:
     """One group for each segment: [B, G, P] similarities -> one-hot over G, with the gradient of the softmax (equation 4).
 
-    noise: add a Gumbel sample to the similarities first, so that the choice is drawn with their probabilities.
+    Args:
+        similarity: of group tokens and segments.
+        noise: add a Gumbel sample to the similarities first, so that the choice is drawn with their probabilities.
+        hard: False gives the softmax itself.
     """
     if noise:
         uniform = torch.rand_like(similarity).clamp_(1e-9, 1 - 1e-7)
         similarity = similarity - (-uniform.log()).log()
     soft = similarity.softmax(dim=-2)
-    hard = torch.zeros_like(soft).scatter_(-2, soft.argmax(dim=-2, keepdim=True), 1.0)
-    return hard - soft.detach() + soft
+    if not hard:
+        return soft
+    chosen = torch.zeros_like(soft).scatter_(-2, soft.argmax(dim=-2, keepdim=True), 1.0)
+    return chosen - soft.detach() + soft
 
 
-def group(block: Any, segments: Tensor, tokens: Tensor, noise: bool) -> tuple[Tensor, Tensor]:
+def group(
+    block: Any, segments: Tensor, tokens: Tensor, noise: bool, hard: bool = True
+) -> tuple[Tensor, Tensor]:
     """A grouping block (section 3.2, equations 2 to 5).
 
     Args:
@@ -54,6 +62,7 @@ def group(block: Any, segments: Tensor, tokens: Tensor, noise: bool) -> tuple[Te
         segments: [B, P, W], patches or the groups of the block before.
         tokens: group tokens [B, T, W] that have been through the layers with them.
         noise: Gumbel noise, in training.
+        hard: one group for each segment; False divides a segment among all groups.
 
     Returns:
         New segments [B, G, W] and the soft assignment [B, G, P].
@@ -63,7 +72,7 @@ def group(block: Any, segments: Tensor, tokens: Tensor, noise: bool) -> tuple[Te
     tokens = block.pre_assign_attn(tokens, segments)
     attention = block.assign
     similarity = attention.q_proj(tokens) @ attention.k_proj(segments).transpose(1, 2) * attention.scale
-    chosen = assign(similarity, noise)
+    chosen = assign(similarity, noise, hard)
     # A group's mean of what chose it; the added one keeps an empty group at zero.
     mean = chosen / (chosen.sum(dim=-1, keepdim=True) + attention.assign_eps)
     merged = tokens + attention.proj(mean @ attention.v_proj(segments))
@@ -71,8 +80,14 @@ def group(block: Any, segments: Tensor, tokens: Tensor, noise: bool) -> tuple[Te
     return merged, similarity.softmax(dim=-2)
 
 
-def encode(model: Any, pixels: Tensor, noise: bool = False) -> Grouped:
-    """transformers' GroupViTModel on pictures [B, 3, H, W] of any size, sides multiples of its patches."""
+def encode(model: Any, pixels: Tensor, noise: bool = False, hard: bool = True) -> Grouped:
+    """transformers' GroupViTModel on images [B, 3, H, W] of any size, sides multiples of its patches.
+
+    Args:
+        model: whose weights are used.
+        pixels: normalised.
+        noise, hard: of `group`.
+    """
     vision = model.vision_model
     embeddings = vision.embeddings
     height, width = pixels.shape[-2:]
@@ -94,7 +109,7 @@ def encode(model: Any, pixels: Tensor, noise: bool = False) -> Grouped:
         x, tokens = x[:, :segments], x[:, segments:]
         seen.append(x)
         if own:
-            x, soft = group(stage.downsample, x, tokens, noise)
+            x, soft = group(stage.downsample, x, tokens, noise, hard)
             assignments.append(soft)
     x = vision.layernorm(x)  # [B, G, W]
     features = model.visual_projection(torch.cat([x, x.mean(dim=1, keepdim=True)], dim=1).flatten(0, 1))

@@ -32,7 +32,7 @@ from core.clip.handles import Handle, remembered_texts
 from core.clip.labels import read
 from core.clip.resnet import picture_tower
 from core.clip.tokenizers import Tokenizer
-from core.segmentation.blocks import Kind, RegularizationBlock
+from core.segmentation.blocks import Activation, Kind, RegularizationBlock
 from core.segmentation.dpt import BACKBONES, Scratch, ViTBackbone, double
 from core.segmentation.evaluation import Sliding, multi_scale, passes
 from core.segmentation.result import Segmentation, answer
@@ -56,10 +56,16 @@ class LSegNet(nn.Module):
         architecture: a row of `architectures.toml`.
         block, depth: the regularization block.
         with_clip: whether the text tower is part of it, as in the released files.
+        activation: of the block.
     """
 
     def __init__(
-        self, architecture: str, block: Kind = "none", depth: int = 0, with_clip: bool = True
+        self,
+        architecture: str,
+        block: Kind = "none",
+        depth: int = 0,
+        with_clip: bool = True,
+        activation: Activation = "lrelu",
     ) -> None:
         super().__init__()
         row = architectures()[architecture]
@@ -74,7 +80,7 @@ class LSegNet(nn.Module):
         self.pretrained: Any = BACKBONES[options.pop("kind")](**options)
         self.scratch: Any = Scratch(self.pretrained.channels, row["features"], row["dimensions"])
         if block != "none":
-            self.scratch.head_block = RegularizationBlock(block, depth)
+            self.scratch.head_block = RegularizationBlock(block, depth, activation)
 
     def trim(self) -> LSegNet:
         """Takes out what no pass reads: CLIP's picture tower and logit scale, and the ViT's classifier."""
@@ -271,8 +277,8 @@ def _empty(row: Checkpoint) -> LSegNet:
     """The network that a row names, without weights."""
     options = row.options
     with torch.device("meta"):
-        block, depth = options.get("block", "none"), options.get("depth", 0)
-        return LSegNet(options["architecture"], block, depth, with_clip=not row.requires).trim()
+        block = {name: options[name] for name in ("block", "depth", "activation") if name in options}
+        return LSegNet(options["architecture"], **block, with_clip=not row.requires).trim()
 
 
 def load_lseg(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedLSeg:

@@ -17,9 +17,10 @@ from torch import nn
 from core.clip.encoders import OPENAI_MEAN, OPENAI_STD
 from core.clip.towers import OpenClipResNet, OpenClipViT
 from core.drawing import saliency
-from core.drawing.losses import PerceptualLoss
+from core.drawing.losses import Distance, PerceptualLoss
 
 FOLDER = Path(os.environ.get("GOLDENS") or Path(__file__).parent / "records") / "clipasso"
+DISTANCES: dict[str, Distance] = {"l1": "l1", "l2": "l2", "cos": "cosine", "cosine": "cosine"}
 MODELS = {"RN101": "RN101-quickgelu", "ViT-B/32": "ViT-B-32-quickgelu"}
 
 
@@ -91,8 +92,11 @@ def test_losses_and_their_gradient(case: str) -> None:
         else [f"block{i + 1}" for i in range(len(settings["layer_weights"]))]
     )
     weights = dict(zip(names, settings["layer_weights"], strict=True))
+    kinds = settings["conv_loss"]  # one for all layers, or one a layer
+    kinds = [kinds] * len(names) if isinstance(kinds, str) else kinds
+    distance = {name: DISTANCES[kind.lower()] for name, kind in zip(names, kinds, strict=True)}
     mean, std = torch.tensor(OPENAI_MEAN), torch.tensor(OPENAI_STD)
-    loss = PerceptualLoss(vision, mean, std, 224, weights, settings["fc_weight"])
+    loss = PerceptualLoss(vision, mean, std, 224, weights, settings["fc_weight"], distance=distance)
     sketch = pixels(record["sketch_u8"]).requires_grad_()
     drawing = loss.see(sketch)
     with torch.no_grad():

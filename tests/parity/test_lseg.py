@@ -40,10 +40,10 @@ def entries(case: str) -> list[dict[str, Any]]:
     raise AssertionError(f"no record lists the tensors of {backbone}")
 
 
-def built(case: str, architecture: str, block: str, depth: int) -> Any:
+def built(case: str, architecture: str, **block: Any) -> Any:
     """The network with made-up weights. The record names every tensor of it: none missing, none left over."""
     with torch.device("meta"):
-        net: Any = LSegNet(architecture, block, depth)  # type: ignore[arg-type]
+        net: Any = LSegNet(architecture, **block)
     listed = {entry["key"]: entry for entry in entries(case)}
     ours = {key: list(value.shape) for key, value in net.state_dict().items()}
     assert ours == {key: entry["shape"] for key, entry in listed.items()}
@@ -54,7 +54,8 @@ def built(case: str, architecture: str, block: str, depth: int) -> Any:
         del MADE[stale]
     MADE.update({entry: drawn(json.loads(entry)) for entry in wanted.values() if entry not in MADE})
     net.load_state_dict({key: MADE[entry] for key, entry in wanted.items()}, assign=True)
-    net.clip_pretrained.attn_mask = torch.full((77, 77), -torch.inf).triu_(1)
+    places = net.clip_pretrained.context_length
+    net.clip_pretrained.attn_mask = torch.full((places, places), -torch.inf).triu_(1)
     return net.eval().requires_grad_(False)
 
 
@@ -92,7 +93,8 @@ def test_lseg_whole_network(case: str) -> None:
     manifest, record = RECORDS.read(case)
     settings = manifest["settings"]
     kind = BLOCKS[settings["arch_option"]]
-    net = built(case, ARCHITECTURES[settings["backbone"]], kind, settings["block_depth"])
+    block = {"block": kind, "depth": settings["block_depth"], "activation": settings["activation"]}
+    net = built(case, ARCHITECTURES[settings["backbone"]], **block)
     pixels = normal(manifest["arrays"]["image"]["seed_key"], manifest["arrays"]["image"]["shape"])
 
     tokens = open_clip.get_tokenizer("ViT-B-32-quickgelu")(manifest["labels"])
@@ -136,7 +138,7 @@ def agrees(output: torch.Tensor, record: Any, manifest: dict[str, Any]) -> None:
 def test_lseg_few_shot_variant(case: str) -> None:
     manifest, record = RECORDS.read(case)
     settings = manifest["settings"]
-    net = built(case, "resnet101", "none", 0)
+    net = built(case, "resnet101")
     pixels = normal(manifest["arrays"]["image"]["seed_key"], manifest["arrays"]["image"]["shape"])
     maps = net.pretrained(pixels)
     close(net.scratch.layer4_rn(maps[3]), record, manifest, "layer4_rn")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -73,6 +74,43 @@ def test_weights_choose_the_terms(kind: str) -> None:
     assert set(loss.terms(a, b)) == {names[0]}
     half = PerceptualLoss.of(model, {names[0]: 1.0}, semantic=0)
     torch.testing.assert_close(loss(a, b), 2 * half(a, b))
+
+
+FORMULAS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "l1": lambda a, b: np.abs(a - b).mean(),
+    "l2": lambda a, b: ((a - b) ** 2).mean(),
+    "cosine": lambda a, b: (1 - (a * b).sum(0) / np.sqrt((a * a).sum(0) * (b * b).sum(0))).mean(),
+}
+
+
+@pytest.mark.parametrize("kind", VISION)
+@pytest.mark.parametrize("distance", FORMULAS)
+def test_every_distance_is_its_formula(kind: str, distance: Any) -> None:
+    model = encoder(kind)
+    names = model.vision.stage_names[:2]
+    loss = PerceptualLoss.of(model, dict.fromkeys(names, 3.0), semantic=0, distance=distance)
+    sketches, pictures = loss.see(torch.rand(4, 3, 64, 64)), loss.see(torch.rand(2, 3, 64, 64))
+    terms = loss.terms(sketches, pictures)  # two views of two sketches
+    for name in names:
+        for i in range(4):
+            a, b = sketches.maps[name][i].numpy(), pictures.maps[name][i // 2].numpy()
+            assert terms[name][i].item() == pytest.approx(3 * FORMULAS[distance](a, b), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", VISION)
+def test_each_stage_may_have_a_distance_of_its_own(kind: str) -> None:
+    model = encoder(kind)
+    first, second = model.vision.stage_names[:2]
+    mixed = PerceptualLoss(
+        model.vision, torch.zeros(3), torch.ones(3), 64, {first: 1.0, second: 1.0}, 0.0,
+        distance={first: "l1", second: "cosine"},
+    )  # fmt: skip
+    sketch, picture = mixed.see(torch.rand(1, 3, 64, 64)), mixed.see(torch.rand(1, 3, 64, 64))
+    a, b = (seen.maps[first][0].numpy() for seen in (sketch, picture))
+    c, d = (seen.maps[second][0].numpy() for seen in (sketch, picture))
+    assert mixed(sketch, picture).item() == pytest.approx(
+        FORMULAS["l1"](a, b) + FORMULAS["cosine"](c, d), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("kind", VISION)

@@ -374,6 +374,17 @@ def test_settings_out_of_range_are_refused_before_any_work(
     assert refusal.value.code == "sketch_setting"
 
 
+@pytest.mark.parametrize("distance", ["l1", "cosine"])
+def test_other_distances_guide_a_sketch(distance: Any, picture: Image.Image) -> None:
+    usual = ended(clipasso.sketch(picture, settings())).result
+    other = ended(clipasso.sketch(picture, settings(distance=distance))).result
+    assert usual is not None and other is not None and finite(other.strokes)
+    assert other.drawn[0].loss != usual.drawn[0].loss and np.isfinite(other.drawn[0].loss)
+    with pytest.raises(Refusal) as refusal:
+        next(iter(clipasso.sketch(picture, settings(distance="l3"))))
+    assert refusal.value.code == "unknown_distance"
+
+
 # --- CLIPDraw ------------------------------------------------------------------------------------------------
 
 

@@ -183,6 +183,15 @@ def test_assignment_is_hard_forward_and_soft_backward() -> None:
     torch.testing.assert_close(similarity.grad, copy.grad)
 
 
+def test_a_soft_assignment_is_the_softmax_with_or_without_noise() -> None:
+    torch.manual_seed(0)
+    similarity = torch.randn(2, 4, 7)
+    torch.testing.assert_close(grouping.assign(similarity, noise=False, hard=False), similarity.softmax(1))
+    noisy = grouping.assign(similarity, noise=True, hard=False)
+    torch.testing.assert_close(noisy.sum(1), torch.ones(2, 7))
+    assert noisy.min() > 0 and noisy.max() < 1
+
+
 def test_gumbel_noise_draws_groups_by_their_probabilities() -> None:
     torch.manual_seed(0)
     logits = torch.tensor([0.0, 1.0, 2.0])

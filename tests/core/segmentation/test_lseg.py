@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +124,19 @@ def test_the_order_of_labels_does_not_matter(name: str) -> None:
     np.testing.assert_array_equal(np.array(order)[back.mask], there.mask)
 
 
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": lambda y: y.clamp(min=0),
+    "lrelu": lambda y: torch.where(y > 0, y, 0.01 * y),
+    "tanh": lambda y: (y.exp() - (-y).exp()) / (y.exp() + (-y).exp()),
+}
+
+
 @pytest.mark.parametrize("kind", ["bottleneck", "depthwise"])
 @pytest.mark.parametrize("depth", [0, 1, 2, 4])
-def test_blocks_are_the_formula_and_equivariant(kind: Any, depth: int) -> None:
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_blocks_are_the_formula_and_equivariant(kind: Any, depth: int, activation: Any) -> None:
     torch.manual_seed(1)
-    block = RegularizationBlock(kind, depth)
+    block = RegularizationBlock(kind, depth, activation)
     x = torch.randn(2, 5, 9, 7)
     expected = x
     weight, bias = block.depthwise.depthwise.weight, block.depthwise.depthwise.bias
@@ -138,7 +146,7 @@ def test_blocks_are_the_formula_and_equivariant(kind: Any, depth: int) -> None:
             [F.conv2d(expected[:, n : n + 1], weight, bias, padding=1)[:, 0] for n in range(5)], 1
         )
         y = y + expected.max(1, keepdim=True).values if kind == "bottleneck" else y
-        expected = y if i == times - 1 else torch.where(y > 0, y, 0.01 * y)
+        expected = y if i == times - 1 else ACTIVATIONS[activation](y)
     torch.testing.assert_close(block(x), expected)
     order = torch.tensor([3, 1, 4, 0, 2])
     torch.testing.assert_close(block(x[:, order]), block(x)[:, order])
