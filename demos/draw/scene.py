@@ -1,4 +1,4 @@
-"""A scene and what is known about it (`core.classroom.world.description.truth`) into HTML, pictures and tables.
+"""A scene and what is known about it (`core.classroom.world.description.truth`) into HTML, images and tables.
 
 Pure functions of plain values: what is shown is decoded from the same JSON that is downloaded.
 """
@@ -30,17 +30,17 @@ CSV_HEAD = (
 )  # fmt: skip
 
 
-def png(picture: NDArray[np.uint8]) -> bytes:
-    """The picture [H, W, 3] as a PNG."""
+def png(image: NDArray[np.uint8]) -> bytes:
+    """The image [H, W, 3] as a PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def source(picture: NDArray[np.uint8]) -> str:
-    """The picture as the address of an `img`: a JPEG, a third of the PNG that is downloaded."""
+def source(image: NDArray[np.uint8]) -> str:
+    """The image as the address of an `img`: a JPEG, a third of the PNG that is downloaded."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=92, subsampling=0)
+    Image.fromarray(image).save(buffer, "JPEG", quality=92, subsampling=0)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
@@ -50,9 +50,9 @@ def masks(known: Truth, name: str) -> list[NDArray[np.bool_]]:
     return [rle.decode(thing[name]["counts"], size, size) for thing in known["objects"]]
 
 
-def mask_picture(picture: NDArray[np.uint8], known: Truth, name: str) -> NDArray[np.uint8]:
-    """The picture, pale and grey, with each object's mask in its colour and an edge around it."""
-    grey = picture.mean(-1, keepdims=True)
+def mask_image(image: NDArray[np.uint8], known: Truth, name: str) -> NDArray[np.uint8]:
+    """The image, pale and grey, with each object's mask in its colour and an edge around it."""
+    grey = image.mean(-1, keepdims=True)
     shown = np.repeat(150 + 0.4 * grey, 3, axis=-1)
     for colour, mask in zip(COLOURS, masks(known, name), strict=False):
         rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float)
@@ -70,7 +70,7 @@ def edge(mask: NDArray[np.bool_], width: int = 2) -> NDArray[np.bool_]:
     return mask & ~inner
 
 
-def depth_picture(known: Truth) -> NDArray[np.uint8]:
+def depth_image(known: Truth) -> NDArray[np.uint8]:
     """Distance in colours: yellow near, dark blue far."""
     size = known["size"]
     depth = np.ones((size, size), np.float32)
@@ -79,8 +79,8 @@ def depth_picture(known: Truth) -> NDArray[np.uint8]:
     return draw.heat_colors(1 - depth)
 
 
-def box_picture(picture: NDArray[np.uint8], known: Truth, lang: str) -> str:
-    """The picture under its boxes as one SVG: whole objects dashed, what is seen of them solid."""
+def box_image(image: NDArray[np.uint8], known: Truth, lang: str) -> str:
+    """The image under its boxes as one SVG: whole objects dashed, what is seen of them solid."""
     size = known["size"]
     parts = []
     for at, (colour, thing) in enumerate(zip(COLOURS, known["objects"], strict=False), 1):
@@ -99,24 +99,24 @@ def box_picture(picture: NDArray[np.uint8], known: Truth, lang: str) -> str:
     label = pick(lang, "Boxes of the objects", "物体的框")
     return (
         f'<svg viewBox="0 0 {size} {size}" role="img" aria-label="{label}"><image width="{size}" height="{size}" '
-        f'href="{source(picture)}"/>{"".join(parts)}</svg>'
+        f'href="{source(image)}"/>{"".join(parts)}</svg>'
     )
 
 
-def stage(picture: NDArray[np.uint8], known: Truth, lang: str) -> str:
-    """The picture big, its captions beside it, and boxes, masks and depth below; a click makes any of them the big one."""
+def stage(image: NDArray[np.uint8], known: Truth, lang: str) -> str:
+    """The image big, its captions beside it, and boxes, masks and depth below; a click makes any of them the big one."""
     visible, whole = pick(lang, "Visible masks", "可见掩码"), pick(lang, "Whole masks", "完整掩码")
     boxes, depth = pick(lang, "Boxes", "框"), pick(lang, "Depth", "深度")
     views = (
-        ("picture", _img(picture, known["captions"][lang][0]), pick(lang, "Picture", "图片"),
+        ("picture", _img(image, known["captions"][lang][0]), pick(lang, "Image", "图片"),
          pick(lang, "what a model gets", "模型看到的就是它")),
-        ("boxes", box_picture(picture, known, lang), boxes,
+        ("boxes", box_image(image, known, lang), boxes,
          pick(lang, "dashed: whole, solid: what is seen", "虚线：整个；实线：看得见的")),
-        ("visible", _img(mask_picture(picture, known, "visible_mask"), visible), visible,
+        ("visible", _img(mask_image(image, known, "visible_mask"), visible), visible,
          pick(lang, "what nothing hides", "没有被挡住的部分")),
-        ("whole", _img(mask_picture(picture, known, "mask"), whole), whole,
+        ("whole", _img(mask_image(image, known, "mask"), whole), whole,
          pick(lang, "hidden parts too (amodal)", "挡住的也算（amodal）")),
-        ("depth", _img(depth_picture(known), depth), depth, pick(lang, "yellow near, blue far", "黄色近，蓝色远")),
+        ("depth", _img(depth_image(known), depth), depth, pick(lang, "yellow near, blue far", "黄色近，蓝色远")),
     )  # fmt: skip
     figures = "".join(
         f'<figure data-is="{name}"><button type="button" data-view="{name}">{shown}</button>'
@@ -126,8 +126,8 @@ def stage(picture: NDArray[np.uint8], known: Truth, lang: str) -> str:
     return f'<div class="atlas-scene">{figures}{captions(known, lang)}{legend(known, lang)}</div>'
 
 
-def _img(picture: NDArray[np.uint8], alt: str) -> str:
-    return f'<img alt="{escape(alt)}" src="{source(picture)}">'
+def _img(image: NDArray[np.uint8], alt: str) -> str:
+    return f'<img alt="{escape(alt)}" src="{source(image)}">'
 
 
 def captions(known: Truth, lang: str) -> str:

@@ -61,7 +61,7 @@ PICTURE = np.full((SIZE, SIZE, 3), 200, np.uint8)
 
 
 def test_masks_are_coloured_where_they_are_and_edges_are_darker() -> None:
-    shown = draw_scene.mask_picture(PICTURE, known(DOG), "mask").astype(int)
+    shown = draw_scene.mask_image(PICTURE, known(DOG), "mask").astype(int)
     assert shown.shape == (SIZE, SIZE, 3)
     assert np.ptp(shown[0, 0]) == 0  # outside: grey
     inside, border = shown[15, 10], shown[4, 10]
@@ -77,18 +77,18 @@ def test_the_edge_of_a_mask_is_its_rim() -> None:
 
 
 def test_depth_is_yellow_near_and_dark_far() -> None:
-    shown = draw_scene.depth_picture(known(DOG, SHEEP)).astype(int)
+    shown = draw_scene.depth_image(known(DOG, SHEEP)).astype(int)
     near, middle, far = shown[10, 5], shown[10, 25], shown[0, 0]
     assert near.sum() > middle.sum() > far.sum() and near[2] < near[0]
 
 
 def test_boxes_whole_and_seen_are_where_the_objects_are() -> None:
-    svg = draw_scene.box_picture(PICTURE, known(SHEEP), "en")
+    svg = draw_scene.box_image(PICTURE, known(SHEEP), "en")
     places = re.findall(r'<rect x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)" fill="none"', svg)
     assert {tuple(map(int, place)) for place in places} == {(15, 6, 20, 22), (15, 6, 13, 22)}
     assert svg.count("stroke-dasharray") == 1 and ">1</text>" in svg
     hidden = {**SHEEP, "visible_box": [0, 0, 0, 0], "visible_area": 0}
-    assert draw_scene.box_picture(PICTURE, known(hidden), "zh").count('fill="none"') == 2
+    assert draw_scene.box_image(PICTURE, known(hidden), "zh").count('fill="none"') == 2
 
 
 @pytest.mark.parametrize(("lang", "first", "depth"), [("en", "English", "Depth"), ("zh", "中文", "深度")])
