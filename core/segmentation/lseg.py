@@ -117,9 +117,16 @@ def label_maps(pixel_features: Tensor, text_features: Tensor) -> Tensor:
     return (texts @ pixel_features.flatten(2)).unflatten(2, pixel_features.shape[-2:]) / TEMPERATURE
 
 
-def pixel_loss(logits: Tensor, target: Tensor, ignore: int = -1) -> Tensor:
-    """Softmax cross-entropy over labels (equation 2): logits [B, N, H, W], target [B, H, W] of label indices."""
-    return F.cross_entropy(logits, target, ignore_index=ignore)
+def pixel_loss(logits: Tensor, target: Tensor, counts: Tensor | None = None, ignore: int = -1) -> Tensor:
+    """Softmax cross-entropy over labels (equation 2).
+
+    Args:
+        logits: [B, N, H, W].
+        target: [B, H, W] of label indices.
+        counts: [N] how much a pixel of each label counts; all alike where it is None.
+        ignore: the index of pixels that do not count.
+    """
+    return F.cross_entropy(logits, target, counts, ignore_index=ignore)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Masks into pictures: the overlay with its legend, label maps, cut-outs and run lengths; pure functions.
+"""Masks as images: the overlay with its legend, label maps, cut-outs and run lengths; pure functions.
 
-A mask [H, W] holds the index of each pixel's label. Colours are given as "#rrggbb" for each label; "" leaves the picture
-as it is, for a background. What the browser does with an overlay is `assets/js/segments.js`; the component that runs it
-is made by `demos.kit.segment_surfaces`.
+A mask [H, W] holds the index of each pixel's label. Colours are given as "#rrggbb" for each label; "" leaves the image
+as it is, for a background. assets/js/segments.js is what the browser does with an overlay; its component is
+`demos.kit.components.mask_stage`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core import inputs
 from core import masks as rle
 from core.coco import Coco
 from demos.draw import base as draw
-from demos.kit.html import escape
+from demos.kit.html import Markup, join, tag
 from demos.kit.language import pick
 
 # Okabe and Ito's colours and black's stand-in, in an order in which neighbours differ in lightness as well.
@@ -52,66 +52,86 @@ def overlay(
     opacity: float,
     lang: str,
     probabilities: np.ndarray | None = None,
-) -> str:
-    """The picture under its coloured mask, names on the regions, and a legend with the share of each label.
+) -> Markup:
+    """The image under its coloured mask, names on the regions, and a legend with the share of each label.
 
     Args:
-        image: the caller's picture.
-        mask: [H, W] label indices, of any size with the picture's ratio.
-        names: N labels; they are escaped here.
+        image: the caller's image.
+        mask: [H, W] label indices, of any size with the image's ratio.
+        names: N labels.
         colours: N colours; "" paints nothing.
         opacity: of the mask at first, 0 to 1.
         lang: "en" or "zh".
-        probabilities: [h, w] of each place's winner, in [0, 1]; shown beside its name.
+        probabilities: [h, w] of each place's label, in [0, 1]; they stand beside its name.
     """
     shares = np.bincount(mask.ravel(), minlength=len(names)) / mask.size
     order = np.argsort(-shares, kind="stable").tolist()
-    said = ", ".join(f"{names[i]} {draw.percent(shares[i])}" for i in order if shares[i] > 0)
+    parts = ", ".join(f"{names[i]} {draw.percent(shares[i])}" for i in order if shares[i] > 0)
     title = pick(
         lang,
-        f"Mask of the picture: {said}. Arrow keys move a pointer over it.",
-        f"图片的分割：{said}。用方向键移动指针。",
+        f"Mask of the image: {parts}. The arrow keys move a pointer over it.",
+        f"图片的分割：{parts}。用方向键移动指针。",
     )
-    rows = "".join(_entry(names[i], i, colours[i], float(shares[i]), lang) for i in order)
     tip = pick(
         lang,
-        "Point at the picture, or at a name below: the rest fades. Keyboard: Tab and the arrow keys.",
-        "指向图片或下面的名字：其余部分会变淡。键盘：Tab 和方向键。",
+        "Point at the image, or at a name below, and the rest fades. Keyboard: Tab and the arrow keys.",
+        "指向图片或下面的名字，其余部分会变淡。键盘：Tab 和方向键。",
     )
-    strength = pick(lang, "Opacity", "不透明度")
-    return (
-        f'<figure class="atlas-seg" style="--opacity:{opacity:.2f}">'
-        f'<div class="atlas-seg-stage" style="--ratio:{image.width / image.height:.4f}" tabindex="0" role="img" '
-        f'aria-label="{escape(title)}">'
-        f'<img class="atlas-seg-picture" alt="" src="{draw.data_uri(image, PICTURE_SIDE)}">'
-        f'<img class="atlas-seg-mask" alt="" src="{_uri(_coloured(_smaller(mask, MASK_SIDE), colours))}">'
-        f'<img class="atlas-seg-map" alt="" hidden src="{_uri(_pointed(mask, probabilities))}">'
-        f'<canvas style="display:none"></canvas>{_names(mask, names, colours, shares)}'
-        '<span class="atlas-seg-tip" hidden></span></div>'
-        f'<p class="atlas-tools"><label>{strength} <input type="range" min="0" max="1" step="0.05" value="{opacity:.2f}">'
-        f'</label><span role="status">{tip}</span></p>'
-        f'<ul class="atlas-seg-legend">{rows}</ul></figure>'
+    slider = tag("input", type="range", min="0", max="1", step="0.05", value=f"{opacity:.2f}")
+    stage = tag(
+        "div",
+        tag("img", class_="atlas-seg-picture", alt="", src=draw.data_uri(image, PICTURE_SIDE)),
+        tag("img", class_="atlas-seg-mask", alt="", src=_uri(_coloured(_smaller(mask, MASK_SIDE), colours))),
+        tag("img", class_="atlas-seg-map", alt="", hidden=True, src=_uri(_pointed(mask, probabilities))),
+        tag("canvas", style="display:none"),
+        _names(mask, names, colours, shares),
+        tag("span", class_="atlas-seg-tip", hidden=True),
+        class_="atlas-seg-stage",
+        style=f"--ratio:{image.width / image.height:.4f}",
+        tabindex="0",
+        role="img",
+        aria_label=title,
+    )
+    strength = tag("label", pick(lang, "Opacity", "不透明度"), " ", slider)
+    legend = join(_entry(names[i], i, colours[i], float(shares[i]), lang) for i in order)
+    return tag(
+        "figure",
+        stage,
+        tag("p", strength, tag("span", tip, role="status"), class_="atlas-tools"),
+        tag("ul", legend, class_="atlas-seg-legend"),
+        class_="atlas-seg",
+        style=f"--opacity:{opacity:.2f}",
     )
 
 
-def _entry(name: str, index: int, colour: str, share: float, lang: str) -> str:
+def _entry(name: str, index: int, colour: str, share: float, lang: str) -> Markup:
     """One label of the legend; one that won no pixel says so."""
-    absent = "" if share else ' class="absent"'
-    said = draw.percent(share) if share else pick(lang, "nowhere", "没有")
-    swatch = f' style="background:{colour}"' if colour else ""
-    return (
-        f'<li{absent}><button type="button" data-label="{index}" aria-pressed="false"><i{swatch}></i>'
-        f"<span>{escape(name)}</span><b>{said}</b></button></li>"
+    area = draw.percent(share) if share else pick(lang, "none", "未出现")
+    swatch = tag("i", style=f"background:{colour}" if colour else None)
+    button = tag(
+        "button",
+        swatch,
+        tag("span", name),
+        tag("b", area),
+        type="button",
+        data_label=index,
+        aria_pressed="false",
     )
+    return tag("li", button, class_=None if share else "absent")
 
 
-def _names(mask: np.ndarray, names: Sequence[str], colours: Sequence[str], shares: np.ndarray) -> str:
+def _names(mask: np.ndarray, names: Sequence[str], colours: Sequence[str], shares: np.ndarray) -> Markup:
     """Each label's name where its region is widest."""
-    shown = [i for i in np.flatnonzero(shares >= NAMED_SHARE).tolist() if colours[i]]
-    return "".join(
-        f'<span class="atlas-seg-name" data-label="{i}" style="left:{100 * x:.1f}%;top:{100 * y:.1f}%;'
-        f'border-color:{colours[i]}">{escape(names[i])}</span>'
-        for i, (x, y) in zip(shown, widest(mask, shown).tolist(), strict=True)
+    visible = [i for i in np.flatnonzero(shares >= NAMED_SHARE).tolist() if colours[i]]
+    return join(
+        tag(
+            "span",
+            names[i],
+            class_="atlas-seg-name",
+            data_label=i,
+            style=f"left:{100 * x:.1f}%;top:{100 * y:.1f}%;border-color:{colours[i]}",
+        )
+        for i, (x, y) in zip(visible, widest(mask, visible).tolist(), strict=True)
     )
 
 
@@ -194,36 +214,37 @@ def _uri(image: Image.Image) -> str:
 
 def heat_maps(
     image: Image.Image, scores: np.ndarray, names: Sequence[str], lang: str, sums: bool = True
-) -> str:
-    """A card for each label: its probability [N, h, w] in [0, 1] over the picture; `sums`: over labels they make one."""
-    shown = image.copy()
-    shown.thumbnail((POINTED_SIDE, POINTED_SIDE))
+) -> Markup:
+    """A card for each label: its probability [N, h, w] in [0, 1] over the image; `sums`: over labels they sum to one."""
+    small = image.copy()
+    small.thumbnail((POINTED_SIDE, POINTED_SIDE))
     note = pick(
         lang,
-        "Probability of each label at each place, from 0 (dark blue) to 1 (yellow)",
-        "每个标签在每一处的概率，从 0（深蓝）到 1（黄色）",
+        "Probability of each label at each place, from 0 (dark blue) to 1 (yellow). ",
+        "每个标签在每个位置的概率，从 0（深蓝）到 1（黄色）。",
     )
     if sums:
-        note += pick(lang, ": at every place they add up to 1.", "：每一处各标签相加等于 1。")
+        note += pick(lang, "At every place they sum to 1.", "每个位置各标签之和为 1。")
     else:
         note += pick(
             lang,
-            ": a yes or no of each label by itself; they do not add up to 1.",
-            "：每个标签各自回答是或否，相加不等于 1。",
+            "Each label has a yes or no of its own, so they do not sum to 1.",
+            "每个标签各自判断是或否，所以相加不等于 1。",
         )
     cards = []
     for name, score in zip(names, scores, strict=True):
-        levels = Image.fromarray(score.astype(np.float32)).resize(shown.size, Image.Resampling.BILINEAR)
-        heat = Image.blend(shown, Image.fromarray(draw.heat_colors(np.asarray(levels))), 0.7)
-        top = pick(
-            lang, f"highest {draw.percent(float(score.max()))}", f"最高 {draw.percent(float(score.max()))}"
-        )
-        alt = escape(pick(lang, f"Where “{name}” is probable", f"“{name}”在哪里可能性大"))
+        levels = Image.fromarray(score.astype(np.float32)).resize(small.size, Image.Resampling.BILINEAR)
+        heat = Image.blend(small, Image.fromarray(draw.heat_colors(np.asarray(levels))), 0.7)
+        highest = draw.percent(float(score.max()))
+        alt = pick(lang, f"Where “{name}” is probable", f"“{name}”在哪里可能性大")
         cards.append(
-            f'<figure><img alt="{alt}" src="{draw.data_uri(heat, POINTED_SIDE)}">'
-            f"<figcaption><b>{escape(name)}</b>{top}</figcaption></figure>"
+            tag(
+                "figure",
+                tag("img", alt=alt, src=draw.data_uri(heat, POINTED_SIDE)),
+                tag("figcaption", tag("b", name), pick(lang, f"highest {highest}", f"最高 {highest}")),
+            )
         )
-    return f'<div class="atlas-seg-heat">{"".join(cards)}</div><p class="atlas-line">{note}</p>'
+    return tag("div", *cards, class_="atlas-seg-heat") + tag("p", note, class_="atlas-line")
 
 
 # --- downloads -------------------------------------------------------------------------------------------
@@ -232,7 +253,7 @@ def heat_maps(
 def mask_png(mask: np.ndarray, names: Sequence[str]) -> bytes:
     """The label map as a PNG whose pixel values are label indices; the labels are in its text field "labels".
 
-    Up to 256 labels it is an indexed picture that any viewer shows in colour, beyond that 16-bit grey.
+    Up to 256 labels it is an indexed image that any viewer shows in colour, beyond that 16-bit grey.
     """
     info = PngInfo()
     info.add_itxt("labels", json.dumps(list(names), ensure_ascii=False))
@@ -258,7 +279,7 @@ def cutout_png(image: Image.Image, mask: np.ndarray, k: int) -> bytes:
 def overlay_png(
     image: Image.Image, mask: np.ndarray, names: Sequence[str], colours: Sequence[str], opacity: float
 ) -> bytes:
-    """The overlay at the picture's own size, with the labels that won something named under it."""
+    """The overlay at the image's own size, with the labels that won something named under it."""
     image = inputs.full_size(image)
     full = rle.resized(mask, image.size)
     colour = _coloured(full, colours)
@@ -284,7 +305,7 @@ def coco_rle(mask: np.ndarray, names: Sequence[str], size: tuple[int, int]) -> s
     Args:
         mask: [h, w] label indices.
         names: N labels.
-        size: width and height of the picture that the masks are for.
+        size: width and height of the image that the masks are for.
     """
     full = rle.resized(mask, size)
     made = Coco(names)
@@ -294,11 +315,19 @@ def coco_rle(mask: np.ndarray, names: Sequence[str], size: tuple[int, int]) -> s
     return draw.to_json(made.data())
 
 
-def links(files: Sequence[tuple[str, str, str, bytes]], lang: str) -> str:
+def links(files: Sequence[tuple[str, str, str, bytes]], lang: str) -> Markup:
     """Download links (title, name, MIME type, bytes) that carry their data, as `demos.kit.files.downloads` does."""
-    chips = "".join(
-        f'<a class="atlas-chip" download="{escape(name)}" '
-        f'href="data:{mime};base64,{base64.b64encode(data).decode()}">{escape(title)}</a>'
-        for title, name, mime, data in files
+    chips = join(
+        (
+            tag(
+                "a",
+                title,
+                class_="atlas-chip",
+                download=name,
+                href=f"data:{mime};base64,{base64.b64encode(data).decode()}",
+            )
+            for title, name, mime, data in files
+        ),
+        " ",
     )
-    return f'<p class="atlas-downloads">{pick(lang, "Download", "下载")} {chips}</p>'
+    return tag("p", pick(lang, "Download", "下载"), " ", chips, class_="atlas-downloads")

@@ -231,7 +231,13 @@ def memory(value: Any) -> Any:
     Args:
         value: before the first answer; it cannot be changed in place.
     """
-    return field(value, Field(lambda name: gr.State(value), link=False))
+
+    def make(name: str) -> gr.State:
+        state = gr.State(value)
+        state.elem_id = name
+        return state
+
+    return field(value, Field(make, link=False))
 
 
 def one_of(text: str, options: Any) -> str:

@@ -50,6 +50,11 @@ def start_row(paper: str, language: str | None = None) -> str:
     return next((row.name for row in offered(paper, language) if row.repo), [*names, start][0])
 
 
+def label_language(paper: str, checkpoint: str | None, lang: str) -> str:
+    """The page's language where a row of the paper reads it, else English; the row that a menu starts on for None."""
+    return lang if lang in checkpoints.row(checkpoint or start_row(paper)).languages else "en"
+
+
 def choices(paper: str, lang: str, language: str | None = None) -> list[tuple[str, str]]:
     """The rows of a paper as the dropdown shows them: title, then "built in", "downloaded" or the size.
 

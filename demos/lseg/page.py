@@ -1,160 +1,59 @@
-"""The LSeg page: a picture, labels that come and go, and a mask that follows them; lessons; a look inside.
-
-What its buttons do is in `demos.lseg.answer`, the lessons in `demos.lseg.lessons`, tensors and code in `demos.lseg.inside`.
-"""
+"""The LSeg page: labels that come and go and a mask that follows them, regularization blocks, lessons, live training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import gradio as gr
+from demos.kit import batch, form, mask_training, page
+from demos.kit.components import mask_stage
+from demos.kit.language import Text
+from demos.kit.walkthrough import Walkthrough
+from demos.lseg import answer, blocks, inside, lessons
 
-from demos import catalog
-from demos.kit import components, shell
-from demos.kit.examples import strip
-from demos.kit.menu import CheckpointMenu
-from demos.kit.segment_train import train_tab
-from demos.kit.shell import Shell, both, tr
-from demos.lseg import answer as handlers
-from demos.lseg.blocks import blocks_tab, lseg_regularize
-from demos.lseg.examples import examples
-from demos.lseg.inside import code_tab, tensors_tab
-from demos.lseg.lessons import walk_tab
-from demos.lseg.shared import Common, output
-
-FIRST = both("Segmenting the first example …", "正在分割第一个例子……")
 WAYS = {
-    "lseg": tr("The checkpoint above", "上面的权重"),
-    "maskclip": tr("MaskCLIP's trick on a plain CLIP", "在普通 CLIP 上用 MaskCLIP 的技巧"),
+    "lseg": Text("The checkpoint above", "上面的权重"),
+    "maskclip": Text("A plain CLIP with MaskCLIP's trick", "普通 CLIP 加 MaskCLIP 的技巧"),
 }
-TRY_IDEA = (
-    "Words are the classes: add one, take one away, rename one, and every pixel chooses again.",
-    "词就是类别：加一个、去一个、换个说法，每个像素都会重新选择。",
+PLAIN = Text("CLIP for MaskCLIP's trick", "MaskCLIP 所用的 CLIP")
+LIVE = Text(
+    "The decoder of a small LSeg starts from what CLIP says of each place. From masks it learns which pixels are background "
+    "and where things end. The mask belongs to a pair of things that no training scene shows together. **Predict first:** "
+    "does it learn sooner *where* the things are, or *what* they are?",
+    "小型 LSeg 的解码器从 CLIP 对每个位置的判断出发，再从掩码中学会哪些像素是背景、物体的边缘在哪里。"
+    "图中这一对物体从未在训练场景里同时出现。**先猜一猜**：它先学会“在哪里”，还是先学会“是什么”？",
 )
-MAPS_IDEA = (
-    "The mask keeps only the winner of each pixel. Here is what every label had to say.",
-    "分割结果只保留每个像素的赢家；这里是每个标签各自的说法。",
-)
+IOU = Text("IoU of this scene", "这个场景的 IoU")
 
 
 @dataclass(frozen=True)
-class TryTab:
-    """The components that an answer goes to."""
+class Question:
+    """What the page asks: an image and labels; `held` is the label that has each colour."""
 
-    run: gr.Button
-    outputs: list[Any]
-
-
-def try_tab(common: Common) -> TryTab:
-    """Lays out *Try it*: labels, overlay, downloads."""
-    gr.Markdown(tr(*TRY_IDEA))
-    run = gr.Button(tr("Segment", "分割"), variant="primary", elem_id="segment-button")
-    mask = components.mask_stage("mask", f'<p class="atlas-line">{FIRST}</p>')
-    line = output("line")
-    with gr.Accordion(tr("Download", "下载"), open=False, elem_id="files"):
-        cut = gr.Dropdown([], label=tr("Cut out", "抠图"), elem_id="cut", filterable=False)
-        make = gr.Button(tr("Make the files", "生成文件"), size="sm", elem_id="files-button")
-        links = output("files-out")
-    shell.link_button(
-        {
-            "labels": common.labels,
-            "checkpoint": common.checkpoint,
-            "way": common.way,
-            "plain": common.plain,
-            "example": common.example,
-            "scene": common.scene,
-        },
-        elem_id="link",
-    )
-    common.page.on(make.click, handlers.files, [*common.asked, common.held, cut], [links])
-    return TryTab(run, [mask, line, common.held, cut])
+    checkpoint: str = form.checkpoint("lseg")
+    way: str = form.choice(WAYS, "lseg", Text("Model", "模型"), place="side")
+    image: str | None = form.image(height=280)
+    labels: str = form.chips()
+    plain: str = form.menu(answer.plain_choices, "", PLAIN)
+    held: tuple[str, ...] = form.memory(())
 
 
-def maps_tab(common: Common) -> None:
-    """Lays out *Every label's map*."""
-    gr.Markdown(tr(*MAPS_IDEA))
-    run = gr.Button(tr("Show the maps", "显示各标签的图"), variant="primary", elem_id="maps-button")
-    shown, line = output("maps-out"), output("maps-line")
-    common.page.on(run.click, handlers.maps, common.asked, [shown, line])
-
-
-def build() -> None:
-    """Lays the page out and wires its handlers."""
-    page = Shell()
-    with gr.Row():
-        with gr.Column(scale=4, min_width=300):
-            menu = CheckpointMenu("lseg", page)
-            way = gr.Radio(
-                [(text, name) for name, text in WAYS.items()],
-                value="lseg",
-                label=tr("Model", "模型"),
-                elem_id="way",
-            )
-            plain = gr.Dropdown(
-                handlers.plain_rows(),
-                label=tr("Which CLIP", "哪个 CLIP"),
-                visible=False,
-                elem_id="plain",
-                filterable=False,
-            )
-            note = output("way-note")
-            picture = shell.picture_input(height=300, elem_id="picture")
-            thumbnails = strip(examples(), "examples")
-            example = gr.Textbox("", visible="hidden", label="example")
-            scene = gr.Textbox("", visible="hidden", label="scene")
-            refused = output("scene-refused")
-        with gr.Column(scale=6, min_width=320):
-            labels = components.label_chips("labels")
-            held = gr.State([])
-            common = Common(page, picture, example, scene, labels, way, plain, menu.value, held)
-            with gr.Tabs(elem_classes="atlas-groups"):
-                with gr.Tab(tr("Try it", "试一试"), id="try", elem_id="group-try"), gr.Tabs():
-                    with gr.Tab(tr("Mask", "分割结果"), id="mask", elem_id="tab-mask"):
-                        tab = try_tab(common)
-                    with gr.Tab(tr("Every label's map", "各标签的图"), id="maps", elem_id="tab-maps"):
-                        maps_tab(common)
-                with gr.Tab(tr("Walkthrough", "分步课程"), id="walk", elem_id="group-walk"):
-                    walk_tab(common)
-                with gr.Tab(tr("Look inside", "看看内部"), id="inside", elem_id="group-inside"), gr.Tabs():
-                    with gr.Tab(tr("Tensors", "张量"), id="tensors", elem_id="tab-tensors"):
-                        tensors_tab(common)
-                    with gr.Tab(tr("Regularization", "正则化"), id="blocks", elem_id="tab-blocks"):
-                        blocks_tab(common)
-                    with gr.Tab(tr("Code", "代码"), id="code", elem_id="tab-code"):
-                        code_tab(common)
-                with (
-                    gr.Tab(tr("How it learns", "怎样学会"), id="learn", elem_id="group-learn"),
-                    gr.Tabs(),
-                    gr.Tab(tr("Train it live", "现场训练"), id="live", elem_id="tab-live"),
-                ):
-                    train_tab(page, "lseg")
-
-    asked = [*common.asked, held]
-    # Of labels that change while an answer is under way the last ones count.
-    page.on(
-        [tab.run.click, labels.input],
-        handlers.segment,
-        asked,
-        tab.outputs,
-        show_progress="hidden",
-        trigger_mode="always_last",
-    )
-    filled = [picture, labels, example, scene, held]
-    chosen = page.on(thumbnails.change, handlers.choose, [thumbnails], filled, show_progress="hidden")
-    page.then(chosen, handlers.segment, asked, tab.outputs)
-    page.on(way.change, handlers.way_note, [way], [plain, note], show_progress="hidden")
-    page.on([way.input, plain.input, menu.value.input], handlers.switch, asked, tab.outputs)
-    page.then(menu.downloaded, handlers.segment, asked, tab.outputs)
-    # A picture of one's own is no example and no scene: a link cannot carry it.
-    own = picture.upload(
-        lambda: ("", ""), None, [example, scene], api_visibility="private", show_progress="hidden"
-    )
-    page.then(own, handlers.segment, asked, tab.outputs)
-    first = page.on_load(handlers.opened, [*filled, way, plain, refused])
-    page.then(first, handlers.segment, asked, tab.outputs)
-    gr.api(handlers.lseg_segment, api_name="lseg_segment")
-    gr.api(lseg_regularize, api_name="lseg_regularize")
-
-
-PAGE = catalog.page("lseg", build)
+PAGE = page.declare(
+    "lseg",
+    Question,
+    try_it=page.Try(answer.segment, Text("Segment", "分割"), {"mask": mask_stage}, files=answer.files),
+    examples=page.Examples(answer.examples, answer.OPENING, answer.fill, answer.scene),
+    reactions={"way": answer.plain_menu},
+    compare=[
+        page.Tab("blocks", Text("Regularization", "正则化"), blocks.IDEA, blocks.compare, blocks.BUTTON)
+    ],
+    inside=[
+        page.Tab("maps", Text("Every label's map", "各标签的图"), inside.MAPS, inside.maps),
+        page.tensors_tab(inside.tensors, inside.TENSORS),
+        page.code_tab(inside.code),
+    ],
+    walk=Walkthrough(lessons.lessons, lessons.choices, lessons.card, lessons.outcome, slot=mask_stage),
+    train=[mask_training.tab("lseg", LIVE, IOU)],
+    many=batch.Many(answer.many),
+    opening=answer.first_plain,
+    endpoints=[answer.lseg_segment, blocks.lseg_regularize],
+)

@@ -1,4 +1,4 @@
-"""The LSeg page in a real browser: labels that come and go, a pointer that asks no server, lessons, a phone."""
+"""The LSeg page in a real browser: labels that come and go, a pointer that asks no server, lessons, a live training."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tests.conftest import settle
 pytestmark = pytest.mark.browser
 
 Visits = Callable[..., Any]
-SHOWN = "document.querySelectorAll('#mask .atlas-seg-legend li').length > 1"
-LEGEND = "count => document.querySelectorAll('#mask .atlas-seg-legend li').length === count"
+ANSWERED = "document.querySelectorAll('#try-mask .atlas-seg-legend li').length > 1"
+LEGEND = "count => document.querySelectorAll('#try-mask .atlas-seg-legend li').length === count"
 
 
 def legend(page: Any) -> list[str]:
-    return page.locator("#mask .atlas-seg-legend span").all_inner_texts()
+    return page.locator("#try-mask .atlas-seg-legend span").all_inner_texts()
 
 
 def test_labels_come_and_go_and_the_pointer_asks_no_server(visit: Visits) -> None:
-    page = visit().open("/lseg", SHOWN)
+    page = visit().open("/lseg", ANSWERED)
     settle(page)
     assert "dog" in legend(page)
     count = len(legend(page))
@@ -34,10 +34,10 @@ def test_labels_come_and_go_and_the_pointer_asks_no_server(visit: Visits) -> Non
     settle(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    area = page.locator("#mask .atlas-seg-stage").bounding_box()
+    area = page.locator("#try-mask .atlas-seg-stage").bounding_box()
     page.mouse.move(area["x"] + 0.03 * area["width"], area["y"] + 0.5 * area["height"])
     page.mouse.move(area["x"] + 0.5 * area["width"], area["y"] + 0.03 * area["height"], steps=3)
-    tip = page.locator("#mask .atlas-seg-tip")
+    tip = page.locator("#try-mask .atlas-seg-tip")
     tip.wait_for()
     name, _, sure = tip.inner_text().rpartition(" ")
     assert name in legend(page) and sure.endswith("%")
@@ -45,30 +45,32 @@ def test_labels_come_and_go_and_the_pointer_asks_no_server(visit: Visits) -> Non
 
 
 def test_by_keyboard_on_a_phone(visit: Visits) -> None:
-    page = visit(width=390, height=844).open("/lseg", SHOWN)
+    page = visit(width=390, height=844).open("/lseg", ANSWERED)
     settle(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.locator("#mask .atlas-seg-stage").focus()
+    page.locator("#try-mask .atlas-seg-stage").focus()
     page.keyboard.press("ArrowLeft")
-    assert "48%, 50%" in page.locator("#mask [role=status]").inner_text()
-    button = page.locator("#mask .atlas-seg-legend button").first
+    assert "48%, 50%" in page.locator("#try-mask [role=status]").inner_text()
+    button = page.locator("#try-mask .atlas-seg-legend button").first
     button.focus()
-    page.locator("#mask canvas").wait_for()  # all but this label fades
-    assert page.locator("#mask .atlas-seg-name:visible").count() <= 1
-    page.locator("#mask input[type=range]").focus()
+    page.locator("#try-mask canvas").wait_for()  # all but this label fades
+    assert page.locator("#try-mask .atlas-seg-name:visible").count() <= 1
+    page.locator("#try-mask input[type=range]").focus()
     page.keyboard.press("Home")
-    page.locator("#mask canvas").wait_for(state="hidden")
+    page.locator("#try-mask canvas").wait_for(state="hidden")
     page.locator("#labels input").fill("cat,")
-    page.wait_for_function("document.querySelector('#mask .atlas-seg-legend').innerText.includes('cat')")
+    page.wait_for_function("document.querySelector('#try-mask .atlas-seg-legend').innerText.includes('cat')")
     # What was set stays when the mask is drawn again.
-    assert page.evaluate("getComputedStyle(document.querySelector('#mask .atlas-seg-mask')).opacity") == "0"
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('#try-mask .atlas-seg-mask')).opacity") == "0"
+    )
 
 
 def test_a_lesson_asks_before_it_answers(visit: Visits) -> None:
-    page = visit(locale="zh-CN", color_scheme="dark").open("/lseg", SHOWN)
+    page = visit(locale="zh-CN", color_scheme="dark").open("/lseg", ANSWERED)
     page.get_by_role("tab", name="分步课程", exact=True).click()
     page.locator("#walk-toy").click()
-    page.wait_for_function("document.querySelector('#walk-step').innerText.includes('泰迪熊')")
+    page.wait_for_function("document.querySelector('#walk-step').innerText.includes('玩具')")
     page.locator("#walk-run").click()
     page.locator("#atlas-message .atlas-refusal").wait_for()
     page.locator("#walk-guess label").first.click()
@@ -80,10 +82,9 @@ def test_a_lesson_asks_before_it_answers(visit: Visits) -> None:
 
 
 def test_blocks_are_compared_and_one_is_looked_at(visit: Visits) -> None:
-    page = visit(width=390, height=844, locale="zh-CN").open("/lseg", SHOWN)
-    page.get_by_role("tab", name="看看内部", exact=True).click()
-    page.get_by_role("tab", name="正则化", exact=True).click()
-    page.locator("#blocks-button").click()
+    page = visit(width=390, height=844, locale="zh-CN").open("/lseg", ANSWERED)
+    page.get_by_role("tab", name="比较", exact=True).click()
+    page.locator("#blocks-run").click()
     page.locator("#blocks-out .pair figure").first.wait_for()
     shown = page.locator("#blocks-out .pair figure:visible")
     assert shown.count() == 2 and "不用模块" in shown.first.inner_text()
@@ -99,3 +100,19 @@ def test_blocks_are_compared_and_one_is_looked_at(visit: Visits) -> None:
     page.locator("#blocks-out .only input").check()
     assert mask != page.evaluate(drawn)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_training_starts_and_stops(visit: Visits) -> None:
+    page = visit(locale="zh-CN").open("/lseg", ANSWERED)
+    page.get_by_role("tab", name="动手训练", exact=True).click()
+    page.locator("#live-run").click()
+    page.locator("#live-stop").wait_for()
+    page.locator("#live-mask .atlas-seg-stage").wait_for(timeout=120_000)
+    # The truth stands beside the mask; another label leaves both as they are.
+    assert page.locator("#live-truth img").count() == 1
+    page.locator("#labels input").fill("猫，")
+    assert page.evaluate("document.querySelector('#live-result').dataset.stale") is None
+    page.locator("#live-stop").click()
+    page.wait_for_function("document.querySelector('#live-line').innerText.includes('已停止')")
+    page.locator("#live-run").wait_for()
+    assert page.locator("#live-file a").get_attribute("download") == "lseg-training.csv"

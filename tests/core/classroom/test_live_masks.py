@@ -29,7 +29,7 @@ def atlas() -> Atlas:
 
 @pytest.fixture(scope="module", params=["lseg", "groupvit"])
 def made(request: pytest.FixtureRequest, atlas: Atlas) -> Lesson:
-    return lesson(MaskSettings(request.param, minutes=1, language="zh"), TINY, atlas)
+    return lesson(MaskSettings(request.param, minutes=1, language="zh"), atlas, phases=TINY)
 
 
 def test_frames_tell_where_it_stands_and_stop_ends_it_before_the_next_step(

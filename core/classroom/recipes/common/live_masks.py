@@ -3,9 +3,12 @@
     python -m core.classroom.recipes.common.live_masks lseg --minutes 2
     python -m core.classroom.recipes.common.live_masks groupvit --minutes 2
 
-Both start where the long runs start, from a miniature CLIP (`lseg.warm_start`, `groupvit.warm_start`), and learn as those
-do; only the batches are smaller, so that a CPU core makes several steps between two looks. Every few seconds the masks of
-some fixed scenes are drawn whose pairs of concepts no training scene composes:
+Both start where the long runs start, from a miniature CLIP (`lseg.warm_start`, `groupvit.warm_start`), and learn with the
+steps of the recipes. `LESSONS` has what differs from the long runs, so that a minute on one CPU core is enough to see it:
+small batches of plain scenes, and for LSeg few labels and a loss in which a pixel of the background counts less at first.
+With the settings of the long run LSeg calls everything background for its first 30 seconds: background has three quarters
+of the pixels, so this is the cheapest answer until it has learned names, and the IoU of the objects is 0 until then.
+Every few seconds the masks of some fixed scenes are drawn whose pairs of concepts no training scene composes:
 
 - LSeg names each pixel with one of the scene's own labels, four others or background;
 - GroupViT, which never sees a mask, shows its groups. They are judged with the right name given to each (section 4.5 of the
@@ -47,8 +50,6 @@ from core.errors import Refusal
 from core.segmentation import grouping
 from core.segmentation.groupvit import MAX_SCALE, oracle_labels
 
-Phases = tuple[tuple[float, int, int], ...]
-
 STYLES = (
     "noto",
     "twemoji",
@@ -61,6 +62,9 @@ CANDIDATES = 64  # they are the ones of so many whose smaller object is the larg
 PAIRS = SceneSettings(
     kinds=(0, 1, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.2, poses=0.0, pairs="new", concepts=seen()
 )
+PLAIN = SceneSettings(
+    kinds=(0.3, 0.7, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.2, poses=0.0, concepts=seen()
+)  # LSeg's training
 SCENES = 7 << 32  # the seed of the scenes
 EVERY = 2.0  # seconds between two frames
 
@@ -232,13 +236,13 @@ class GroupViTLesson(Lesson):
         return looks
 
 
-def lesson(settings: MaskSettings, phases: Phases | None = None, atlas: Atlas | None = None) -> Lesson:
+def lesson(settings: MaskSettings, atlas: Atlas | None = None, **options: Any) -> Lesson:
     """A lesson, ready to run.
 
     Args:
         settings: are checked.
-        phases: as in the recipes; the lesson's own when None.
         atlas: where the drawings come from; some colour sets when None.
+        options: of the recipe's settings, in place of the lesson's own.
 
     Raises:
         Refusal: "lesson_range" for minutes out of their limits.
@@ -246,17 +250,26 @@ def lesson(settings: MaskSettings, phases: Phases | None = None, atlas: Atlas | 
     settings.check()
     atlas = atlas or open_atlas(STYLES)
     recipe, kind, own = LESSONS[settings.paper]
+    options = {"minutes": settings.minutes, "seed": settings.seed, **own, **options}
     # The recipe looks for an earlier run in its folder: this one is empty, and gone before the first step.
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
-        run = recipe.Settings(
-            minutes=settings.minutes, seed=settings.seed, out=Path(folder), phases=phases or own
-        )
-        return kind(settings, recipe.Trainer(run, atlas), atlas)
+        return kind(settings, recipe.Trainer(recipe.Settings(out=Path(folder), **options), atlas), atlas)
 
 
-LESSONS: dict[str, tuple[Any, type[Lesson], Phases]] = {
-    "lseg": (lseg, LSegLesson, ((0.6, 64, 24), (1.01, SIZE, 12))),
-    "groupvit": (groupvit, GroupViTLesson, ((1.01, 64, 32),)),
+LESSONS: dict[str, tuple[Any, type[Lesson], dict[str, Any]]] = {
+    "lseg": (
+        lseg,
+        LSegLesson,
+        {
+            "phases": ((0.6, 64, 6), (1.01, SIZE, 4)),
+            "labels": 6,
+            "rate": 2e-3,
+            "scenes": PLAIN,
+            "background": 0.3,
+            "units": 0.2,
+        },
+    ),
+    "groupvit": (groupvit, GroupViTLesson, {"phases": ((1.01, 64, 32),)}),
 }
 
 
@@ -264,7 +277,7 @@ LESSONS: dict[str, tuple[Any, type[Lesson], Phases]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs one lesson and prints where it stands every ten seconds."""
+    """Runs one lesson and prints where it stands every five seconds."""
     parser = argparse.ArgumentParser(description="Train a small segmenter while watching its mask.")
     parser.add_argument("paper", choices=sorted(LESSONS))
     parser.add_argument("--minutes", type=float, default=2.0)
@@ -278,9 +291,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         made = lesson(MaskSettings(args.paper, args.minutes, args.language, args.seed))
     except Refusal as refusal:
         parser.error(refusal.text("en"))
-    shown = -10.0
+    shown = -5.0
     for frame in made.run(clock=time.process_time if args.processor_time else None):
-        if frame.done or frame.seconds - shown >= 10:
+        if frame.done or frame.seconds - shown >= 5:
             shown = frame.seconds
             loss = frame.points("loss")
             print(

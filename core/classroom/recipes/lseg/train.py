@@ -17,7 +17,7 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -47,7 +47,12 @@ PHASES = ((0.3, 64, 48), (1.01, 96, 24))
 
 @dataclass
 class Settings:
-    """One training run. `clip`: a bundled row or the folder of an export, whose towers are used."""
+    """One training run.
+
+    clip: a bundled row or the folder of an export, whose towers are used. scenes: of the training. background: how much a
+    pixel of the background counts in the loss at the start, beside 1 for a pixel of an object; it grows to 1 with the time.
+    units: how strong the convolutions of the decoder are at the start, see `warm_start`.
+    """
 
     clip: str = CLIP
     minutes: float = 40.0
@@ -59,6 +64,11 @@ class Settings:
     steps: int | None = None
     phases: tuple[tuple[float, int, int], ...] = PHASES
     log_every: int = 20
+    labels: int = LABELS
+    rate: float = RATE
+    scenes: SceneSettings = field(default_factory=lambda: SceneSettings(concepts=seen()))
+    background: float = 1.0
+    units: float = 0.0
 
 
 def labelled(scenes: Scenes) -> Tensor:
@@ -82,7 +92,7 @@ class Trainer(Run):
         self.net = LSegNet(ARCHITECTURE, s.block, s.depth, with_clip=False)
         clip = load_file(self.folder / "model.safetensors")
         self.net.pretrained.load_state_dict(picture_tower(clip, "model."))
-        warm_start(self.net, clip, torch.cat([torch.cat(self.names[lang]) for lang in LANGUAGES]))
+        warm_start(self.net, clip, torch.cat([torch.cat(self.names[lang]) for lang in LANGUAGES]), s.units)
         self.net.to(self.device)
         for part in (self.net.pretrained, self.net.scratch):
             part.to(memory_format=torch.channels_last)
@@ -91,10 +101,10 @@ class Trainer(Run):
         trained = list(self.learner.parameters())
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [p for p in trained if p.ndim > 1], "peak": RATE, "weight_decay": 0.02},
-                {"params": [p for p in trained if p.ndim < 2], "peak": RATE, "weight_decay": 0.0},
+                {"params": [p for p in trained if p.ndim > 1], "peak": s.rate, "weight_decay": 0.02},
+                {"params": [p for p in trained if p.ndim < 2], "peak": s.rate, "weight_decay": 0.0},
             ],
-            lr=RATE,
+            lr=s.rate,
         )
         self.resume(self.device)
 
@@ -113,8 +123,8 @@ class Trainer(Run):
         grounds = self.grounds[lang]
         chosen, texts = [], []
         for own in shown:
-            others = rng.sample(seen(), LABELS + len(own))
-            chosen.append([*own, *(i for i in others if i not in own)][:LABELS])
+            others = rng.sample(seen(), self.settings.labels + len(own))
+            chosen.append([*own, *(i for i in others if i not in own)][: self.settings.labels])
             ground = grounds[rng.randrange(len(grounds))]
             texts.append(torch.stack([ground, *(forms[i] for i in chosen[-1])]))
         return chosen, torch.stack(texts)
@@ -130,16 +140,14 @@ class Trainer(Run):
         self.schedule()
         self.learner.train()
         self.net.pretrained.eval()
-        spec = sample(
-            batch, SEED + (self.settings.seed << 24) + self.step, self.atlas, SceneSettings(concepts=seen())
-        )
+        spec = sample(batch, SEED + (self.settings.seed << 24) + self.step, self.atlas, self.settings.scenes)
         scenes = render(spec, self.atlas, size)
         truth = labelled(scenes)
         rng = random.Random(self.step)
         shown = [sorted(set(t.unique().tolist()) - {-1}) for t in truth]
         chosen, texts = self.labels(shown, rng, LANGUAGES[self.step % 2])
         column = torch.zeros(batch, len(concepts()) + 1, dtype=torch.long, device=self.device)
-        places = torch.arange(1, LABELS + 1, device=self.device).expand(batch, -1)
+        places = torch.arange(1, self.settings.labels + 1, device=self.device).expand(batch, -1)
         column.scatter_(1, torch.tensor(chosen, device=self.device) + 1, places)
         target = column.gather(1, (truth + 1).flatten(1)).view_as(truth)  # [B, H, W]; 0 is background
         # The backbone halves what it is given; scenes are drawn at the half, and compared at the size of the features.
@@ -149,7 +157,9 @@ class Trainer(Run):
                 maps = self.net.pretrained.maps(halved)
             cosines = self.net.scratch.cosines(self.net.scratch.paths(maps)[-1], texts)
         logits = self.net.regularized(cosines / TEMPERATURE)
-        loss = pixel_loss(logits, target)
+        counts = torch.ones(logits.shape[1], device=self.device)
+        counts[0] = self.settings.background + (1 - self.settings.background) * self.progress
+        loss = pixel_loss(logits, target, counts)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
@@ -196,16 +206,18 @@ def digest(path: Path) -> str:
 
 
 @torch.no_grad()
-def warm_start(net: LSegNet, clip: Mapping[str, Tensor], texts: Tensor) -> None:
+def warm_start(net: LSegNet, clip: Mapping[str, Tensor], texts: Tensor, units: float = 0.0) -> None:
     """Makes the decoder say of each place what CLIP's attention pooling says of it alone (MaskCLIP's reading of it).
 
     The value path c_proj(v_proj(x + position)) is linear, W x + b; the decoder is narrower than the joint space, so it gets
-    the part of W that texts can see, its first right singular vectors. All else in the decoder starts as no change.
+    the part of W that texts can see, its first right singular vectors. All else in the decoder starts as no change; with
+    `units` above 0 its convolutions change a little, and then they learn from the first step on.
 
     Args:
         net: its `scratch` is overwritten.
         clip: the state dict of an open_clip ResNet CLIP whose last stage the backbone shares.
         texts: [M, D] features of what will be asked for, norm 1.
+        units: the scale of the residual units at the start.
     """
     weight, bias = value_path(clip, placed=True)
     scratch = net.scratch
@@ -221,7 +233,7 @@ def warm_start(net: LSegNet, clip: Mapping[str, Tensor], texts: Tensor) -> None:
         block.out_conv.weight.copy_(torch.eye(width)[:, :, None, None])
         block.out_conv.bias.zero_()
         for unit in (block.resConfUnit1, block.resConfUnit2):
-            unit.bn2.weight.zero_()
+            unit.bn2.weight.fill_(units)
     regularization = scratch._modules.get("head_block")
     if regularization is not None:
         # A random start turns the maps upside down as often as not, and applied twice it does not learn.
