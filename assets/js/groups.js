@@ -1,5 +1,5 @@
-// One group across a row of pictures. Runs inside Gradio's HTML component, whose value is what demos/groupvit_draw.py made
-// (group_row): each picture carries its two maps of groups as one picture, stage 1 in red, stage 2 in green.
+// One group across several images. Runs inside Gradio's HTML component, whose value demos/groupvit/draw.py makes (group_row):
+// each image carries its two maps of groups as one image, stage 1 in red, stage 2 in green.
 const zh = window.atlasLang === "zh";
 const maps = new WeakMap();
 let stage = 1;

@@ -1,6 +1,6 @@
-// What a mask says where somebody points. Runs inside Gradio's HTML component, whose value is what demos/segment_draw.py
-// made: each .atlas-seg carries its label map as a picture (index in red and green, probability in blue), so that pointing
-// asks no server. Opacity stays as it was set when the mask is drawn again.
+// The label of a mask where somebody points. Runs inside Gradio's HTML component, whose value demos/draw/masks.py makes: each
+// .atlas-seg carries its label map as an image (index in red and green, probability in blue), so that pointing asks no
+// server. Opacity stays as it was set when the mask is drawn again.
 const zh = window.atlasLang === "zh";
 const STEP = 0.02; // of an arrow key
 const maps = new WeakMap();

@@ -1,222 +1,230 @@
-"""What a GroupViT answers into HTML and tables: groups against the threshold, a group across pictures, names put right.
+"""What a GroupViT answers as HTML and tables: groups against the threshold, a group across images, true names.
 
-Pure functions of plain values. Masks over one picture are drawn by `demos.draw.masks`; here are many small ones.
+Pure functions of plain values. `demos.draw.masks` draws masks over one image; the many small ones are drawn in this module.
 """
 
 from __future__ import annotations
 
 import base64
 import csv
-import html
 import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from demos.draw import base as draw
-from demos.draw import masks as segment_draw
+from demos.draw import base, masks
+from demos.kit.html import Markup, grid, join, table, tag
 from demos.kit.language import pick
 
 if TYPE_CHECKING:
     from core.segmentation.groupvit import EncodedImage, Grouping, RightNames
 
-SIDE = 320  # pixels of a small picture
-STRENGTH = 0.62  # of colours over a small picture
-MAX_COLUMNS = 24  # labels that the table of groups shows
+SIDE = 320  # pixels of a small image
+STRENGTH = 0.62  # of colours over an image
+MAX_COLUMNS = 24  # labels of the table of groups
 
 
-def ground(lang: str) -> str:
-    """What a pixel without a label is called."""
+def background(lang: str) -> str:
+    """The name of pixels without a label."""
     return pick(lang, "background", "背景")
 
 
-def with_ground(mask: np.ndarray, count: int) -> np.ndarray:
+def group_name(group: int, lang: str) -> str:
+    """The name of a group by its number."""
+    return pick(lang, f"group {group}", f"第 {group} 组")
+
+
+def with_background(mask: np.ndarray, count: int) -> np.ndarray:
     """[H, W] label indices with -1 for background -> with `count` for it, as overlays want."""
     return np.where(mask < 0, count, mask).astype(np.int64)
 
 
 def names_and_colours(labels: Sequence[str], lang: str) -> tuple[list[str], list[str]]:
     """The labels and background behind them; background is not painted."""
-    return [*labels, ground(lang)], [*segment_draw.palette(len(labels)), ""]
+    return [*labels, background(lang)], [*masks.palette(len(labels)), ""]
 
 
-def answer_overlay(image: Image.Image, found: Grouping, lang: str) -> str:
-    """The mask over the picture; pointing at it tells the label and the score of its group."""
-    names, colours = names_and_colours(found.labels, lang)
-    sure = found.scores.max(1)[found.groups]
-    return segment_draw.overlay(
-        image, with_ground(found.mask, len(found.labels)), names, colours, STRENGTH, lang, sure
-    )
+def overlay(image: Image.Image, grouping: Grouping, lang: str) -> Markup:
+    """The mask over the image; pointing at it shows the label and the score of its group."""
+    names, colours = names_and_colours(grouping.labels, lang)
+    scores = grouping.scores.max(1)[grouping.groups]
+    mask = with_background(grouping.mask, len(grouping.labels))
+    return masks.overlay(image, mask, names, colours, STRENGTH, lang, scores)
 
 
-def seen_groups(found: Grouping) -> list[int]:
-    """The groups that own a pixel, the best named first."""
-    present = np.unique(found.groups)
-    return present[np.argsort(-found.scores.max(1)[present], kind="stable")].tolist()
+def visible_groups(grouping: Grouping) -> list[int]:
+    """The groups that own a pixel, the highest score first."""
+    present = np.unique(grouping.groups)
+    return present[np.argsort(-grouping.scores.max(1)[present], kind="stable")].tolist()
 
 
-# --- the threshold -------------------------------------------------------------------------------------------
+def swatch(colour: str) -> Markup:
+    """A small square in a colour."""
+    return tag("i", class_="gv-swatch", style=f"background:{colour}")
 
 
-def background_share(found: Grouping) -> float:
-    """The share of the picture that has no label."""
-    return float(found.shares[-1])
+# --- the threshold -----------------------------------------------------------------------------------------
 
 
-def chart(found: Grouping, lang: str) -> str:
-    """Each group's best label and score as a bar, cut by the threshold: what is left of the line is background."""
-    colours = segment_draw.palette(len(found.labels))
-    area = np.bincount(found.groups.ravel(), minlength=len(found.scores)) / found.groups.size
+def chart(grouping: Grouping, lang: str) -> Markup:
+    """Each group's best label and score as a bar beside the threshold; a group left of the line is background."""
+    colours = masks.palette(len(grouping.labels))
+    area = np.bincount(grouping.groups.ravel(), minlength=len(grouping.scores)) / grouping.groups.size
     rows = []
-    for group in seen_groups(found):
-        best = int(found.scores[group].argmax())
-        score, named = float(found.scores[group, best]), found.group_labels[group] >= 0
-        said = html.escape(found.labels[best])
-        name = said if named else f"<s>{said}</s> {ground(lang)}"
-        colour = f' style="background:{colours[best]}"' if named else ""
+    for group in visible_groups(grouping):
+        best = int(grouping.scores[group].argmax())
+        score, named = float(grouping.scores[group, best]), grouping.group_labels[group] >= 0
+        label = grouping.labels[best]
+        name = [label] if named else [tag("s", label), " ", background(lang)]
+        colour = tag("i", style=f"background:{colours[best]}" if named else None)
+        small = tag("small", f"{group_name(group, lang)} · {base.percent(float(area[group]))}")
+        bar = tag("td", tag("span", style=f"width:{100 * score:.1f}%"), class_="gv-bar")
         rows.append(
-            f'<tr{"" if named else " class=ground"}><th scope="row"><i{colour}></i>{name}'
-            f"<small>{pick(lang, f'group {group}', f'第 {group} 组')} · {draw.percent(float(area[group]))}</small></th>"
-            f'<td class="gv-bar"><span style="width:{100 * score:.1f}%"></span></td><td>{score:.3f}</td></tr>'
+            tag(
+                "tr",
+                tag("th", colour, *name, small, scope="row"),
+                bar,
+                tag("td", f"{score:.3f}"),
+                class_=None if named else "ground",
+            )
         )
     head = (
-        pick(lang, "group and its best label", "组和它最合适的标签"),
-        pick(lang, f"score; the line is at {found.line:.3f}", f"得分；线在 {found.line:.3f} 处"),
+        pick(lang, "group and its best label", "组和它得分最高的标签"),
+        pick(lang, f"score; the line is at {grouping.line:.3f}", f"得分；线在 {grouping.line:.3f} 处"),
         "",
     )
-    cells = "".join(f'<th scope="col">{text}</th>' if text else "<td></td>" for text in head)
-    return (
-        f'<div class="gv-chart" style="--line:{100 * found.line:.1f}%"><table><thead><tr>{cells}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table>{threshold_note(found, lang)}</div>"
+    style = f"--line:{100 * grouping.line:.1f}%"
+    return tag(
+        "div", table(head, rows, "gv-scores"), threshold_note(grouping, lang), class_="gv-chart", style=style
     )
 
 
-def threshold_note(found: Grouping, lang: str) -> str:
-    """What this threshold did: how much is background, and why the line may stand lower than asked."""
-    share = draw.percent(background_share(found)) if background_share(found) else "0%"
-    named = sum(found.group_labels[group] >= 0 for group in seen_groups(found))
-    count = len(seen_groups(found))
-    text = pick(
-        lang,
-        f"<strong>{named} of {count}</strong> groups keep a name; <strong>{share}</strong> of the picture is background.",
-        f"<strong>{count}</strong> 个组里有 <strong>{named}</strong> 个保住了名字；图片的 <strong>{share}</strong> 成了背景。",
-    )
-    if found.line < found.threshold:
+def threshold_note(grouping: Grouping, lang: str) -> Markup:
+    """The effect of this threshold: how much is background, and why the line may be lower than the threshold."""
+    share = float(grouping.shares[-1])
+    area = tag("strong", base.percent(share) if share else "0%")
+    groups = visible_groups(grouping)
+    named, count = sum(grouping.group_labels[group] >= 0 for group in groups), len(groups)
+    if lang == "zh":
+        text = Markup("{} 个组里有 {} 个得到标签；图片的 {} 是背景。").format(
+            count, tag("strong", str(named)), area
+        )
+    else:
+        part = tag("strong", f"{named} of {count}")
+        text = Markup("{} groups have a label; {} of the image is background.").format(part, area)
+    if grouping.line < grouping.threshold:
         text += pick(
             lang,
-            f" You asked for {found.threshold:.2f}, which no group reaches: the line goes down to the best score, so "
-            "that something is always named.",
-            f" 你要的 {found.threshold:.2f} 没有一个组达到：线降到最高分，这样总有一组有名字。",
+            f" No group reaches {grouping.threshold:.2f}, so the line is at the best score: one group always has a label.",
+            f"没有一个组达到 {grouping.threshold:.2f}，所以线取最高分：总有一个组得到标签。",
         )
-    if found.line <= 0:
+    if grouping.line <= 0:
         text += pick(
             lang,
-            " Nothing is background now: the ground, too, has to be one of your labels.",
-            " 现在没有背景：连地面也得算作你的某个标签。",
+            " Nothing is background at this threshold: the ground must also take one of your labels.",
+            "这个阈值下没有背景：地面也必须取你的某个标签。",
         )
-    return f'<p class="atlas-line gv-said" role="status">{text}</p>'
+    return tag("p", text, class_="atlas-line gv-said", role="status")
 
 
-# --- the table of groups and labels --------------------------------------------------------------------------
+# --- the table of groups and labels ------------------------------------------------------------------------
 
 
-def group_table(found: Grouping, lang: str) -> str:
+def group_table(grouping: Grouping, lang: str) -> Markup:
     """Groups down, labels across: score and cosine, the best of each group marked."""
-    columns = list(range(min(len(found.labels), MAX_COLUMNS)))
-    colours = segment_draw.palette(len(found.labels))
-    head = "".join(
-        f'<th scope="col"><i class="gv-swatch" style="background:{colours[i]}"></i>{html.escape(found.labels[i])}</th>'
-        for i in columns
-    )
-    body = "".join(
-        f'<tr><th scope="row">{pick(lang, f"group {group}", f"第 {group} 组")}</th>'
-        + "".join(
-            f'<td{" class=best" if i == best else ""} style="--share:{100 * found.scores[group, i]:.1f}%">'
-            f"{'✓ ' if i == best else ''}{found.scores[group, i]:.3f}<small>{found.group_cosines[group, i]:+.3f}</small></td>"
+    columns = range(min(len(grouping.labels), MAX_COLUMNS))
+    colours = masks.palette(len(grouping.labels))
+    head = [
+        pick(lang, "score, cosine below", "得分，下面是余弦"),
+        *(swatch(colours[i]) + grouping.labels[i] for i in columns),
+    ]
+    body = []
+    for group in visible_groups(grouping):
+        best = int(grouping.scores[group].argmax())
+        cells = (
+            tag(
+                "td",
+                f"{'✓ ' if i == best else ''}{grouping.scores[group, i]:.3f}",
+                tag("small", f"{grouping.group_cosines[group, i]:+.3f}"),
+                class_="best" if i == best else None,
+                style=f"--share:{100 * grouping.scores[group, i]:.1f}%",
+            )
             for i in columns
         )
-        + "</tr>"
-        for group in seen_groups(found)
-        for best in [int(found.scores[group].argmax())]
-    )
-    corner = pick(lang, "score, cosine below", "得分，下面是余弦")
-    more = len(found.labels) - len(columns)
-    rest = pick(lang, f"and {more} more labels in the CSV", f"其余 {more} 个标签见 CSV") if more else ""
-    return (
-        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid"><thead><tr><th scope="col">{corner}</th>'
-        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        + (f'<p class="atlas-line">{rest}</p>' if rest else "")
-    )
+        body.append(tag("tr", tag("th", group_name(group, lang), scope="row"), *cells))
+    more = len(grouping.labels) - len(columns)
+    rest = pick(lang, f"{more} more labels are in the CSV file.", f"其余 {more} 个标签见 CSV 文件。")
+    return grid(head, body) + (tag("p", rest, class_="atlas-line") if more else "")
 
 
-def table_csv(found: Grouping) -> str:
-    """One line a group and label: group, its share of the picture, label, score, cosine, whether it named the group."""
-    area = np.bincount(found.groups.ravel(), minlength=len(found.scores)) / found.groups.size
+def table_csv(grouping: Grouping) -> str:
+    """One line a group and label: group, its share of the image, label, score, cosine, whether the group has this label."""
+    area = np.bincount(grouping.groups.ravel(), minlength=len(grouping.scores)) / grouping.groups.size
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(["group", "share", "label", "score", "cosine", "named"])
-    for group, scores in enumerate(found.scores):
-        for i, label in enumerate(found.labels):
-            named = int(found.group_labels[group]) == i
+    for group, scores in enumerate(grouping.scores):
+        for i, label in enumerate(grouping.labels):
+            named = int(grouping.group_labels[group]) == i
             writer.writerow(
-                [group, f"{area[group]:.6f}", draw.plain_cell(label), f"{scores[i]:.6f}",
-                 f"{found.group_cosines[group, i]:.6f}", int(named)]
+                [group, f"{area[group]:.6f}", base.plain_cell(label), f"{scores[i]:.6f}",
+                 f"{grouping.group_cosines[group, i]:.6f}", int(named)]
             )  # fmt: skip
     return buffer.getvalue()
 
 
-def files(image: Image.Image, found: Grouping, lang: str) -> str:
+def files(image: Image.Image, grouping: Grouping, lang: str) -> Markup:
     """The downloads of one answer."""
-    names, colours = names_and_colours(found.labels, lang)
-    mask = with_ground(found.mask, len(found.labels))
-    overlay = segment_draw.overlay_png(image, mask, names, colours, STRENGTH)
-    coco = segment_draw.coco_rle(mask, names, found.size)
+    names, colours = names_and_colours(grouping.labels, lang)
+    mask = with_background(grouping.mask, len(grouping.labels))
+    overlay_png = masks.overlay_png(image, mask, names, colours, STRENGTH)
+    coco = masks.coco_rle(mask, names, grouping.size)
     made = [
-        (pick(lang, "Overlay PNG", "叠加图 PNG"), "groupvit.png", "image/png", overlay),
-        (pick(lang, "Label map PNG", "标签图 PNG"), "groupvit-labels.png", "image/png", segment_draw.mask_png(mask, names)),
+        (pick(lang, "overlay PNG", "叠加图 PNG"), "groupvit.png", "image/png", overlay_png),
+        (pick(lang, "label map PNG", "标签图 PNG"), "groupvit-labels.png", "image/png", masks.mask_png(mask, names)),
         ("COCO JSON", "groupvit-coco.json", "application/json", coco.encode()),
-        ("JSON", "groupvit.json", "application/json", draw.to_json(found.to_json()).encode()),
-        (pick(lang, "Groups CSV", "分组表 CSV"), "groupvit.csv", "text/csv", table_csv(found).encode("utf-8-sig")),
+        ("JSON", "groupvit.json", "application/json", base.to_json(grouping.to_json()).encode()),
+        (pick(lang, "groups CSV", "分组表 CSV"), "groupvit.csv", "text/csv", table_csv(grouping).encode("utf-8-sig")),
     ]  # fmt: skip
-    return segment_draw.links(made, lang)
+    return masks.links(made, lang)
 
 
-# --- one group across a row of pictures ----------------------------------------------------------------------
+# --- one group across images -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class RowPicture:
-    """A picture of the row: how it looks, what it is called, its two maps of groups."""
+class RowImage:
+    """An image of the row: its address and caption, its two maps of groups."""
 
     source: str
     caption: str
     maps: str  # a PNG's address: red is the stage-1 group, green the stage-2 group
-    seen: tuple[tuple[int, ...], ...]  # groups that own a patch, by stage
+    groups: tuple[tuple[int, ...], ...]  # groups that own a patch, by stage
 
 
-def row_picture(image: Image.Image, encoded: EncodedImage, caption: str) -> RowPicture:
-    """A picture with its maps, small."""
-    shown = image.copy()
-    shown.thumbnail((SIDE, SIDE))
+def row_image(image: Image.Image, encoded: EncodedImage, caption: str) -> RowImage:
+    """An image with its maps, small."""
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE))
     maps = [encoded.group_map(stage) for stage in range(len(encoded.stages))]
-    flat = [np.asarray(Image.fromarray(one).resize(shown.size, Image.Resampling.NEAREST)) for one in maps]
+    flat = [np.asarray(Image.fromarray(one).resize(small.size, Image.Resampling.NEAREST)) for one in maps]
     pair = np.stack([flat[0], flat[-1], np.zeros_like(flat[0])], -1)
     buffer = io.BytesIO()
     Image.fromarray(pair).save(buffer, "PNG")
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    seen = tuple(tuple(np.unique(one).tolist()) for one in (flat[0], flat[-1]))
-    return RowPicture(draw.data_uri(image, SIDE), caption, uri, seen)
+    groups = tuple(tuple(np.unique(one).tolist()) for one in (flat[0], flat[-1]))
+    return RowImage(base.data_uri(image, SIDE), caption, uri, groups)
 
 
-def group_row(pictures: Sequence[RowPicture], counts: Sequence[int], lang: str) -> str:
-    """The row with a choice of stage and group; what is chosen lights up in every picture, in the browser.
+def group_row(images: Sequence[RowImage], counts: Sequence[int], lang: str) -> Markup:
+    """The row with a choice of stage and group; the browser marks the chosen group in every image.
 
     Args:
-        pictures: the row.
+        images: the row.
         counts: group tokens of the first and of the last stage.
         lang: "en" or "zh".
     """
@@ -224,212 +232,213 @@ def group_row(pictures: Sequence[RowPicture], counts: Sequence[int], lang: str) 
         pick(lang, f"Stage 1: {counts[0]} groups, parts", f"第一阶段：{counts[0]} 组，部件"),
         pick(lang, f"Stage 2: {counts[-1]} groups, things", f"第二阶段：{counts[-1]} 组，物体"),
     )
-    stages = "".join(
-        f'<button type="button" class="atlas-chip" data-stage="{i}" aria-pressed="{str(i == 1).lower()}">{title}</button>'
+    stages = (
+        tag(
+            "button",
+            title,
+            type="button",
+            class_="atlas-chip",
+            data_stage=i,
+            aria_pressed=str(i == 1).lower(),
+        )
         for i, title in enumerate(titles)
     )
-    lists = ""
+    lists = []
     for stage in (0, 1):
-        seen = sorted({group for picture in pictures for group in picture.seen[stage]})
-        buttons = "".join(
-            _group_button(
-                group, sum(group in picture.seen[stage] for picture in pictures), counts, stage, lang
-            )
-            for group in seen
+        present = sorted({group for image in images for group in image.groups[stage]})
+        buttons = (
+            _group_button(group, sum(group in image.groups[stage] for image in images), max(counts), lang)
+            for group in present
         )
-        lists += f'<div class="gv-groups" data-of="{stage}"{" hidden" if stage == 0 else ""}>{buttons}</div>'
-    figures = "".join(
-        f'<figure><div class="gv-picture"><img alt="{html.escape(picture.caption)}" src="{picture.source}">'
-        f'<canvas aria-hidden="true"></canvas><img class="gv-maps" alt="" hidden src="{picture.maps}"></div>'
-        f"<figcaption>{html.escape(picture.caption)}</figcaption></figure>"
-        for picture in pictures
+        lists.append(tag("div", *buttons, class_="gv-groups", data_of=stage, hidden=stage == 0))
+    figures = (
+        tag(
+            "figure",
+            tag(
+                "div",
+                tag("img", alt=image.caption, src=image.source),
+                tag("canvas", aria_hidden="true"),
+                tag("img", class_="gv-maps", alt="", hidden=True, src=image.maps),
+                class_="gv-picture",
+            ),
+            tag("figcaption", image.caption),
+        )
+        for image in images
     )
     tip = pick(
         lang,
-        "Click a place in any picture, or a number: that group lights up everywhere. Again: all groups.",
-        "点击任意图片的一处，或一个编号：该组在所有图片里亮起。再点一次：显示全部。",
+        "Click a place in an image, or a number, to see this group in every image. Click again to see all groups.",
+        "点击图片中的一处或一个编号，该组会在所有图片里亮起。再点一次显示全部的组。",
     )
-    colours = html.escape(json.dumps(segment_draw.palette(max(counts))))
-    return (
-        f'<div class="gv-row" data-colours="{colours}"><p class="gv-stages">{stages}</p>{lists}'
-        f'<p class="atlas-line" role="status">{tip}</p><div class="gv-pictures">{figures}</div></div>'
-    )
-
-
-def _group_button(group: int, where: int, counts: Sequence[int], stage: int, lang: str) -> str:
-    colour = segment_draw.palette(max(counts))[group]
-    said = pick(lang, f"group {group}, in {where} pictures", f"第 {group} 组，出现在 {where} 张图里")
-    return (
-        f'<button type="button" data-group="{group}" aria-pressed="false" aria-label="{said}" title="{said}">'
-        f'<i style="background:{colour}"></i>{group}</button>'
+    return tag(
+        "div",
+        tag("p", *stages, class_="gv-stages"),
+        *lists,
+        tag("p", tip, class_="atlas-line", role="status"),
+        tag("div", *figures, class_="gv-pictures"),
+        class_="gv-row",
+        data_colours=json.dumps(masks.palette(max(counts))),
     )
 
 
-# --- right names ---------------------------------------------------------------------------------------------
+def _group_button(group: int, images: int, colours: int, lang: str) -> Markup:
+    colour = tag("i", style=f"background:{masks.palette(colours)[group]}")
+    text = pick(lang, f"group {group}, in {images} images", f"第 {group} 组，出现在 {images} 张图里")
+    return tag(
+        "button",
+        colour,
+        str(group),
+        type="button",
+        data_group=group,
+        aria_pressed="false",
+        aria_label=text,
+        title=text,
+    )
 
 
-def painted(picture: np.ndarray, mask: np.ndarray, colours: Sequence[str]) -> str:
-    """A small picture [H, W, 3] under a mask [H, W] of colour indices, -1 unpainted, as an address."""
-    table = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours], float)
-    grey = 0.35 * picture.mean(-1, keepdims=True) + 150
-    shown = np.where((mask < 0)[..., None], grey, (1 - STRENGTH) * picture + STRENGTH * table[mask])
-    return draw.data_uri(Image.fromarray(shown.clip(0, 255).astype(np.uint8)), SIDE)
+# --- true names --------------------------------------------------------------------------------------------
+
+
+def painted(image: np.ndarray, mask: np.ndarray, colours: Sequence[str]) -> str:
+    """A small image [H, W, 3] under a mask [H, W] of colour indices, -1 unpainted, as an address."""
+    rgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours], float)
+    grey = 0.35 * image.mean(-1, keepdims=True) + 150
+    mixed = np.where((mask < 0)[..., None], grey, (1 - STRENGTH) * image + STRENGTH * rgb[mask])
+    return base.data_uri(Image.fromarray(mixed.clip(0, 255).astype(np.uint8)), SIDE)
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """One scene of the table of right names."""
+    """One scene of the table of true names."""
 
-    picture: np.ndarray  # [H, W, 3]
+    image: np.ndarray  # [H, W, 3]
     truth: np.ndarray  # [H, W]
-    found: Grouping
+    grouping: Grouping
     right: RightNames
 
 
-def renamed_table(rows: Sequence[Renamed], lang: str) -> str:
-    """Scene by scene: groups, the model's names, the right names, the truth, with mIoU under both names."""
+def renamed_table(rows: Sequence[Renamed], lang: str) -> Markup:
+    """Scene by scene: groups, the model's names, the true names, the exact mask, with mIoU under both names."""
     head = (
-        pick(lang, "its groups", "它的分组"),
-        pick(lang, "its own names", "它自己起的名字"),
-        pick(lang, "the right names", "正确的名字"),
-        pick(lang, "truth", "真值"),
+        pick(lang, "groups", "分组"),
+        pick(lang, "names by the model", "模型给的名称"),
+        pick(lang, "true names", "真实名称"),
+        pick(lang, "exact mask", "精确掩码"),
     )
-    body = ""
+    body = []
     for row in rows:
-        labels = row.found.labels
-        colours = segment_draw.palette(len(labels))
-        groups = np.unique(row.found.groups)
+        labels = row.grouping.labels
+        colours = masks.palette(len(labels))
+        count = len(np.unique(row.grouping.groups))
         cells = (
-            (row.found.groups, segment_draw.palette(len(row.found.scores)), str(len(groups)), ""),
-            (row.found.mask, colours, f"mIoU {row.right.own:.2f}", _legend(row.found.mask, labels, colours, lang)),
-            (row.right.mask, colours, f"mIoU {row.right.right:.2f}", _legend(row.right.mask, labels, colours, lang)),
-            (row.truth, colours, "", _legend(row.truth, labels, colours, lang)),
+            (row.grouping.groups, masks.palette(len(row.grouping.scores)), pick(lang, f"{count} groups", f"{count} 个组")),
+            (row.grouping.mask, colours, f"mIoU {row.right.own:.2f}"),
+            (row.right.mask, colours, f"mIoU {row.right.right:.2f}"),
+            (row.truth, colours, ""),
         )  # fmt: skip
-        shown = ""
-        for title, (mask, paint, figure, legend) in zip(head, cells, strict=True):
-            note = pick(lang, f"{figure} groups", f"{figure} 个组") if title == head[0] else figure
-            strong = f"<b>{note}</b>" if note else ""
-            shown += f'<td><img alt="{html.escape(title)}" src="{painted(row.picture, mask, paint)}">{strong}{legend}</td>'
-        body += f"<tr>{shown}</tr>"
-    cells_head = "".join(f'<th scope="col">{text}</th>' for text in head)
-    return (
-        f'<div class="atlas-scroll" tabindex="0"><table class="gv-names"><thead><tr>{cells_head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+        body.append(
+            tag(
+                "tr",
+                *(
+                    tag(
+                        "td",
+                        tag("img", alt=title, src=painted(row.image, mask, paint)),
+                        tag("b", note) if note else "",
+                        legend(mask, labels, colours, lang) if at else "",
+                    )
+                    for at, (title, (mask, paint, note)) in enumerate(zip(head, cells, strict=True))
+                ),
+            )
+        )
+    return tag("div", table(head, body, "gv-names"), class_="atlas-scroll", tabindex="0")
 
 
-def _legend(mask: np.ndarray, labels: Sequence[str], colours: Sequence[str], lang: str) -> str:
-    """Which labels a mask holds, in their colours."""
+def legend(mask: np.ndarray, labels: Sequence[str], colours: Sequence[str], lang: str) -> Markup:
+    """The labels of a mask, in their colours."""
     held = [int(i) for i in np.unique(mask) if i >= 0]
     if not held:
-        return f"<small>{pick(lang, 'nothing named', '没有名字')}</small>"
-    return "".join(
-        f'<small><i class="gv-swatch" style="background:{colours[i]}"></i>{html.escape(labels[i])}</small>'
-        for i in held
-    )
+        return tag("small", pick(lang, "no label", "没有标签"))
+    return join(tag("small", swatch(colours[i]), labels[i]) for i in held)
 
 
-def before_after(rows: Sequence[Renamed], lang: str) -> str:
-    """The means of both mIoU as two large numbers and what lies between them."""
+def before_after(rows: Sequence[Renamed], lang: str) -> Markup:
+    """The means of both mIoU as two large numbers, and what the difference means."""
     own, right = (float(np.mean([getattr(row.right, name) for row in rows])) for name in ("own", "right"))
-    why = (
-        pick(
+    if right > own:
+        why = pick(
             lang,
-            f"The same groups, only named rightly: {right - own:+.2f}. What is lost on the left of the arrow is naming; "
-            f"what is still missing to 1 on its right ({1 - right:.2f}) is grouping.",
-            f"分组没变，只把名字改对：{right - own:+.2f}。箭头左边丢的是“命名”，右边离 1 还差的 {1 - right:.2f} 是“分组”。",
+            f"The groups stay the same, and only their names change: {right - own:+.2f} mIoU. This difference is the cost of "
+            f"wrong names. The rest to 1 ({1 - right:.2f}) is the cost of wrong groups.",
+            f"分组不变，只换名称：mIoU {right - own:+.2f}。这个差值是名称错误的代价；"
+            f"离 1 还差的 {1 - right:.2f} 是分组错误的代价。",
         )
-        if right > own
-        else pick(
+    else:
+        why = pick(
             lang,
-            f"Right names do not help here ({right - own:+.2f}): most of each group is background, so that its right name "
-            "is none. These groups follow no outlines; no name can repair that.",
-            f"这里换对名字也没用（{right - own:+.2f}）：每个组的大部分都是背景，正确的名字就是“没有”。"
-            "分组没有沿着轮廓走，改名救不了。",
+            f"True names do not help in these scenes ({right - own:+.2f}): most of each group is background, so its true name "
+            "is background. These groups do not follow outlines, and no name can repair that.",
+            f"在这些场景里，真实名称没有帮助（{right - own:+.2f}）：每个组的大部分都是背景，所以它的真实名称就是背景。"
+            "分组没有沿着轮廓，换名称无法补救。",
         )
-    )
-    titles = pick(lang, "own names", "自己的名字"), pick(lang, "right names", "正确的名字")
+    titles = pick(lang, "names by the model", "模型给的名称"), pick(lang, "true names", "真实名称")
     scenes = pick(lang, f"foreground mIoU, mean of {len(rows)} scenes", f"前景 mIoU，{len(rows)} 个场景平均")
-    return (
-        f'<div class="gv-score"><p><small>{scenes}</small></p><p><span>{titles[0]}<b>{own:.2f}</b></span><em>→</em>'
-        f"<span>{titles[1]}<b>{right:.2f}</b></span></p><p>{why}</p></div>"
+    pair = [
+        tag("span", title, tag("b", f"{value:.2f}"))
+        for title, value in zip(titles, (own, right), strict=True)
+    ]
+    return tag(
+        "div",
+        tag("p", tag("small", scenes)),
+        tag("p", pair[0], tag("em", "→"), pair[1]),
+        tag("p", why),
+        class_="gv-score",
     )
 
 
-# --- more than eight -----------------------------------------------------------------------------------------
+# --- more things than groups -------------------------------------------------------------------------------
 
 
-def crowd(found: Grouping, homes: Mapping[str, int], lang: str) -> str:
-    """How many groups there are for how many things, and which things have to share one.
+def crowd(grouping: Grouping, homes: Mapping[str, int], lang: str) -> Markup:
+    """How many groups there are for how many things, and which things share one.
 
     Args:
-        found: the answer.
-        homes: thing -> the group that owns most of its pixels; empty where the truth is not known.
+        grouping: the answer.
+        homes: thing -> the group that has most of its pixels; empty where the exact mask is not known.
         lang: "en" or "zh".
     """
-    slots, used = len(found.scores), len(seen_groups(found))
-    text = pick(
-        lang,
-        f"<strong>{slots} groups at most</strong>, whatever the picture shows; here {used} of them own a pixel.",
-        f"不管图里有多少东西，<strong>最多 {slots} 个组</strong>；这里有 {used} 个组占有像素。",
-    )
+    slots, used = len(grouping.scores), len(visible_groups(grouping))
+    if lang == "zh":
+        most = tag("strong", f"最多 {slots} 个组")
+        text = Markup("不管图里有多少东西，{}；这张图里有 {} 个组占有像素。").format(most, used)
+    else:
+        most = tag("strong", f"{slots} groups at most")
+        text = Markup("{} for any image. In this image {} of them own a pixel.").format(most, used)
     if not homes:
-        return f'<p class="atlas-verdict">{text}</p>'
+        return tag("p", text, class_="atlas-verdict")
     by_group: dict[int, list[str]] = {}
     for thing, group in homes.items():
         by_group.setdefault(group, []).append(thing)
-    alone = sum(len(things) == 1 for things in by_group.values())
-    text += pick(
-        lang,
-        f" {len(homes)} things share {len(by_group)} groups; with a group to itself: <strong>{alone}</strong>.",
-        f" {len(homes)} 样东西住在 {len(by_group)} 个组里：只有 <strong>{alone}</strong> 样独占一组。",
-    )
-    rows = "".join(
-        f'<tr><th scope="row">{pick(lang, f"group {group}", f"第 {group} 组")}</th>'
-        f"<td>{html.escape(pick(lang, ', ', '、').join(things))}</td></tr>"
+    alone = tag("strong", str(sum(len(things) == 1 for things in by_group.values())))
+    if lang == "zh":
+        sentence = Markup("{} 样东西分在 {} 个组里，独占一组的有 {} 样。")
+    else:
+        sentence = Markup(" {} things are in {} groups. Things with a group of their own: {}.")
+    text += sentence.format(len(homes), len(by_group), alone)
+    rows = [
+        tag(
+            "tr",
+            tag("th", group_name(group, lang), scope="row"),
+            tag("td", pick(lang, ", ", "、").join(things)),
+        )
         for group, things in sorted(by_group.items(), key=lambda item: -len(item[1]))
-    )
-    head = pick(lang, "group", "组"), pick(lang, "things that lie mostly in it", "大部分落在其中的东西")
-    return (
-        f'<p class="atlas-verdict">{text}</p><table class="atlas-grid gv-homes"><thead><tr><th scope="col">{head[0]}</th>'
-        f'<th scope="col">{head[1]}</th></tr></thead><tbody>{rows}</tbody></table>'
-    )
+    ]
+    head = pick(lang, "group", "组"), pick(lang, "things that are mostly in it", "主要落在其中的东西")
+    return tag("p", text, class_="atlas-verdict") + table(head, rows, "atlas-grid gv-homes")
 
 
-def group_overlay(image: Image.Image, groups: np.ndarray, lang: str) -> str:
-    """The groups [H, W] of one picture, each in its colour under its number."""
+def group_overlay(image: Image.Image, groups: np.ndarray, lang: str) -> Markup:
+    """The groups [H, W] of one image, each in its colour under its number."""
     present, mask = np.unique(groups, return_inverse=True)
-    names = [pick(lang, f"group {group}", f"第 {group} 组") for group in present.tolist()]
-    colours = [segment_draw.palette(int(present.max()) + 1)[group] for group in present.tolist()]
-    return segment_draw.overlay(image, mask.reshape(groups.shape), names, colours, STRENGTH, lang)
-
-
-# --- published -----------------------------------------------------------------------------------------------
-
-
-def published_table(
-    published: Sequence[Mapping[str, Any]], ours: Sequence[Mapping[str, Any]], lang: str
-) -> str:
-    """What the papers report, marked as published, and what the report card holds of the miniature."""
-    code = "zh" if lang == "zh" else "en"
-    rows = "".join(
-        f'<tr class="published"><th scope="row">{html.escape(row["what"][code])}</th><td>{row["value"]}</td>'
-        f"<td>{pick(lang, 'published', '已发表')}: {html.escape(row['source'][code])}</td></tr>"
-        for row in published
-    ) + "".join(
-        f'<tr class="ours"><th scope="row">{html.escape(row["measure"])} <small>{html.escape(row["split"])}, '
-        f"{row['language']}</small></th><td>{row['value']:.2f}</td>"
-        f"<td>{pick(lang, 'measured here', '本仓库测得')}: <code>{html.escape(row['command'])}</code></td></tr>"
-        for row in ours
-    )
-    head = pick(lang, "what", "项目"), "mIoU", pick(lang, "where from", "来源")
-    cells = "".join(f'<th scope="col">{text}</th>' for text in head)
-    note = pick(
-        lang,
-        "Photographs and drawn scenes are different exams: these rows are not to be compared with each other.",
-        "照片和画出来的场景是两种考试：这些行不能互相比较。",
-    )
-    return (
-        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid atlas-published"><thead><tr>{cells}</tr></thead>'
-        f'<tbody>{rows}</tbody></table></div><p class="atlas-line">{note}</p>'
-    )
+    names = [group_name(group, lang) for group in present.tolist()]
+    colours = [masks.palette(int(present.max()) + 1)[group] for group in present.tolist()]
+    return masks.overlay(image, mask.reshape(groups.shape), names, colours, STRENGTH, lang)

@@ -1,9 +1,11 @@
-"""The GroupViT page through its endpoint and handlers: the threshold, groups across pictures, right names, refusals."""
+"""The GroupViT page through its endpoint and handlers: the threshold, groups across images, true names, refusals."""
 
 from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,20 +14,21 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from core import checkpoints
+from core import checkpoints, inputs
 from core import masks as rle
+from core.classroom.world import labelled
+from core.runtime import Cancel
 from core.segmentation import groupvit
-from demos.chinese_clip import code as chinese_code
-from demos.groupvit import answer as handlers
-from demos.groupvit import code as groupvit_code
-from demos.groupvit import lessons as groupvit_walk
-from demos.kit import shell, sources
-from demos.kit import walkthrough as walk
+from demos.groupvit import answer, inside, lessons, tabs
+from demos.groupvit.page import Question
+from demos.kit.jobs import Progress
+from tests.pages import parts, run
 
-EXAMPLES = handlers.examples()
+EXAMPLES = answer.examples()
 DRAWN = [name for name, row in EXAMPLES.items() if row["classroom"]]
 PETS = EXAMPLES["dog_and_cat"]
 LABELS = PETS["labels"]["en"]
+ASKED = Question(image=PETS["path"], labels=LABELS, threshold=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +36,21 @@ def client(server: str) -> Client:
     return Client(server, verbose=False)
 
 
-def ask(
-    picture: Any = PETS["path"], labels: str = LABELS, threshold: Any = 0.2, lang: str = "en"
-) -> tuple[str, ...]:
-    """The page's own call: message, overlay, chart, table, line, downloads."""
-    return shell.guarded(handlers.segment, 5)(picture, labels, threshold, "", lang)
+# --- endpoint --------------------------------------------------------------------------------------------
 
 
 def test_the_endpoint_segments(client: Client) -> None:
-    answer = client.predict(handle_file(PETS["path"]), LABELS, 0.2, api_name="/groupvit_segment")
-    assert {"checkpoint", "seconds", "size", "threshold", "line", "results", "groups"} == set(answer)
-    assert checkpoints.row(answer["checkpoint"]).bundled
-    width, height = answer["size"]
-    masks = [rle.decode(row["mask"]["counts"], height, width) for row in answer["results"]]
+    reply = client.predict(handle_file(PETS["path"]), LABELS, 0.2, api_name="/groupvit_segment")
+    assert {"checkpoint", "seconds", "size", "threshold", "line", "results", "groups"} == set(reply)
+    assert checkpoints.row(reply["checkpoint"]).bundled
+    width, height = reply["size"]
+    masks = [rle.decode(row["mask"]["counts"], height, width) for row in reply["results"]]
     # Every pixel has one label or none.
     np.testing.assert_array_equal(np.sum(masks, axis=0), 1)
-    for row, mask in zip(answer["results"], masks, strict=True):
+    for row, mask in zip(reply["results"], masks, strict=True):
         assert row["share"] == pytest.approx(mask.mean())
-    assert {row["label"] for row in answer["results"]} == {*LABELS.split(", "), None}
-    assert sum(row["share"] for row in answer["results"] if row["label"]) > 0
+    assert {row["label"] for row in reply["results"]} == {*LABELS.split(", "), None}
+    assert sum(row["share"] for row in reply["results"] if row["label"]) > 0
     # Without a threshold it is the row's own.
     own = client.predict(handle_file(PETS["path"]), ["dog", "cat"], api_name="/groupvit_segment")
     assert own["threshold"] == groupvit.row_threshold(own["checkpoint"])
@@ -83,143 +82,153 @@ def test_a_file_that_is_no_image_is_refused(client: Client, tmp_path: Any) -> No
         client.predict(handle_file(str(tmp_path / "a.png")), "dog", api_name="/groupvit_segment")
 
 
+# --- the page --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_opening_example_is_right(lang: str) -> None:
+    """At the threshold that the page opens with, each thing and the background have their place."""
+    row = EXAMPLES[answer.OPENING]
+    asked = replace(ASKED, **answer.fill(answer.OPENING, ASKED, lang), **answer.own_threshold(ASKED, lang))
+    grouping = answer.run(asked).grouping
+    places = np.array([grouping.labels.index(name) for name in row["names"][lang]] + [-1])
+    truth = places[labelled.stored(row)]
+    for place in np.unique(np.concatenate([truth, grouping.mask])):
+        own, exact = grouping.mask == place, truth == place
+        assert (own & exact).sum() / (own | exact).sum() > 0.5, place
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_answers_in_both_languages(name: str) -> None:
     for lang in ("en", "zh"):
-        path, labels, filled = handlers.fill(name, "", lang)
-        message, overlay, chart, table, line, files = ask(path, labels, 0.2, lang)
-        assert message == "" and filled == name
-        assert "atlas-seg-mask" in overlay and "gv-bar" in chart and "class=best" in table
-        assert files.count("download=") == 5
-        assert ("atlas-hint" in line) == (not EXAMPLES[name]["classroom"])
+        asked = replace(ASKED, **answer.fill(name, ASKED, lang))
+        slots = run(answer.segment, asked, lang)
+        assert slots["message"] == "" and "atlas-line" in slots["line"]
+        assert "atlas-seg-mask" in slots["mask"] and "gv-bar" in slots["chart"]
+        assert 'class="best"' in slots["table"]
+        assert ("atlas-hint" in slots["notes"]) == (not EXAMPLES[name]["classroom"])
 
 
 @pytest.mark.parametrize(
-    ("picture", "labels", "threshold"),
+    "change",
     [
-        (None, LABELS, 0.5),
-        (PETS["path"], "，", 0.5),
-        (PETS["path"], LABELS, 2),
-        (PETS["path"], LABELS, None),
-        (PETS["path"], LABELS, float("nan")),
-        ("data:image/png;base64,AAAA", LABELS, 0.5),
+        {"image": None},
+        {"labels": "，"},
+        {"threshold": 2},
+        {"threshold": None},
+        {"threshold": float("nan")},
+        {"image": "data:image/png;base64,AAAA"},
     ],
 )
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_refusals_are_one_sentence(picture: Any, labels: str, threshold: Any, lang: str) -> None:
-    message, *_ = ask(picture, labels, threshold, lang)
-    assert 'role="alert"' in message and "logged" not in message and "已经记录" not in message
-    assert any("\u4e00" <= sign <= "\u9fff" for sign in message) == (lang == "zh")
+def test_refusals_are_one_sentence(change: dict[str, Any], lang: str) -> None:
+    slots = run(answer.segment, replace(ASKED, **change), lang)
+    assert slots.keys() == {"message", "bars"} and slots["message"]
+    assert any("\u4e00" <= sign <= "\u9fff" for sign in slots["message"]) == (lang == "zh")
 
 
 def test_the_threshold_moves_without_encoding_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    ask()
+    run(answer.segment, ASKED, "en")
     for name in ("_encode_image", "_encode_text"):
         monkeypatch.setattr(groupvit, name, lambda *_: pytest.fail("encoded again"))
     shares = []
     for threshold in (0.0, 0.1, 0.3, 0.6, 1.0):
-        message, overlay, chart, _ = shell.guarded(handlers.repaint, 3)(
-            PETS["path"], LABELS, threshold, "", "en"
-        )
-        assert message == "" and "atlas-seg-mask" in overlay
-        shares.append(float(re.search(r"<strong>([\d.]+)%</strong> of the picture", chart)[1]))  # type: ignore[index]
+        slots = answer.picture(answer.run(replace(ASKED, threshold=threshold)), "en")
+        assert set(slots) == {"mask", "chart", "table"}
+        shares.append(float(re.search(r"<strong>([\d.]+)%</strong> of the image", slots["chart"])[1]))  # type: ignore[index]
     assert shares == sorted(shares) and shares[0] == 0
 
 
 def test_html_in_labels_is_text() -> None:
-    shown = "".join(ask(labels="<img src=x onerror=alert(1)>, dog"))
-    assert "<img src=x" not in shown and "&lt;img src=x" in shown
+    slots = run(answer.segment, replace(ASKED, labels="<img src=x onerror=alert(1)>, dog"), "en")
+    text = "".join(str(slots[name]) for name in ("mask", "chart", "table", "notes"))
+    assert "<img src=x" not in text and "&lt;img src=x" in text
 
 
-def test_a_picture_of_any_shape(tmp_path: Any) -> None:
+def test_an_image_of_any_shape(tmp_path: Any) -> None:
     for size in ((20, 300), (700, 200), (9, 9)):
         buffer = io.BytesIO()
         Image.new("RGB", size, "green").save(buffer, "PNG")
         path = tmp_path / f"{size[0]}.png"
         path.write_bytes(buffer.getvalue())
-        message, overlay, *_ = ask(str(path))
-        assert message == "" and f"--ratio:{size[0] / size[1]:.4f}" in overlay
+        slots = run(answer.segment, replace(ASKED, image=str(path)), "en")
+        assert slots["message"] == "" and f"--ratio:{size[0] / size[1]:.4f}" in slots["mask"]
 
 
-def test_a_group_across_a_row_of_pictures() -> None:
-    views = list(shell.guarded(handlers.across, 3)("session", PETS["path"], "", "en"))
-    assert all(message == "" for message, *_ in views)
-    # The page's picture is one of the examples and stands there once; the crowd is not in the row.
-    assert len(views) == len(DRAWN) - 1 + 1 and 'aria-valuenow="2"' in views[1][2]
-    _, row, line, stopping = views[-1]
-    assert row.count('class="gv-picture"') == len(DRAWN) - 1 and "ms" in line and stopping["visible"] is False
-    assert row.count(PETS["caption"]["en"]) == 2  # the picture's text and its caption
+def test_downloads_and_many_files_have_the_labels_of_the_page() -> None:
+    assert answer.files(ASKED, "en").count("download=") == 5
+    outcome = answer.many(ASKED)(inputs.image(PETS["path"]))
+    assert set(outcome.cells) == {f"share({name})" for name in LABELS.split(", ")}
+    assert outcome.mask is not None and outcome.mask.min() == -1  # no label
 
 
-def test_a_stopped_row_shows_what_it_has() -> None:
-    steps = shell.guarded(handlers.across, 3)("stopper", PETS["path"], "", "zh")
-    next(steps)
-    handlers.stop("stopper", "zh")
-    *_, (message, row, *_) = steps
-    assert message == "" and row.count('class="gv-picture"') == 1
+# --- tabs ------------------------------------------------------------------------------------------------
+
+
+def across(cancel: Cancel, lang: str = "en") -> Iterator[Any]:
+    """The job of *Groups*."""
+    return parts(inside.across, ASKED, lang, cancel=cancel)
+
+
+def test_a_group_across_images() -> None:
+    *bars, last = across(Cancel())
+    # The page's image is one of the examples and stands there once; the nine things are not in the row.
+    assert len(bars) == len(DRAWN) - 1 and all(isinstance(bar, Progress) for bar in bars)
+    assert last["out"].count('class="gv-picture"') == len(DRAWN) - 1 and "atlas-line" in last["line"]
+    assert last["out"].count(PETS["caption"]["en"]) == 2  # the image's text and its caption
+
+
+def test_a_stopped_row_keeps_what_it_has() -> None:
+    cancel = Cancel()
+    job = across(cancel, "zh")
+    next(job)
+    cancel.set()
+    (last,) = job
+    assert last["out"].count('class="gv-picture"') == 1
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_nine_things_share_eight_groups(lang: str) -> None:
-    path, labels, _ = handlers.nine("", lang)
-    message, overlay, said, _ = shell.guarded(handlers.crowded, 3)(path, labels, 0.2, "", lang)
-    assert message == "" and "atlas-seg-mask" in overlay
-    homes = re.findall(r'<tr><th scope="row">[^<]+</th><td>([^<]+)</td>', said)
+    slots = run(tabs.nine_things, ASKED, lang)
+    assert slots["message"] == "" and "atlas-seg-mask" in slots["groups"]
+    homes = re.findall(r'<tr><th scope="row">[^<]+</th><td>([^<]+)</td>', slots["shared"])
     things = [name for row in homes for name in re.split("[,、] ?", row)]
-    assert sorted(things) == sorted(EXAMPLES["nine_things"]["names"][lang]) and len(homes) <= 8
+    assert sorted(things) == sorted(EXAMPLES[tabs.CROWD]["names"][lang]) and len(homes) <= 8
+    # The page's own image stays what it is.
+    own = run(tabs.own_things, ASKED, lang)
+    assert own["message"] == "" and own["shared"] != slots["shared"]
 
 
-def test_right_names_stand_beside_the_models_own() -> None:
-    *_, before, last = shell.guarded(handlers.renamed, 4)("session", 3, 0.2, "", "en")
-    assert before[0] == last[0] == ""
-    table = re.findall(r"mIoU ([\d.]+)", before[2])
-    assert len(table) == 2 * handlers.SCENES
-    own, right = (sum(map(float, table[i::2])) / handlers.SCENES for i in (0, 1))
-    shown = [float(value) for value in re.findall(r"<b>([\d.]+)</b>", last[1])]
-    assert shown == pytest.approx([own, right], abs=0.011)
-    message, *_ = next(shell.guarded(handlers.renamed, 4)("session", -1, 0.2, "", "en"))
-    assert "seed must be a number" in message
+def test_true_names_stand_beside_the_models_own() -> None:
+    *_, before, bar, last = parts(tabs.renamed, ASKED, 3, "en")
+    table = re.findall(r"mIoU ([\d.]+)", before["table"])
+    assert len(table) == 2 * tabs.SCENES and isinstance(bar, Progress) and bar.share == 1
+    own, right = (sum(map(float, table[i::2])) / tabs.SCENES for i in (0, 1))
+    means = [float(value) for value in re.findall(r"<b>([\d.]+)</b>", last["score"])]
+    assert means == pytest.approx([own, right], abs=0.011)
+    assert "seed must be a number" in run(tabs.renamed, ASKED, -1, "en")["message"]
+    assert next(parts(tabs.renamed_others, ASKED, tabs.MAX_SEED, "en")) == {"seed": 0}
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_tensors_and_code_are_those_of_the_run(lang: str) -> None:
-    message, shapes, line = shell.guarded(groupvit_code.tensors, 2)(PETS["path"], LABELS, 0.2, "", lang)
-    assert message == "" and "ms" in line and "[1, 3, 96, 96]" in shapes and "[384, 384]" in shapes
-    message, cards, _ = shell.guarded(groupvit_code.run, 2)(PETS["path"], LABELS, 0.2, "", lang)
-    assert message == "" and cards.count('class="code-card"') == len(handlers.texts()["code"])
-    assert "θ = 0.20" in cards
-
-
-@pytest.mark.parametrize("card", handlers.texts()["code"], ids=lambda card: card["name"])
-def test_the_lines_shown_are_in_the_repository(card: dict[str, Any]) -> None:
-    shown = chinese_code.passage(card).splitlines()
-    file = {line.strip() for line in (sources.ROOT / card["file"]).read_text(encoding="utf-8").splitlines()}
-    assert 2 <= len(shown) <= 16 and {line.strip() for line in shown} <= file
+    steps, line = inside.tensors(ASKED, lang)
+    shapes = [shape for _, shape, _ in steps]
+    assert "[1, 3, 96, 96]" in shapes and "[384, 384]" in shapes and "ms" in line
+    cards, values, _ = inside.code(ASKED, lang)
+    assert {card["made"] for card in cards if "made" in card} == set(values)
+    assert "θ = 0.20" in values["line"]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_lessons_ask_before_they_answer(lang: str) -> None:
-    for name, lesson in groupvit_walk.lessons().items():
-        for at, step in enumerate(lesson["steps"]):
-            where, card, choices, answer, following = groupvit_walk.turn_to(f"{name}:{at}", lang)
-            assert where == f"{name}:{at}" and answer == "" and not following["interactive"]
-            assert step["why"][lang] not in card
-            verdicts = []
-            for text, value in choices["choices"]:
-                message, body, following = shell.guarded(groupvit_walk.reveal, 2)(where, value, "", lang)
-                assert message == "" and following["interactive"] and text
-                verdicts.append("atlas-verdict some" in body)
-            # One choice is true, whichever it is today.
-            assert sum(verdicts) == 1, (name, at)
-    message, *_ = shell.guarded(groupvit_walk.reveal, 2)("names:0", None, "", lang)
-    assert 'role="alert"' in message
-    assert walk.place("nonsense:9", groupvit_walk.lessons()) == (next(iter(groupvit_walk.lessons())), 0)
+@pytest.mark.parametrize("name", lessons.lessons())
+def test_a_step_has_an_outcome_among_its_choices(name: str, lang: str) -> None:
+    for step in lessons.lessons()[name]["steps"]:
+        outcome = lessons.outcome(step, "", lang)
+        assert 0 <= outcome.index < len(lessons.choices(step, lang)) and "<" in outcome.body
 
 
-def test_the_address_fills_the_page() -> None:
-    path, labels, name, threshold, published = handlers.opened("en", {})
-    assert name == handlers.OPENING and threshold == handlers.start_threshold("") and "52.3" in published
-    query = {"example": "toys", "labels": "a, b", "threshold": "0.7", "checkpoint": "nonsense"}
-    path, labels, name, threshold, _ = handlers.opened("zh", query)
-    assert path == EXAMPLES["toys"]["path"] and (labels, name, threshold) == ("a, b", "toys", 0.7)
-    assert handlers.opened("en", {"threshold": "7"})[3] == handlers.start_threshold("")
+@pytest.mark.parametrize(("lang", "word"), [("en", "published"), ("zh", "已发表")])
+def test_published_numbers_are_marked(lang: str, word: str) -> None:
+    table = inside.numbers(lang)
+    assert "52.3 %" in table and word in table and "mIoU" in table

@@ -261,7 +261,7 @@ LESSONS: dict[str, tuple[Any, type[Lesson], dict[str, Any]]] = {
         lseg,
         LSegLesson,
         {
-            "phases": ((0.6, 64, 6), (1.01, SIZE, 4)),
+            "phases": ((0.25, 64, 6), (1.01, 64, 12)),
             "labels": 6,
             "rate": 2e-3,
             "scenes": PLAIN,
