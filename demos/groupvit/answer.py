@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from demos.groupvit.page import Question
 
 PAPER = "groupvit"
-OPENING = "horse_and_tree"
+OPENING = "tree_and_teddy_bear"
 PARTS = {
     "encode_image": Text("image", "图片"),
     "encode_text": Text("labels", "标签"),

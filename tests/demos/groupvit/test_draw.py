@@ -114,9 +114,9 @@ def test_right_names_stand_beside_the_models_own() -> None:
         "mIoU 0.00" in table and "mIoU 1.00" in table and table.count("<img") == 4 and "<b>cat" not in table
     )
     assert "<b>0.00</b>" in score and "<b>1.00</b>" in score and "+1.00" in score
-    # Groups that follow no outline are mostly background, and rightly named so.
+    # Groups that follow no outline are mostly background, and truly named so.
     nothing = np.where(np.arange(16).reshape(4, 4) % 5 == 0, truth * 0, -1)
-    worse = views.Renamed(row.picture, nothing, found, right_names(found, nothing))
+    worse = views.Renamed(row.image, nothing, found, right_names(found, nothing))
     assert worse.right.right == 0 < worse.right.own
     assert "do not help" in views.before_after([worse], "en")
 
