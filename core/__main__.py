@@ -1,8 +1,10 @@
 """Every verb of the papers on the command line.
 
 python -m core classify IMAGE --labels "a dog, a cat"
+python -m core segment IMAGE --labels "sky, sea, sand"
 python -m core detect IMAGE --labels "a duck, a robot" --variant ensemble
 python -m core ground IMAGE "a cat left of a dog"
+python -m core classify FOLDER_OR_ZIP --labels "a dog, a cat" --out results.csv
 python -m core sketch IMAGE --strokes 16 --out cat.svg
 python -m core draw "a red envelope" --out envelope.png
 """
@@ -11,65 +13,111 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import checkpoints, inputs, outputs, terminal
+from core import batch, checkpoints, inputs, outputs, terminal
 from core.errors import Refusal, terminal_language
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from core.batch import Outcome, Row, Step
+    from core.clip import Classification
     from core.clip.labels import Notes
+    from core.detection import Detection, Grounding
     from core.drawing.strokes import Frame
+    from core.inputs import Files
+    from core.segmentation import Grouping, Segmentation
 
 # What a drawing can be written as, by the end of the file's name; seconds of a film, and its pixels.
 WRITTEN = (".svg", ".png", ".gif", ".mp4")
 FILM_SECONDS, SIDE = 4.0, 448
+# What the answers to many files can be written as: a table, a line for each file, or these with COCO and masks.
+RESULTS = (".csv", ".jsonl", ".zip")
+IMAGES = "an image file; several of them, a folder or a zip archive are asked one after the other"
 
 
-def classify(arguments: argparse.Namespace) -> None:
-    """CLIP: ranks labels for a picture."""
-    image = inputs.image(arguments.image)
+@dataclass(frozen=True)
+class Verb:
+    """What a command does with one image, and with what comes of it."""
+
+    ask: Callable[[Image.Image], Any]
+    show: Callable[[Any], None]  # prints an answer
+    outcome: Callable[[Any, Image.Image], Outcome]  # of one of many images
+
+
+def classify(arguments: argparse.Namespace) -> Verb:
+    """CLIP: ranks labels for an image."""
     labels = inputs.labels(arguments.labels, limit=1000)
     from core.clip import ZeroShot
 
     model = ZeroShot.load(arguments.checkpoint or checkpoints.default("clip"))
-    result = model.classify(image, labels, arguments.template, arguments.logit_scale)
-    if arguments.json:
-        print(json.dumps(result.to_json(), ensure_ascii=False))
-        return
-    print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms")
-    for i in result.order:
-        label = inputs.visible(result.labels[i])
-        print(f"{result.probabilities[i]:7.1%}  cosine {result.cosines[i]:+.3f}  {label}")
-    _tell(result.notes)
+
+    def show(result: Classification) -> None:
+        print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms")
+        for i in result.order:
+            label = inputs.visible(result.labels[i])
+            print(f"{result.probabilities[i]:7.1%}  cosine {result.cosines[i]:+.3f}  {label}")
+
+    return Verb(
+        lambda image: model.classify(image, labels, arguments.template, arguments.logit_scale),
+        show,
+        lambda result, image: batch.ranked(result.to_json(), image),
+    )
 
 
-def detect(arguments: argparse.Namespace) -> None:
+def segment(arguments: argparse.Namespace) -> Verb:
+    """LSeg: gives every pixel one of the labels; with a row of GroupViT or CLIP, its way of doing so."""
+    labels = inputs.labels(arguments.labels, limit=1000)
+    from core import segmentation
+
+    model = segmentation.load(arguments.checkpoint or checkpoints.default("lseg"))
+
+    def show(result: Segmentation | Grouping) -> None:
+        print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms")
+        for row in result.to_json()["results"]:
+            print(f"{row['share']:7.1%}  {'-' if row['label'] is None else inputs.visible(row['label'])}")
+
+    def outcome(result: Segmentation | Grouping, image: Image.Image) -> Outcome:
+        shares = result.shares[: len(result.labels)].tolist()
+        return batch.segmented(result.labels, shares, result.mask, result.to_json(), image)
+
+    return Verb(lambda image: model.segment(image, labels), show, outcome)
+
+
+def detect(arguments: argparse.Namespace) -> Verb:
     """ViLD: boxes of what the labels name."""
-    image = inputs.image(arguments.image)
     labels = inputs.labels(arguments.labels, limit=1000)
     from core.detection import ViLD
 
     model = ViLD.load(arguments.checkpoint or checkpoints.default("vild"))
-    result = model.detect(
-        image, labels, arguments.variant, proposals=arguments.proposals, threshold=arguments.threshold
-    )
-    answer = result.to_json()
-    if arguments.json:
-        print(json.dumps(answer, ensure_ascii=False))
-        return
-    print(f"{result.checkpoint}, {result.variant}, {1000 * result.seconds:.0f} ms")
-    for row in answer["results"]:
-        corners = ", ".join(f"{side:.0f}" for side in row["box"])
-        print(f"{row['score']:7.1%}  ({corners})  {inputs.visible(row['label'])}")
-    _tell(result.notes)
+
+    def ask(image: Image.Image) -> Detection:
+        return model.detect(
+            image, labels, arguments.variant, proposals=arguments.proposals, threshold=arguments.threshold
+        )
+
+    def show(result: Detection) -> None:
+        print(f"{result.checkpoint}, {result.variant}, {1000 * result.seconds:.0f} ms")
+        for row in result.to_json()["results"]:
+            corners = ", ".join(f"{side:.0f}" for side in row["box"])
+            print(f"{row['score']:7.1%}  ({corners})  {inputs.visible(row['label'])}")
+
+    def outcome(result: Detection, image: Image.Image) -> Outcome:
+        names = [result.labels[index] for index in result.label_indices]
+        boxes = list(zip(names, result.scores.tolist(), result.boxes.tolist(), strict=True))
+        return batch.detected(boxes, result.to_json(), image)
+
+    return Verb(ask, show, outcome)
 
 
-def ground(arguments: argparse.Namespace) -> None:
+def ground(arguments: argparse.Namespace) -> Verb:
     """GLIP: boxes for what a caption names, or for labels."""
-    image = inputs.image(arguments.image)
     if (arguments.caption is None) == (arguments.labels is None):
         raise Refusal("caption_or_labels")
     caption = None if arguments.caption is None else inputs.text(arguments.caption)
@@ -77,18 +125,116 @@ def ground(arguments: argparse.Namespace) -> None:
     from core.detection import GLIP
 
     model = GLIP.load(arguments.checkpoint or checkpoints.default("glip"))
-    if caption is not None:
-        result = model.ground(image, caption, threshold=arguments.threshold)
-    else:
-        result = model.detect(image, labels or [], threshold=arguments.threshold)
-    if arguments.json:
-        print(json.dumps(result.to_json(), ensure_ascii=False))
-        return
-    print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms: {result.prompt}")
-    for box, score, index in zip(result.boxes, result.scores, result.phrase_indices, strict=True):
-        sides = " ".join(f"{side:7.1f}" for side in box)
-        print(f"{score:7.3f}  {sides}  {inputs.visible(result.phrases[index].text)}")
-    _tell(result.notes)
+
+    def ask(image: Image.Image) -> Grounding:
+        if caption is not None:
+            return model.ground(image, caption, threshold=arguments.threshold)
+        return model.detect(image, labels or [], threshold=arguments.threshold)
+
+    def show(result: Grounding) -> None:
+        print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms: {result.prompt}")
+        for box, score, index in zip(result.boxes, result.scores, result.phrase_indices, strict=True):
+            sides = " ".join(f"{side:7.1f}" for side in box)
+            print(f"{score:7.3f}  {sides}  {inputs.visible(result.phrases[index].text)}")
+
+    def outcome(result: Grounding, image: Image.Image) -> Outcome:
+        names = [result.phrases[index].text for index in result.phrase_indices]
+        boxes = list(zip(names, result.scores.tolist(), result.boxes.tolist(), strict=True))
+        return batch.detected(boxes, result.to_json(), image)
+
+    return Verb(ask, show, outcome)
+
+
+def answer(arguments: argparse.Namespace) -> int:
+    """A verb on one image, or on many files; returns the exit status."""
+    paths = arguments.images
+    if (
+        arguments.out is None
+        and len(paths) == 1
+        and not paths[0].is_dir()
+        and not inputs.is_archive(paths[0])
+    ):
+        image = inputs.image(paths[0])
+        verb = arguments.verb_of(arguments)
+        result = verb.ask(image)
+        if arguments.json:
+            print(json.dumps(result.to_json(), ensure_ascii=False))
+        else:
+            verb.show(result)
+            _tell(result.notes)
+        return 0
+    if arguments.out is not None:
+        if arguments.out.suffix.lower() not in RESULTS:
+            raise Refusal("results_file", name=arguments.out.name, known=", ".join(RESULTS))
+        outputs.check(arguments.out)
+    files = inputs.files_of(paths, limit=None, max_bytes=None)
+    return _many(files, arguments.verb_of(arguments), arguments.out)
+
+
+def _many(files: Files, verb: Verb, out: Path | None) -> int:
+    """A verb over many files: JSON lines on standard output as they come, or all rows in a file at the end.
+
+    Progress and the files that are refused are told on standard error. Ctrl-C keeps what is done.
+    """
+    rows: list[Row] = []
+    lang = terminal_language()
+
+    def outcome(image: Image.Image) -> Outcome:
+        return replace(verb.outcome(verb.ask(image), image), image=None)
+
+    try:
+        for step in batch.run(files, outcome):
+            rows.append(step.row)
+            if step.row.refusal is not None:
+                _progress("")
+                print(f"{inputs.visible(step.row.file)}: {step.row.refusal.text(lang)}", file=sys.stderr)
+            if out is None:
+                print(batch.json_lines([step.row], lang), end="", flush=True)
+            _progress(*_sentence(step, lang))
+    finally:
+        _progress("")
+        if out is not None and rows:
+            with outputs.writing(out):
+                _write_rows(out, rows, lang)
+    refused = sum(row.refusal is not None for row in rows)
+    where = "" if out is None else f": {out}"
+    print(
+        f"共 {len(rows)} 个文件，{refused} 个无法处理{where}"
+        if lang == "zh"
+        else f"{len(rows)} files, {refused} refused{where}",
+        file=sys.stderr,
+    )
+    return 1 if refused else 0
+
+
+def _sentence(step: Step, lang: str) -> tuple[str, bool]:
+    """How far many files are; whether a log that is no terminal gets a line of it: one for each tenth."""
+    left = math.ceil(step.seconds_left)
+    line = (
+        f"{step.done} / {step.total}，大约还需 {left} 秒"
+        if lang == "zh"
+        else f"{step.done} of {step.total}, {left} s left"
+    )
+    return line, step.done * 10 // step.total > (step.done - 1) * 10 // step.total
+
+
+def _progress(line: str, in_log: bool = False) -> None:
+    """Shows a line on standard error in place of the last one; in a log only where `in_log` says so."""
+    if sys.stderr.isatty():
+        print(f"\r{line:60}\r{line}", end="", file=sys.stderr, flush=True)
+    elif in_log:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _write_rows(out: Path, rows: list[Row], lang: str) -> None:
+    """The rows in the format that the file's name asks for."""
+    match out.suffix.lower():
+        case ".csv":  # spreadsheets read UTF-8 only behind its mark
+            out.write_text(batch.table(rows, lang), encoding="utf-8-sig", newline="")
+        case ".jsonl":
+            out.write_text(batch.json_lines(rows, lang), encoding="utf-8")
+        case _:
+            out.write_bytes(batch.archive(rows, lang))
 
 
 def _tell(notes: Notes) -> None:
@@ -142,11 +288,8 @@ def _writable(out: Path) -> None:
 def _drawn(frames: Iterator[Frame], arguments: argparse.Namespace) -> None:
     """Runs to the end, with the progress on standard error, and writes what was asked for."""
     for frame in frames:
-        if sys.stderr.isatty():
-            line = f"step {frame.step} of {frame.steps}, {frame.seconds_left:.0f} s left"
-            print(f"\r{line:40}", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+        _progress(f"step {frame.step} of {frame.steps}, {frame.seconds_left:.0f} s left")
+    _progress("")
     result = frame.result
     assert result is not None
     best = result.drawn[0]
@@ -207,39 +350,49 @@ def _drawing_options(verb: argparse.ArgumentParser, strokes: int, seeds: int, ou
     verb.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
+def _asking(
+    verbs: Any, name: str, help_text: str, verb_of: Callable[[argparse.Namespace], Verb]
+) -> argparse.ArgumentParser:
+    """The parser of a verb that asks images about labels."""
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=help_text)
+    verb.add_argument("images", nargs="+", type=Path, metavar="image", help=IMAGES)
+    verb.add_argument("--labels", required=True, help="labels, separated by commas or lines")
+    _answering_options(verb, verb_of)
+    return verb
+
+
+def _answering_options(verb: argparse.ArgumentParser, verb_of: Callable[[argparse.Namespace], Verb]) -> None:
+    """What every verb on images takes."""
+    verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
+    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
+    verb.add_argument(
+        "--out", type=Path, help=f"of many files: {', '.join(RESULTS)}; JSON lines are printed without it"
+    )
+    verb.set_defaults(run=answer, verb_of=verb_of)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m core`."""
     main = argparse.ArgumentParser(
         prog="python -m core", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     verbs = main.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("classify", help="rank labels for a picture (CLIP)")
-    verb.add_argument("image", help="a picture file")
-    verb.add_argument("--labels", required=True, help="labels, separated by commas or lines")
+    verb = _asking(verbs, "classify", "rank labels for an image (CLIP)", classify)
     verb.add_argument("--template", help="a template set's name, or a sentence with {} for the label")
-    verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
     verb.add_argument("--logit-scale", type=float, help="inverse temperature in place of the learned one")
-    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
-    verb.set_defaults(run=classify)
-    verb = verbs.add_parser("detect", help="find what labels name, with boxes (ViLD)")
-    verb.add_argument("image", help="a picture file")
-    verb.add_argument("--labels", required=True, help="labels, separated by commas or lines")
+    _asking(verbs, "segment", "give every pixel one of the labels (LSeg, GroupViT, any CLIP)", segment)
+    verb = _asking(verbs, "detect", "find what labels name, with boxes (ViLD)", detect)
     verb.add_argument("--variant", help="crops, text, image, vild, ensemble, or what the checkpoint has")
-    verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
     verb.add_argument("--proposals", type=int, default=100, help="how many are looked at; 100 without it")
     verb.add_argument("--threshold", type=float, help="the least score; the checkpoint's own without it")
-    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
-    verb.set_defaults(run=detect)
-    verb = verbs.add_parser("ground", help="find what a sentence names in a picture (GLIP)")
-    verb.add_argument("image", help="a picture file")
+    verb = verbs.add_parser("ground", help="find what a sentence names in an image (GLIP)")
+    verb.add_argument("images", nargs=1, type=Path, metavar="image", help=IMAGES)
     verb.add_argument("caption", nargs="?", help="a sentence that names things")
     verb.add_argument("--labels", help="in place of a sentence: labels, separated by commas or lines")
     verb.add_argument(
         "--threshold", type=float, help="the least score of a box; without it the checkpoint's own"
     )
-    verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
-    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
-    verb.set_defaults(run=ground)
+    _answering_options(verb, ground)
     verb = verbs.add_parser("sketch", help="draw a picture in a few strokes (CLIPasso)")
     verb.add_argument("image", help="a picture file")
     _drawing_options(verb, strokes=16, seeds=3, out="sketch.svg")
@@ -258,9 +411,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Runs one verb and returns the exit status."""
 
-    def program() -> None:
+    def program() -> int | None:
         arguments = parser().parse_args()
-        arguments.run(arguments)
+        return arguments.run(arguments)
 
     return terminal.run(program)
 

@@ -14,7 +14,7 @@ import json
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -26,6 +26,7 @@ from core import inputs
 from core.coco import Coco
 from core.errors import Refusal
 from core.inputs import Files
+from core.masks import Packed, packed
 from core.runtime import Cancel
 
 # A spreadsheet would run a cell that begins with one of these as a formula.
@@ -39,10 +40,10 @@ class Outcome:
     Attributes:
         cells: one row of the table: column -> text or number.
         answer: everything, as plain values for JSON.
-        size: (width, height) of the image in pixels.
+        size: (width, height) of the image's file.
         boxes: (label, score, [left, top, right, bottom] in pixels) of each box.
         labels: names of the values of `mask`.
-        mask: [H, W] index into `labels` for each pixel, -1 for none.
+        mask: [H, W] index into `labels` for each pixel of the file, -1 for none.
         image: what a thumbnail is made of.
     """
 
@@ -51,7 +52,7 @@ class Outcome:
     size: tuple[int, int]
     boxes: Sequence[tuple[str, float, Sequence[float]]] = ()
     labels: Sequence[str] = ()
-    mask: NDArray[np.integer[Any]] | None = None
+    mask: NDArray[np.integer[Any]] | Packed | None = None
     image: Image.Image | None = None
 
 
@@ -75,6 +76,37 @@ class Step:
     seconds_left: float
 
 
+def ranked(answer: Mapping[str, Any], image: Image.Image) -> Outcome:
+    """The outcome of a verb that ranks labels: the best one, and the probability of each in the order of their names."""
+    rows = answer["results"]
+    cells: dict[str, str | float] = {"best label": rows[0]["label"]}
+    cells |= {
+        f"probability({row['label']})": round(float(row["probability"]), 4)
+        for row in sorted(rows, key=lambda row: row["label"])
+    }
+    return Outcome(cells, answer, inputs.size_of(image), image=image)
+
+
+def detected(
+    boxes: Sequence[tuple[str, float, Sequence[float]]], answer: Mapping[str, Any], image: Image.Image
+) -> Outcome:
+    """The outcome of a verb that finds boxes: their number, and the best one."""
+    best = max(boxes, key=lambda box: box[1], default=None)
+    cells: dict[str, str | float] = {"boxes": len(boxes)}
+    cells |= {"best label": best[0] if best else "", "best score": round(float(best[1]), 4) if best else ""}
+    return Outcome(cells, answer, inputs.size_of(image), boxes=boxes, image=image)
+
+
+def segmented(
+    labels: Sequence[str], shares: Sequence[float], mask: Any, answer: Mapping[str, Any], image: Image.Image
+) -> Outcome:
+    """The outcome of a verb that gives each pixel a label: every label's share of the image."""
+    cells: dict[str, str | float] = {
+        f"share({name})": round(float(value), 4) for name, value in zip(labels, shares, strict=True)
+    }
+    return Outcome(cells, answer, inputs.size_of(image), labels=labels, mask=mask, image=image)
+
+
 def run(files: Files, verb: Callable[[Any], Outcome], cancel: Cancel | None = None) -> Iterator[Step]:
     """Applies a verb to one file after the other; ends in front of the next file once `cancel` is set."""
     start = time.perf_counter()
@@ -86,6 +118,8 @@ def run(files: Files, verb: Callable[[Any], Outcome], cancel: Cancel | None = No
         if refusal is None:
             try:
                 outcome = verb(inputs.image(member.content))
+                if outcome.mask is not None:  # hundreds of them are kept
+                    outcome = replace(outcome, mask=packed(outcome.mask))
             except Refusal as reason:
                 refusal = reason
         now = time.perf_counter()
@@ -144,7 +178,7 @@ def coco(rows: Sequence[Row]) -> dict[str, Any] | None:
         made.image(row.file, one.size)
         for label, score, box in one.boxes:
             made.box(made.category(label), box, score)
-        mask = np.zeros((0, 0), int) if one.mask is None else one.mask
+        mask = np.zeros((0, 0), int) if one.mask is None else packed(one.mask).unpacked()
         for index, label in enumerate(one.labels):
             own = np.equal(mask, index)
             if own.any():
@@ -170,12 +204,7 @@ def archive(rows: Sequence[Row], lang: str = "en") -> bytes:
             if row.outcome is None or row.outcome.mask is None:
                 continue
             name = f"masks/{at + 1:03d}_{PurePosixPath(row.file).stem[:60]}.png"
-            pixels = io.BytesIO()
-            many = len(row.outcome.labels) > np.iinfo(np.uint8).max
-            Image.fromarray((row.outcome.mask + 1).astype(np.uint16 if many else np.uint8)).save(
-                pixels, "PNG"
-            )
-            out.writestr(name, pixels.getvalue())
+            out.writestr(name, packed(row.outcome.mask).png)
             labels[name] = list(row.outcome.labels)
         if labels:
             out.writestr("labels.json", json.dumps(labels, ensure_ascii=False, indent=1))

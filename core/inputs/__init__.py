@@ -5,7 +5,7 @@ Behind this room nothing is checked again: `image` returns RGB images of a bound
 folders and zip archives one at a time, without unpacking them to the disk.
 """
 
-from core.inputs.archives import Files, Member, files_of
+from core.inputs.archives import Files, Member, files_of, is_archive
 from core.inputs.images import FileImage, crop, digest, full_size, image, reduced_size, size_of, to_pixels
 from core.inputs.seeds import seed
 from core.inputs.texts import SEPARATORS, clean, labels, text, visible
@@ -21,6 +21,7 @@ __all__ = [
     "files_of",
     "full_size",
     "image",
+    "is_archive",
     "labels",
     "reduced_size",
     "seed",

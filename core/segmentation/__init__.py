@@ -23,7 +23,27 @@ _HOMES = {
     "MaskCLIP": "maskclip",
     "Segmentation": "result",
 }
-__all__ = ["CLIPSeg", "GroupViT", "Grouping", "LSeg", "MaskCLIP", "Segmentation"]
+__all__ = ["CLIPSeg", "GroupViT", "Grouping", "LSeg", "MaskCLIP", "Segmentation", "load"]
+
+
+def load(checkpoint: str) -> LSeg | CLIPSeg | GroupViT | MaskCLIP:
+    """The segmenter of a row: LSeg, a descendant, GroupViT, or MaskCLIP's trick on a CLIP.
+
+    Raises:
+        Refusal: "other_checkpoint" for a row that is none of these, and what loading refuses.
+    """
+    from core import checkpoints
+    from core.segmentation.clipseg import CLIPSeg
+    from core.segmentation.groupvit import GroupViT
+    from core.segmentation.lseg import LSeg
+    from core.segmentation.maskclip import MaskCLIP
+
+    loader = checkpoints.row(checkpoint).loader
+    kinds: tuple[type[LSeg] | type[CLIPSeg] | type[GroupViT], ...] = (LSeg, CLIPSeg, GroupViT)
+    for kind in kinds:
+        if loader in kind.LOADERS:
+            return kind.load(checkpoint)
+    return MaskCLIP.load(checkpoint)
 
 
 def __getattr__(name: str) -> Any:

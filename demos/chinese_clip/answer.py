@@ -205,7 +205,7 @@ def many(question: Question) -> Callable[[Any], Outcome]:
 
     def verb(image: Any) -> Outcome:
         result = zero_shot.classify(image, names, template)
-        return batch.classified(result.labels, result.probabilities.tolist(), result.to_json(), image)
+        return batch.ranked(result.to_json(), image)
 
     return verb
 

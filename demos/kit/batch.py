@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import gradio as gr
 from PIL import Image
 
 from core import batch, inputs
-from core.batch import Outcome, Row, Step
+from core.batch import Outcome, Row, Step, detected, ranked, segmented
 from core.errors import Refusal
 from core.inputs.archives import MAX_BYTES, MAX_FILES
 from core.runtime import Cancel
@@ -28,6 +28,21 @@ from demos.kit.language import Text, pick
 
 if TYPE_CHECKING:
     from demos.kit.page import Layout
+
+__all__ = [
+    "Many",
+    "detected",
+    "lay_out",
+    "links",
+    "ranked",
+    "rows_of",
+    "segmented",
+    "sentence",
+    "summary",
+    "table",
+    "thumbnail",
+    "without_image",
+]
 
 IDEA = Text(
     f"Give several files, or one zip archive of them: at most {MAX_FILES} files and {MAX_BYTES >> 20} MB. Each image is asked "
@@ -176,43 +191,3 @@ def links(rows: Sequence[Row], name: str, lang: str) -> Markup:
         " ",
     )
     return tag("p", pick(lang, "Download", "下载"), " ", chips, class_="atlas-downloads")
-
-
-def classified(labels: Sequence[str], probabilities: Sequence[float], answer: Any, image: Any) -> Outcome:
-    """The outcome of a verb that ranks labels: the best label, its probability, and each label's own."""
-    best = max(range(len(labels)), key=lambda i: probabilities[i])
-    cells: dict[str, str | float] = {
-        "label": labels[best],
-        "probability": round(float(probabilities[best]), 4),
-    }
-    cells |= {
-        f"p({label})": round(float(value), 4) for label, value in zip(labels, probabilities, strict=True)
-    }
-    return Outcome(cells, answer, image.size, image=image)
-
-
-def ranked(answer: Mapping[str, Any], image: Any) -> Outcome:
-    """The outcome of a verb that ranks labels: the best one, and the probability of each in the order of their names."""
-    rows = answer["results"]
-    cells: dict[str, str | float] = {"best label": rows[0]["label"]}
-    cells |= {
-        f"probability({row['label']})": round(float(row["probability"]), 4)
-        for row in sorted(rows, key=lambda row: row["label"])
-    }
-    return Outcome(cells, answer, image.size, image=image)
-
-
-def detected(boxes: Sequence[tuple[str, float, Sequence[float]]], answer: Any, image: Any) -> Outcome:
-    """The outcome of a verb that finds boxes: their number, and the best one."""
-    best = max(boxes, key=lambda box: box[1], default=None)
-    cells: dict[str, str | float] = {"boxes": len(boxes)}
-    cells |= {"best label": best[0] if best else "", "best score": round(float(best[1]), 4) if best else ""}
-    return Outcome(cells, answer, image.size, boxes=boxes, image=image)
-
-
-def segmented(labels: Sequence[str], shares: Sequence[float], mask: Any, answer: Any, image: Any) -> Outcome:
-    """The outcome of a verb that gives each pixel a label: every label's share of the image."""
-    cells: dict[str, str | float] = {
-        f"share({name})": round(float(value), 4) for name, value in zip(labels, shares, strict=True)
-    }
-    return Outcome(cells, answer, image.size, labels=labels, mask=mask, image=image)

@@ -29,7 +29,7 @@ WITHOUT_TORCH = {"checkpoints", "documents", "errors", "inputs", "memory", "prox
 # What a room below may use itself.
 DOWN = {
     "documents": set(),
-    "batch": {"coco", "errors", "inputs", "runtime"},
+    "batch": {"coco", "errors", "inputs", "masks", "runtime"},
     "coco": {"masks"},
     "errors": set(),
     "masks": set(),

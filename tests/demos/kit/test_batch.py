@@ -93,8 +93,6 @@ def test_names_are_text_in_the_table(tmp_path: Path) -> None:
 
 def test_outcomes_of_the_three_kinds_of_verbs() -> None:
     image = Image.new("RGB", (8, 6))
-    ranked = batch.classified(["a", "b"], [0.25, 0.75], {}, image)
-    assert ranked.cells == {"label": "b", "probability": 0.75, "p(a)": 0.25, "p(b)": 0.75}
     boxed = batch.detected([("a", 0.5, (0, 0, 1, 1)), ("b", 0.75, (0, 0, 2, 2))], {}, image)
     assert boxed.cells == {"boxes": 2, "best label": "b", "best score": 0.75} and boxed.size == (8, 6)
     assert batch.detected([], {}, image).cells["best label"] == ""
