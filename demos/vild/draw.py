@@ -1,11 +1,10 @@
-"""A detection into what the ViLD page shows: boxes base in blue and novel in red, a region and its row, variants side by side.
+"""A detection as HTML: boxes of base labels in blue and of novel ones in red, a region and its scores, variants side by side.
 
 Pure functions of `core.detection.Detection`.
 """
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,54 +12,60 @@ import numpy as np
 from PIL import Image
 
 from demos.draw import base as draw
-from demos.draw import boxes as detect_draw
+from demos.draw import boxes
 from demos.draw.boxes import Entry, Mark
+from demos.kit.html import Markup, grid, join, tag
 from demos.kit.language import Text, pick
 
 if TYPE_CHECKING:
     from core.detection import Detection
 
+Things = Sequence[Mapping[str, Any]]  # known things of a scene: {"en", "zh", "visible_box"}
+
 BASE, NOVEL = draw.BLUE, draw.VERMILION
-NEITHER = draw.VERMILION  # proposals, before any word
+PROPOSAL = draw.VERMILION
 VARIANTS = {
     "crops": Text("CLIP on crops", "CLIP 逐框"),
     "text": Text("ViLD-text", "ViLD-text"),
     "image": Text("ViLD-image", "ViLD-image"),
     "vild": Text("ViLD", "ViLD"),
     "ensemble": Text("ViLD-ensemble", "ViLD-ensemble"),
-    "native": Text("its own way", "它自己的方式"),
+    "native": Text("as published", "原有的方法"),
 }
-WHAT = {
+DESCRIPTIONS = {
     "crops": Text(
-        "Every proposal is cut out and shown to CLIP, at 1× and 1.5×. Knows all that CLIP knows, and is far too slow.",
-        "每个候选框都裁出来（1 倍和 1.5 倍）给 CLIP 看。CLIP 认识的它都认识，但太慢。",
+        "CLIP classifies a crop of every proposal, at 1× and 1.5× its size. This variant knows everything that CLIP knows, but "
+        "it is far too slow.",
+        "CLIP 对每个候选框的裁剪图（1 倍和 1.5 倍大小）分类。CLIP 的知识全都可用，但太慢。",
     ),
     "text": Text(
-        "Trained with boxes of base categories and a learned background. Novel things were background.",
-        "用基础类的框和一个学出来的“背景”训练。新类在训练时都算背景。",
+        "Trained with the boxes of the base categories and a learned background. In training, novel things count as background.",
+        "用基础类的框和一个可学习的“背景”训练。训练时新类都算作背景。",
     ),
     "image": Text(
-        "Trained without any label: a region's vector copies what CLIP says of its crop.",
-        "训练时不用任何标签：区域向量模仿 CLIP 对裁剪图的回答。",
+        "Trained without labels: the embedding of a region imitates CLIP's embedding of its crop.",
+        "训练时不用标签：区域向量模仿 CLIP 给裁剪图的向量。",
     ),
-    "vild": Text("One head, both losses.", "一个头，两个损失一起训练。"),
+    "vild": Text("One head that is trained with both losses.", "一个检测头，同时用两种损失训练。"),
     "ensemble": Text(
-        "Two heads; the text head counts ⅔ for base labels, the image head ⅔ for novel ones.",
-        "两个头；对基础类文本头占 ⅔，对新类图像头占 ⅔。",
+        "Two heads. For base labels the text head has the weight ⅔, for novel labels the image head has it.",
+        "两个检测头：对基础类，文本头的权重为 ⅔；对新类，图像头的权重为 ⅔。",
     ),
     "native": Text(
-        "This network was made for open vocabularies and reads labels itself.",
-        "这个网络本来就是为开放词汇设计的，自己读标签。",
+        "This network was designed for open vocabularies and compares regions with labels in its own way.",
+        "这个网络本身就是为开放词汇设计的，用自己的方法比较区域和标签。",
     ),
 }
 STEPS = {
-    "image": Text("picture", "图片"),
+    "image": Text("image", "图片"),
     "text": Text("labels", "标签"),
     "crops": Text("crops", "裁剪图"),
     "boxes": Text("boxes", "方框"),
 }
-MOST_ROWS = 24  # labels in a region's table
-SAME = 0.5  # IoU of two boxes of one thing
+MOST_ROWS = 24  # labels in the table of a region
+SAME_PLACE = 0.5  # IoU from which two boxes are on one thing
+CONTEXT = 1.5  # the larger crop of a region
+CARD_SIDE, PAIR_SIDE = 480, 640  # pixels of the images that stand side by side
 
 
 def kind_of(base: bool, lang: str) -> str:
@@ -69,236 +74,243 @@ def kind_of(base: bool, lang: str) -> str:
 
 
 def colour_of(base: bool) -> str:
-    """A label's colour."""
+    """The colour of a label."""
     return BASE if base else NOVEL
 
 
-def marks(found: Detection) -> list[Mark]:
-    """The boxes of an answer; a click hands a box's place in it on."""
-    rows = zip(found.boxes.tolist(), found.scores.tolist(), found.label_indices.tolist(), strict=True)
+def marks(detection: Detection) -> list[Mark]:
+    """The boxes of an answer; a click passes on the place of a box in it."""
+    rows = zip(
+        detection.boxes.tolist(), detection.scores.tolist(), detection.label_indices.tolist(), strict=True
+    )
     return [
         Mark(
-            tuple(box), found.labels[label], score, colour_of(found.base[label]), label,
-            "base" if found.base[label] else "novel", not found.base[label], at,
+            tuple(box), detection.labels[label], score, colour_of(detection.base[label]), label,
+            "base" if detection.base[label] else "novel", not detection.base[label], at,
         )
         for at, (box, score, label) in enumerate(rows)
     ]  # fmt: skip
 
 
-def legend(found: Detection, lang: str) -> list[Entry]:
-    """Every label with its kind and the number of its boxes."""
-    counts = np.bincount(found.label_indices, minlength=len(found.labels)).tolist()
+def legend(detection: Detection, lang: str) -> list[Entry]:
+    """Every label with its kind and its number of boxes."""
+    counts = np.bincount(detection.label_indices, minlength=len(detection.labels)).tolist()
 
     def note(at: int) -> str:
-        boxes = pick(lang, f"{counts[at]} box{'' if counts[at] == 1 else 'es'}", f"{counts[at]} 个框")
-        return f"{kind_of(found.base[at], lang)} · {boxes}"
+        number = pick(lang, f"{counts[at]} box{'' if counts[at] == 1 else 'es'}", f"{counts[at]} 个框")
+        return f"{kind_of(detection.base[at], lang)} · {number}"
 
     return [
-        Entry(label, colour_of(found.base[at]), at, note(at), not found.base[at])
-        for at, label in enumerate(found.labels)
+        Entry(label, colour_of(detection.base[at]), at, note(at), not detection.base[at])
+        for at, label in enumerate(detection.labels)
     ]
 
 
-def overlay(image: Image.Image, found: Detection, lang: str, picks: str = "") -> str:
-    """The answer: the picture with its boxes, and the legend."""
-    shown = detect_draw.overlay(image, marks(found), lang, entries=legend(found, lang), picks=picks)
-    if len(found.boxes):
-        return shown
-    nothing = pick(
-        lang,
-        "No box reaches the threshold. Lower it, or ask for something else.",
-        "没有方框达到阈值。把它调低，或换个标签。",
+def figure(image: Image.Image, detection: Detection, lang: str, picks: str = "") -> Markup:
+    """The answer: the key of the colours, the image with its boxes, and the legend."""
+    html = colour_key(lang) + boxes.overlay(
+        image, marks(detection), lang, entries=legend(detection, lang), picks=picks
     )
-    return f'{shown}<p class="atlas-hint">{nothing}</p>'
+    if len(detection.boxes):
+        return html
+    sentence = pick(
+        lang,
+        "No box reaches the minimum score. Lower it, or use other labels.",
+        "没有方框达到最低得分。请降低“最低得分”，或更换标签。",
+    )
+    return html + tag("p", sentence, class_="atlas-hint")
 
 
-def key(lang: str) -> str:
-    """What the two colours mean."""
-    return (
-        f'<p class="atlas-vild-key"><span><i style="--c:{BASE}"></i>'
-        f"{pick(lang, 'base: had boxes in training', '基础类：训练时有框')}</span>"
-        f'<span><i class="dashed" style="--c:{NOVEL}"></i>'
-        f"{pick(lang, 'novel: never had one', '新类：从来没有框')}</span></p>"
+def colour_key(lang: str) -> Markup:
+    """The meaning of the two colours."""
+    base = pick(lang, "base: with boxes in training", "基础类：训练时有框")
+    novel = pick(lang, "novel: without any box in training", "新类：训练时没有框")
+    return tag(
+        "p",
+        tag("span", tag("i", style=f"--c:{BASE}"), base),
+        tag("span", tag("i", class_="dashed", style=f"--c:{NOVEL}"), novel),
+        class_="atlas-vild-key",
     )
 
 
 # --- one region --------------------------------------------------------------------------------------------
 
 
-def region(image: Image.Image, found: Detection, at: int, lang: str) -> str:
-    """A proposal as CLIP would see it, where it is, and its row: cosine and probability of every label.
+def region(image: Image.Image, detection: Detection, at: int, lang: str) -> Markup:
+    """A proposal: its crops, its position, and the cosine and probability of every label.
 
     Args:
-        image: the caller's picture.
-        found: an answer about it.
+        image: the caller's image.
+        detection: an answer about it.
         at: place of the proposal, below M.
         lang: "en" or "zh".
     """
-    box = found.proposals[at]
-    crops = "".join(
-        f'<figure><img alt="{html.escape(name)}" src="{detect_draw.crop_uri(image, side)}"><figcaption>{name}</figcaption>'
-        "</figure>"
-        for name, side in (("1×", box), ("1.5×", enlarged(box, 1.5)))
+    box = detection.proposals[at]
+    crops = join(
+        tag("figure", tag("img", alt=name, src=boxes.crop_uri(image, side)), tag("figcaption", name))
+        for name, side in (("1×", box), (f"{CONTEXT}×", enlarged(box, CONTEXT)))
     )
     left, top, right, bottom = (round(side) for side in box.tolist())
     facts = pick(
         lang,
-        f"Proposal {at + 1} of {len(found.proposals)}: pixels {left}, {top} to {right}, {bottom}; objectness "
-        f"{found.objectness[at]:.2f} (how much it looks like any thing at all).",
-        f"第 {at + 1} / {len(found.proposals)} 个候选框：像素 {left}, {top} 到 {right}, {bottom}；物体性 "
-        f"{found.objectness[at]:.2f}（像不像“某样东西”，与标签无关）。",
+        f"Proposal {at + 1} of {len(detection.proposals)}: pixels {left}, {top} to {right}, {bottom}. Its objectness is "
+        f"{detection.objectness[at]:.2f}: how likely it contains any object, whatever the labels are.",
+        f"第 {at + 1} 个候选框，共 {len(detection.proposals)} 个：像素 {left}, {top} 到 {right}, {bottom}。物体性"
+        f"（objectness）为 {detection.objectness[at]:.2f}，即框内有物体的可能性，与标签无关。",
     )
-    return (
-        f'<section class="atlas-vild-region"><div class="atlas-vild-crops">{crops}<p class="atlas-line">{facts}</p></div>'
-        f"{row_table(found, at, lang)}</section>"
-    )
+    head = tag("div", crops, tag("p", facts, class_="atlas-line"), class_="atlas-vild-crops")
+    return tag("section", head, score_table(detection, at, lang), class_="atlas-vild-region")
 
 
 def enlarged(box: np.ndarray, factor: float) -> np.ndarray:
-    """A box [4] about its middle, `factor` times as wide and high."""
-    middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
-    return np.concatenate([middle - half, middle + half])
+    """A box [4] about its centre, `factor` times as wide and high."""
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
+    return np.concatenate([centre - half, centre + half])
 
 
-def row_table(found: Detection, at: int, lang: str) -> str:
-    """Every label's cosine with a region, its probability, and of an ensemble the two heads' parts; the background."""
-    order = np.argsort(-found.class_scores[at], kind="stable")[:MOST_ROWS].tolist()
-    parts = {name: found.parts[name] for name in ("text", "image") if name in found.parts}
+def score_table(detection: Detection, at: int, lang: str) -> Markup:
+    """Cosine and probability of every label for a region, of an ensemble those of both heads; the background."""
+    order = np.argsort(-detection.class_scores[at], kind="stable")[:MOST_ROWS].tolist()
+    parts = {name: detection.parts[name] for name in ("text", "image") if name in detection.parts}
     head = [pick(lang, "label", "标签"), pick(lang, "cosine", "余弦"), pick(lang, "probability", "概率")]
     head += [f"ViLD-{name}" for name in parts]
-    best = order[0] if order else -1
-    body = ""
+    rows = []
     for label in order:
-        cosine = float(found.cosines[at, label])
-        cells = f'<td style="--share:{100 * max(cosine, 0):.1f}%">{cosine:+.3f}</td>'
-        for scores in (found.class_scores, *parts.values()):
-            share = float(scores[at, label])
-            cells += f'<td style="--share:{100 * share:.1f}%">{draw.percent(share)}</td>'
-        kind = kind_of(found.base[label], lang)
-        body += (
-            f'<tr{" class=best" if label == best else ""}><th scope="row">'
-            f'<i style="--c:{colour_of(found.base[label])}"{"" if found.base[label] else " class=dashed"}></i>'
-            f"{html.escape(found.labels[label])}<small>{kind}</small></th>{cells}</tr>"
+        is_base, cosine = detection.base[label], float(detection.cosines[at, label])
+        swatch = tag("i", class_=None if is_base else "dashed", style=f"--c:{colour_of(is_base)}")
+        name = tag(
+            "th", swatch, detection.labels[label], tag("small", kind_of(is_base, lang)), scope="row"
         )
-    if found.background.any():
-        share = float(found.background[at])
-        cell = f'<td style="--share:{100 * share:.1f}%">{draw.percent(share)}</td>'
-        # Of an ensemble the text head alone has a background.
-        cells = f"<td>–</td>{cell}<td>–</td>" if parts else cell
-        body += (
-            f'<tr class="background"><th scope="row">{pick(lang, "background", "背景")}'
-            f"<small>{pick(lang, 'learned', '学出来的')}</small></th><td>–</td>{cells}</tr>"
-        )
-    titles = "".join(f'<th scope="col">{name}</th>' for name in head)
-    return (
-        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid atlas-vild-row"><thead><tr>{titles}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+        cells = [_share(max(cosine, 0), f"{cosine:+.3f}")]
+        cells += [_share(float(scores[at, label])) for scores in (detection.class_scores, *parts.values())]
+        rows.append(tag("tr", name, *cells, class_="best" if label == order[0] else None))
+    if detection.background.any():
+        note = tag("small", pick(lang, "learned", "可学习"))
+        name = tag("th", pick(lang, "background", "背景"), note, scope="row")
+        share, empty = _share(float(detection.background[at])), tag("td", "–")
+        # In an ensemble only the text head has a background.
+        cells = [empty, empty, share, empty] if parts else [empty, share]
+        rows.append(tag("tr", name, *cells, class_="background"))
+    return grid(head, rows, "atlas-vild-row")
 
 
-def proposal_marks(found: Detection) -> list[Mark]:
+def _share(value: float, text: str = "") -> Markup:
+    """A cell with a bar behind its number."""
+    return tag("td", text or draw.percent(value), style=f"--share:{100 * value:.1f}%")
+
+
+def proposal_marks(detection: Detection) -> list[Mark]:
     """All proposals as boxes without a name, each a group of its own."""
-    rows = zip(found.proposals.tolist(), found.objectness.tolist(), strict=True)
+    rows = zip(detection.proposals.tolist(), detection.objectness.tolist(), strict=True)
     return [
-        Mark(tuple(box), "", sure, NEITHER, at, "proposal", False, at) for at, (box, sure) in enumerate(rows)
+        Mark(tuple(box), "", objectness, PROPOSAL, at, "proposal", False, at)
+        for at, (box, objectness) in enumerate(rows)
     ]
 
 
-# --- variants, and what was found --------------------------------------------------------------------------
+# --- against known things ----------------------------------------------------------------------------------
 
 
 def overlap(box: Sequence[float] | np.ndarray, others: np.ndarray) -> np.ndarray:
     """IoU of a box [4] with boxes [R, 4] -> [R]."""
-    one = np.asarray(box, float)
-    sides = np.minimum(one[2:], others[:, 2:]) - np.maximum(one[:2], others[:, :2])
-    inner = np.clip(sides, 0, None).prod(1)
-    areas = (others[:, 2:] - others[:, :2]).prod(1) + (one[2:] - one[:2]).prod()
-    return inner / np.maximum(areas - inner, 1e-9)
+    return boxes.overlaps(np.asarray(box, float)[None], others)[0]
 
 
-def matches(found: Detection, things: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """[R, K] bool: whether a box lies on one of K things, {"en", "zh", "visible_box"} (IoU 0.5), under the thing's name."""
+def matches(detection: Detection, things: Things) -> np.ndarray:
+    """[R, K] bool: whether a box lies on one of K things (IoU 0.5) and has its name."""
+    names = [label.lower() for label in detection.labels]
     rows = []
-    names = [label.lower() for label in found.labels]
     for thing in things:
         own = np.array([name in (thing["en"].lower(), thing["zh"]) for name in names])
-        rows.append(own[found.label_indices] & (overlap(thing["visible_box"], found.boxes) >= SAME))
-    return np.array(rows, bool).reshape(len(things), len(found.boxes)).T
+        on_it = overlap(thing["visible_box"], detection.boxes) >= SAME_PLACE
+        rows.append(own[detection.label_indices] & on_it)
+    return np.array(rows, bool).reshape(len(things), len(detection.boxes)).T
 
 
-def right(found: Detection, things: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """[R] bool: whether each box is on a thing of its name."""
-    return np.asarray(matches(found, things).any(1))
+def correct(detection: Detection, things: Things) -> np.ndarray:
+    """[R] bool: whether each box lies on a thing of its name."""
+    return np.asarray(matches(detection, things).any(1))
 
 
-def tally(found: Detection, things: Sequence[Mapping[str, Any]], lang: str) -> str:
-    """How many of the things that were asked for were found, base and novel apart; "" where none is known."""
-    kinds = dict(zip((label.lower() for label in found.labels), found.base, strict=True))
-    found_ones = np.asarray(matches(found, things).any(0))
-    counts = {True: [0, 0], False: [0, 0]}  # by base: found, asked
-    for thing, hit in zip(things, found_ones.tolist(), strict=True):
-        base = kinds.get(thing["en"].lower(), kinds.get(thing["zh"]))
+def recall_line(detection: Detection, things: Things, lang: str) -> str:
+    """How many of the labelled things have a correct box, base and novel apart; "" where no thing is known."""
+    bases = dict(zip((label.lower() for label in detection.labels), detection.base, strict=True))
+    hits = np.asarray(matches(detection, things).any(0)).tolist()
+    counts = {True: [0, 0], False: [0, 0]}  # by base: detected, all
+    for thing, is_hit in zip(things, hits, strict=True):
+        base = bases.get(thing["en"].lower(), bases.get(thing["zh"]))
         if base is not None:
-            counts[base][0] += hit
+            counts[base][0] += is_hit
             counts[base][1] += 1
     parts = [
-        pick(lang, f"{hit} of {asked} {kind_of(base, lang)}", f"{kind_of(base, lang)} {hit} / {asked}")
-        for base, (hit, asked) in counts.items()
-        if asked
+        pick(lang, f"{hit} of {count} {kind_of(base, lang)}", f"{kind_of(base, lang)} {hit} / {count}")
+        for base, (hit, count) in counts.items()
+        if count
     ]
-    return pick(lang, "Found: ", "找对：") + pick(lang, ", ", "，").join(parts) if parts else ""
+    return pick(lang, "Detected: ", "正确检出：") + pick(lang, ", ", "，").join(parts) if parts else ""
 
 
-def side_by_side(
-    image: Image.Image, answers: Sequence[Detection], things: Sequence[Mapping[str, Any]], lang: str
-) -> str:
-    """A card for each variant: the same picture and labels."""
+# --- side by side ------------------------------------------------------------------------------------------
+
+
+def card(title: str, image: Image.Image, detection: Detection, lang: str, side: int, letters: int) -> Markup:
+    """An answer under a title, as one of several."""
+    return tag("h3", title) + boxes.overlay(image, marks(detection), lang, side=side, letters=letters)
+
+
+def pair(titles: Sequence[str], image: Image.Image, detections: Sequence[Detection], lang: str) -> Markup:
+    """Two answers about one image side by side."""
+    cards = join(
+        tag("article", card(title, image, one, lang, PAIR_SIDE, 36))
+        for title, one in zip(titles, detections, strict=True)
+    )
+    return colour_key(lang) + tag("div", cards, class_="atlas-vild-two")
+
+
+def variants(image: Image.Image, detections: Sequence[Detection], things: Things, lang: str) -> Markup:
+    """A card for each variant: one image, one list of labels."""
     cards = []
-    for found in answers:
-        name, what = VARIANTS[found.variant].get(lang), WHAT[found.variant].get(lang)
-        boxes = pick(lang, f"{len(found.boxes)} boxes", f"{len(found.boxes)} 个框")
-        score = tally(found, things, lang)
-        said = f"<b>{score}</b> · {boxes}" if score else f"<b>{boxes}</b>"
-        cards.append(
-            f"<article><h3>{name}</h3>{detect_draw.overlay(image, marks(found), lang, side=480, letters=32)}"
-            f'<p>{said}</p><p class="atlas-line">{what}</p></article>'
-        )
-    return f'{key(lang)}<div class="atlas-vild-cards">{"".join(cards)}</div>'
+    for one in detections:
+        number = pick(lang, f"{len(one.boxes)} boxes", f"{len(one.boxes)} 个框")
+        recall = recall_line(one, things, lang)
+        line = tag("p", tag("b", recall), f" · {number}") if recall else tag("p", tag("b", number))
+        description = tag("p", DESCRIPTIONS[one.variant].get(lang), class_="atlas-line")
+        head = card(VARIANTS[one.variant].get(lang), image, one, lang, CARD_SIDE, 32)
+        cards.append(tag("article", head, line, description))
+    return colour_key(lang) + tag("div", *cards, class_="atlas-vild-cards")
 
 
-def best_scores(answers: Sequence[Detection], lang: str) -> str:
-    """The highest probability of each label under each variant: rows are labels."""
-    first = answers[0]
-    head = "".join(f'<th scope="col">{VARIANTS[found.variant].get(lang)}</th>' for found in answers)
-    body = ""
+def best_scores(detections: Sequence[Detection], lang: str) -> Markup:
+    """The highest probability of each label under each variant."""
+    first = detections[0]
+    rows = []
     for at, label in enumerate(first.labels):
-        tops = [float(found.class_scores[:, at].max(initial=0)) for found in answers]
-        cells = "".join(
-            f'<td{" class=best" if top == max(tops) else ""} style="--share:{100 * top:.1f}%">{draw.percent(top)}</td>'
+        tops = [float(one.class_scores[:, at].max(initial=0)) for one in detections]
+        cells = join(
+            tag(
+                "td",
+                draw.percent(top),
+                class_="best" if top == max(tops) else None,
+                style=f"--share:{100 * top:.1f}%",
+            )
             for top in tops
         )
-        body += f'<tr><th scope="row">{html.escape(label)}<small>{kind_of(first.base[at], lang)}</small></th>{cells}</tr>'
+        name = tag("th", label, tag("small", kind_of(first.base[at], lang)), scope="row")
+        rows.append(tag("tr", name, cells))
     title = pick(lang, "The highest probability of each label", "每个标签的最高概率")
-    return (
-        f'<h3 class="atlas-vild-title">{title}</h3><div class="atlas-scroll" tabindex="0">'
-        f'<table class="atlas-grid"><thead><tr><td></td>{head}</tr>'
-        f"</thead><tbody>{body}</tbody></table></div>"
-    )
+    head = ["", *(VARIANTS[one.variant].get(lang) for one in detections)]
+    return tag("h3", title, class_="atlas-vild-title") + grid(head, rows)
 
 
-def closed_and_open(image: Image.Image, closed: Detection, found: Detection, lang: str) -> str:
-    """What a detector with a fixed list says of the picture beside what the labels of the page find."""
+def closed_and_open(image: Image.Image, closed: Detection, open_: Detection, lang: str) -> Markup:
+    """The answer of a detector with a fixed list of categories beside the answer to the page's labels."""
     count = len(closed.labels)
     titles = (
         pick(
             lang,
-            f"A closed detector: its last layer has {count} base categories, and nothing else can ever be said",
-            f"封闭词表的检测器：最后一层只有 {count} 个基础类，别的永远说不出来",
+            f"Closed vocabulary: the last layer has {count} base categories and cannot name anything else",
+            f"封闭词表：最后一层只有 {count} 个基础类，无法输出其他名称",
         ),
-        pick(lang, "ViLD with your labels", "ViLD 用你的标签"),
+        pick(lang, "Open vocabulary: ViLD with your labels", "开放词汇：ViLD 使用你的标签"),
     )
-    cards = "".join(
-        f"<article><h3>{title}</h3>{detect_draw.overlay(image, marks(one), lang, side=640, letters=36)}</article>"
-        for title, one in zip(titles, (closed, found), strict=True)
-    )
-    return f'{key(lang)}<div class="atlas-vild-two">{cards}</div>'
+    return pair(titles, image, (closed, open_), lang)

@@ -277,7 +277,7 @@ def test_an_address_fills_the_page() -> None:
     assert (fields["example"], fields["scene"], refused) == (answer.OPENING, "", "")
     assert fields["threshold"] == answer.start_threshold("")
     fields, _ = opened(
-        PAGE, {"example": "toys", "text": "a duck", "threshold": "0.7", "mode": "labels"}, "zh"
+        PAGE.declared, {"example": "toys", "text": "a duck", "threshold": "0.7", "mode": "labels"}, "zh"
     )
     assert fields["image"] == EXAMPLES["toys"]["path"]
     assert (fields["text"], fields["mode"], fields["threshold"]) == ("a duck", "labels", 0.7)
