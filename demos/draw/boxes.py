@@ -28,8 +28,9 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of
 
 IMAGE_SIDE, CROP_SIDE = 960, 240  # pixels of the long side of the JPEGs in a page
 # The room that a chip needs on an image about this many letters wide; an estimate, it only decides where chips go.
-LETTERS_ACROSS, CHIP_HEIGHT = 62, 0.048
-MOST_LETTERS = 60  # written on a box
+LETTERS_ACROSS, CHIP_HEIGHT = 36, 0.082
+LETTERS_IN_FILES = 62
+MOST_LETTERS = 60  # in the caption of a box in a file
 CHIP_PLACES = ("above", "inside", "below", "above-end", "inside-end", "below-end")
 MOST_NAMED = 12  # boxes in the description of an overlay
 
@@ -302,7 +303,8 @@ def placed(marks: Sequence[Mark], size: tuple[int, int], pen: Pen) -> list[Place
     font = draw.typeface(pen.letter)
     answers = []
     for mark, place in sorted(
-        zip(marks, chip_places(marks, size), strict=True), key=lambda pair: -_area(pair[0].box)
+        zip(marks, chip_places(marks, size, LETTERS_IN_FILES), strict=True),
+        key=lambda pair: -_area(pair[0].box),
     ):
         left, top, right, bottom = (round(float(side), 1) for side in mark.box)
         words = caption(mark)[:MOST_LETTERS]

@@ -5,7 +5,6 @@ A prompt is grounded once above `FLOOR` and cached by core, so that another thre
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from demos.kit import files as files_in
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress
 from demos.kit.language import Text, pick
-from demos.kit.menu import needs_download, start_row
+from demos.kit.menu import language_of, needs_download, start_row
 from demos.kit.page import Layout
 from demos.kit.scenes_link import SceneOpened
 
@@ -41,12 +40,6 @@ PAPER = "glip"
 OPENING = "dog_and_car"
 MODES = ("sentence", "labels")
 FLOOR = 0.05  # boxes with a lower score are left out of every answer
-CHINESE = re.compile(r"[\u4e00-\u9fff]")
-NO_CHINESE = Text(
-    "This checkpoint was not trained on Chinese: its boxes for Chinese words are guesses. Write English, or choose the "
-    "miniature.",
-    "这组权重没有学过中文：它给中文词的框只是猜测。请写英文，或改用微缩模型。",
-)
 PARTS = {
     "encode_image": Text("image", "图片"),
     "encode_text": Text("words", "文字"),
@@ -94,18 +87,21 @@ def detect(
     return glip.detect(image, prompt, threshold=threshold, across_labels=across_labels)
 
 
-def ask(image: Image.Image, prompt: str | list[str], checkpoint: str | None) -> Answer:
+def ask(
+    image: Image.Image, prompt: str | list[str], checkpoint: str | None, across_labels: bool = False
+) -> Answer:
     """Every box above the floor; core caches image and answer, so that the same question runs nothing."""
     glip = model(checkpoint)
     start = time.perf_counter()
-    grounding = detect(glip, image, prompt, FLOOR)
+    grounding = detect(glip, image, prompt, FLOOR, across_labels)
     return Answer(image, glip.encode(image), grounding, time.perf_counter() - start)
 
 
 def run(question: Question) -> Answer:
     """The answer to the page's question."""
     image = inputs.image(files_in.picture_source(question.image))
-    return ask(image, prompt_of(question.mode, question.text), question.checkpoint)
+    prompt = prompt_of(question.mode, question.text)
+    return ask(image, prompt, question.checkpoint, question.across_labels)
 
 
 def prompts(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress]:
@@ -158,7 +154,7 @@ def glip_ground(
             paper. A list that is too long for one prompt is split into several, and their boxes are ranked together.
         threshold: 0 to 1; boxes with a lower score are left out. The checkpoint's own when left out.
         checkpoint: a registry row that is on the server; the default row when left out.
-        across_labels: whether of boxes of different phrases that overlap only the surest stays: one phrase for each thing.
+        across_labels: whether of overlapping boxes with different phrases only the best is kept: one phrase for each thing.
 
     Returns:
         {"checkpoint", "prompt", "mode", "seconds", "size": [width, height], "phrases": [{"text", "start", "end"}, ...],
@@ -192,20 +188,20 @@ def ground(question: Question, lang: str) -> dict[str, Any]:
     """The slots of *Try it*: the image with its boxes under the prompt, the table of boxes, the line."""
     threshold = checked(question.threshold)
     answer = run(question)
-    row = checkpoints.row(answer.grounding.checkpoint)
-    is_unreadable = "zh" not in row.languages and CHINESE.search(answer.grounding.prompt)
+    grounding = answer.grounding
     return {
-        "figure": draw.figure(answer.image, answer.grounding, threshold, lang),
-        "table": draw.table(answer.image, answer.grounding, threshold, lang),
+        "figure": draw.figure(answer.image, grounding, threshold, lang),
+        "table": draw.table(answer.image, grounding, threshold, lang),
         "line": result_line(answer, lang),
         **results.notes(
-            row.name,
+            grounding.checkpoint,
             lang,
             digest=answer.encoded.digest,
             page=PAPER,
+            unknown=library.unknown_labels([phrase.text for phrase in grounding.phrases]),
             more=[
-                *([NO_CHINESE.get(lang)] if is_unreadable else []),
-                *answer.grounding.notes.sentences(lang),
+                *results.unreadable(grounding.checkpoint, grounding.prompt, lang),
+                *grounding.notes.sentences(lang),
             ],
         ),
     }
@@ -240,7 +236,7 @@ def many(question: Question) -> Callable[[Any], Outcome]:
     glip = model(question.checkpoint)
 
     def verb(image: Image.Image) -> Outcome:
-        grounding = detect(glip, image, prompt, threshold)
+        grounding = detect(glip, image, prompt, threshold, question.across_labels)
         names = [grounding.phrases[at].text for at in grounding.phrase_indices.tolist()]
         boxes_of = list(zip(names, grounding.scores.tolist(), grounding.boxes.tolist(), strict=True))
         return batch.detected(boxes_of, grounding.to_json(), image)
@@ -262,16 +258,14 @@ def own_threshold(question: Question, lang: str) -> dict[str, Any]:
     return {"threshold": start_threshold(question.checkpoint)}
 
 
-def language_of(checkpoint: str | None, lang: str) -> str:
-    """The page's language where the checkpoint reads it, else English."""
-    return lang if lang in checkpoints.row(checkpoint or start_row(PAPER)).languages else "en"
-
-
 def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
     """The fields that an example sets: its image, and its sentence or labels."""
     row = examples()[name]
     kind = "labels" if question.mode == "labels" else "caption"
-    return {"image": row["path"], "text": row[kind][language_of(question.checkpoint, lang)]}
+    return {
+        "image": row["path"],
+        "text": row[kind][language_of(question.checkpoint or start_row(PAPER), lang)],
+    }
 
 
 def scene(opened: SceneOpened, question: Question, lang: str) -> dict[str, Any]:
@@ -285,5 +279,5 @@ def other_mode(question: Question, lang: str) -> dict[str, Any]:
         texts = {row[kind][code] for kind in ("caption", "labels") for code in ("en", "zh")}
         if question.text in texts:
             kind = "labels" if question.mode == "labels" else "caption"
-            return {"text": row[kind][language_of(question.checkpoint, lang)]}
+            return {"text": row[kind][language_of(question.checkpoint or start_row(PAPER), lang)]}
     return {"text": gr.skip()}

@@ -25,6 +25,11 @@ THRESHOLD_INFO = Text(
     "Boxes with a lower score are hidden. The model does not run again.",
     "得分更低的框会被隐藏，模型不会重新运行。",
 )
+ONE_PHRASE = Text("One phrase for each object", "每个物体只对应一个短语")
+ONE_PHRASE_INFO = Text(
+    "Where boxes of different phrases overlap, only the best one is kept.",
+    "不同短语的框重叠时，只保留得分最高的。",
+)
 # The browser hides boxes below the threshold; Python reads the slider for a table or a file.
 HIDE = """(value) => {
   const place = document.querySelector("#try-figure .gl-figure");
@@ -41,6 +46,7 @@ class Question:
     mode: str = form.choice(MODES, "sentence", Text("Kind of prompt", "提示的类型"))
     text: str = form.words(TEXT, TEXT_INFO, longest=3_000)
     threshold: float = form.slider(0, 1, 0.5, THRESHOLD, THRESHOLD_INFO, step=0.01, script=HIDE)
+    across_labels: bool = form.switch(False, ONE_PHRASE, ONE_PHRASE_INFO)
 
 
 def figure(elem_id: str) -> object:

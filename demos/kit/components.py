@@ -78,14 +78,13 @@ def picked(value: str | None, count: int) -> int | None:
 
 def label_chips(elem_id: str) -> gr.HTML:
     """Labels as chips: the value is one text with commas, and the `input` event follows each that comes or goes."""
-    title = both("Labels: type one and press Enter", "标签：输入一个，按回车")
-    many = both("A comma ends a label as well", "逗号也可以结束一个标签")
+    title = both("Labels: press Enter or a comma after each", "标签：每输入一个，按回车或逗号")
     return surface(
         elem_id,
         "labels.js",
         f'<div class="atlas-labels"><label for="{elem_id}-new">{title}</label><div class="atlas-labels-box">'
         f'<ul></ul><input id="{elem_id}-new" type="text" maxlength="3000" autocomplete="off" enterkeyhint="done">'
-        f'</div><p class="atlas-line">{many}</p></div>',
+        "</div></div>",
     )
 
 

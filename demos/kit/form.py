@@ -204,7 +204,11 @@ def slider(
             low, high, value, step=step, label=label.tr, info=info.tr if info else None, elem_id=name
         )
 
-    return field(value, Field(make, place, lambda text: between(text, low, high), script, followed))
+    def read(text: str) -> float:
+        number = between(text, low, high)
+        return round(number) if isinstance(step, int) else number
+
+    return field(value, Field(make, place, read, script, followed))
 
 
 def number(value: int, label: Text, *, place: str = "settings") -> Any:

@@ -353,6 +353,7 @@ class Declaration:
     many: batch.Many | None = None
     prepare: Handler | None = None
     opening: Callable[[Any, str], Mapping[str, Any]] | None = None
+    settle: Callable[[Any, str], Mapping[str, Any]] | None = None
     endpoints: Sequence[Callable[..., Any]] = ()
 
 
@@ -373,6 +374,7 @@ def declare(slug: str, question: type[Any], *, try_it: Try, **parts: Any) -> cat
             long;
             opening: `opening(question, lang) -> {field: value}`, further fields when the page opens, for example a
             checkpoint's threshold;
+            settle: the same, but stronger than the address, for example a variant that the checkpoint does not have;
             endpoints, functions that are named endpoints under their own names.
     """
     declared = Declaration(question, try_it, **parts)
@@ -527,7 +529,8 @@ def opening_state(
         fields |= declared.opening(question, lang)
     if query.get("image") == OWN:
         refused = shell.alert(pick(lang, *LINK_WITHOUT_IMAGE))
-    return fields | given, refused
+    settled = declared.settle(question, lang) if declared.settle is not None else {}
+    return fields | given | settled, refused
 
 
 def _opening(

@@ -35,6 +35,10 @@ READY = ("Getting ready …", "正在准备……")
 _answers = itertools.count(1)
 
 
+class Last(dict[str, Any]):
+    """The slots of an answer that nothing follows: a job that yields it at once needs no Stop."""
+
+
 @dataclass
 class Place:
     """Where the answers of one handler appear.
@@ -198,8 +202,9 @@ def wire(
                             part = {"line": part.bar}
                         else:
                             values_of |= part
-                        yield named({**part, **({} if visible else running)})
-                        visible = True
+                        if not visible and not isinstance(part, Last):
+                            part, visible = {**part, **running}, True
+                        yield named(part)
                 line = done(values_of, complete=bool(values_of))["line"]
                 yield {shell.message: "", **named({"line": line, **resting})}
             except Exception as error:
@@ -226,7 +231,7 @@ def parts(handler: Handler, arguments: Sequence[Any], cancel: Any) -> Iterator[A
     if inspect.isgeneratorfunction(handler):
         yield from handler(*arguments, cancel)
     else:
-        yield handler(*arguments)
+        yield Last(handler(*arguments))
 
 
 def stopping(shell: Shell, places: Sequence[Place]) -> None:

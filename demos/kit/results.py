@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from demos.kit import library, scenes_link
 from demos.kit.html import Markup, join, tag
 from demos.kit.language import pick
 from demos.kit.menu import fetchable, needs_download
+
+CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 def line(seconds: float, checkpoint: str, device: str, lang: str, details: str = "") -> Markup:
@@ -37,6 +40,20 @@ def real_row(paper: str) -> str | None:
 def is_classroom(digest: str, page: str = "") -> bool:
     """Whether an image (by `core.inputs.digest`) is one that a miniature was taught to see."""
     return digest in library.classroom_digests(page) or scenes_link.is_drawn(digest)
+
+
+def unreadable(checkpoint: str, text: str, lang: str) -> list[str]:
+    """A sentence for `notes` where a text has Chinese words and the checkpoint was not trained on Chinese."""
+    if "zh" in checkpoints.row(checkpoint).languages or not CHINESE.search(text):
+        return []
+    return [
+        pick(
+            lang,
+            "This checkpoint was not trained on Chinese: its answers to Chinese words are guesses. Write English, or choose "
+            "the miniature.",
+            "这组权重没有学过中文，对中文词的回答只是猜测。请写英文，或改用微缩模型。",
+        )
+    ]
 
 
 def notes(

@@ -38,10 +38,11 @@ IDEA = Text(
 
 @dataclass(frozen=True)
 class Outcome:
-    """Which of a step's choices came true, and what shows it."""
+    """Which of a step's choices came true, what shows it, and the row that answered where it is not the chosen one."""
 
     index: int
     body: str
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,11 +199,8 @@ def reveal(
     else:
         outcome = walk.outcome(step, checkpoint, lang)
     body = verdict(choices, guess, outcome.index, lang) + Markup(outcome.body)
-    line = (
-        results.line(time.perf_counter() - start, checkpoint, runtime.pick_device(), lang)
-        if checkpoint
-        else ""
-    )
+    row = outcome.checkpoint or checkpoint
+    line = results.line(time.perf_counter() - start, row, runtime.pick_device(), lang) if row else ""
     yield {
         "out": body + tag("p", step["why"][lang], class_="atlas-why"),
         "line": line,

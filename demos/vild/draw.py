@@ -62,6 +62,11 @@ STEPS = {
     "crops": Text("crops", "裁剪图"),
     "boxes": Text("boxes", "方框"),
 }
+TIP = Text(
+    "The labels are the classes: with the label “duck” ducks are detected, although no duck had a box in training. Click a box "
+    "to see its crop and its similarity to every label.",
+    "标签就是类别：加上标签“鸭子”就能检测到鸭子，尽管训练时没有任何鸭子的框。点击方框，查看它的裁剪图以及与每个标签的相似度。",
+)
 MOST_ROWS = 24  # labels in the table of a region
 SAME_PLACE = 0.5  # IoU from which two boxes are on one thing
 CONTEXT = 1.5  # the larger crop of a region
@@ -112,7 +117,7 @@ def figure(image: Image.Image, detection: Detection, lang: str, picks: str = "")
         image, marks(detection), lang, entries=legend(detection, lang), picks=picks
     )
     if len(detection.boxes):
-        return html
+        return html + (tag("p", TIP.get(lang), class_="atlas-line") if picks else "")
     sentence = pick(
         lang,
         "No box reaches the minimum score. Lower it, or use other labels.",
@@ -153,7 +158,7 @@ def region(image: Image.Image, detection: Detection, at: int, lang: str) -> Mark
     left, top, right, bottom = (round(side) for side in box.tolist())
     facts = pick(
         lang,
-        f"Proposal {at + 1} of {len(detection.proposals)}: pixels {left}, {top} to {right}, {bottom}. Its objectness is "
+        f"Candidate box {at + 1} of {len(detection.proposals)}: pixels {left}, {top} to {right}, {bottom}. Its objectness is "
         f"{detection.objectness[at]:.2f}: how likely it contains any object, whatever the labels are.",
         f"第 {at + 1} 个候选框，共 {len(detection.proposals)} 个：像素 {left}, {top} 到 {right}, {bottom}。物体性"
         f"（objectness）为 {detection.objectness[at]:.2f}，即框内有物体的可能性，与标签无关。",
@@ -178,9 +183,7 @@ def score_table(detection: Detection, at: int, lang: str) -> Markup:
     for label in order:
         is_base, cosine = detection.base[label], float(detection.cosines[at, label])
         swatch = tag("i", class_=None if is_base else "dashed", style=f"--c:{colour_of(is_base)}")
-        name = tag(
-            "th", swatch, detection.labels[label], tag("small", kind_of(is_base, lang)), scope="row"
-        )
+        name = tag("th", swatch, detection.labels[label], tag("small", kind_of(is_base, lang)), scope="row")
         cells = [_share(max(cosine, 0), f"{cosine:+.3f}")]
         cells += [_share(float(scores[at, label])) for scores in (detection.class_scores, *parts.values())]
         rows.append(tag("tr", name, *cells, class_="best" if label == order[0] else None))

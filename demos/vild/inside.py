@@ -1,195 +1,143 @@
-"""The *Proposals*, *Tensors* and *Code* tabs of the ViLD page: what was made on the way from picture and words to boxes."""
+"""*Look inside* of the ViLD page: candidate boxes, tensors and code of one answer."""
 
 from __future__ import annotations
 
-import html
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
-from core import checkpoints
-from demos.draw import base as draw
-from demos.draw import boxes as detect_draw
-from demos.kit.code import passage
-from demos.kit.components import picked, stage
-from demos.kit.shell import pick, tr
-from demos.vild import answer as handlers
-from demos.vild import draw as vild_draw
-from demos.vild.examples import words
-from demos.vild.shared import Asked, Common, output
+from demos.draw import base, boxes
+from demos.kit import library
+from demos.kit import tensors as tensor_table
+from demos.kit.components import output, pick_box, picked, stage
+from demos.kit.html import Markup, join, tag
+from demos.kit.language import Text, pick
+from demos.vild import draw
+from demos.vild.answer import PAPER, Answer, ask, result_line, row_of
 
-FIRST = 12  # proposals whose crops are shown in a row
-CELL, LONGEST = 22, 640  # pixels of a cell of the matrix, and of its longer side at most
-MOST_NAMES = 16  # columns of the matrix that are named
-PROPOSALS_IDEA = (
-    "Before any word is read, the picture is already cut into places where *something* is. Click one: its crop, and its "
-    "cosine with every label.",
-    "还没读任何词，图片就已经切成了一处处“有东西”的地方。点一个看看：它的裁剪图，以及它与每个标签的余弦。",
+if TYPE_CHECKING:
+    from demos.kit.page import Layout
+    from demos.vild.page import Question
+
+FIRST = 12  # candidate boxes with a crop of their own
+CELL, LONGEST = 66, 640  # pixels: width of a column of the matrix, and its longer side at most
+ROW, LEAST_HEIGHT = 4, 120  # pixels: height of a row, and the least height
+MOST_NAMES = 16  # columns of the matrix
+PROPOSALS_IDEA = Text(
+    "Before the network reads any label, it proposes boxes that contain *some* object. Click one to see its crop and its cosine "
+    "with every label.",
+    "在读取任何标签之前，网络已经给出含有某种物体的候选框。点击一个，查看它的裁剪图以及与每个标签的余弦相似度。",
 )
-TENSORS_IDEA = (
-    "Regions and labels are vectors in one space; everything else is one matrix of cosines.",
-    "区域和标签是同一空间里的向量；其余的一切，都来自一个余弦矩阵。",
-)
-CODE_IDEA = (
-    "The lines of this hub that made the answer, beside the paper's equations, with what they made of your picture.",
-    "得出这个答案的源代码，旁边是论文的公式，以及它们对你的图片算出的东西。",
+TENSORS_IDEA = Text(
+    "Regions and labels are vectors in one space. All scores come from one matrix of cosines.",
+    "区域和标签是同一个空间里的向量，所有得分都来自一个余弦矩阵。",
 )
 
 
-# --- proposals -------------------------------------------------------------------------------------------
+# --- candidate boxes ---------------------------------------------------------------------------------------
 
 
-def proposals(asked: Asked, lang: str) -> tuple[str, str, str, str]:
-    """All proposals on the picture, the best as crops with their best label, the look at the first one, and the line."""
-    found = handlers.run(asked)
-    result = found.result
-    marks = vild_draw.proposal_marks(result)
-    shown = detect_draw.overlay(found.image, marks, lang, picks="look", chosen=0, fine=True)
-    first = vild_draw.region(found.image, result, 0, lang) if len(marks) else ""
-    return shown, first, gallery(found, lang), handlers.line_of(found, lang)
+def proposals(question: Question, lang: str) -> dict[str, Any]:
+    """The slots of *Candidate boxes*: all of them on the image, the region of the first, the best ones, the line."""
+    answer = ask(question)
+    marks = draw.proposal_marks(answer.detection)
+    return {
+        "figure": boxes.overlay(answer.image, marks, lang, picks="look", chosen=0, fine=True),
+        "region": draw.region(answer.image, answer.detection, 0, lang) if marks else "",
+        "gallery": gallery(answer, lang),
+        "line": result_line(answer, lang),
+    }
 
 
-def gallery(found: handlers.Run, lang: str) -> str:
-    """The first proposals as crops, each with its objectness and its best label."""
-    result = found.result
+def gallery(answer: Answer, lang: str) -> Markup:
+    """The first candidate boxes as crops, each with its best label and its objectness."""
+    detection = answer.detection
     cards = []
-    for at in range(min(FIRST, len(result.proposals))):
-        best = int(result.class_scores[at].argmax())
-        name, share = result.labels[best], float(result.class_scores[at, best])
-        if result.background[at] > share:
-            name, share = pick(lang, "background", "背景"), float(result.background[at])
-        cards.append(
-            f'<figure><img alt="" src="{detect_draw.crop_uri(found.image, result.proposals[at], 120)}"><figcaption>'
-            f"<b>{html.escape(name)} {draw.percent(share)}</b>{result.objectness[at]:.2f}</figcaption></figure>"
-        )
+    for at in range(min(FIRST, len(detection.proposals))):
+        best = int(detection.class_scores[at].argmax())
+        name, share = detection.labels[best], float(detection.class_scores[at, best])
+        if detection.background[at] > share:
+            name, share = pick(lang, "background", "背景"), float(detection.background[at])
+        crop = tag("img", alt="", src=boxes.crop_uri(answer.image, detection.proposals[at], 120))
+        caption = tag("b", f"{name} {base.percent(share)}")
+        cards.append(tag("figure", crop, tag("figcaption", caption, f"{detection.objectness[at]:.2f}")))
     title = pick(
         lang,
-        f"The {len(cards)} most thing-like proposals: best label with its probability, objectness below",
+        f"The {len(cards)} boxes with the highest objectness: best label, its probability, and below it the objectness",
         f"物体性最高的 {len(cards)} 个候选框：最佳标签及其概率，下面是物体性",
     )
-    return f'<h3 class="atlas-vild-title">{title}</h3><div class="atlas-vild-gallery">{"".join(cards)}</div>'
+    return tag("h3", title, class_="atlas-vild-title") + tag("div", *cards, class_="atlas-vild-gallery")
 
 
-def look(asked: Asked, clicked: str, lang: str) -> tuple[Any, ...]:
-    """The region of a proposal that was clicked on."""
-    found = handlers.run(asked)
-    at = picked(clicked, len(found.result.proposals))
-    return (gr.skip() if at is None else vild_draw.region(found.image, found.result, at, lang),)
+def look(question: Question, clicked: str, lang: str) -> dict[str, Any]:
+    """The region of a clicked candidate box; nothing where the click belongs to another answer."""
+    answer = ask(question)
+    at = picked(clicked, len(answer.detection.proposals))
+    return {} if at is None else {"region": draw.region(answer.image, answer.detection, at, lang)}
 
 
-# --- tensors ---------------------------------------------------------------------------------------------
+def proposals_tab(layout: Layout) -> None:
+    """Lays *Candidate boxes* out and wires it."""
+    gr.Markdown(PROPOSALS_IDEA.tr)
+    slots = {"figure": stage, "region": output, "gallery": output}
+    place = layout.place("regions", Text("Show the candidate boxes", "显示候选框"), slots)
+    layout.ask(place.button.click, place, proposals)
+    clicked = pick_box("look")
+    layout.update(clicked.change, place, look, [clicked])
 
 
-def shapes(found: handlers.Run) -> dict[str, str]:
-    """The shape of every array, by the names of `vild.toml`."""
-    arrays = {name: getattr(found.result, name) for name in words()["tensors"]}
+# --- tensors and code --------------------------------------------------------------------------------------
+
+
+def shapes(answer: Answer) -> dict[str, str]:
+    """The shape of every array of an answer, by the names of data.toml."""
+    arrays = {name: getattr(answer.detection, name) for name in library.data(PAPER)["tensors"]}
     return {name: "[" + ", ".join(map(str, array.shape)) + "]" for name, array in arrays.items()}
 
 
-def matrix(found: handlers.Run, lang: str) -> str:
-    """Regions by labels as colours: each column stretched from its own least to its own largest cosine."""
-    cosines = found.result.cosines[:, :MOST_NAMES]
+def matrix(answer: Answer, lang: str) -> Markup:
+    """The cosines of regions and labels as colours: each column runs from its lowest to its highest value."""
+    detection = answer.detection
+    cosines = detection.cosines[:, :MOST_NAMES]
     low, high = cosines.min(0), cosines.max(0)
     levels = (cosines - low) / np.maximum(high - low, 1e-9)
     rows, columns = levels.shape
-    height = min(LONGEST, max(rows * 4, 120))
-    colours = Image.fromarray(draw.heat_colors(levels)).resize(
-        (columns * CELL * 3, height), Image.Resampling.NEAREST
-    )
-    ranges = "".join(
-        f"<li><b>{html.escape(name)}</b> {one:+.2f} … {other:+.2f}</li>"
-        for name, one, other in zip(
-            found.result.labels[:MOST_NAMES], low.tolist(), high.tolist(), strict=True
-        )
+    size = columns * CELL, min(LONGEST, max(rows * ROW, LEAST_HEIGHT))
+    colours = Image.fromarray(base.heat_colors(levels)).resize(size, Image.Resampling.NEAREST)
+    ranges = join(
+        tag("li", tag("b", name), f" {least:+.2f} … {most:+.2f}")
+        for name, least, most in zip(detection.labels, low.tolist(), high.tolist(), strict=False)
     )
     caption = pick(
         lang,
-        f"Cosines of {rows} regions (rows, most thing-like above) and labels (columns, from left): dark is the column's "
-        "least, yellow its largest.",
-        f"{rows} 个区域（行，物体性高的在上）与各标签（列，从左到右）的余弦：深色是该列最小，黄色是最大。",
+        f"Cosines of {rows} regions (rows, highest objectness first) with the labels (columns, from the left). In each column "
+        "the lowest value is dark and the highest is yellow.",
+        f"{rows} 个区域（行，物体性高的在上）与各标签（列，从左到右）的余弦相似度。每一列中最小值为深色，最大值为黄色。",
     )
-    alt = pick(lang, "regions by labels as colours", "区域乘标签的颜色图")
-    return (
-        f'<figure class="atlas-vild-matrix"><img alt="{alt}" src="{draw.data_uri(colours, LONGEST)}">'
-        f"<div><figcaption>{caption}</figcaption><ol>{ranges}</ol></div></figure>"
-    )
+    alt = pick(lang, "cosines of regions and labels as colours", "以颜色表示的区域与标签的余弦相似度")
+    image = tag("img", alt=alt, src=base.data_uri(colours, LONGEST))
+    text = tag("div", tag("figcaption", caption), tag("ol", ranges))
+    return tag("figure", image, text, class_="atlas-vild-matrix")
 
 
-def tensors(asked: Asked, lang: str) -> tuple[str, str]:
-    """The matrix of cosines, every array with its shape; and the line."""
-    found = handlers.run(asked)
-    rows = "".join(
-        f'<tr><th scope="row"><code>{name}</code></th><td><code>{shape}</code></td>'
-        f"<td>{html.escape(words()['tensors'][name][lang])}</td></tr>"
-        for name, shape in shapes(found).items()
-    )
-    head = "".join(
-        f'<th scope="col">{pick(lang, *title)}</th>'
-        for title in (("tensor", "张量"), ("shape", "形状"), ("what it is", "是什么"))
-    )
-    table = (
-        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-    return matrix(found, lang) + table, handlers.line_of(found, lang)
+def tensors(question: Question, lang: str) -> tuple[str, str]:
+    """The matrix of cosines with every array of the answer, and the line."""
+    answer = ask(question)
+    meanings = library.data(PAPER)["tensors"]
+    steps = [(Text(name, name), shape, Text(**meanings[name])) for name, shape in shapes(answer).items()]
+    return matrix(answer, lang) + tensor_table.table(steps, lang), result_line(answer, lang)
 
 
-# --- code ------------------------------------------------------------------------------------------------
-
-
-def code(asked: Asked, lang: str) -> tuple[str, str]:
-    """Equations, lines and shapes of one answer."""
-    found = handlers.run(asked)
-    made = shapes(found)
-    module = checkpoints.row(found.result.checkpoint).loader.partition(":")[0]
-    cards = "".join(
-        _card(card, made.get(card.get("made", ""), ""), lang)
-        for card in words()["code"]
-        if found.result.variant in card.get("variants", [found.result.variant])
-        and card.get("module", module) == module
-    )
-    return f'<div class="code-cards">{cards}</div>', handlers.line_of(found, lang)
-
-
-def _card(card: dict[str, Any], made: str, lang: str) -> str:
-    shown = f"<p>{pick(lang, 'in this run', '这一次运行')}</p><pre>{made}</pre>" if made else ""
-    return (
-        f'<section class="code-card"><div><p class="equation">{card["equation"]}</p>'
-        f"<p>{html.escape(card['what'][lang])}</p>{shown}</div>"
-        f"<div><p><code>{card['file']}</code> · <code>{card['name']}</code></p>"
-        f'<pre tabindex="0"><code>{html.escape(passage(card))}</code></pre></div></section>'
-    )
-
-
-# --- layout ----------------------------------------------------------------------------------------------
-
-
-def proposals_tab(common: Common, clicked: gr.HTML, stopping: gr.Button) -> None:
-    """Lays out *Proposals*; `clicked` is where clicks on one arrive."""
-    gr.Markdown(tr(*PROPOSALS_IDEA))
-    run = gr.Button(tr("Show the proposals", "显示候选框"), variant="primary", elem_id="proposals-button")
-    shown, one, row = stage("proposals-out"), output("look-out"), output("gallery-out")
-    line = output("proposals-line")
-    job = handlers.as_job(proposals, 4)
-    common.page.on(run.click, job, common.asked, [shown, one, row, line, stopping], session=True)
-    common.on(clicked.change, look, [one], clicked, show_progress="hidden")
-
-
-def tensors_tab(common: Common, stopping: gr.Button) -> None:
-    """Lays out *Tensors*."""
-    gr.Markdown(tr(*TENSORS_IDEA))
-    run = gr.Button(tr("Look inside", "看看内部"), variant="primary", elem_id="tensors-button")
-    shown, line = output("tensors-out"), output("tensors-line")
-    job = handlers.as_job(tensors, 2)
-    common.page.on(run.click, job, common.asked, [shown, line, stopping], session=True)
-
-
-def code_tab(common: Common, stopping: gr.Button) -> None:
-    """Lays out *Code*."""
-    gr.Markdown(tr(*CODE_IDEA))
-    run = gr.Button(tr("Run and show the lines", "运行并显示代码"), variant="primary", elem_id="code-button")
-    shown, line = output("code-out"), output("code-line")
-    job = handlers.as_job(code, 2)
-    common.page.on(run.click, job, common.asked, [shown, line, stopping], session=True)
+def code(question: Question, lang: str) -> tuple[Any, dict[str, str], str]:
+    """The cards of the question's variant and network, their results, and the line."""
+    answer = ask(question)
+    variant = answer.detection.variant
+    module = row_of(answer.detection.checkpoint).loader.partition(":")[0]
+    cards = [
+        card
+        for card in library.data(PAPER)["code"]
+        if variant in card.get("variants", [variant]) and card.get("module", module) == module
+    ]
+    return cards, shapes(answer), result_line(answer, lang)

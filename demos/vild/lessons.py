@@ -1,363 +1,258 @@
-"""The *Walkthrough* tab of the ViLD page: the lecture's cases in steps that ask for a prediction first.
+"""The lessons of the ViLD page: how the outcome of a step is computed.
 
-Questions are data (`vild.toml`); what is true is computed by the checkpoint that the page is on.
+The questions are in data.toml. The chosen checkpoint answers them, or the miniature where that one lacks a variant of the
+paper; its boxes are compared with the known boxes of a drawn scene.
 """
 
 from __future__ import annotations
 
-import html
 import random
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
-import gradio as gr
 import numpy as np
-from gradio.context import Context
 
 from core import checkpoints, inputs
-from core.errors import Refusal
 from core.runtime import Cancel
-from demos.draw import boxes as detect_draw
-from demos.kit import old_walk as walk
-from demos.kit import shell
-from demos.kit.components import stage
-from demos.kit.menu import start_row
-from demos.kit.shell import pick, tr
-from demos.vild import answer as handlers
-from demos.vild import draw as vild_draw
-from demos.vild.examples import examples, words
-from demos.vild.shared import Asked, Common, output
+from demos.kit import library, walkthrough
+from demos.kit.html import Markup, join, tag
+from demos.kit.jobs import Progress
+from demos.kit.language import Text, pick
+from demos.kit.walkthrough import Outcome, Step
+from demos.vild import answer as answers
+from demos.vild import draw
+from demos.vild.answer import PAPER, Answer, examples
 
-Step = dict[str, Any]
-TIMES = (2.0, 10.0)  # a little longer, several times, many times
-SPEED_PROPOSALS = handlers.MOST_PROPOSALS
+RATIOS = (2.0, 10.0)  # borders between the choices of the step about speed
+SPEED_PROPOSALS = answers.MOST_PROPOSALS
 HEADS = ("text", "image")
-IDEA = (
-    "Each step sets the picture and the labels, **asks you first**, then runs and explains. Nothing here is recorded: the "
-    "checkpoint above answers, or the miniature where that one does not have all variants.",
-    "每一步都会设好图片和标签，**先问你**，再运行、解释。没有任何事先录好的答案：由上面选的权重回答；它没有全部变体时，由微缩模型回答。",
+IDEA = Text(
+    "Each step shows an image with labels and a question. Predict first, then run it and read the explanation. The checkpoint "
+    "that is chosen above gives the answer, or the miniature where that checkpoint does not have every version of ViLD.",
+    "每一步给出一张图片、一组标签和一个问题。先预测，再运行，然后看解释。答案由上面所选的权重给出；如果它没有 ViLD 的全部版本，"
+    "则由微缩模型给出。",
 )
 
 
+@cache
 def lessons() -> dict[str, dict[str, Any]]:
     """The lessons by name."""
-    return {row["name"]: row for row in words()["lessons"]}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Which of a step's choices turned out true, what to show for it, and the answer behind it."""
-
-    index: int
-    body: str
-    run: handlers.Run
-
-
-Ask = Callable[..., handlers.Run]
-
-# --- how a step's outcome is read off --------------------------------------------------------------------
+    return {row["name"]: row for row in library.data(PAPER)["lessons"]}
 
 
 def thing_of(step: Step) -> dict[str, Any]:
-    """What a step is about: {"en", "zh", "visible_box"}."""
-    found: dict[str, Any] = next(
-        one for one in examples()[step["example"]]["objects"] if one["en"] == step["thing"]
-    )
-    return found
+    """The thing that a step asks about: {"en", "zh", "visible_box"}."""
+    things = examples()[step["example"]]["objects"]
+    return next(one for one in things if one["en"] == step["thing"])
 
 
-def choices_of(step: Step, lang: str) -> list[str]:
-    """What may be predicted."""
-    if step["kind"] in ("closed", "find"):
+def choices(step: Step, lang: str) -> list[str]:
+    """The choices of a prediction."""
+    kind = step["kind"]
+    if kind in ("closed_list", "find"):
         name = thing_of(step)[lang]
         return [
-            pick(lang, "nothing: no box is on it", "什么也不说：上面没有框"),
-            pick(lang, "a wrong name", "一个错误的名字"),
+            pick(lang, "no box on it", "上面没有框"),
+            pick(lang, "a wrong name", "错误的名称"),
             pick(lang, f"“{name}”", f"“{name}”"),
         ]
-    if step["kind"] == "call":
+    if kind == "where":
         names = [thing[lang] for thing in examples()[step["example"]]["objects"]]
-        return [*names, pick(lang, "none of them", "都不是")]
-    if step["kind"] == "heads":
-        return [f"ViLD-{name}" for name in HEADS]
-    if step["kind"] == "wrong":
-        return [*(f"ViLD-{name}" for name in HEADS), pick(lang, "both as many", "一样多")]
-    low, high = (f"{times:.0f}" for times in TIMES)
+        return [*names, pick(lang, "on none of them", "都不是")]
+    if kind in ("heads", "mistakes"):
+        both = [pick(lang, "equally many", "一样多")] if kind == "mistakes" else []
+        return [*(f"ViLD-{name}" for name in HEADS), *both]
+    low, high = (f"{ratio:.0f}" for ratio in RATIOS)
     return [
         pick(lang, f"less than {low} times as long", f"不到 {low} 倍"),
-        pick(lang, f"{low} to {high} times", f"{low} 到 {high} 倍"),
-        pick(lang, f"more than {high} times", f"超过 {high} 倍"),
+        pick(lang, f"{low} to {high} times as long", f"{low} 到 {high} 倍"),
+        pick(lang, f"more than {high} times as long", f"超过 {high} 倍"),
     ]
 
 
-def called(found: Any, thing: dict[str, Any]) -> int:
-    """What an answer makes of a thing: 0 no box is on it, 1 its surest box has another name, 2 its own."""
-    there = vild_draw.overlap(thing["visible_box"], found.boxes) >= vild_draw.SAME
-    if not there.any():
+# --- outcomes --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A step with its things, and the answers of a checkpoint."""
+
+    step: Step
+    checkpoint: str
+    lang: str
+
+    @property
+    def things(self) -> list[dict[str, Any]]:
+        """The known things of the image."""
+        rows: list[dict[str, Any]] = examples()[self.step["example"]]["objects"]
+        return rows
+
+    def ask(self, variant: str = "") -> Answer:
+        """The answer of the step's variant, or of another one, at the step's threshold or the recommended one."""
+        from demos.vild.page import Question
+
+        name = variant or self.step["variant"]
+        threshold = self.step.get("threshold", answers.threshold_for(name, self.checkpoint))
+        path, labels = examples()[self.step["example"]]["path"], self.step["labels"][self.lang]
+        return answers.ask(Question(self.checkpoint, path, labels, name, threshold))
+
+    def proposal(self, answer: Answer) -> int:
+        """The candidate box that fits the step's thing best."""
+        return int(draw.overlap(thing_of(self.step)["visible_box"], answer.detection.proposals).argmax())
+
+
+def name_given(detection: Any, thing: dict[str, Any]) -> int:
+    """The choice that an answer makes of a thing: 0 no box is on it, 1 its best box has another name, 2 its own."""
+    on_it = draw.overlap(thing["visible_box"], detection.boxes) >= draw.SAME_PLACE
+    if not on_it.any():
         return 0
-    name = found.labels[int(found.label_indices[there.argmax()])]  # boxes come best first
+    name = detection.labels[int(detection.label_indices[on_it.argmax()])]  # boxes come best first
     return 2 if name.lower() in (thing["en"].lower(), thing["zh"]) else 1
 
 
-def closed(ask: Ask, step: Step, lang: str) -> Outcome:
-    """What the fixed list says of a thing."""
-    found = ask(step)
-    fixed = found.model.closed(found.encoded, language=lang)
-    shown = vild_draw.closed_and_open(found.image, fixed, found.result, lang)
-    return Outcome(called(fixed, thing_of(step)), shown, found)
+def closed_list(case: Case) -> Outcome:
+    """The name that a fixed list of categories gives a thing."""
+    answer = case.ask()
+    fixed = answer.model.closed(answer.encoded, language=case.lang)
+    body = draw.closed_and_open(answer.image, fixed, answer.detection, case.lang)
+    return Outcome(name_given(fixed, thing_of(case.step)), body)
 
 
-def find(ask: Ask, step: Step, lang: str) -> Outcome:
-    """What the labels make of a thing."""
-    found = ask(step)
-    thing = thing_of(step)
-    at = int(vild_draw.overlap(thing["visible_box"], found.result.proposals).argmax())
-    row = vild_draw.row_table(found.result, at, lang)
+def find(case: Case) -> Outcome:
+    """The name that the labels give a thing."""
+    answer, thing = case.ask(), thing_of(case.step)
     title = pick(
-        lang,
-        f"The proposal that fits the {thing['en']} best",
-        f"最贴合“{thing['zh']}”的候选框",
+        case.lang,
+        f"The candidate box that fits the {thing['en']} best",
+        f"与“{thing['zh']}”最吻合的候选框",
     )
-    shown = vild_draw.key(lang) + vild_draw.overlay(found.image, found.result, lang)
-    return Outcome(called(found.result, thing), f"{shown}<h4>{title}</h4>{row}", found)
+    table = draw.score_table(answer.detection, case.proposal(answer), case.lang)
+    body = draw.figure(answer.image, answer.detection, case.lang) + tag("h4", title) + table
+    return Outcome(name_given(answer.detection, thing), body)
 
 
-def call(ask: Ask, step: Step, lang: str) -> Outcome:
-    """Which thing the surest box of a label is on."""
-    found = ask(step)
-    things = examples()[step["example"]]["objects"]
-    own = np.flatnonzero(found.result.label_indices == step["label"])
-    index = len(things)
+def where(case: Case) -> Outcome:
+    """On which thing the best box of a label lies; the last choice for none."""
+    answer = case.ask()
+    own = np.flatnonzero(answer.detection.label_indices == case.step["label"])
+    index = len(case.things)
     if len(own):
-        overlaps = [
-            float(vild_draw.overlap(thing["visible_box"], found.result.boxes[own[:1]])[0]) for thing in things
-        ]
-        best = int(np.argmax(overlaps))
-        index = best if overlaps[best] >= vild_draw.SAME else index
-    return Outcome(index, vild_draw.key(lang) + vild_draw.overlay(found.image, found.result, lang), found)
+        best = answer.detection.boxes[own[:1]]
+        overlaps = [float(draw.overlap(thing["visible_box"], best)[0]) for thing in case.things]
+        if max(overlaps) >= draw.SAME_PLACE:
+            index = int(np.argmax(overlaps))
+    return Outcome(index, draw.figure(answer.image, answer.detection, case.lang))
 
 
-def heads(ask: Ask, step: Step, lang: str) -> Outcome:
-    """Which head of the ensemble is surer of a thing's own name."""
-    found = ask(step)
-    thing = thing_of(step)
-    at = int(vild_draw.overlap(thing["visible_box"], found.result.proposals).argmax())
-    label = [name.lower() for name in found.result.labels].index(thing[lang].lower())
-    sure = [float(found.result.parts[name][at, label]) for name in HEADS]
-    return Outcome(int(np.argmax(sure)), vild_draw.region(found.image, found.result, at, lang), found)
+def heads(case: Case) -> Outcome:
+    """Which head of the ensemble gives a thing's own name the higher probability."""
+    answer = case.ask()
+    at = case.proposal(answer)
+    name = thing_of(case.step)[case.lang].lower()
+    label = [one.lower() for one in answer.detection.labels].index(name)
+    probabilities = [float(answer.detection.parts[head][at, label]) for head in HEADS]
+    return Outcome(int(np.argmax(probabilities)), draw.region(answer.image, answer.detection, at, case.lang))
 
 
-def mistakes(count: int, boxes: int, lang: str) -> str:
-    """How many of some boxes are wrong."""
-    return pick(lang, f"{count} of {boxes} boxes wrong", f"{boxes} 个框里错 {count} 个")
-
-
-def wrong(ask: Ask, step: Step, lang: str) -> Outcome:
-    """Which of two heads has more boxes that are on no thing of their name."""
-    runs = [ask({**step, "variant": name}) for name in HEADS]
-    things = examples()[step["example"]]["objects"]
-    counts = [int((~vild_draw.right(one.result, things)).sum()) for one in runs]
-    cards = "".join(
-        f"<article><h3>ViLD-{name}: {mistakes(count, len(one.result.boxes), lang)}</h3>"
-        f"{detect_draw.overlay(one.image, vild_draw.marks(one.result), lang, side=480, letters=36)}</article>"
-        for name, one, count in zip(HEADS, runs, counts, strict=True)
-    )
+def mistakes(case: Case) -> Outcome:
+    """Which of two heads has more boxes that lie on no thing of their name."""
+    pair = [case.ask(name) for name in HEADS]
+    counts = [int((~draw.correct(one.detection, case.things)).sum()) for one in pair]
+    titles = []
+    for name, one, count in zip(HEADS, pair, counts, strict=True):
+        total = len(one.detection.boxes)
+        wrong = pick(case.lang, f"{count} of {total} boxes wrong", f"{total} 个框中错 {count} 个")
+        titles.append(pick(case.lang, f"ViLD-{name}: {wrong}", f"ViLD-{name}：{wrong}"))
     index = 2 if counts[0] == counts[1] else int(np.argmax(counts))
-    return Outcome(index, f'{vild_draw.key(lang)}<div class="atlas-vild-two">{cards}</div>', runs[-1])
+    body = draw.pair(titles, pair[0].image, [one.detection for one in pair], case.lang)
+    return Outcome(index, body)
 
 
-def speed(ask: Ask, step: Step, lang: str) -> Outcome:
-    """How many times longer CLIP on crops took than one pass, both on a picture that neither had seen."""
-    found = ask(step)
-    slow, fast = (found.result.timings[name] for name in ("crops", "image"))
-    times = slow / max(fast, 1e-6)
+KINDS: dict[str, Callable[[Case], Outcome]] = {
+    "closed_list": closed_list,
+    "find": find,
+    "where": where,
+    "heads": heads,
+    "mistakes": mistakes,
+}
+
+
+# --- speed -------------------------------------------------------------------------------------------------
+
+
+def race(case: Case, cancel: Cancel) -> Generator[Progress, None, tuple[float, float]]:
+    """Seconds of one pass and of CLIP on crops, on the step's image with a changed pixel, so that nothing is cached."""
+    image = inputs.image(examples()[case.step["example"]]["path"])
+    vild = answers.model(case.checkpoint)
+    for _ in answers.encode_crops(vild, image, 1, case.lang, cancel):  # loads what is not loaded yet
+        pass
+    image.putpixel((0, 0), tuple(random.randbytes(3)))
+    start = time.perf_counter()
+    encoded = vild.encode(image)
+    encoded_at = time.perf_counter()
+    yield from answers.encode_crops(vild, encoded, SPEED_PROPOSALS, case.lang, cancel)
+    return encoded_at - start, time.perf_counter() - encoded_at
+
+
+def speed(case: Case, cancel: Cancel) -> Generator[Progress, None, Outcome]:
+    """How many times as long CLIP on crops takes as one pass of ViLD."""
+    fast, slow = yield from race(case, cancel)
+    ratio = slow / max(fast, 1e-9)
     rows = (
-        (pick(lang, "one pass of ViLD over the picture", "ViLD 看一遍图片"), fast),
+        (pick(case.lang, "one pass of ViLD over the image", "ViLD 对整张图片计算一次"), fast),
         (
             pick(
-                lang,
-                f"CLIP on {2 * len(found.result.proposals)} crops of {len(found.result.proposals)} proposals",
-                f"CLIP 看 {len(found.result.proposals)} 个候选框的 {2 * len(found.result.proposals)} 张裁剪图",
+                case.lang,
+                f"CLIP on {2 * SPEED_PROPOSALS} crops of {SPEED_PROPOSALS} candidate boxes",
+                f"CLIP 编码 {SPEED_PROPOSALS} 个候选框的 {2 * SPEED_PROPOSALS} 张裁剪图",
             ),
             slow,
         ),
     )
-    bars = "".join(
-        f'<tr><th scope="row">{name}</th><td class="bar"><span style="width:{100 * ms / max(slow, fast):.1f}%"></span></td>'
-        f"<td>{ms:.0f} ms</td></tr>"
-        for name, ms in rows
+    result = pick(case.lang, f"{ratio:.1f} times as long", f"用时是前者的 {ratio:.1f} 倍")
+    body = bars(rows, case.lang) + tag("p", tag("strong", result))
+    return Outcome(int(np.searchsorted(RATIOS, ratio)), body)
+
+
+def bars(rows: tuple[tuple[str, float], ...], lang: str) -> Markup:
+    """Durations in seconds as bars."""
+    longest = max(seconds for _, seconds in rows)
+    lines = join(
+        tag(
+            "tr",
+            tag("th", name, scope="row"),
+            tag("td", tag("span", style=f"width:{100 * seconds / longest:.1f}%"), class_="bar"),
+            tag("td", pick(lang, f"{seconds:.2f} s", f"{seconds:.2f} 秒")),
+        )
+        for name, seconds in rows
     )
-    said = pick(lang, f"{times:.1f} times as long", f"是它的 {times:.1f} 倍")
-    table = f'<table class="atlas-bars"><tbody>{bars}</tbody></table><p><strong>{said}</strong></p>'
-    return Outcome(int(np.searchsorted(TIMES, times)), table, found)
+    return tag("table", tag("tbody", lines), class_="atlas-bars")
 
 
-KINDS: dict[str, Callable[[Ask, Step, str], Outcome]] = {
-    "closed": closed,
-    "find": find,
-    "call": call,
-    "heads": heads,
-    "wrong": wrong,
-    "speed": speed,
-}
-
-
-# --- handlers --------------------------------------------------------------------------------------------
-
-
-def place(where: str) -> tuple[str, int]:
-    """ "closed:1" -> ("closed", 1); the first step of the first lesson for anything that is none."""
-    return walk.place(where, lessons())
-
-
-def step_of(where: str) -> Step:
-    """The step at a place."""
-    name, number = place(where)
-    found: Step = lessons()[name]["steps"][number]
-    return found
-
-
-def turn_to(where: str, lang: str) -> tuple[Any, ...]:
-    """Where we are, the question, its choices, an empty answer and line, whether there is a next step; picture, labels,
-    example."""
-    name, number = place(where)
-    lesson, step = lessons()[name], step_of(where)
-    count = len(lesson["steps"])
-    title = html.escape(lesson["title"][lang])
-    said = pick(lang, f"step {number + 1} of {count}", f"第 {number + 1} / {count} 步")
-    offered = pick(lang, "Labels: ", "标签：") + step["labels"][lang]
-    way = vild_draw.VARIANTS[step["variant"]].get(lang)
-    picture = detect_draw.overlay(inputs.image(examples()[step["example"]]["path"]), [], lang, side=360)
-    card = (
-        f'<div class="atlas-step"><p><b>{title}</b> <span>{said}</span></p><h3>{html.escape(step["ask"][lang])}</h3>'
-        f'<p class="atlas-line">{html.escape(offered)} · {way}</p></div><div class="atlas-vild-small">{picture}</div>'
-    )
-    choices = [(text, str(i)) for i, text in enumerate(choices_of(step, lang))]
-    return (
-        f"{name}:{number}",
-        card,
-        gr.update(choices=choices, value=None),
-        "",
-        "",
-        gr.update(interactive=False),
-        examples()[step["example"]]["path"],
-        step["labels"][lang],
-        step["example"],
-    )
-
-
-def onwards(where: str, lang: str) -> tuple[Any, ...]:
-    """The next step, of the next lesson behind the last one."""
-    return turn_to(walk.following(where, lessons()), lang)
-
-
-def opened(where: str, lang: str) -> tuple[Any, ...]:
-    """The first step when the tab is opened for the first time."""
-    return (gr.skip(),) * 9 if where else turn_to("", lang)
-
-
-def reveal(
-    session: str, where: str, predicted: str | None, checkpoint: str, lang: str
-) -> Generator[tuple[Any, ...], None, None]:
-    """What happened beside what was predicted, and the explanation. Outputs: answer, line, the next button, Stop."""
-    step, checkpoint = step_of(where), able(checkpoint)
-    choices = choices_of(step, lang)
-    if predicted not in {str(i) for i in range(len(choices))}:
-        raise Refusal("predict_first")
-    with handlers.STOPS.job(session) as cancel:
-        try:
-            start = time.perf_counter()
-            if step["kind"] == "speed":
-                timed = yield from race(step, checkpoint, cancel, lang)
-                outcome = speed(lambda step: timed, step, lang)
-            else:
-                outcome = KINDS[step["kind"]](lambda step: asked(step, checkpoint, lang), step, lang)
-            seconds = time.perf_counter() - start
-        except Exception:
-            yield gr.skip(), "", gr.skip(), gr.update(visible=False)
-            raise
-    result = outcome.run.result
-    body = (
-        walk.verdict(choices, int(predicted or 0), outcome.index, lang)
-        + f'{outcome.body}<p class="atlas-why">{html.escape(step["why"][lang])}</p>'
-    )
-    line = shell.result_line(seconds, result.checkpoint, result.device, lang)
-    yield body, line, gr.update(interactive=True), gr.update(visible=False)
+# --- for the walkthrough -----------------------------------------------------------------------------------
 
 
 def able(checkpoint: str) -> str:
-    """The row where it has all variants of the paper, else the first one that has."""
-    rows = (
-        [checkpoint, *(row.name for row in checkpoints.rows("vild"))] if checkpoint else [start_row("vild")]
-    )
-    return next(name for name in rows if handlers.VARIANT in handlers.variants_of(name))
+    """The row where it has all variants of the paper, else the first row that has."""
+    rows = [checkpoint] if checkpoint else []
+    rows += [row.name for row in checkpoints.rows(PAPER)]
+    return next(name for name in rows if answers.VARIANT in answers.variants_of(name))
 
 
-def asked(step: Step, checkpoint: str, lang: str) -> handlers.Run:
-    """A step's question to a checkpoint, at the step's threshold, or the one that suits its variant."""
-    path, threshold = examples()[step["example"]]["path"], step.get("threshold")
-    question = Asked(path, step["labels"][lang], step["variant"], threshold, handlers.PROPOSALS, checkpoint)
-    return handlers.run(question)
+def card(step: Step, lang: str) -> str:
+    """The image, the labels and the variant of a step."""
+    row = examples()[step["example"]]
+    lines = tag("p", pick(lang, "Labels: ", "标签：") + step["labels"][lang])
+    if step["kind"] in ("find", "where", "heads"):
+        lines += tag("p", draw.VARIANTS[step["variant"]].get(lang), class_="atlas-line")
+    return walkthrough.picture(row["path"], row["caption"][lang], lines)
 
 
-def race(
-    step: Step, checkpoint: str, cancel: Cancel, lang: str
-) -> Generator[tuple[Any, ...], None, handlers.Run]:
-    """CLIP on crops on the step's picture with one pixel changed, so that nothing of it is remembered; bars meanwhile."""
-    image = inputs.image(examples()[step["example"]]["path"])
-    model = handlers.model_of(checkpoint)
-    names = inputs.labels(step["labels"][lang])
-    handlers.answer(model, image, names, step["variant"], None, 1)  # loads what is not loaded yet
-    for _ in model.encode_crops(image, 1):
-        pass
-    image.putpixel((0, 0), tuple(random.randbytes(3)))
-    start = time.perf_counter()
-    encoded = model.encode(image)
-    fast = time.perf_counter() - start
-    start = time.perf_counter()
-    for bar in handlers.crops_bars(model, encoded, SPEED_PROPOSALS, cancel, lang):
-        yield gr.skip(), bar, gr.skip(), gr.update(visible=True)
-    slow = time.perf_counter() - start
-    result = handlers.answer(model, encoded, names, "crops", None, SPEED_PROPOSALS)
-    result.timings.update(image=1000 * fast, crops=1000 * slow)
-    return handlers.Run(model, image, encoded, result, fast + slow)
-
-
-# --- layout ----------------------------------------------------------------------------------------------
-
-
-def walk_tab(common: Common, stopping: gr.Button) -> None:
-    """Lays the tab out and wires it."""
-    page = common.page
-    tab: Any = Context.block
-    gr.Markdown(tr(*IDEA))
-    with gr.Row(elem_classes="atlas-lessons"):
-        buttons = {
-            name: gr.Button(tr(row["title"]["en"], row["title"]["zh"]), size="sm", elem_id=f"walk-{name}")
-            for name, row in lessons().items()
-        }
-    where = gr.Textbox("", visible="hidden", label="lesson")
-    card = output("walk-step")
-    guess = gr.Radio([], label=tr("Your prediction", "你的预测"), elem_id="walk-guess")
-    with gr.Row():
-        run = gr.Button(tr("Run it", "运行"), variant="primary", elem_id="walk-run")
-        following = gr.Button(tr("Next step", "下一步"), interactive=False, elem_id="walk-next")
-    result, line = stage("walk-out"), output("walk-line")
-    shown = [where, card, guess, result, line, following, common.picture, common.labels, common.example]
-    for name, button in buttons.items():
-        page.on(button.click, _start(name), [], shown, show_progress="hidden")
-    page.on(tab.select, opened, [where], shown, show_progress="hidden")
-    page.on(following.click, onwards, [where], shown, show_progress="hidden")
-    page.on(
-        run.click,
-        reveal,
-        [where, guess, common.checkpoint],
-        [result, line, following, stopping],
-        session=True,
-    )
-
-
-def _start(name: str) -> Any:
-    return lambda lang: turn_to(name, lang)
+def outcome(step: Step, checkpoint: str, lang: str, cancel: Cancel) -> Iterator[Any]:
+    """A job: the choice that came true."""
+    case = Case(step, able(checkpoint), lang)
+    result = (yield from speed(case, cancel)) if step["kind"] == "speed" else KINDS[step["kind"]](case)
+    yield replace(result, checkpoint=case.checkpoint)

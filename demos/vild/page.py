@@ -1,197 +1,103 @@
-"""The ViLD page: a picture, labels that come and go, and a box for each thing that they name; lessons; a look inside.
-
-What its buttons do is in `demos.vild.answer`, the lessons in `demos.vild.lessons`, proposals, tensors and code in
-`demos.vild.inside`.
-"""
+"""The ViLD page: an image, labels that come and go, and a box for each thing that they name."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-import gradio as gr
-from gradio.context import Context
-
-from demos import catalog
-from demos.kit import shell
-from demos.kit.components import label_chips, pick_box, stage
-from demos.kit.examples import strip
-from demos.kit.menu import CheckpointMenu, start_row
-from demos.kit.shell import Shell, both, tr
-from demos.vild import answer as handlers
+from demos.kit import batch, form, page
+from demos.kit.components import output, pick_box, stage
+from demos.kit.language import Text
+from demos.kit.walkthrough import Walkthrough
+from demos.vild import answer, inside, lessons
 from demos.vild.draw import VARIANTS
-from demos.vild.examples import examples
-from demos.vild.inside import code_tab, proposals_tab, tensors_tab
-from demos.vild.lessons import walk_tab
-from demos.vild.shared import Common, output
 
-FIRST = both("Looking at the first example …", "正在看第一个例子……")
-TRY_IDEA = (
-    "Words are the classes: type “duck”, and ducks are found, though no duck ever had a box in training. Click a box to see "
-    "its crop and how near every label is.",
-    "词就是类别：输入“鸭子”就能找到鸭子，尽管训练时没有任何鸭子带框。点一个方框，看它的裁剪图和它离每个标签有多近。",
+VARIANT = Text("Version of ViLD", "ViLD 版本")
+THRESHOLD = Text("Minimum score", "最低得分")
+THRESHOLD_INFO = Text("Boxes with a lower score are left out.", "得分更低的框不显示。")
+PROPOSALS = Text("Number of candidate boxes", "候选框数量")
+PROPOSALS_INFO = Text(
+    "The boxes that most likely contain an object are compared with the labels.",
+    "只把最可能含有物体的这些框与标签比较。",
 )
-VARIANTS_IDEA = (
-    "The same picture and labels under every variant of the paper, each at the threshold that suits it. *Predict first:* "
-    "which is best on base labels, which on novel ones?",
-    "同一张图、同样的标签，论文的每种变体各跑一遍，各用合适的阈值。*先猜一猜*：哪种在基础类上最好，哪种在新类上最好？",
+ONE_LABEL = Text("One label for each object", "每个物体只保留一个标签")
+ONE_LABEL_INFO = Text(
+    "Where boxes of different labels overlap, only the best one is kept.",
+    "不同标签的框重叠时，只保留得分最高的。",
 )
-CLOSED_IDEA = (
-    "A detector as it was before: its classes are fixed when it is trained. Beside it the same network with your words.",
-    "从前的检测器：类别在训练时就定死了。旁边是同一个网络，用你的词。",
+VARIANTS_IDEA = Text(
+    "Every version of the paper with the same image and labels, each at its recommended minimum score. Predict first: which "
+    "one is best on base labels, and which one on novel labels?",
+    "用同一张图片和同样的标签运行论文的每个版本，各用推荐的最低得分。请先预测：哪个版本在基础类上最好，哪个在新类上最好？",
+)
+CLOSED_IDEA = Text(
+    "An ordinary detector: its classes are fixed when it is trained. Beside it, the same network with your labels.",
+    "普通的检测器：类别在训练时就固定了。旁边是同一个网络，使用你的标签。",
 )
 
 
-def choices(variants: tuple[str, ...]) -> list[tuple[Any, str]]:
-    """The variants as the radio shows them before a language is known."""
-    return [(tr(VARIANTS[name].en, VARIANTS[name].zh), name) for name in variants]
+@dataclass(frozen=True)
+class Question:
+    """The inputs of the page: an image, labels, and how they are compared."""
 
-
-def try_tab(common: Common, stopping: gr.Button, clicked: gr.HTML) -> tuple[gr.Button, list[Any]]:
-    """Lays out *Boxes*: overlay, the look at one box, downloads. Returns the button and the places of an answer."""
-    gr.Markdown(tr(*TRY_IDEA))
-    run = gr.Button(tr("Detect", "检测"), variant="primary", elem_id="detect-button")
-    shown = stage("boxes", f'<p class="atlas-line">{FIRST}</p>')
-    one, line = output("inspect-out"), output("line")
-    with gr.Accordion(tr("Download", "下载"), open=False, elem_id="files"):
-        make = gr.Button(tr("Make the files", "生成文件"), size="sm", elem_id="files-button")
-        links = output("files-out")
-    shell.link_button(
-        {
-            "labels": common.labels,
-            "variant": common.variant,
-            "threshold": common.threshold,
-            "proposals": common.proposals,
-            "checkpoint": common.checkpoint,
-            "example": common.example,
-            "scene": common.scene,
-        },
-        elem_id="link",
+    checkpoint: str = form.checkpoint(answer.PAPER)
+    image: str | None = form.image(height=280)
+    labels: str = form.chips()
+    variant: str = form.choice(
+        {name: VARIANTS[name] for name in answer.variants_of("")},
+        answer.variant_for(answer.VARIANT, ""),
+        VARIANT,
     )
-    common.on(make.click, handlers.files, [links])
-    common.on(clicked.change, handlers.inspect, [one], clicked, show_progress="hidden")
-    return run, [shown, one, line, stopping]
+    threshold: float = form.slider(0, 1, 0.5, THRESHOLD, THRESHOLD_INFO, step=0.01)
+    proposals: float = form.slider(1, answer.MOST_PROPOSALS, answer.PROPOSALS, PROPOSALS, PROPOSALS_INFO)
+    across_labels: bool = form.switch(False, ONE_LABEL, ONE_LABEL_INFO)
 
 
-def compare_tab(common: Common, stopping: gr.Button) -> None:
-    """Lays out *Variants side by side*."""
-    gr.Markdown(tr(*VARIANTS_IDEA))
-    run = gr.Button(tr("Run every variant", "每种变体都跑一遍"), variant="primary", elem_id="compare-button")
-    shown, line = stage("compare-out"), output("compare-line")
-    job = handlers.as_job(handlers.compare, 2, every=True)
-    common.page.on(run.click, job, [*common.asked, common.example], [shown, line, stopping], session=True)
+def inspect_on_click(layout: page.Layout) -> None:
+    """Shows the region of a box that is clicked."""
+    clicked = pick_box("inspect")
+    layout.update(clicked.change, layout.places[0], answer.inspect, [clicked])
 
 
-def closed_tab(common: Common, stopping: gr.Button) -> None:
-    """Lays out *Closed vocabulary*."""
-    gr.Markdown(tr(*CLOSED_IDEA))
-    run = gr.Button(
-        tr("What would a closed detector say?", "封闭的检测器会怎么说？"),
-        variant="primary",
-        elem_id="closed-button",
-    )
-    shown, line = stage("closed-out"), output("closed-line")
-    job = handlers.as_job(handlers.closed, 2)
-    common.page.on(run.click, job, common.asked, [shown, line, stopping], session=True)
-
-
-def build() -> None:
-    """Lays the page out and wires its handlers."""
-    page = Shell()
-    row = start_row("vild")
-    first = handlers.variant_for(handlers.VARIANT, row)
-    with gr.Row():
-        with gr.Column(scale=4, min_width=300):
-            menu = CheckpointMenu("vild", page)
-            picture = shell.picture_input(height=300, elem_id="picture")
-            thumbnails = strip(examples(), "examples")
-            example = gr.Textbox("", visible="hidden", label="example")
-            scene = gr.Textbox("", visible="hidden", label="scene")
-            refused = output("scene-refused")
-            clicked, looked = pick_box("inspect"), pick_box("look")
-        with gr.Column(scale=6, min_width=320):
-            labels = label_chips("labels")
-            variant = gr.Radio(
-                choices(handlers.variants_of(row)),
-                value=first,
-                label=tr("Where a region's vector comes from", "区域向量从哪里来"),
-                elem_id="variant",
-            )
-            with gr.Row():
-                threshold = gr.Slider(
-                    0,
-                    1,
-                    value=handlers.threshold_for(first, row),
-                    step=0.01,
-                    label=tr("Threshold: least score of a box", "阈值：方框的最低得分"),
-                    elem_id="threshold",
-                    min_width=240,
-                )
-                proposals = gr.Slider(
-                    1,
-                    handlers.MOST_PROPOSALS,
-                    value=handlers.PROPOSALS,
-                    step=1,
-                    label=tr("Proposals: places that are asked about", "候选框：问多少处"),
-                    elem_id="proposals",
-                    min_width=240,
-                )
-            stopping = gr.Button(
-                tr("Stop", "停止"), variant="stop", visible=False, elem_id="stop", min_width=90
-            )
-            common = Common(page, picture, example, scene, labels, variant, threshold, proposals, menu.value)
-            with gr.Tabs(elem_classes="atlas-groups"):
-                with gr.Tab(tr("Try it", "试一试"), id="try", elem_id="group-try"), gr.Tabs():
-                    with gr.Tab(tr("Boxes", "方框"), id="boxes", elem_id="tab-boxes"):
-                        run, outputs = try_tab(common, stopping, clicked)
-                    with gr.Tab(tr("Variants side by side", "变体对照"), id="compare", elem_id="tab-compare"):
-                        compare_tab(common, stopping)
-                    with gr.Tab(tr("Closed vocabulary", "封闭词表"), id="closed", elem_id="tab-closed"):
-                        closed_tab(common, stopping)
-                with gr.Tab(tr("Walkthrough", "分步课程"), id="walk", elem_id="group-walk"):
-                    walk_tab(common, stopping)
-                with gr.Tab(tr("Look inside", "看看内部"), id="inside", elem_id="group-inside"), gr.Tabs():
-                    with gr.Tab(tr("Proposals", "候选框"), id="proposals", elem_id="tab-proposals"):
-                        proposals_tab(common, looked, stopping)
-                    with gr.Tab(tr("Tensors", "张量"), id="tensors", elem_id="tab-tensors"):
-                        tensors_tab(common, stopping)
-                    with gr.Tab(tr("Code", "代码"), id="code", elem_id="tab-code"):
-                        code_tab(common, stopping)
-
-    asked = common.asked
-    detect = handlers.as_job(handlers.detect, 3)
-    # Of sliders and labels that change while an answer is under way the last ones count.
-    page.on(
-        [run.click, labels.input, threshold.input, proposals.release],
-        detect,
-        asked,
-        outputs,
-        session=True,
-        show_progress="hidden",
-        trigger_mode="always_last",
-    )
-    fitted = page.on(variant.input, handlers.suit, [variant, menu.value], [threshold], show_progress="hidden")
-    page.then(fitted, detect, asked, outputs, session=True)
-    # The menu's row may also come from an address, or from what the browser remembers.
-    page.on(menu.value.change, handlers.fit, [variant, menu.value], [variant], show_progress="hidden")
-    filled = [picture, labels, example, scene]
-    chosen = page.on(thumbnails.change, handlers.choose, [thumbnails], filled, show_progress="hidden")
-    page.then(chosen, detect, asked, outputs, session=True)
-    switched = page.on(
-        menu.value.input, handlers.suit, [variant, menu.value], [threshold], show_progress="hidden"
-    )
-    page.then(switched, handlers.as_job(handlers.switched, 3), asked, outputs, session=True)
-    page.then(menu.downloaded, detect, asked, outputs, session=True)
-    # A picture of one's own is no example and no scene: a link cannot carry it.
-    own = picture.upload(
-        lambda: ("", ""), None, [example, scene], api_visibility="private", show_progress="hidden"
-    )
-    page.then(own, detect, asked, outputs, session=True)
-    opened = page.on_load(handlers.opened, [*filled, variant, threshold, proposals, refused])
-    page.then(opened, detect, asked, outputs, session=True)
-    page.on(stopping.click, handlers.stop, [], [stopping], session=True, queue=False, show_progress="hidden")
-    root: Any = Context.root_block
-    root.unload(handlers.STOPS.leave)
-    gr.api(handlers.vild_detect, api_name="vild_detect")
-
-
-PAGE = catalog.page("vild", build)
+PAGE = page.declare(
+    answer.PAPER,
+    Question,
+    try_it=page.Try(
+        answer.detect,
+        Text("Detect", "检测"),
+        {"figure": stage, "region": output},
+        files=answer.files,
+        more=inspect_on_click,
+    ),
+    examples=page.Examples(answer.examples, answer.OPENING, answer.fill, answer.scene),
+    reactions={"variant": answer.own_threshold, "checkpoint": answer.other_checkpoint},
+    compare=[
+        page.Tab(
+            "variants",
+            Text("All versions", "所有版本"),
+            VARIANTS_IDEA,
+            answer.compare,
+            Text("Run all versions", "运行所有版本"),
+            {"out": stage},
+            inputs=lambda layout: [layout.form.example],
+        ),
+        page.Tab(
+            "closed",
+            Text("Closed vocabulary", "封闭词表"),
+            CLOSED_IDEA,
+            answer.closed,
+            Text("Compare both", "比较两者"),
+            {"out": stage},
+        ),
+    ],
+    inside=[
+        page.Custom("regions", Text("Candidate boxes", "候选框"), inside.proposals_tab),
+        page.tensors_tab(inside.tensors, inside.TENSORS_IDEA),
+        page.code_tab(inside.code),
+    ],
+    walk=Walkthrough(lessons.lessons, lessons.choices, lessons.card, lessons.outcome, lessons.IDEA, stage),
+    many=batch.Many(answer.many),
+    prepare=answer.crops,
+    opening=answer.own_threshold,
+    settle=answer.settle,
+    endpoints=[answer.vild_detect],
+)

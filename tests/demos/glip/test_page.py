@@ -25,7 +25,7 @@ from core.runtime import Cancel
 from demos.draw import boxes
 from demos.glip import answer, draw, inside, lessons
 from demos.glip.page import PAGE, Question
-from demos.kit import code, library, walkthrough
+from demos.kit import code, library, results, walkthrough
 from demos.kit.html import escape
 from demos.kit.scenes_link import SceneOpened
 from tests.pages import opened, run
@@ -257,7 +257,10 @@ def test_the_files_hold_the_boxes_above_the_threshold() -> None:
 
 def test_a_checkpoint_without_chinese_says_so() -> None:
     assert "zh" not in checkpoints.row("glip-tiny").languages
-    assert answer.language_of("glip-tiny", "zh") == "en" and answer.language_of("", "zh") == "zh"
+    assert results.unreadable("glip-tiny", "一只狗", "en") and not results.unreadable(
+        "glip-tiny", "a dog", "en"
+    )
+    assert not results.unreadable("classroom-glip", "一只狗", "zh")
     fields = answer.fill("toys", question(checkpoint="glip-tiny"), "zh")
     assert fields["text"] == EXAMPLES["toys"]["caption"]["en"]
 

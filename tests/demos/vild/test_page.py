@@ -1,11 +1,10 @@
-"""The ViLD page through its endpoint and handlers: boxes that follow labels, one look at a picture, lessons, refusals."""
+"""The ViLD page through its endpoint and handlers: boxes that follow labels, one encoding of an image, lessons, refusals."""
 
 from __future__ import annotations
 
 import base64
 import io
 import re
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from PIL import Image
 from core import checkpoints, inputs
 from core.classroom.world.concepts import find, unseen
 from core.detection import vild
-from core.errors import Refusal
 from core.runtime import Cancel
+<<<<<<< HEAD
 from demos.kit import events as wiring
 from demos.kit import scenes_link, shell
 from demos.kit.code import passage
@@ -37,11 +36,18 @@ from demos.vild import (
     lessons as vild_walk,
 )
 from demos.vild.shared import Asked
+=======
+from demos.kit import code, library, scenes_link, walkthrough
+from demos.kit.html import escape
+from demos.vild import answer, draw, inside, lessons
+from demos.vild.page import PAGE, Question
+from tests.pages import opened, parts, run
+>>>>>>> 7d56673 (The ViLD page on the kit: a question, answers in named slots, versions under Compare, regions under Look inside, lessons with images of their own; a quick answer no longer flickers to Stop; chips fit the image)
 
-EXAMPLES = vild_examples.examples()
+EXAMPLES = answer.examples()
 TOYS = EXAMPLES["toy_shelf"]
 LABELS = TOYS["labels"]["en"]
-STEPS = [(name, at) for name, row in vild_walk.lessons().items() for at in range(len(row["steps"]))]
+STEPS = [(name, at) for name, row in lessons.lessons().items() for at in range(len(row["steps"]))]
 
 
 @pytest.fixture(scope="module")
@@ -49,48 +55,39 @@ def client(server: str) -> Client:
     return Client(server, verbose=False)
 
 
-def asked(
-    picture: Any = TOYS["path"],
-    labels: Any = LABELS,
-    variant: str = "ensemble",
-    threshold: float = 0.3,
-    proposals: float = 60,
-    checkpoint: str = "",
-) -> Asked:
-    """The page's own question."""
-    return Asked(picture, labels, variant, threshold, proposals, checkpoint)
+def question(**fields: Any) -> Question:
+    """A question about the shelf of toys."""
+    return Question(**{"image": TOYS["path"], "labels": LABELS, "threshold": 0.3, "proposals": 60, **fields})
 
 
-def streamed(handler: Any, outputs: int, question: Asked, lang: str) -> tuple[Any, ...]:
-    """What the page shows in the end for a question that is a job: (message, *outputs, Stop)."""
-    work = handlers.as_job(handler, outputs)
-    return list(wiring.with_session(work, outputs + 1)(Session(), *astuple(question), lang))[-1]
+def new_image(size: tuple[int, int]) -> str:
+    """The shelf at another size: an image that nobody asked about, as a data URI."""
+    data = io.BytesIO()
+    Image.open(TOYS["path"]).resize(size).save(data, "PNG")
+    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
 
 
-class Session:
-    """What a handler sees of a visitor."""
-
-    session_hash = "test"
+# --- endpoint --------------------------------------------------------------------------------------------
 
 
-def test_the_endpoint_finds_things_with_a_box_each(client: Client) -> None:
-    picture = handle_file(TOYS["path"])
+def test_the_endpoint_detects_with_a_box_for_each_thing(client: Client) -> None:
+    image = handle_file(TOYS["path"])
     for labels in (LABELS, ["风筝", "足球", "鸭子", "泰迪熊"]):
-        answer = client.predict(picture, labels, "crops", None, 60, None, None, True, api_name="/vild_detect")
-        assert answer["variant"] == "crops" and answer["size"] == [384, 384]
-        scores = [row["score"] for row in answer["results"]]
+        result = client.predict(image, labels, "crops", None, 60, None, None, True, api_name="/vild_detect")
+        assert result["variant"] == "crops" and result["size"] == [384, 384]
+        scores = [row["score"] for row in result["results"]]
         assert scores == sorted(scores, reverse=True) and len(scores) >= 4
-        left, top, right, bottom = np.array([row["box"] for row in answer["results"]]).T
+        left, top, right, bottom = np.array([row["box"] for row in result["results"]]).T
         assert (left < right).all() and (top < bottom).all() and right.max() <= 384
-        assert len(answer["annotations"]) == len(scores) and len(answer["categories"]) == 4
-    bare = client.predict(picture, "kite, duck", api_name="/vild_detect")
+        assert len(result["annotations"]) == len(scores) and len(result["categories"]) == 4
+    bare = client.predict(image, "kite, duck", api_name="/vild_detect")
     assert bare["variant"] == "ensemble" and "annotations" not in bare
-    everything = client.predict(picture, "kite, duck", "ensemble", 0.0, 20, ["duck"], api_name="/vild_detect")
+    everything = client.predict(image, "kite, duck", "ensemble", 0.0, 20, ["duck"], api_name="/vild_detect")
     assert {(row["label"], row["base"]) for row in everything["results"]} == {("kite", False), ("duck", True)}
 
 
 @pytest.mark.parametrize(
-    ("picture", "labels", "variant", "threshold", "proposals", "checkpoint", "said"),
+    ("image", "labels", "variant", "threshold", "proposals", "checkpoint", "words"),
     [
         (TOYS["path"], " ，", None, None, 100, None, "label"),
         (TOYS["path"], "x" * 400, None, None, 100, None, "300"),
@@ -100,195 +97,265 @@ def test_the_endpoint_finds_things_with_a_box_each(client: Client) -> None:
         (TOYS["path"], "duck", None, None, 100, "no-such-row", "no-such-row"),
         (TOYS["path"], "duck", None, None, 100, "classroom-lseg", "classroom-lseg"),
         (TOYS["path"], "duck", None, None, 100, "owlvit-b32", "owlvit-b32"),
-        (str(Path(__file__)), "duck", None, None, 100, None, "picture"),
+        (str(Path(__file__)), "duck", None, None, 100, None, "use JPEG"),
     ],
 )
 def test_the_endpoint_refuses_in_one_sentence(
-    client: Client, picture: str, labels: str, variant: Any, threshold: Any, proposals: Any, checkpoint: Any, said: str
+    client: Client, image: str, labels: str, variant: Any, threshold: Any, proposals: Any, checkpoint: Any, words: str
 ) -> None:  # fmt: skip
     with pytest.raises(AppError) as error:
         client.predict(
-            handle_file(picture), labels, variant, threshold, proposals, None, checkpoint, api_name="/vild_detect"
+            handle_file(image), labels, variant, threshold, proposals, None, checkpoint, api_name="/vild_detect"
         )  # fmt: skip
-    assert said in str(error.value) and "Traceback" not in str(error.value)
+    assert words in str(error.value) and "Traceback" not in str(error.value)
 
 
-def test_labels_threshold_and_variant_do_not_look_at_the_picture_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seen: list[Image.Image] = []
-    look = vild._encode_image
+# --- the first tab -----------------------------------------------------------------------------------------
+
+
+def test_labels_threshold_and_variant_do_not_encode_the_image_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[Image.Image] = []
+    encode = vild._encode_image
 
     def encode_image(model: Any, image: Image.Image) -> Any:
-        seen.append(image)
-        return look(model, image)
+        encoded.append(image)
+        return encode(model, image)
 
     monkeypatch.setattr(vild, "_encode_image", encode_image)
-    data = io.BytesIO()
-    Image.open(TOYS["path"]).resize((311, 307)).save(data, "PNG")  # a picture that nobody asked about
-    uri = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+    image = new_image((311, 307))
     for labels, variant, threshold in (("duck", "ensemble", 0.3), ("owl", "text", 0.1), ("duck", "image", 0)):
-        shown, *_ = handlers.detect(asked(uri, labels, variant, threshold), "en")
-        assert "atlas-det-stage" in shown
-    assert len(seen) == 1
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_every_example_runs(name: str) -> None:
-    row = EXAMPLES[name]
-    for lang in ("en", "zh"):
-        labels = row["labels"][lang]
-        message, shown, _, line, stop = streamed(
-            handlers.detect, 3, asked(row["path"], labels, "image", 0.4), lang
+        slots = run(
+            answer.detect, question(image=image, labels=labels, variant=variant, threshold=threshold), "en"
         )
-        assert message == "" and shown.count("<li>") == len(inputs.labels(labels))
-        assert ("atlas-hint" in line) == (not row["classroom"]) and stop["visible"] is False
+        assert "atlas-det-stage" in slots["figure"]
+    assert len(encoded) == 1
 
 
-def test_novel_things_of_the_examples_never_had_a_box() -> None:
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_runs(name: str, lang: str) -> None:
+    row = EXAMPLES[name]
+    slots = run(
+        answer.detect, question(variant="image", threshold=0.4, **answer.fill(name, question(), lang)), lang
+    )
+    assert slots["message"] == "" and slots["figure"].count("<li>") == len(inputs.labels(row["labels"][lang]))
+    # A photo from outside the classroom gets a hint and the way to real weights.
+    assert ("atlas-hint" in slots["notes"]) == slots["get"]["visible"] == (not row["classroom"])
+    assert bool(row.get("real")) == (not row["classroom"]) and slots["region"] == ""
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_opening_answer_is_right(lang: str) -> None:
+    fields, _ = opened(PAGE.declared, {}, lang)
+    own = {name: value for name, value in fields.items() if name not in ("example", "scene")}
+    detection = answer.ask(Question(**own)).detection
+    assert draw.correct(detection, TOYS["objects"]).all() and len(detection.boxes) == len(TOYS["objects"])
+    assert draw.matches(detection, TOYS["objects"]).any(0).all()
+
+
+def test_novel_things_of_the_examples_had_no_box() -> None:
     names = {thing["en"] for row in EXAMPLES.values() for thing in row["objects"]}
     novel = {name for name in names if find(name).index in unseen()}  # type: ignore[union-attr]
     assert {"duck", "teddy bear", "robot", "syringe", "chair"} <= novel
     assert not {"kite", "dog", "pill"} & novel
-    found = handlers.run(asked()).result
-    assert dict(zip(found.labels, found.base, strict=True)) == {
+    detection = answer.ask(question()).detection
+    assert dict(zip(detection.labels, detection.base, strict=True)) == {
         "kite": True, "soccer ball": True, "duck": False, "teddy bear": False
     }  # fmt: skip
 
 
-def test_boxes_are_drawn_base_in_blue_and_novel_in_red_and_show_their_region() -> None:
-    found = handlers.run(asked(threshold=0.0)).result
-    shown, *_ = handlers.detect(asked(threshold=0.0), "en")
-    assert shown.count("data-pick") >= 2 * len(found.boxes) > 4
-    blue, red = vild_draw.BASE, vild_draw.NOVEL
-    assert all((mark.colour == blue) == found.base[mark.group] for mark in vild_draw.marks(found))
-    assert blue in shown and red in shown
-    (region,) = handlers.inspect(asked(threshold=0.0), "0 171", "en")
-    assert region.count("<img") == 2 and region.count("<tr") == 2 + len(found.labels)
+def test_base_boxes_are_blue_and_novel_ones_red_and_a_click_shows_the_region() -> None:
+    asked = question(threshold=0.0)
+    detection = answer.ask(asked).detection
+    figure = run(answer.detect, asked, "en")["figure"]
+    assert figure.count("data-pick") >= 2 * len(detection.boxes) > 4
+    marks = draw.marks(detection)
+    assert all((mark.colour == draw.BASE) == detection.base[mark.group] for mark in marks)
+    assert draw.BASE in figure and draw.NOVEL in figure
+    region = answer.inspect(asked, "0 171", "en")["region"]
+    assert region.count("<img") == 2 and region.count("<tr") == 2 + len(detection.labels)
     assert "ViLD-text" in region and "background" in region
-    first = int(found.proposal_indices[0])
-    assert f"{found.cosines[first].max():+.3f}" in region
-    assert handlers.inspect(asked(), "99999 1", "en") == (shell.guarded(_refuse, 1)("en")[1],)
-
-
-def _refuse(lang: str) -> tuple[str]:
-    raise Refusal("no_picture")
-
-
-def test_a_refusal_takes_the_bar_and_the_stop_button_away() -> None:
-    work = wiring.with_session(handlers.as_job(handlers.detect, 3), 4)
-    before, last = list(work(Session(), *astuple(asked(picture=None, variant="crops")), "en"))
-    assert before[3] == "" and before[4]["visible"] is False
-    assert "atlas-refusal" in last[0] and last[0].count("<p") == 1
+    first = int(detection.proposal_indices[0])
+    assert f"{detection.cosines[first].max():+.3f}" in region
+    assert answer.inspect(question(), "99999 1", "en") == {}
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
-    [({"picture": None}, "picture"), ({"labels": ","}, "label"), ({"labels": None}, "label"),
-     ({"picture": "data:image/png;base64,@@@"}, "data URI"), ({"picture": __file__}, "picture"),
+    ("values", "words"),
+    [({"image": None}, "picture|image"), ({"labels": ","}, "label"), ({"labels": None}, "label"),
+     ({"image": "data:image/png;base64,@@@"}, "data URI"), ({"image": __file__}, "use JPEG"),
      ({"threshold": 2}, "threshold"), ({"proposals": 0}, "proposals"), ({"checkpoint": "classroom-rn"}, "classroom-rn")],
 )  # fmt: skip
-def test_the_page_refuses_in_one_sentence(values: dict[str, Any], said: str) -> None:
-    message, *rest = shell.guarded(handlers.detect, 3)(asked(**values), "en")
-    assert message.count("<p") == 1 and "atlas-refusal" in message and said in message
-    assert all(value == shell.guarded(_refuse, 1)("en")[1] for value in rest)
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_page_refuses_in_one_sentence(values: dict[str, Any], words: str, lang: str) -> None:
+    slots = run(answer.detect, question(**values), lang)
+    assert set(slots) == {"message", "bars"} and slots["message"]
+    assert lang == "zh" or re.search(words, slots["message"])
+    assert any("\u4e00" <= sign <= "\u9fff" for sign in slots["message"]) == (lang == "zh")
 
 
-def test_crops_show_how_far_they_are_and_can_be_stopped() -> None:
-    data = io.BytesIO()
-    Image.open(TOYS["path"]).resize((300, 290)).save(data, "PNG")
-    image = inputs.image(data.getvalue())
-    model = handlers.model_of("")
-    bars = list(handlers.crops_bars(model, image, 40, Cancel(), "en"))
-    assert len(bars) >= 2 and 'aria-valuenow="100"' in bars[-1]
-    assert list(handlers.crops_bars(model, image, 40, Cancel(), "en")) == []  # remembered
-    with pytest.raises(Refusal, match="Stopped"):
-        list(handlers.crops_bars(model, image, 60, Cancel(stopped=True), "en"))
+def test_html_in_a_label_is_text() -> None:
+    asked = question(labels="<img src=x onerror=alert(1)>, duck", threshold=0.0)
+    html = run(answer.detect, asked, "en")["figure"] + answer.inspect(asked, "0 1", "en")["region"]
+    assert "<img src=x" not in html and "&lt;img" in html
 
 
-def test_variants_stand_side_by_side_and_the_closed_list_beside_the_words() -> None:
-    shown, line = handlers.compare(asked(), "toy_shelf", "en")
-    assert shown.count("<article>") == len(vild.VARIANTS) and "ms" in line
-    assert len(re.findall(r"Found: \d of 2 base, \d of 2 novel", shown)) == len(vild.VARIANTS)
-    for lang in ("en", "zh"):
-        two, _ = handlers.closed(asked(), lang)
-        count = len(handlers.model_of("").base_labels())
-        assert two.count("<article>") == 2 and str(count) in two and count > 300
+def test_crops_have_progress_and_can_be_stopped() -> None:
+    asked = question(image=new_image((300, 290)), variant="crops", proposals=40)
+    bars = run(answer.crops, asked, "en")["bars"]
+    assert len(bars) >= 2 and bars[-1].share == 1 and "s left" in bars[0].text
+    assert run(answer.crops, asked, "en")["bars"] == []  # cached
+    more = question(image=asked.image, variant="crops", proposals=60)
+    assert run(answer.crops, more, "en", cancel=Cancel(stopped=True))["message"] == "Stopped."
+    assert run(answer.crops, question(variant="text"), "en")["bars"] == []  # needs no crops
 
 
-def test_a_row_says_what_it_can_do() -> None:
-    for row in checkpoints.rows("vild"):
-        assert handlers.variants_of(row.name) == vild.variants(row.name)
-    (radio,) = handlers.fit("ensemble", "owlvit-b32", "zh")
-    assert radio["value"] == "native" and len(radio["choices"]) == 1
-    assert handlers.suit("ensemble", "owlvit-b32", "en") == (0.1,)
-    still = handlers.switched(asked(checkpoint="owlvit-b32"), "en")
-    assert still == (shell.guarded(_refuse, 1)("en")[1],) * 3  # its menu says how to get it
-    assert vild_walk.able("owlvit-b32") == vild_walk.able("") and checkpoints.row(vild_walk.able("")).bundled
-
-
-def test_downloads_are_the_boxes_of_the_page() -> None:
-    (links,) = handlers.files(asked(variant="crops"), "en")
+def test_downloads_hold_the_boxes_of_the_page() -> None:
+    links = answer.files(question(variant="crops"), "en")
     assert links.count('download="vild-') == 5 and "vild-coco.json" in links and "vild-crops.zip" in links
 
 
-@pytest.mark.parametrize(("name", "at"), STEPS)
-def test_every_lesson_asks_first_and_then_answers(
-    name: str, at: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vild_walk, "SPEED_PROPOSALS", 24)
-    where, step = f"{name}:{at}", vild_walk.lessons()[name]["steps"][at]
-    with pytest.raises(Refusal, match="prediction"):
-        next(vild_walk.reveal("session", where, None, "", "en"))
-    for lang in ("en", "zh") if step["kind"] != "speed" else ("zh",):
-        choices = vild_walk.choices_of(step, lang)
-        *_, (body, line, onwards, _) = vild_walk.reveal("session", where, "0", "", lang)
-        assert body.count("atlas-verdict") == 1 and onwards["interactive"] and "ms" in line
-        assert any(f"“{choice}”" in body for choice in choices)
-        assert vild_walk.turn_to(where, lang)[7] == step["labels"][lang]
+def test_many_files_ask_the_question_of_the_page() -> None:
+    verb = answer.many(question())
+    outcome = verb(inputs.image(TOYS["path"]))
+    detection = answer.ask(question()).detection
+    assert outcome.cells["boxes"] == len(detection.boxes) > 0
+    assert outcome.cells["best label"] == detection.labels[int(detection.label_indices[0])]
 
 
-def test_what_a_lesson_reads_off_an_answer() -> None:
-    step = {"kind": "find", "example": "toy_shelf", "thing": "duck"}
-    thing = vild_walk.thing_of(step)
-    found = handlers.run(asked(labels="duck, kite", variant="crops", threshold=0.9)).result
-    there = vild_draw.overlap(thing["visible_box"], found.boxes) >= 0.5
-    assert vild_walk.called(found, thing) == (2 if there.any() else 0)
-    renamed = {"en": "goose", "zh": "鹅", "visible_box": thing["visible_box"]}
-    assert vild_walk.called(found, renamed) == (1 if there.any() else 0)
-    np.testing.assert_array_equal(vild_draw.right(found, [thing]), there & (found.label_indices == 0))
-    assert not vild_draw.right(found, [renamed]).any() and not vild_draw.right(found, []).any()
-    nowhere = {**renamed, "visible_box": [0, 0, 1, 1]}
-    assert vild_walk.called(found, nowhere) == 0
+# --- checkpoints, opening --------------------------------------------------------------------------------
 
 
-def test_the_look_inside_shows_what_was_made() -> None:
-    shown, region, gallery, line = vild_inside.proposals(asked(), "en")
-    found = handlers.run(asked()).result
-    assert shown.count("<button") == len(found.proposals) and gallery.count("<img") == vild_inside.FIRST
-    assert "atlas-vild-region" in region and "ms" in line
-    assert "Proposal 4 of" in vild_inside.look(asked(), "3 1", "en")[0]
-    for lang in ("en", "zh"):
-        table, _ = vild_inside.tensors(asked(), lang)
-        assert f"[{len(found.proposals)}, 4]" in table
-    for variant in vild.VARIANTS:
-        code, _ = vild_inside.code(asked(variant=variant), "zh")
-        assert ("def text_loss" in code) == (variant in ("text", "vild", "ensemble"))
-        assert ("def crops" in code) == (variant == "crops") and "def choose" in code
-        assert "def propose" in code and "def see" not in code
-    assert all(passage(card) for card in vild_examples.words()["code"])
+def test_a_row_brings_its_variants_and_its_threshold() -> None:
+    for row in checkpoints.rows("vild"):
+        assert answer.variants_of(row.name) == vild.variants(row.name)
+    fields = answer.other_checkpoint(question(checkpoint="owlvit-b32"), "zh")
+    assert fields["variant"]["value"] == "native" and len(fields["variant"]["choices"]) == 1
+    assert fields["threshold"] == 0.1
+    assert answer.own_threshold(question(variant="text"), "en") == {
+        "threshold": answer.threshold_for("text", "")
+    }
+    assert "owlvit-b32" in run(answer.detect, question(checkpoint="owlvit-b32"), "en")["message"]
+    assert lessons.able("owlvit-b32") == lessons.able("") and checkpoints.row(lessons.able("")).bundled
 
 
-def test_an_address_opens_an_example_a_scene_or_the_first_picture() -> None:
+def test_an_example_is_in_a_language_of_the_checkpoint() -> None:
+    for checkpoint, lang, language in (
+        ("", "zh", "zh"), ("vild-crops-b32", "zh", "en"), ("vild-crops-zh", "en", "zh")
+    ):  # fmt: skip
+        fields = answer.fill("toy_shelf", question(checkpoint=checkpoint), lang)
+        assert fields["labels"] == TOYS["labels"][language]
+
+
+def test_an_address_opens_an_example_a_scene_or_the_first_image() -> None:
     query = {"example": "surgery", "variant": "text", "threshold": "0.55", "proposals": "40"}
-    path, labels, example, scene, variant, threshold, proposals, refused = handlers.opened("zh", query)
-    assert path == EXAMPLES["surgery"]["path"] and "注射器" in labels and example == "surgery"
-    assert (variant, threshold, proposals, scene, refused) == ("text", 0.55, 40, "", "")
-    text = vild_examples.words()["examples"]["toy_shelf"]["scene"]
-    opened = handlers.opened("en", {scenes_link.PARAMETER: text})
-    assert opened[1] == "duck, teddy bear, kite, soccer ball" and opened[2] == ""
-    bad = handlers.opened(
-        "en", {scenes_link.PARAMETER: "nothing", "variant": "x", "labels": "a, b", "threshold": "nan"}
+    fields, refused = opened(PAGE.declared, query, "zh")
+    assert fields["image"] == EXAMPLES["surgery"]["path"] and "注射器" in fields["labels"]
+    assert (fields["variant"], fields["threshold"], fields["proposals"]) == ("text", 0.55, 40)
+    assert (fields["example"], fields["scene"], refused) == ("surgery", "", "")
+    # A variant alone brings its own threshold.
+    assert opened(PAGE.declared, {"variant": "text"})[0]["threshold"] == answer.threshold_for("text", "")
+    text = library.data("vild")["examples"]["toy_shelf"]["scene"]
+    fields, _ = opened(PAGE.declared, {scenes_link.PARAMETER: text})
+    assert fields["labels"] == "duck, teddy bear, kite, soccer ball" and fields["example"] == ""
+    query = {scenes_link.PARAMETER: "nothing", "variant": "x", "labels": "a, b", "threshold": "nan"}
+    fields, refused = opened(PAGE.declared, query)
+    assert fields["image"] == TOYS["path"] and fields["labels"] == "a, b" and "variant" not in fields
+    assert fields["threshold"] == answer.threshold_for("ensemble", "") and "atlas-refusal" in refused
+
+
+def test_a_variant_that_the_checkpoint_lacks_is_settled() -> None:
+    assert answer.settle(question(variant="text"), "en") == {}
+    settled = answer.settle(question(variant="text", checkpoint="owlv2-b16"), "en")
+    assert settled["variant"]["value"] == "native"
+
+
+# --- compare, look inside --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_variants_stand_side_by_side_and_a_closed_list_beside_the_labels(lang: str) -> None:
+    slots = run(answer.compare, question(), "toy_shelf", lang)
+    assert slots["out"].count("<article>") == len(vild.VARIANTS) and "ms" in slots["line"]
+    counts = (
+        r"Detected: \d of 2 base, \d of 2 novel" if lang == "en" else r"正确检出：基础类 \d / 2，新类 \d / 2"
     )
-    assert bad[0] == TOYS["path"] and bad[1] == "a, b" and bad[4] == "ensemble" and "atlas-refusal" in bad[7]
-    assert bad[5] == handlers.threshold_for("ensemble", "")
+    assert len(re.findall(counts, slots["out"])) == len(vild.VARIANTS)
+    # Of an image of the visitor's own nothing is known.
+    assert not re.findall(counts, run(answer.compare, question(), "", lang)["out"])
+    two = run(answer.closed, question(), lang)["out"]
+    count = len(answer.model("").base_labels())
+    assert two.count("<article>") == 2 and str(count) in two and count > 300
+
+
+def test_the_candidate_boxes_are_those_of_the_run() -> None:
+    slots = run(inside.proposals, question(), "en")
+    detection = answer.ask(question()).detection
+    assert slots["figure"].count("<button") == len(detection.proposals)
+    assert slots["gallery"].count("<img") == inside.FIRST
+    assert "atlas-vild-region" in slots["region"] and "ms" in slots["line"]
+    assert "Candidate box 4 of" in inside.look(question(), "3 1", "en")["region"]
+    assert inside.look(question(), "999 1", "en") == {}
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_tensors_have_the_shapes_of_the_run(lang: str) -> None:
+    detection = answer.ask(question()).detection
+    html, _ = inside.tensors(question(), lang)
+    assert f"[{len(detection.proposals)}, 4]" in html and "atlas-vild-matrix" in html
+    assert all(escape(row[lang]) in html for row in library.data("vild")["tensors"].values())
+
+
+@pytest.mark.parametrize("variant", vild.VARIANTS)
+def test_code_is_that_of_the_variant(variant: str) -> None:
+    html = code.cards(*inside.code(question(variant=variant), "zh")[:2], "zh")
+    assert ("def text_loss" in html) == (variant in ("text", "vild", "ensemble"))
+    assert ("def crops" in html) == (variant == "crops") and "def choose" in html
+    assert "def propose" in html and "def see" not in html and "本次运行" in html
+
+
+# --- lessons ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "at"), STEPS)
+def test_a_lesson_asks_before_it_answers(name: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lessons, "SPEED_PROPOSALS", 24)
+    walk = PAGE.declared.walk
+    where, step = f"{name}:{at}", lessons.lessons()[name]["steps"][at]
+    assert "prediction" in run(walkthrough.reveal, walk, where, None, "", "en")["message"]
+    for lang in ("en", "zh") if step["kind"] != "speed" else ("zh",):
+        before = walkthrough.turn(walk, where, lang)
+        assert step["labels"][lang] in before["card"] and "<img" in before["card"]
+        assert escape(step["ask"][lang]) in before["card"] and escape(step["why"][lang]) not in before["card"]
+        slots = run(walkthrough.reveal, walk, where, "0", "owlvit-b32", lang)
+        assert slots["message"] == "" and slots["onwards"]["interactive"]
+        assert slots["out"].count("atlas-verdict") == 1 and any(
+            f"“{escape(choice)}”" in slots["out"] for choice in lessons.choices(step, lang)
+        )
+        # The row that answered is named, not the chosen one, which lacks the variants of the paper.
+        assert checkpoints.row(lessons.able("")).title[lang] in slots["line"]
+        assert bool(slots["bars"]) == (step["kind"] == "speed")
+
+
+def test_the_step_about_speed_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lessons, "SPEED_PROPOSALS", 300)
+    step, cancel = lessons.lessons()["speed"]["steps"][0], Cancel()
+    job = parts(lessons.outcome, step, "", "en", cancel=cancel)
+    next(job)
+    cancel.set()
+    with pytest.raises(Exception, match="Stopped"):
+        list(job)
+
+
+def test_the_name_that_an_answer_gives_a_thing() -> None:
+    step = {"kind": "find", "example": "toy_shelf", "thing": "duck"}
+    thing = lessons.thing_of(step)
+    asked = question(labels="duck, kite", variant="crops", threshold=0.9)
+    detection = answer.ask(asked).detection
+    on_it = draw.overlap(thing["visible_box"], detection.boxes) >= 0.5
+    assert lessons.name_given(detection, thing) == (2 if on_it.any() else 0)
+    renamed = {"en": "goose", "zh": "鹅", "visible_box": thing["visible_box"]}
+    assert lessons.name_given(detection, renamed) == (1 if on_it.any() else 0)
+    np.testing.assert_array_equal(draw.correct(detection, [thing]), on_it & (detection.label_indices == 0))
+    assert not draw.correct(detection, [renamed]).any() and not draw.correct(detection, []).any()
+    assert lessons.name_given(detection, {**renamed, "visible_box": [0, 0, 1, 1]}) == 0

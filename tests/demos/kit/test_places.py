@@ -1,0 +1,90 @@
+"""Where the answers of a handler appear: when Stop is offered, what a refusal leaves, slots that follow other events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from core.errors import Refusal
+from demos.kit import places
+from demos.kit.components import output
+from demos.kit.events import Shell
+from demos.kit.jobs import Progress
+from demos.kit.language import Text
+
+STEP = Progress(0.5, "half")
+
+
+def steps(handler: Callable[..., Any]) -> list[dict[str, Any]]:
+    """What a place shows of a handler, step by step: values by "out", "line", "stop", "run", "message"."""
+    with gr.Blocks() as demo:
+        shell = Shell()
+        place = places.lay_out("try", Text("Run", "运行"), {"out": output})
+        places.wire(shell, place.button.click, place, handler, [], tuple)
+    (function,) = [one.fn for one in demo.fns.values()]
+    named = {**place.slots, "stop": place.stop, "run": place.button, "message": shell.message}
+    names = {component: name for name, component in named.items()}
+    made = function(SimpleNamespace(session_hash="session"), "en")
+    shown = made if isinstance(made, Iterator) else [made]
+    return [{names[component]: value for component, value in step.items()} for step in shown]
+
+
+def stopped(step: dict[str, Any]) -> bool | None:
+    """Whether Stop is visible; None where a step leaves it as it is."""
+    return step["stop"]["visible"] if "stop" in step else None
+
+
+def plain(lang: str) -> dict[str, Any]:
+    return {"out": lang}
+
+
+def test_an_answer_at_once_leaves_the_buttons_alone() -> None:
+    (step,) = steps(plain)
+    assert (
+        step["out"] == "en"
+        and step["message"] == ""
+        and "data-answer" in step["line"]
+        and stopped(step) is None
+    )
+
+
+@pytest.mark.parametrize("bars", [0, 1])
+def test_a_prepared_answer_offers_stop_only_while_something_is_prepared(bars: int) -> None:
+    def prepared(lang: str, cancel: Any) -> Iterator[Any]:
+        yield from [STEP] * bars
+        yield from places.parts(plain, (lang,), cancel)
+
+    *before, answer, last = steps(prepared)
+    assert [stopped(step) for step in before] == [True] * bars
+    assert answer["out"] == "en" and stopped(answer) is None
+    assert stopped(last) is False and "data-answer" in last["line"]
+
+
+def test_a_job_offers_stop_from_its_first_step() -> None:
+    def job(lang: str, cancel: Any) -> Iterator[Any]:
+        yield {"out": "first"}
+        yield {"out": "second"}
+
+    assert [stopped(step) for step in steps(job)] == [True, None, False]
+
+
+def test_a_refusal_is_a_sentence_and_gives_the_button_back() -> None:
+    def job(lang: str, cancel: Any) -> Iterator[Any]:
+        yield STEP
+        raise Refusal("no_text")
+
+    first, last = steps(job)
+    assert "atlas-progress" in first["line"] and 'role="alert"' in last["message"]
+    assert last["line"] == "" and stopped(last) is False and last["run"]["visible"]
+
+
+def test_a_fault_is_said_without_its_details(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(lang: str) -> dict[str, Any]:
+        raise ValueError("secret")
+
+    (step,) = steps(broken)
+    assert "secret" not in step["message"] and "logged" in step["message"] and "secret" in caplog.text
