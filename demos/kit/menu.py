@@ -50,16 +50,9 @@ def start_row(paper: str, language: str | None = None) -> str:
     return next((row.name for row in offered(paper, language) if row.repo), [*names, start][0])
 
 
-<<<<<<< HEAD
 def label_language(paper: str, checkpoint: str | None, lang: str) -> str:
     """The page's language where a row of the paper reads it, else English; the row that a menu starts on for None."""
     return lang if lang in checkpoints.row(checkpoint or start_row(paper)).languages else "en"
-=======
-def language_of(checkpoint: str, lang: str) -> str:
-    """The page's language where a row reads it, else the first language that it reads."""
-    languages = checkpoints.row(checkpoint).languages
-    return lang if lang in languages else languages[0]
->>>>>>> 7d56673 (The ViLD page on the kit: a question, answers in named slots, versions under Compare, regions under Look inside, lessons with images of their own; a quick answer no longer flickers to Stop; chips fit the image)
 
 
 def choices(paper: str, lang: str, language: str | None = None) -> list[tuple[str, str]]:

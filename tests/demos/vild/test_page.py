@@ -18,31 +18,11 @@ from core import checkpoints, inputs
 from core.classroom.world.concepts import find, unseen
 from core.detection import vild
 from core.runtime import Cancel
-<<<<<<< HEAD
-from demos.kit import events as wiring
-from demos.kit import scenes_link, shell
-from demos.kit.code import passage
-from demos.vild import answer as handlers
-from demos.vild import (
-    draw as vild_draw,
-)
-from demos.vild import (
-    examples as vild_examples,
-)
-from demos.vild import (
-    inside as vild_inside,
-)
-from demos.vild import (
-    lessons as vild_walk,
-)
-from demos.vild.shared import Asked
-=======
 from demos.kit import code, library, scenes_link, walkthrough
 from demos.kit.html import escape
 from demos.vild import answer, draw, inside, lessons
 from demos.vild.page import PAGE, Question
 from tests.pages import opened, parts, run
->>>>>>> 7d56673 (The ViLD page on the kit: a question, answers in named slots, versions under Compare, regions under Look inside, lessons with images of their own; a quick answer no longer flickers to Stop; chips fit the image)
 
 EXAMPLES = answer.examples()
 TOYS = EXAMPLES["toy_shelf"]
