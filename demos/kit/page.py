@@ -529,7 +529,7 @@ def opening_state(
         fields |= declared.opening(question, lang)
     if query.get("image") == OWN:
         refused = shell.alert(pick(lang, *LINK_WITHOUT_IMAGE))
-    settled = declared.settle(question, lang) if declared.settle is not None else {}
+    settled = dict(declared.settle(question, lang)) if declared.settle is not None else {}
     return fields | given | settled, refused
 
 

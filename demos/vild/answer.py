@@ -104,9 +104,8 @@ def detect_with(
     ):
         if value is not None and not low <= value <= high:
             raise Refusal("out_of_range", name=name, low=low, high=high, value=value)
-    return vild.detect(  # type: ignore[arg-type]
-        image, labels, variant, base, int(proposals), threshold, across_labels=across_labels
-    )
+    wanted: Any = variant  # core refuses what is none
+    return vild.detect(image, labels, wanted, base, int(proposals), threshold, across_labels=across_labels)
 
 
 def ask(question: Question, variant: str | None = None) -> Answer:

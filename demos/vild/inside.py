@@ -14,6 +14,7 @@ from demos.kit import tensors as tensor_table
 from demos.kit.components import output, pick_box, picked, stage
 from demos.kit.html import Markup, join, tag
 from demos.kit.language import Text, pick
+from demos.kit.places import Slots
 from demos.vild import draw
 from demos.vild.answer import PAPER, Answer, ask, result_line, row_of
 
@@ -81,7 +82,7 @@ def look(question: Question, clicked: str, lang: str) -> dict[str, Any]:
 def proposals_tab(layout: Layout) -> None:
     """Lays *Candidate boxes* out and wires it."""
     gr.Markdown(PROPOSALS_IDEA.tr)
-    slots = {"figure": stage, "region": output, "gallery": output}
+    slots: Slots = {"figure": stage, "region": output, "gallery": output}
     place = layout.place("regions", Text("Show the candidate boxes", "显示候选框"), slots)
     layout.ask(place.button.click, place, proposals)
     clicked = pick_box("look")

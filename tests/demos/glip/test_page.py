@@ -96,7 +96,7 @@ def test_labels_are_a_prompt(client: Client) -> None:
         ("a dog", None, 1.5, None, "threshold must be a number from 0 to 1"),
         ("a dog", None, "high", None, "threshold must be"),
         ("a dog", None, 0.5, "no-such-row", "no-such-row"),
-        ("a dog", None, 0.5, "classroom-rn", "no checkpoint “classroom-rn”"),
+        ("a dog", None, 0.5, "classroom-rn", "classroom-rn"),
         (None, "?!, ...", 0.5, None, "No label holds a word"),
     ],
 )
@@ -220,6 +220,14 @@ def test_a_long_list_has_progress_and_numbered_prompts(lang: str, tmp_path: Any)
     other = replace(asked, text=many_labels(99, "cat"))
     stopped = run(answer.prompts, other, lang, cancel=Cancel(stopped=True))
     assert stopped["message"] in ("Stopped.", "已停止。")
+
+
+def test_one_phrase_for_each_object() -> None:
+    asked = question("a dog and an animal and a car", 0.05)
+    every = answer.run(asked).grounding.boxes
+    kept = answer.run(replace(asked, across_labels=True)).grounding.boxes
+    assert (boxes.overlaps(every, every) > 0.5).sum() > len(every) and 0 < len(kept) < len(every)
+    assert (np.triu(boxes.overlaps(kept, kept), 1) < 0.9).all()
 
 
 def test_html_in_a_sentence_is_text() -> None:

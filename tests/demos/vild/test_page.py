@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from core import checkpoints, inputs
 from core.classroom.world.concepts import find, unseen
 from core.detection import vild
 from core.runtime import Cancel
+from demos.draw import boxes
 from demos.kit import code, library, scenes_link, walkthrough
 from demos.kit.html import escape
 from demos.vild import answer, draw, inside, lessons
@@ -178,6 +180,13 @@ def test_html_in_a_label_is_text() -> None:
     asked = question(labels="<img src=x onerror=alert(1)>, duck", threshold=0.0)
     html = run(answer.detect, asked, "en")["figure"] + answer.inspect(asked, "0 1", "en")["region"]
     assert "<img src=x" not in html and "&lt;img" in html
+
+
+def test_one_label_for_each_object() -> None:
+    asked = question(labels="duck, bird, animal", variant="image", threshold=0.0)
+    every = answer.ask(asked).detection.boxes
+    kept = answer.ask(replace(asked, across_labels=True)).detection.boxes
+    assert 0 < len(kept) < len(every) and (np.triu(boxes.overlaps(kept, kept), 1) <= 0.5).all()
 
 
 def test_crops_have_progress_and_can_be_stopped() -> None:
