@@ -24,7 +24,7 @@ from demos.kit import files as files_in
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress
 from demos.kit.language import Text, pick
-from demos.kit.menu import language_of, needs_download, start_row
+from demos.kit.menu import label_language, needs_download, start_row
 from demos.kit.page import Layout
 from demos.kit.scenes_link import SceneOpened
 
@@ -264,7 +264,7 @@ def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
     kind = "labels" if question.mode == "labels" else "caption"
     return {
         "image": row["path"],
-        "text": row[kind][language_of(question.checkpoint or start_row(PAPER), lang)],
+        "text": row[kind][label_language(PAPER, question.checkpoint, lang)],
     }
 
 
@@ -279,5 +279,5 @@ def other_mode(question: Question, lang: str) -> dict[str, Any]:
         texts = {row[kind][code] for kind in ("caption", "labels") for code in ("en", "zh")}
         if question.text in texts:
             kind = "labels" if question.mode == "labels" else "caption"
-            return {"text": row[kind][language_of(question.checkpoint or start_row(PAPER), lang)]}
+            return {"text": row[kind][label_language(PAPER, question.checkpoint, lang)]}
     return {"text": gr.skip()}

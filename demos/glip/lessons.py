@@ -21,7 +21,7 @@ from demos.glip.answer import PAPER, examples
 from demos.kit import library, numbers, walkthrough
 from demos.kit.html import Markup, tag
 from demos.kit.language import Text, pick
-from demos.kit.menu import language_of
+from demos.kit.menu import label_language
 from demos.kit.walkthrough import Outcome, Step
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Case:
 
     def ask(self, mode: str = "sentence") -> Grounding:
         """The answer to the step's sentence or labels."""
-        language = language_of(self.checkpoint, self.lang)
+        language = label_language("glip", self.checkpoint, self.lang)
         text = self.step["labels" if mode == "labels" else "caption"][language]
         return answers.ask(self.image, answers.prompt_of(mode, text), self.checkpoint).grounding
 

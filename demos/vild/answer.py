@@ -27,7 +27,7 @@ from demos.kit.components import picked
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress
 from demos.kit.language import pick
-from demos.kit.menu import language_of, needs_download, start_row
+from demos.kit.menu import label_language, needs_download, start_row
 from demos.kit.scenes_link import SceneOpened
 from demos.vild import draw
 
@@ -324,7 +324,7 @@ def other_checkpoint(question: Question, lang: str) -> dict[str, Any]:
 def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
     """The fields that an example sets: its image and its labels."""
     row = examples()[name]
-    language = language_of(row_of(question.checkpoint).name, lang)
+    language = label_language(PAPER, row_of(question.checkpoint).name, lang)
     return {"image": row["path"], "labels": row["labels"][language]}
 
 
