@@ -1,6 +1,6 @@
-// What reads what, layer by layer and head by head: the picture under one map, and a tile for every map. Hovering or
-// focusing a tile shows it large at once; a click on the picture lets that place read. Runs inside Gradio's HTML component,
-// which gives `element`, `props`, `trigger` and `watch`; the value is JSON text made by demos/inside_draw.py:
+// What reads what, layer by layer and head by head: the image under one map, and a tile for every map. Hovering or
+// focusing a tile shows it large at once; a click on the image lets that place read. Runs inside Gradio's HTML component,
+// which gives `element`, `props`, `trigger` and `watch`; the value is JSON text made by demos/clip/draw.py:
 // {"src", "crop": shares, "layers", "heads", "grid": [h, w], "maps": base64 bytes, "peaks", "kept", "mean", "reader", "ramp", "at"}.
 const zh = window.atlasLang === "zh";
 const say = (english, chinese) => (zh ? chinese : english);
@@ -9,7 +9,7 @@ const canvas = big.querySelector("canvas");
 const tiles = element.querySelector(".atlas-attend-tiles");
 const caption = element.querySelector(".atlas-attend-caption");
 const strength = element.querySelector("input[type=range]");
-const picture = new Image();
+const image = new Image();
 let data = null;
 let at = { layer: 0, head: -1 }; // head -1 is the mean of all heads
 let place = null; // where the keyboard is
@@ -27,9 +27,9 @@ function read() {
   if (first) at = { layer: value.at, head: -1 };
   place = value.reader;
   layTiles();
-  if (picture.src !== value.src) {
-    picture.onload = show;
-    picture.src = value.src;
+  if (image.src !== value.src) {
+    image.onload = show;
+    image.src = value.src;
   }
   show();
 }
@@ -94,17 +94,17 @@ function layTiles() {
 }
 
 function show() {
-  if (!data || !picture.complete || !picture.naturalWidth) return;
+  if (!data || !image.complete || !image.naturalWidth) return;
   const { layer, head } = at;
   const values = map(layer, head);
   [...tiles.children].forEach((tile) => {
     tile.setAttribute("aria-pressed", Number(tile.dataset.layer) === layer && Number(tile.dataset.head) === head);
   });
-  const [width, height] = [picture.naturalWidth, picture.naturalHeight];
+  const [width, height] = [image.naturalWidth, image.naturalHeight];
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d");
-  context.drawImage(picture, 0, 0);
+  context.drawImage(image, 0, 0);
   const small = document.createElement("canvas");
   paint(small, values);
   const [left, top, right, bottom] = data.crop.map((share, i) => share * (i % 2 ? height : width));
@@ -129,9 +129,9 @@ function show() {
   const who = data.reader
     ? say(`What the marked place reads (row ${data.reader[0] + 1}, column ${data.reader[1] + 1})`, `标出的位置（第 ${data.reader[0] + 1} 行第 ${data.reader[1] + 1} 列）在读什么`)
     : data.mean[layer]
-      ? say("How much each place is read by all others (this layer has no token for the whole picture)", "每个位置被其他位置读了多少（这一层没有代表整张图的 token）")
-      : say("What the token of the whole picture reads", "代表整张图的 token 在读什么");
-  const kept = heads > 0.0005 ? say(`; ${percent(heads)} stays on the token of the whole picture`, `；${percent(heads)} 留在代表整张图的 token 上`) : "";
+      ? say("How much each place is read by all others (this layer has no token for the whole image)", "每个位置被其他位置读了多少（这一层没有代表整张图的 token）")
+      : say("What the token of the whole image reads", "代表整张图的 token 在读什么");
+  const kept = heads > 0.0005 ? say(`; ${percent(heads)} stays on the token of the whole image`, `；${percent(heads)} 留在代表整张图的 token 上`) : "";
   caption.innerHTML = "";
   const bold = document.createElement("b");
   bold.textContent = title(layer, head);

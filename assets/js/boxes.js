@@ -1,6 +1,6 @@
-// A picture on which boxes are drawn, moved and resized, by mouse, touch and keyboard. Runs inside Gradio's HTML
+// An image on which boxes are drawn, moved and resized, by mouse, touch and keyboard. Runs inside Gradio's HTML
 // component, which gives `element`, `props`, `trigger` and `watch`; its value is the JSON text
-// {"src", "boxes": [[left, top, right, bottom], ...], "captions": [...]}, with places as shares of the picture.
+// {"src", "boxes": [[left, top, right, bottom], ...], "captions": [...]}, with places as shares of the image.
 const zh = window.atlasLang === "zh";
 const say = (english, chinese) => (zh ? chinese : english);
 const pane = element.querySelector(".atlas-pane");
@@ -20,7 +20,7 @@ function read() {
   try { value = JSON.parse(props.value || "{}"); } catch { /* nothing there yet */ }
   boxes = value.boxes || [];
   captions = value.captions || [];
-  // Python answers without an address: the picture stays.
+  // Python answers without an address: the image stays.
   if (value.src !== undefined && image.getAttribute("src") !== value.src) image.setAttribute("src", value.src);
   pane.hidden = !image.getAttribute("src");
   draw();
@@ -64,7 +64,7 @@ function commit() {
   trigger("input");
 }
 
-// The box moved by (x, y), kept inside the picture.
+// The box moved by (x, y), kept inside the image.
 function moved([left, top, right, bottom], x, y) {
   const dx = Math.min(1 - right, Math.max(-left, x));
   const dy = Math.min(1 - bottom, Math.max(-top, y));
@@ -88,7 +88,7 @@ pane.addEventListener("pointerdown", (event) => {
   if (hit) {
     const index = Number(hit.dataset.index);
     drag = { index, start, from: boxes[index], change: event.target.matches("i") ? resized : moved, went: false };
-    hit.focus({ preventScroll: true }); // the picture must not move under the pointer
+    hit.focus({ preventScroll: true }); // the image must not move under the pointer
   } else {
     drag = { index: boxes.length, start, from: null, went: false };
   }

@@ -1,6 +1,6 @@
-// A picture that is changed by hand: a brush paints out, things are put on it, moved and resized; by mouse, touch and
+// An image that is changed by hand: a brush paints out, things are put on it, moved and resized; by mouse, touch and
 // keyboard. Runs inside Gradio's HTML component, which gives `element`, `props`, `trigger` and `watch`; its value is the JSON
-// text {"src", "strokes": [{"r", "points"}], "pastes": [{"name", "x", "y", "size"}]} with places as shares of the picture.
+// text {"src", "strokes": [{"r", "points"}], "pastes": [{"name", "x", "y", "size"}]} with places as shares of the image.
 // The thing "" is a blank patch: it paints out its square.
 const zh = window.atlasLang === "zh";
 const say = (english, chinese) => (zh ? chinese : english);
@@ -102,7 +102,7 @@ pane.addEventListener("pointerdown", (event) => {
   if (hit) {
     const index = Number(hit.dataset.index);
     drag = { index, start, from: { ...pastes[index] }, resize: event.target.matches("i") };
-    hit.focus({ preventScroll: true }); // the picture must not move under the pointer
+    hit.focus({ preventScroll: true }); // the image must not move under the pointer
   } else {
     strokes.push({ r: Number(size.value), points: [start.map(clamp)] });
     history.push("strokes");

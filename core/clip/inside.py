@@ -14,8 +14,9 @@ question is what tells it from them. Shapes: N labels, h w places, D embedding w
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ METHODS = ("maskclip", "gradcam", "attribution")
 MAX_LABELS = 12  # each costs a backward pass
 # A ResNet's last stage can be as coarse as 2 x 2: Grad-CAM takes the deepest one that has at least this many places.
 LEAST_PLACES = 16
+CHUNK = 32  # texts that are encoded between two looks at a flag
 
 ATTENTIONS: runtime.ByteCache[Attention] = runtime.ByteCache(64 << 20)
 
@@ -136,6 +138,78 @@ class Projection:
     points: np.ndarray  # [M, 2 or 3]
     explained: np.ndarray  # [2 or 3], share of the variance along each axis
     gap: float  # distance between the means of the two kinds; their vectors have length 1
+
+
+@dataclass(frozen=True)
+class Map:
+    """B images and N texts of one space, seen in 2 or 3 dimensions, and how near each text lies to each image."""
+
+    checkpoint: str
+    projection: Projection  # of the images, then of the texts
+    cosines: np.ndarray  # [B, N]
+    texts: tuple[str, ...]
+    seconds: float
+
+    def to_json(self, nearest: int = 10) -> dict[str, Any]:
+        """The map as plain values, with the `nearest` texts of each image."""
+        return {
+            "checkpoint": self.checkpoint,
+            "seconds": round(self.seconds, 4),
+            "points": self.projection.points.astype(float).round(5).tolist(),
+            "explained": self.projection.explained.round(5).tolist(),
+            "gap": round(self.projection.gap, 5),
+            "nearest": [
+                [{"text": self.texts[i], "cosine": float(row[i])} for i in np.argsort(-row)[:nearest]]
+                for row in self.cosines
+            ],
+        }
+
+
+def encoding(
+    model: ZeroShot,
+    images: Sequence[Image.Image],
+    texts: Sequence[str],
+    features: list[np.ndarray],
+    cancel: runtime.Cancel | None = None,
+) -> Iterator[float]:
+    """Appends the features of images and of texts to `features`, parts [.., D] in their order; yields the share done.
+
+    Raises:
+        Refusal: "cancelled" once `cancel` is set.
+    """
+    chunks = [texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK)]
+    jobs: list[Callable[[], np.ndarray]] = [
+        *(partial(lambda image: model.encode(image).image_features[None], image) for image in images),
+        *(partial(model.encode_text, chunk) for chunk in chunks),
+    ]
+    for done, job in enumerate(jobs, start=1):
+        if cancel is not None:
+            cancel.check()
+        features.append(job())
+        yield done / len(jobs)
+
+
+def chart(
+    model: ZeroShot,
+    images: Sequence[Image.Image],
+    texts: Sequence[str],
+    dimensions: int = 2,
+    centred: bool = False,
+) -> Map:
+    """The map of images and texts; `dimensions` and `centred` as of `project`.
+
+    Raises:
+        Refusal: "map_dimensions" for other dimensions than 2 and 3.
+    """
+    if dimensions not in (2, 3):
+        raise Refusal("map_dimensions", value=dimensions)
+    start, parts = time.perf_counter(), []  # type: ignore[var-annotated]
+    for _ in encoding(model, images, texts, parts):
+        pass
+    vectors, count = np.vstack(parts), len(images)
+    projection = project(vectors, np.arange(len(vectors)) >= count, dimensions, centred)
+    cosines = vectors[:count] @ vectors[count:].T
+    return Map(model.checkpoint, projection, cosines, tuple(texts), time.perf_counter() - start)
 
 
 def directions(text_features: np.ndarray, contrast: bool) -> np.ndarray:

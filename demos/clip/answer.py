@@ -1,42 +1,88 @@
-"""What the CLIP page does: one handler per verb, and the named endpoints.
-
-Each takes plain values, calls `core.clip`, and lets `demos.draw.base` turn the result into what is seen.
-"""
+"""What the CLIP page answers: which label fits an image best, its files, and two named endpoints."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from core import checkpoints, inputs
+from core.batch import Outcome
 from core.clip import prompts
-from core.errors import Refusal
+from demos.clip.words import say
 from demos.draw import base as draw
-from demos.draw import sigmoid as draw_sigmoid
-from demos.kit import classifier, library, scenes_link, shell
-from demos.kit.examples import chosen as strip_choice
-from demos.kit.form import LONGEST
-from demos.kit.shell import pick
+from demos.draw import sigmoid
+from demos.kit import batch, classifier, library, results
+from demos.kit import files as files_in
+from demos.kit.events import api_errors
+from demos.kit.html import Markup, tag
+from demos.kit.language import Text, has_chinese
+from demos.kit.menu import start_row
+from demos.kit.scenes_link import SceneOpened
 
 if TYPE_CHECKING:
-    from core.clip import Classification, EncodedImage
+    from PIL import Image
 
-RECORDED = library.ASSETS / "clip" / "recorded.json"
-OPENING = "red_envelope"
-COMPARED = ["none", "photo", "drawing", "seven"]
+    from core.clip import Classification, EncodedImage, ZeroShot
+    from core.clip.edit import Pair
+    from demos.clip.page import Question
+
+PAPER, OPENING = "clip", "red_envelope"
+RECORDED = library.ASSETS / PAPER / "recorded.json"
 SCALES = (1.0, 200.0)
-ABSENT = {"en": "plane, dog, car, bird", "zh": "飞机，狗，汽车，鸟"}
-POLYSEMY = {
-    "en": ("mouse, computer, cheese", "a {}\na {}, a small animal\na {}, a part of a computer"),
-    "zh": ("老鼠，电脑，奶酪", "{}\n{}，一种小动物\n{}，电脑的一部分"),
-}
+SETS = {row.name: Text(row.en, row.zh) for row in prompts.template_sets().values()}
+COMPARED = ("none", "photo", "drawing", "seven")
+File = tuple[str, str, bytes]
 
 
-examples = library.shared
-model = classifier.model
+@dataclass(frozen=True)
+class Answer:
+    """The probabilities of the labels for one image."""
+
+    image: Image.Image
+    encoded: EncodedImage
+    result: Classification
+    seconds: float
+
+
+def read(question: Question) -> tuple[Image.Image, list[str], ZeroShot]:
+    """The image, the labels and the classifier of a question.
+
+    Raises:
+        Refusal: for an image, labels or a checkpoint that cannot be used.
+    """
+    image = inputs.image(files_in.picture_source(question.image))
+    return image, inputs.labels(question.labels), classifier.model(question.checkpoint)
+
+
+def template_of(question: Question) -> str:
+    """The prompt template of a question."""
+    return classifier.template(question.template, question.own)
+
+
+def own_scale(scale: float, scale_of: str, checkpoint: str) -> float | None:
+    """The value of a slider that a visitor moved, or that a link brought; None where the learned value counts.
+
+    Args:
+        scale: of the slider; it starts at the lowest value.
+        scale_of: the checkpoint whose learned value the slider was set to; "" before the first answer.
+        checkpoint: that answers. Another one starts with its own learned value.
+    """
+    return float(scale) if scale_of == checkpoint or (not scale_of and scale != SCALES[0]) else None
+
+
+def run(question: Question) -> Answer:
+    """The answer to the page's question."""
+    image, labels, model = read(question)
+    start = time.perf_counter()
+    encoded = model.encode(image)
+    scale = own_scale(question.scale, question.scale_of, model.checkpoint)
+    result = model.classify(encoded, labels, template_of(question), scale)
+    return Answer(image, encoded, result, time.perf_counter() - start)
 
 
 # --- endpoints -------------------------------------------------------------------------------------------
@@ -48,22 +94,20 @@ def clip_classify(
     template: str | None = None,
     checkpoint: str | None = None,
 ) -> dict[str, Any]:
-    """Rank labels for a picture with a CLIP model (zero-shot classification).
+    """Rank labels for an image with a CLIP model (zero-shot classification).
 
     Args:
-        image: a picture file, or a data URI.
+        image: an image file, or a data URI.
         labels: a list, or one string with commas; at most 1,000, in a language of the checkpoint.
         template: a template set ("photo", "seven", "photo-zh", ...) or a sentence with {} for the label.
         checkpoint: a registry row that is on the server; the default row when left out.
 
     Returns:
-        {"checkpoint", "seconds", "results": [{"label", "probability", "cosine"}, ...]}, best first. Where there are any,
-        "merged": {label: the label that the checkpoint reads the same}, "truncated": labels whose ends it does not read.
+        {"checkpoint", "seconds", "results": [{"label", "probability", "cosine"}, ...]}, best first.
     """
-    with shell.api_errors():
-        names = inputs.labels(labels, limit=1000)
-        picture = inputs.image(shell.uploaded(image))
-        return model(checkpoint).classify(picture, names, template).to_json()
+    with api_errors():
+        source, names, model = classifier.asked(image, labels, checkpoint, limit=1000)
+        return model.classify(source, names, template).to_json()
 
 
 def clip_compare_templates(
@@ -72,10 +116,10 @@ def clip_compare_templates(
     templates: list[str] | None = None,
     checkpoint: str | None = None,
 ) -> dict[str, Any]:
-    """Rank the same labels under several prompt templates; the picture is encoded once.
+    """Rank the same labels under several prompt templates; the image is encoded once.
 
     Args:
-        image: a picture file, or a data URI.
+        image: an image file, or a data URI.
         labels: a list, or one string with commas; at most 100.
         templates: names of template sets or sentences with {}; four common ones when left out.
         checkpoint: a registry row that is on the server; the default row when left out.
@@ -83,169 +127,143 @@ def clip_compare_templates(
     Returns:
         {"checkpoint", "seconds", "templates": {template: results as in clip_classify}}.
     """
-    with shell.api_errors():
-        names = inputs.labels(labels)
-        picture = inputs.image(shell.uploaded(image))
-        chosen = templates or COMPARED
-        clip = model(checkpoint)
-        start = time.perf_counter()
-        results = clip.compare_templates(picture, names, chosen)
-        seconds = time.perf_counter() - start
-        return {
-            "checkpoint": results[0].checkpoint,
-            "seconds": round(seconds, 4),
-            "templates": {
-                name: result.to_json()["results"] for name, result in zip(chosen, results, strict=True)
-            },
-        }
+    with api_errors():
+        source, names, model = classifier.asked(image, labels, checkpoint)
+        chosen, start = templates or list(COMPARED), time.perf_counter()
+        found = model.compare_templates(source, names, chosen)
+        seconds = round(time.perf_counter() - start, 4)
+        by_template = {name: one.to_json()["results"] for name, one in zip(chosen, found, strict=True)}
+        return {"checkpoint": model.checkpoint, "seconds": seconds, "templates": by_template}
 
 
 # --- handlers --------------------------------------------------------------------------------------------
 
 
-def shown_line(result: Classification, encoded: EncodedImage, seconds: float, lang: str) -> str:
-    """The result line; what a sigmoid's probabilities mean, and a hint to a miniature's picture from outside."""
-    line = shell.result_line(seconds, result.checkpoint, result.device, lang)
-    if result.normalisation == "sigmoid":
-        shares = result.probabilities.tolist()
-        line = draw_sigmoid.sum_note(shares, result.logit_scale, result.logit_bias, lang) + line
-    is_miniature = checkpoints.row(result.checkpoint).bundled is not None
-    drawn = encoded.digest in library.classroom_digests() or scenes_link.is_drawn(encoded.digest)
-    outside = is_miniature and not drawn
-    return line + (shell.hint(lang) if outside else "")
-
-
-def classify(
-    picture: str | None,
-    labels: str,
-    template: str,
-    own: str,
-    scale: float,
-    scale_of: str,
-    checkpoint: str,
-    lang: str,
-) -> tuple[Any, ...]:
-    """Bars, result line, relevance, slider with its mark, and downloads.
-
-    The slider belongs to the checkpoint it was last set for: another one brings its own learned value.
-    """
-    image, names = inputs.image(shell.picture_source(picture)), inputs.labels(labels)
-    clip = model(checkpoint)
-    start = time.perf_counter()
-    encoded = clip.encode(image)
-    result = clip.classify(
-        encoded,
-        names,
-        classifier.template(template, own),
-        float(scale) if scale_of == clip.checkpoint else None,
-    )
-    seconds = time.perf_counter() - start
-    answer = result.to_json()
-    rows, best = answer["results"], int(result.order[0])
-    files = [
-        ("clip.json", "application/json", draw.to_json(answer).encode()),
-        ("clip.csv", "text/csv", draw.to_csv(rows).encode("utf-8-sig")),
-        ("clip.svg", "image/svg+xml", draw.bars_svg(rows, f"CLIP · {result.checkpoint}").encode()),
-        ("clip.png", "image/png", draw.png_beside(image, rows)),
-    ]
-    return (
-        draw.probability_bars(rows, lang),
-        shown_line(result, encoded, seconds, lang) + shell.downloads(files),
-        draw.relevance_figure(image, result.relevance[best], result.crop, result.labels[best], lang),
-        result.logit_scale,
-        draw.scale_mark(result.learned_logit_scale, *SCALES, lang),
-        result.checkpoint,
-    )
-
-
-def absent(
-    picture: str | None, labels: str, absent_labels: str, template: str, own: str, checkpoint: str, lang: str
-) -> tuple[str, str, str]:
-    """The red-envelope experiment: bars and readings for a label set with the answer and one without."""
-    image = inputs.image(shell.picture_source(picture))
-    present, missing = inputs.labels(labels), inputs.labels(absent_labels)
-    clip = model(checkpoint)
-    start = time.perf_counter()
-    encoded = clip.encode(image)
-    templates = classifier.template(template, own)
-    language = "zh" if any("\u4e00" <= letter <= "\u9fff" for letter in labels + absent_labels) else "en"
-    line = clip.absence_line(encoded, templates, language)
-    shown = []
-    for names in (present, missing):
-        result = clip.classify(encoded, names, templates)
-        rows = result.to_json()["results"]
-        reading = draw_sigmoid.absence_reading if result.normalisation == "sigmoid" else draw.absence_reading
-        shown.append(draw.probability_bars(rows, lang) + reading(rows[0], line, lang))
-    return shown[0], shown[1], shown_line(result, encoded, time.perf_counter() - start, lang)
-
-
-def compare(
-    picture: str | None, labels: str, chosen: list[str], own: str, checkpoint: str, lang: str
-) -> tuple[str, str]:
-    """The same labels under the chosen sets and every own template, side by side."""
-    image, names = inputs.image(shell.picture_source(picture)), inputs.labels(labels)
-    own_lines = [line.strip() for line in (own or "").splitlines() if line.strip()]
-    wanted = [*chosen, *own_lines] or ["none"]
-    clip = model(checkpoint)
-    start = time.perf_counter()
-    encoded = clip.encode(image)
-    results = clip.compare_templates(encoded, names, wanted)
-    seconds = time.perf_counter() - start
-    sets = prompts.template_sets()
-    titles = [pick(lang, sets[name].en, sets[name].zh) if name in sets else name for name in wanted]
-    columns = [(title, result.to_json()["results"]) for title, result in zip(titles, results, strict=True)]
-    return draw.template_table(columns, results[0].labels, lang), shown_line(
-        results[-1], encoded, seconds, lang
-    )
-
-
-# --- opening ---------------------------------------------------------------------------------------------
-
-
-def recorded(lang: str) -> str:
-    """The recorded answer that a fresh page shows, marked as recorded."""
-    record = json.loads(RECORDED.read_text(encoding="utf-8"))[lang]
-    note = pick(
+def notes(result: Classification, digest: str, lang: str) -> dict[str, Any]:
+    """The slots above an answer: what to know before reading it."""
+    row = checkpoints.row(result.checkpoint)
+    is_unread = "zh" not in row.languages and has_chinese(" ".join(result.labels))
+    return results.notes(
+        row.name,
         lang,
-        f"Recorded example ({record['checkpoint']}); press Classify to run it.",
-        f"预先记录的例子（{record['checkpoint']}）；点“分类”即可现场运行。",
+        digest=digest,
+        unknown=library.unknown_labels(result.labels),
+        more=[say("no_chinese", lang)] if is_unread else [],
     )
-    return f'<p class="atlas-line">{note}</p>' + draw.probability_bars(record["results"], lang)
 
 
-def polysemy(lang: str) -> tuple[str, str, list[str]]:
-    """A word with two senses and templates that tell them apart: labels, own templates, no named sets."""
-    labels, templates = POLYSEMY[lang]
-    return labels, templates, []
+def line_of(result: Classification, seconds: float, lang: str) -> Markup:
+    """The result line; in front of it what the probabilities of a sigmoid mean."""
+    line = results.line(seconds, result.checkpoint, result.device, lang)
+    if result.normalisation != "sigmoid":
+        return line
+    shares = result.probabilities.tolist()
+    return sigmoid.sum_note(shares, result.logit_scale, result.logit_bias, lang) + line
 
 
-def fill(name: str, lang: str) -> tuple[str, ...]:
-    """Everything an example fills in: picture, three boxes of labels, labels that are absent, its id, no scene."""
+def below(
+    answers: Sequence[tuple[Classification, str]], seconds: float, lang: str, files: Sequence[File] = ()
+) -> Markup:
+    """What stands below the answers of the other tabs: the first note on them, the result line, the downloads.
+
+    Args:
+        answers: each with the digest of its image.
+        seconds: that they took.
+        lang: "en" or "zh".
+        files: to download.
+    """
+    hints = (notes(result, digest, lang)["notes"] for result, digest in answers)
+    downloads = Markup(files_in.downloads(files)) if files else ""
+    return next(filter(None, hints), Markup()) + line_of(answers[0][0], seconds, lang) + downloads
+
+
+def as_json(name: str, value: Any) -> File:
+    """A JSON file to download."""
+    return name, "application/json", draw.to_json(value).encode()
+
+
+def pair_files(name: str, pair: Pair, table: str) -> list[File]:
+    """Two answers as JSON and CSV."""
+    return [as_json(f"{name}.json", pair.to_json()), (f"{name}.csv", "text/csv", table.encode("utf-8-sig"))]
+
+
+def classify(question: Question, lang: str) -> dict[str, Any]:
+    """The probabilities as bars, the places that look like the best label, the slider at the learned value."""
+    answer = run(question)
+    result = answer.result
+    best = int(result.order[0])
+    name, relevance = result.labels[best], result.relevance[best]
+    slots = {
+        "bars": draw.probability_bars(result.to_json()["results"], lang),
+        "relevance": draw.relevance_figure(answer.image, relevance, result.crop, name, lang),
+        "line": line_of(result, answer.seconds, lang),
+        **notes(result, answer.encoded.digest, lang),
+    }
+    if question.scale_of != result.checkpoint:
+        slots |= {
+            "scale": gr.update(
+                value=result.logit_scale, info=say("learned", lang, scale=result.learned_logit_scale)
+            ),
+            "scale_of": result.checkpoint,
+        }
+    return slots
+
+
+def files(question: Question, lang: str) -> str:
+    """Download links of the answer: JSON, CSV, SVG, PNG."""
+    answer = run(question)
+    made = answer.result.to_json()
+    rows = made["results"]
+    return files_in.downloads(
+        [
+            as_json("clip.json", made),
+            ("clip.csv", "text/csv", draw.to_csv(rows).encode("utf-8-sig")),
+            ("clip.svg", "image/svg+xml", draw.bars_svg(rows, f"CLIP · {made['checkpoint']}").encode()),
+            ("clip.png", "image/png", draw.png_beside(answer.image, rows)),
+        ]
+    )
+
+
+def many(question: Question) -> Callable[[Any], Outcome]:
+    """The question of the page for each of many images."""
+    labels, model = inputs.labels(question.labels), classifier.model(question.checkpoint)
+    template = template_of(question)
+    scale = own_scale(question.scale, question.scale_of, model.checkpoint)
+
+    def verb(image: Image.Image) -> Outcome:
+        return batch.ranked(model.classify(image, labels, template, scale).to_json(), image)
+
+    return verb
+
+
+# --- opening, examples -----------------------------------------------------------------------------------
+
+
+def examples() -> dict[str, dict[str, Any]]:
+    """The images that all pages share; the photos among them are for real weights."""
+    return {name: {**row, "real": not row["classroom"]} for name, row in library.shared().items()}
+
+
+def templates() -> list[tuple[Any, str]]:
+    """The template sets as a menu shows them."""
+    return [(title.tr, name) for name, title in SETS.items()]
+
+
+def recorded(lang: str) -> dict[str, Any]:
+    """The recorded answer to the question that a page opens with; the live one replaces it."""
+    record = json.loads(RECORDED.read_text(encoding="utf-8"))[lang]
+    title = checkpoints.row(record["checkpoint"]).title["zh" if lang == "zh" else "en"]
+    note = tag("p", say("recorded", lang, title=title), class_="atlas-line")
+    return {"bars": note + draw.probability_bars(record["results"], lang)}
+
+
+def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
+    """The fields that an example sets."""
     row = examples()[name]
-    labels = row["labels"][lang]
-    return row["path"], labels, labels, ABSENT[lang], labels, name, ""
+    language = classifier.language(question.checkpoint or start_row(PAPER), lang)
+    return {"image": row["path"], "labels": row["labels"][language]}
 
 
-def choose(value: str, lang: str) -> tuple[Any, ...]:
-    """What a click on the strip of examples fills in."""
-    name = strip_choice(value, examples())
-    return fill(name, lang) if name else (gr.skip(),) * 7
-
-
-def opened(lang: str, query: dict[str, str]) -> tuple[Any, ...]:
-    """A page's first state: what its address asks for, an example or a scene, else the recorded example."""
-    fresh = not {"example", "labels", scenes_link.PARAMETER} & set(query)
-    name, template = query.get("example", OPENING), query.get("template", "none")
-    note = recorded(lang) if fresh else ""
-    filled = fill(name if name in examples() else OPENING, lang)
-    try:
-        scene = scenes_link.opened(query, lang)
-    except Refusal as refusal:
-        scene, note = None, shell.refusal_html(refusal, lang) + recorded(lang)
-    if scene:
-        labels = scene.labels
-        filled = (scene.path, labels, labels, ABSENT[lang], labels, "", query[scenes_link.PARAMETER])
-    path, labels, *others = filled
-    labels = query.get("labels", labels)[:LONGEST]
-    known = template if template in prompts.template_sets() else "none"
-    return path, labels, *others, note, known
+def scene(opened: SceneOpened, question: Question, lang: str) -> dict[str, Any]:
+    """The fields that a scene of the classroom sets beside the image."""
+    return {"labels": opened.labels}

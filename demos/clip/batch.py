@@ -1,64 +1,47 @@
-"""The *Contrastive batch* tab: n pictures and n captions, the paper's loss on their matrix line by line.
+"""The *Contrastive batch* tab: n images and n captions, and the paper's loss on their matrix line by line.
 
-Pictures and captions that were encoded before are remembered, so that a slider, a swap or an edit answers at once.
+Images and captions that were encoded before are remembered, so that a slider, a swap or an edit answers at once.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
 from gradio.context import Context
+from PIL import Image, ImageOps
 
-from core import checkpoints, inputs
+from core import inputs
 from core.errors import Refusal
-from demos.clip import answer as handlers
-from demos.clip.batches import (
-    HIGH,
-    LOW,
-    SCENES,
-    START,
-    UPLOADED,
-    caption_language,
-    lines_of,
-    pictures_of,
-    scenes,
-    sets,
-    source,
-    true_captions,
-)
-from demos.clip.shared import Common
+from core.runtime import Cancel
+from demos.clip import answer as answers
+from demos.clip.words import data, say, text
 from demos.draw import base as draw
-from demos.draw import charts as curves
-from demos.draw import matrix
-from demos.kit import jobs, shell
-from demos.kit.components import output
-from demos.kit.jobs import Stops
-from demos.kit.shell import pick, tr
+from demos.draw import charts, matrix
+from demos.kit import classifier, form, library, results
+from demos.kit import files as files_in
+from demos.kit.components import button_row, output
+from demos.kit.events import api_errors
+from demos.kit.html import Markup
+from demos.kit.jobs import Progress
+from demos.kit.language import Text
+from demos.kit.page import Layout
+from demos.kit.places import folded
 
+if TYPE_CHECKING:
+    from core.classroom.world.pairs import Pair
+    from demos.clip.page import Question
+
+LOW, HIGH, FIRST = 2, 16, 6  # pairs
+SCENES, UPLOADED, START = "scenes", "uploaded", "classroom"
+CHANGES = ("swap", "shuffle", "reset", "scenes")
 POOL, POOL_SIDE = 128, 128  # pairs that random batches are drawn from, and their pixels
-SHOWN, LINE = 10, 4  # what `compute` shows, and which of it is the result line
-SHOW_SECONDS = 0.4  # between two looks at how far the measuring is
-STOPS = Stops()
-IDEA = (
-    "CLIP is trained on a **batch**: n pictures, n captions, and one question asked n times in both directions: "
-    "*which one is mine?* Every cell of the matrix is one cosine; training pulls the diagonal up and pushes all the rest "
-    "down. *Predict first:* what happens to the loss when two captions change places?",
-    "CLIP 用**批次**训练：n 张图片、n 条描述，同一个问题双向各问 n 次：*哪个是我的*？"
-    "矩阵每一格是一个余弦；训练把对角线拉高，把其余压低。*先猜一猜*：两条描述对调后，损失会怎样？",
-)
-DIFFICULTY = (
-    "The same checkpoint, random batches of classroom scenes: with more captions to choose from, guessing costs log n "
-    "and every mistake gets likelier. This is why CLIP was trained on batches of 32,768.",
-    "同一组权重，随机抽取的教室场景批次：可选的描述越多，瞎猜的损失 log n 越大，也越容易出错。"
-    "所以 CLIP 训练时每批有 32,768 对。",
-)
-
-
-# --- endpoint --------------------------------------------------------------------------------------------
 
 
 def clip_matrix(
@@ -67,11 +50,11 @@ def clip_matrix(
     checkpoint: str | None = None,
     logit_scale: float | None = None,
 ) -> dict[str, Any]:
-    """The matrix of a contrastive batch: n pictures against n captions, and CLIP's symmetric loss on it.
+    """The matrix of a contrastive batch: n images against n captions, and CLIP's symmetric loss on it.
 
     Args:
-        images: 1 to 64 picture files, or data URIs.
-        captions: as many texts, a list or one string with lines; caption k is held to belong to picture k, equal
+        images: 1 to 64 image files, or data URIs.
+        captions: as many texts, a list or one string with lines; caption k is held to belong to image k, equal
             texts share the target.
         checkpoint: a registry row that is on the server; the default row when left out.
         logit_scale: inverse temperature in place of the learned one, above 0 and at most 1,000.
@@ -80,301 +63,263 @@ def clip_matrix(
         {"checkpoint", "seconds", "captions", "logit_scale", "learned_logit_scale", "loss", "loss_i", "loss_t",
         "chance", "picture_accuracy", "caption_accuracy", "cosines", "logits", "probabilities" (rows sum to 1),
         "probabilities_by_caption" (columns sum to 1), "gradient", "sigmoid": {"loss", "scale", "bias",
-        "probabilities"}}; matrices have pictures in rows.
+        "probabilities"}}; matrices have images in rows.
     """
     from core.clip import contrastive
 
-    with shell.api_errors():
+    with api_errors():
         given = images if isinstance(images, list) else []
         if not 1 <= len(given) <= 64:
             raise Refusal("batch_size", low=1, high=64, count=len(given))
-        texts = (
-            lines_of(captions) if isinstance(captions, str) else [inputs.text(one) for one in captions or []]
-        )
+        is_text = isinstance(captions, str)
+        texts = lines_of(captions) if is_text else [inputs.text(one) for one in captions or []]  # type: ignore[arg-type]
         if len(texts) != len(given):
             raise Refusal("matrix_shape", images=len(given), captions=len(texts))
         scale = None if logit_scale is None else contrastive.check_scale(logit_scale)
-        pictures = [inputs.image(shell.uploaded(image)) for image in given]
-        return contrastive.match(handlers.model(checkpoint), pictures, texts, scale).to_json()
+        sources = [inputs.image(files_in.uploaded(image)) for image in given]
+        return contrastive.match(classifier.model(checkpoint), sources, texts, scale).to_json()
+
+
+# --- batches ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The inputs of the tab.
+
+    Attributes:
+        where: the name of a set of data.toml, "scenes:7" by a seed, or "uploaded".
+        scale_of: "CHECKPOINT LEARNED", the learned value that the slider was set to.
+        before: the loss of the last answer.
+    """
+
+    where: str = form.memory(START)
+    count: float = form.slider(LOW, HIGH, FIRST, text("pairs"), place="top")
+    captions: str = form.words(text("batch_captions"), lines=6)
+    scale: float = form.slider(
+        *answers.SCALES, answers.SCALES[0], text("temperature"), step=0.01, place="top"
+    )
+    view: str = form.choice(matrix.VIEWS, "rows", text("view"))
+    seed: int = form.number(1, text("seed"))
+    files: tuple[str, ...] | None = form.upload(text("own_images"), height=150)
+    scale_of: str = form.memory("")
+    before: str = form.memory("")
+
+
+def sets() -> dict[str, dict[str, Any]]:
+    """The batches of one click, by name."""
+    return data()["batches"]
+
+
+@lru_cache(maxsize=8)
+def scenes(seed: int, count: int, side: int) -> list[Pair]:
+    """Scenes of the classroom with captions, no caption twice."""
+    from core.classroom.world.pairs import captioned
+
+    return captioned(count, seed, side)
+
+
+def source(text: str) -> tuple[str, int]:
+    """ "scenes:7" -> ("scenes", 7); the name of a set or "uploaded" has no seed; any other text is the first set."""
+    name, _, seed = (text or "").partition(":")
+    if name == SCENES and seed.isdecimal() and len(seed) < 10:
+        return SCENES, int(seed)
+    return (name if name in sets() or name == UPLOADED else START), 0
+
+
+def images_of(batch: Batch) -> list[Image.Image]:
+    """The n images of a batch.
+
+    Raises:
+        Refusal: "no_picture" for an upload without files, "batch_size", or what an image is refused for.
+    """
+    name, seed = source(batch.where)
+    if name == SCENES:
+        return [pair.picture for pair in scenes(seed, HIGH, 224)][: int(batch.count)]
+    if name == UPLOADED:
+        if not batch.files:
+            raise Refusal("no_picture")
+        if not LOW <= len(batch.files) <= HIGH:
+            raise Refusal("batch_size", low=LOW, high=HIGH, count=len(batch.files))
+        return [inputs.image(file) for file in batch.files]
+    return [example(one) for one in sets()[name]["images"][: int(batch.count)]]
+
+
+@lru_cache(maxsize=64)
+def example(name: str) -> Image.Image:
+    """One of the example images; "mirror:NAME" is the same turned around."""
+    image = inputs.image(library.shared()[name.removeprefix("mirror:")]["path"])
+    return ImageOps.mirror(image) if name.startswith("mirror:") else image
+
+
+def captions_of(batch: Batch, checkpoint: str, lang: str) -> list[str]:
+    """The captions that belong to the images; for uploads the most probable everyday words, as a first draft."""
+    name, seed = source(batch.where)
+    language = classifier.language(checkpoint, lang)
+    if name == SCENES:
+        return [pair.caption[language] for pair in scenes(seed, HIGH, 224)][: int(batch.count)]
+    if name == UPLOADED:
+        from core.clip.zero_shot import background_words
+
+        model, words = classifier.model(checkpoint), background_words(language)
+        answers = [model.classify(image, words) for image in images_of(batch)]
+        return [one.labels[one.order[0]] for one in answers]
+    row = sets()[name]
+    own = row.get(language) or [library.shared()[one]["caption"][language] for one in row["images"]]
+    return own[: int(batch.count)]
+
+
+def lines_of(captions: str) -> list[str]:
+    """The captions of the box, one a line, cleaned."""
+    return [inputs.text(line) for line in (captions or "").splitlines() if line.strip()]
 
 
 # --- handlers --------------------------------------------------------------------------------------------
 
 
-def fill(where: str, count: float, files: list[str] | None, checkpoint: str, lang: str) -> tuple[Any, ...]:
-    """What a new set of pictures brings: its captions, the number that there are, and no loss before."""
-    captions = true_captions(where, count, files, checkpoint, lang)
-    return "\n".join(captions), len(captions), ""
+Change = Callable[[Batch], Batch]
 
 
-def compute(
-    where: str,
-    count: float,
-    files: list[str] | None,
-    captions: str,
-    view: str,
-    scale: float,
-    scale_of: str,
-    before: str,
-    checkpoint: str,
-    lang: str,
-) -> tuple[Any, ...]:
-    """Plot, how to read it, loss, pseudocode, result line with downloads, slider with its mark, curve, loss for later."""
-    from core.clip import contrastive
-
-    pictures, texts = pictures_of(where, count, files), lines_of(captions)
-    model = handlers.model(checkpoint)
-    batch = contrastive.match(model, pictures, texts, own_scale(scale, scale_of, model.checkpoint))
-    made = batch.contrast
-    view = view if view in matrix.VIEWS else "rows"
-    thumbnails = [draw.data_uri(picture, 96) for picture in pictures]
-    title = f"CLIP · {batch.checkpoint} · loss {made.loss:.3f}"
-    files_out = [
-        ("clip-batch.json", "application/json", draw.to_json(batch.to_json()).encode()),
-        ("clip-batch.csv", "text/csv", matrix.to_csv(batch).encode("utf-8-sig")),
-        ("clip-batch.png", "image/png", matrix.to_png(batch, pictures, view, title)),
-    ]
-    line = shell.result_line(batch.seconds, batch.checkpoint, batch.device, lang)
-    if checkpoints.row(batch.checkpoint).bundled is not None and source(where)[0] in (UPLOADED, "photos"):
-        line += shell.hint(lang)
-    return (
-        matrix.figure(batch, thumbnails, view, lang),
-        matrix.note(view, lang),
-        matrix.loss_card(batch, float(before) if before else None, lang),
-        matrix.code_table(made.lines, lang),
-        line + shell.downloads(files_out),
-        round(made.logit_scale, 2),
-        draw.scale_mark(batch.learned_logit_scale, *handlers.SCALES, lang),
-        f"{batch.checkpoint} {batch.learned_logit_scale:.2f}",
-        curves.temperature_figure(batch, lang),
-        f"{made.loss:.6f}",
-    )
+def drafted(batch: Batch, checkpoint: str, lang: str) -> Batch:
+    """The batch with the captions that belong to its images."""
+    captions = captions_of(batch, checkpoint, lang)
+    return replace(batch, captions="\n".join(captions), count=len(captions), before="")
 
 
-def own_scale(scale: float, scale_of: str, checkpoint: str) -> float | None:
-    """The slider's value where somebody moved it; None where it stands at what the checkpoint has learned.
-
-    Args:
-        scale_of: "CHECKPOINT LEARNED" of the answer that the slider was set for; another checkpoint starts anew.
-    """
-    name, _, learned = (scale_of or "").rpartition(" ")
-    return None if name != checkpoint or f"{scale:.2f}" == learned else float(scale)
+def composed(batch: Batch) -> Batch:
+    """Scenes of the seed."""
+    return replace(batch, where=f"{SCENES}:{int(batch.seed or 0)}")
 
 
-def typed(where: str, count: float, files: list[str] | None, captions: str, *rest: Any) -> tuple[Any, ...]:
-    """`compute` while somebody types: an unfinished list of captions is a note, not a refusal."""
-    lang, wanted = rest[-1], len(pictures_of(where, count, files))
-    given = len(lines_of(captions))
-    if given == wanted:
-        return compute(where, count, files, captions, *rest)
-    note = pick(
-        lang,
-        f"{given} captions for {wanted} pictures: write one a line.",
-        f"{wanted} 张图片只能配 {wanted} 条描述，现在有 {given} 条：每行写一条。",
-    )
-    return *[gr.skip()] * LINE, f'<p class="atlas-hint">{note}</p>', *[gr.skip()] * (SHOWN - LINE - 1)
-
-
-def swap(captions: str, lang: str) -> tuple[str]:
+def swapped(batch: Batch) -> Batch:
     """The first two captions change places."""
-    lines = lines_of(captions)
-    return ("\n".join([*lines[1::-1], *lines[2:]]),)
+    lines = lines_of(batch.captions)
+    return replace(batch, captions="\n".join([*lines[1::-1], *lines[2:]]))
 
 
-def shuffle(captions: str, lang: str) -> tuple[str]:
+def shuffled(batch: Batch) -> Batch:
     """No caption stays where it is: a random cycle."""
-    lines = lines_of(captions)
+    lines = lines_of(batch.captions)
     order = random.sample(range(len(lines)), len(lines))
     moved = list(lines)
-    for here, there in zip(order, [*order[1:], *order[:1]], strict=True):
-        moved[there] = lines[here]
-    return ("\n".join(moved),)
+    for at, to in zip(order, [*order[1:], *order[:1]], strict=True):
+        moved[to] = lines[at]
+    return replace(batch, captions="\n".join(moved))
 
 
-def opened(
-    captions: str, where: str, count: float, files: list[str] | None, checkpoint: str, lang: str
-) -> tuple[Any, ...]:
-    """The tab's first state: its first set, once."""
-    return (gr.skip(),) * 3 if captions else fill(where, count, files, checkpoint, lang)
+def ask(change: Change, drafts: bool, question: Question, *values: Any) -> dict[str, Any]:
+    """The answer to a changed batch.
+
+    Args:
+        change: of the batch.
+        drafts: whether the captions are written anew; a batch without captions gets them in any case.
+        question: of the page.
+        values: those of a `Batch`, and the language.
+    """
+    *given, lang = values
+    batch = change(Batch(*given))
+    if drafts or not batch.captions:
+        batch = drafted(batch, question.checkpoint, lang)
+    slots = compute(batch, question.checkpoint, lang)
+    return {"where": batch.where, "count": batch.count, "captions": batch.captions, **slots}
 
 
-def harder(session: str, checkpoint: str, lang: str) -> Generator[tuple[Any, ...], None, None]:
-    """Loss and accuracy for batches of 2 to 64 classroom scenes; encoding comes first, a picture at a time."""
+def compute(batch: Batch, checkpoint: str, lang: str) -> dict[str, Any]:
+    """The loss, the matrix, the pseudocode with its values, the loss at other temperatures, the slider."""
     from core.clip import contrastive
 
+    images = images_of(batch)
+    model = classifier.model(checkpoint)
+    name, _, learned = batch.scale_of.rpartition(" ")
+    # The slider counts where somebody moved it away from what this checkpoint has learned.
+    is_own = name == model.checkpoint and f"{batch.scale:.2f}" != learned
+    scale = float(batch.scale) if is_own else None
+    answer = contrastive.match(model, images, lines_of(batch.captions), scale)
+    made, view = answer.contrast, batch.view if batch.view in matrix.VIEWS else "rows"
+    title = f"CLIP · {answer.checkpoint} · loss {made.loss:.3f}"
+    downloads = files_in.downloads(
+        [
+            answers.as_json("clip-batch.json", answer.to_json()),
+            ("clip-batch.csv", "text/csv", matrix.to_csv(answer).encode("utf-8-sig")),
+            ("clip-batch.png", "image/png", matrix.to_png(answer, images, view, title)),
+        ]
+    )
+    is_outside = source(batch.where)[0] in (UPLOADED, "photos")
+    digest = inputs.digest(images[0]) if is_outside else ""
+    hint = results.notes(answer.checkpoint, lang, digest=digest)["notes"]
+    line = results.line(answer.seconds, answer.checkpoint, answer.device, lang)
+    info = say("learned", lang, scale=answer.learned_logit_scale)
+    return {
+        "card": matrix.loss_card(answer, float(batch.before) if batch.before else None, lang),
+        "note": matrix.note(view, lang),
+        "plot": matrix.figure(answer, [draw.data_uri(image, 96) for image in images], view, lang),
+        "line": hint + line + Markup(downloads),
+        "curve": charts.temperature_figure(answer, lang),
+        "code": matrix.code_table(made.lines, lang),
+        "scale": gr.update(value=round(made.logit_scale, 2), info=info),
+        "scale_of": f"{answer.checkpoint} {answer.learned_logit_scale:.2f}",
+        "before": f"{made.loss:.6f}",
+    }
+
+
+def harder(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
+    """The job that measures loss and accuracy for batches of 2 to 64 scenes; encoding comes first, an image at a time."""
+    from core.clip import contrastive, inside
+
     start = time.perf_counter()
-    with STOPS.job(session) as cancel:
-        first = pick(lang, "Composing 128 scenes …", "正在生成 128 个场景……")
-        yield jobs.progress(None, first), gr.update(visible=True)
-        try:
-            pairs = scenes(0, POOL, POOL_SIDE)
-            model = handlers.model(checkpoint)
-            language = caption_language(checkpoint, lang)
-            features, shown = [], time.monotonic()
-            for done, pair in enumerate(pairs):
-                cancel.check()
-                features.append(model.encode(pair.picture).image_features)
-                if time.monotonic() - shown > SHOW_SECONDS:
-                    shown = time.monotonic()
-                    left = (time.perf_counter() - start) / (done + 1) * (POOL - done)
-                    text = pick(
-                        lang, f"Encoding, about {left:.0f} s left", f"正在编码，大约还需 {left:.0f} 秒"
-                    )
-                    yield jobs.progress(done / POOL, text), gr.skip()
-            texts = model.encode_text([pair.caption[language] for pair in pairs])
-            scale = model.classify(pairs[0].picture, [pairs[0].caption[language]]).learned_logit_scale
-        except Refusal as refusal:
-            yield shell.refusal_html(refusal, lang), gr.update(visible=False)
-            return
-        found = contrastive.difficulty(features, texts, scale)
-        line = shell.result_line(time.perf_counter() - start, model.checkpoint, model.device, lang)
-        yield curves.difficulty_figure(found, lang) + line, gr.update(visible=False)
-
-
-def stop(session: str, lang: str) -> tuple[Any, ...]:
-    """Asks the session's job to stop."""
-    STOPS.stop(session)
-    return ()
+    yield Progress(None, say("composing", lang, count=POOL))
+    pairs = scenes(0, POOL, POOL_SIDE)
+    model = classifier.model(question.checkpoint)
+    language, features = classifier.language(model.checkpoint, lang), []  # type: ignore[var-annotated]
+    images, captions = [pair.picture for pair in pairs], [pair.caption[language] for pair in pairs]
+    for share in inside.encoding(model, images, captions, features, cancel):
+        left = (time.perf_counter() - start) * (1 - share) / share
+        yield Progress(share, say("encoding", lang, left=left))
+    vectors, count = np.vstack(features), len(pairs)
+    scale = model.classify(images[0], captions[:1]).learned_logit_scale
+    measured = contrastive.difficulty(vectors[:count], vectors[count:], scale)
+    line = results.line(time.perf_counter() - start, model.checkpoint, model.device, lang)
+    yield {"curves": charts.difficulty_figure(measured, lang), "line": line}
 
 
 # --- layout ----------------------------------------------------------------------------------------------
 
 
-def batch_tab(common: Common) -> None:
+def plot(elem_id: str) -> gr.Plot:
+    """The place of the matrix."""
+    return gr.Plot(show_label=False, elem_id=elem_id, container=False)
+
+
+def lay_out(layout: Layout) -> None:
     """Lays the tab out and wires it."""
-    page = common.page
     tab: Any = Context.block
-    root: Any = Context.root_block
-    gr.Markdown(tr(*IDEA))
-    where = gr.Textbox(START[0], visible="hidden", label="batch")
-    scale_of = gr.Textbox("", visible="hidden", label="batch scale of")
-    before = gr.Textbox("", visible="hidden", label="batch loss before")
+    own: dict[str, Any] = {"own_inputs": True, "own_checkpoint": False}
+    gr.Markdown(text("batch").tr)
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
-            with gr.Row(elem_classes="atlas-lessons"):
-                choices = {
-                    name: gr.Button(
-                        tr(row["title"]["en"], row["title"]["zh"]),
-                        size="sm",
-                        min_width=140,
-                        elem_id=f"batch-{name}",
-                    )
-                    for name, row in sets().items()
-                }
-            count = gr.Slider(
-                LOW, HIGH, value=START[1], step=1, label=tr("Pairs n", "对数 n"), elem_id="batch-n"
-            )
-            captions = gr.Textbox(
-                lines=6, max_lines=HIGH, elem_id="batch-captions",
-                label=tr("Captions, one a line: line k belongs to picture k", "描述，每行一条：第 k 行对应第 k 张图"),
-            )  # fmt: skip
-            run = gr.Button(tr("Compute the loss", "计算损失"), variant="primary", elem_id="batch-button")
-            with gr.Row(elem_classes="atlas-lessons"):
-                swapping = gr.Button(
-                    tr("Swap the first two", "对调前两条"), size="sm", min_width=90, elem_id="batch-swap"
-                )
-                shuffling = gr.Button(
-                    tr("Shuffle all", "全部打乱"), size="sm", min_width=90, elem_id="batch-shuffle"
-                )
-                reset = gr.Button(tr("Reset", "复原"), size="sm", min_width=90, elem_id="batch-reset")
-            low, high = handlers.SCALES
-            scale = gr.Slider(
-                low, high, value=low, step=0.01, elem_id="batch-temperature",
-                label=tr("Logit scale exp(t) = 1 / temperature", "logit scale exp(t) = 1 / 温度"),
-            )  # fmt: skip
-            mark = output("batch-mark")
-            warm = output("batch-warm")
-            with (
-                gr.Accordion(
-                    tr("Random classroom scenes", "随机的教室场景"), open=False, elem_id="batch-random"
-                ),
-                gr.Row(equal_height=True),
-            ):
-                seed = gr.Number(
-                    1, precision=0, minimum=0, maximum=99_999, label=tr("Seed", "种子"), min_width=90,
-                    elem_id="batch-seed",
-                )  # fmt: skip
-                compose = gr.Button(
-                    tr("Compose n scenes", "生成 n 个场景"), min_width=140, elem_id="batch-scenes"
-                )
-            with gr.Accordion(
-                tr("Your own pictures (2 to 16)", "用自己的图片（2 到 16 张）"),
-                open=False,
-                elem_id="batch-own",
-            ):
-                files = gr.File(
-                    file_count="multiple", file_types=["image"], type="filepath", label=tr("Pictures", "图片"),
-                    elem_id="batch-files", height=150,
-                )  # fmt: skip
-        with gr.Column(scale=6, min_width=320, elem_id="batch-result"):
-            card = output("batch-card")
-            view = gr.Radio(
-                [(tr(text.en, text.zh), name) for name, text in matrix.VIEWS.items()],
-                value="rows", label=tr("What a cell shows", "格子里显示什么"), elem_id="batch-view",
-            )  # fmt: skip
-            reading = output("batch-note")
-            plot = gr.Plot(show_label=False, elem_id="batch-plot", container=False)
-            line = output("batch-line")
-    with gr.Accordion(
-        tr("The paper's pseudocode, as it just ran", "论文的伪代码，刚刚逐行运行"),
-        open=True,
-        elem_id="batch-lines",
-    ):
-        code = output("batch-code")
-    with gr.Accordion(
-        tr("Batch size against difficulty", "批次越大越难"),
-        open=True,
-        elem_id="batch-difficulty",
-    ):
-        gr.Markdown(tr(*DIFFICULTY))
-        with gr.Row():
-            measure = gr.Button(tr("Measure n = 2 … 64", "测量 n = 2 … 64"), elem_id="batch-measure")
-            stopping = gr.Button(tr("Stop", "停止"), variant="stop", visible=False, elem_id="batch-stop")
-        sizes = output("batch-curves")
+            chosen = button_row("batch", {name: Text(**row["title"]) for name, row in sets().items()})
+            fields = form.lay_out_fields(Batch, "batch", text("more_batch"))
+            changes = button_row("batch", {name: text(name) for name in CHANGES})
+        with gr.Column(scale=6, min_width=320):
+            slots: dict[str, Any] = dict.fromkeys(("card", "note", "plot", "line", "curve"), output)
+            slots |= {"plot": plot, "code": folded(text("pseudocode"))}
+            place = layout.place("batch", Text("Compute the loss", "计算损失"), slots, **own)
 
-    given = [where, count, files]
-    asked = [*given, captions, view, scale, scale_of, before, common.checkpoint]
-    shown = [plot, reading, card, code, line, scale, mark, scale_of, warm, before]
-    filled = [captions, count, before]
+    def on(triggers: Any, change: Change = replace, drafts: bool = False) -> None:
+        layout.ask(triggers, place, partial(ask, change, drafts), list(fields.values()), fields=fields)
 
-    def after(event: Any) -> None:
-        page.then(event, compute, asked, shown)
+    for name, button in chosen.items():
+        count = FIRST if name == START else len(sets()[name]["images"])  # the first set begins with fewer
+        on(button.click, partial(replace, where=name, count=count), drafts=True)
+    on([fields["count"].release, changes["reset"].click], drafts=True)
+    on(fields["files"].upload, partial(replace, where=UPLOADED), drafts=True)
+    on(changes["scenes"].click, composed, drafts=True)
+    on(changes["swap"].click, swapped)
+    on(changes["shuffle"].click, shuffled)
+    # A tab inside a group comes into view when either is chosen.
+    shown = [tab.select, tab.parent.parent.select]
+    on([place.button.click, fields["view"].input, fields["scale"].release, *shown])
 
-    for name, button in choices.items():
-        pick_set = _chooser(name)
-        chosen = page.on(button.click, pick_set, [], [where, count], show_progress="hidden")
-        after(page.then(chosen, fill, [*given, common.checkpoint], filled))
-    composed = page.on(
-        compose.click,
-        lambda seed, lang: (f"{SCENES}:{int(seed or 0)}",),
-        [seed],
-        [where],
-        show_progress="hidden",
-    )
-    after(page.then(composed, fill, [*given, common.checkpoint], filled))
-    uploaded = page.on(files.upload, lambda lang: (UPLOADED,), [], [where], show_progress="hidden")
-    after(page.then(uploaded, fill, [*given, common.checkpoint], filled))
-    after(
-        page.on(
-            [count.release, reset.click], fill, [*given, common.checkpoint], filled, show_progress="hidden"
-        )
-    )
-    after(page.on(swapping.click, swap, [captions], [captions], show_progress="hidden"))
-    after(page.on(shuffling.click, shuffle, [captions], [captions], show_progress="hidden"))
-    page.on(run.click, compute, asked, shown)
-    page.on([view.input, scale.release], compute, asked, shown, show_progress="hidden")
-    page.on(captions.input, typed, asked, shown, show_progress="hidden", trigger_mode="always_last")
-    # A tab inside a group is seen when either is chosen.
-    seen = [tab.select, tab.parent.parent.select]
-    after(page.on(seen, opened, [captions, *given, common.checkpoint], filled, show_progress="hidden"))
-    page.on(
-        measure.click, harder, [common.checkpoint], [sizes, stopping], session=True, show_progress="hidden"
-    )
-    page.on(stopping.click, stop, [], [], session=True, queue=False, show_progress="hidden")
-    root.unload(STOPS.leave)
-    gr.api(clip_matrix, api_name="clip_matrix")
-
-
-def _chooser(name: str) -> Any:
-    """The handler of a set's button: its name, and all of its pictures."""
-    return lambda lang: (name, min(HIGH, len(sets()[name]["pictures"])))
+    gr.Markdown(text("harder").tr)
+    measure = layout.place("harder", Text("Measure n = 2 … 64", "测量 n = 2 … 64"), {"curves": output}, **own)
+    layout.ask(measure.button.click, measure, harder)

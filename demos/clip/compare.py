@@ -1,34 +1,38 @@
-"""The *Compare* tab: the same labels for two pictures, or for two checkpoints, side by side."""
+"""*Compare* on the CLIP page: two images or checkpoints, several templates, labels with and without the answer."""
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from core import checkpoints, inputs
 from core.errors import Refusal
-from demos.clip import answer as handlers
-from demos.clip import pair_draw
-from demos.clip.shared import Common
+from demos.clip import answer as answers
+from demos.clip import draw as views
+from demos.clip.words import say, text
 from demos.draw import base as draw
-from demos.kit import library, menu, shell
+from demos.kit import classifier, form, menu
+from demos.kit import files as files_in
 from demos.kit.components import output
+from demos.kit.events import api_errors
 from demos.kit.examples import chosen, strip
-from demos.kit.language import Text
-from demos.kit.shell import tr
+from demos.kit.language import Text, has_chinese, tr
+from demos.kit.page import Layout
+
+if TYPE_CHECKING:
+    from core.clip import Classification
+    from demos.clip.page import Question
 
 SAME = ""
 STATES = {"bundled": Text("built in", "内置"), "cached": Text("downloaded", "已下载")}
-ABSENT = Text("not on this machine yet", "尚未下载")
-IDEA = (
-    "The same labels for two pictures, or for two checkpoints. Change one thing at a time, and what moves was moved by it. "
-    "*Predict first:* which label will gain?",
-    "同样的标签，换一张图片，或换一组权重。一次只改一样，变化就来自它。*先猜一猜：*哪个标签会上升？",
-)
+NOT_HERE = Text("not on this machine yet", "尚未下载")
 
 
-# --- endpoint --------------------------------------------------------------------------------------------
+# --- two answers -----------------------------------------------------------------------------------------
 
 
 def clip_compare(
@@ -39,92 +43,75 @@ def clip_compare(
     template: str | None = None,
     checkpoint: str | None = None,
 ) -> dict[str, Any]:
-    """Rank the same labels for two pictures, or with two checkpoints.
+    """Rank the same labels for two images, or with two checkpoints.
 
     Args:
-        image: a picture file, or a data URI.
+        image: an image file, or a data URI.
         labels: a list, or one string with commas; at most 100.
-        other_image: the second picture; the same when left out.
-        other_checkpoint: the row asked about the second picture; the same when left out.
+        other_image: the second image; the same when left out.
+        other_checkpoint: the row that is asked about the second image; the same when left out.
         template: a template set ("photo", "seven", "photo-zh", ...) or a sentence with {} for the label.
         checkpoint: a registry row that is on the server; the default row when left out.
 
     Returns:
-        {"seconds", "similarity": cosine of the two pictures or null for two checkpoints, "first" and "second":
+        {"seconds", "similarity": cosine of the two images or null for two checkpoints, "first" and "second":
         {"checkpoint", "results" as in clip_classify}}.
     """
     from core.clip import edit
 
-    with shell.api_errors():
-        names = inputs.labels(labels)
-        first = inputs.image(shell.uploaded(image))
-        second = first if other_image is None else inputs.image(shell.uploaded(other_image))
-        model = handlers.model(checkpoint)
-        other = handlers.model(other_checkpoint) if other_checkpoint else model
+    with api_errors():
+        first, names, model = classifier.asked(image, labels, checkpoint)
+        second = first if other_image is None else inputs.image(files_in.uploaded(other_image))
+        other = classifier.model(other_checkpoint) if other_checkpoint else model
         return edit.ask_twice((model, other), (first, second), names, template).to_json()
 
 
-# --- handlers --------------------------------------------------------------------------------------------
-
-
-def compare(
-    picture: str | None, other: str | None, labels: str, second: str, checkpoint: str, lang: str
-) -> tuple[str, str, str]:
-    """Both sides, the table of both answers, and the result line."""
+def compare(question: Question, other: str | None, second: str | None, lang: str) -> dict[str, Any]:
+    """The question for its image and checkpoint, and for another image or checkpoint."""
     from core.clip import edit
 
-    names = inputs.labels(labels)
-    images = (inputs.image(shell.picture_source(picture)),) * 2
-    if other:
-        images = images[0], inputs.image(shell.picture_source(other))
-    model = handlers.model(checkpoint)
-    models = (model, handlers.model(second) if second and second != SAME else model)
-    if models[0] == models[1] and inputs.digest(images[0]) == inputs.digest(images[1]):
+    image, labels, model = answers.read(question)
+    images = (image, inputs.image(files_in.picture_source(other)) if other else image)
+    models = (model, classifier.model(second) if second else model)
+    digests = [inputs.digest(one) for one in images]
+    if models[0] == models[1] and digests[0] == digests[1]:
         raise Refusal("nothing_to_compare")
-    pair = edit.ask_twice(models, images, names)
-    titles = [checkpoints.row(one.checkpoint).title[lang] for one in models]
-    body = pair_draw.columns(((titles[0], images[0]), (titles[1], images[1])), lang) + pair_draw.verdict(
-        pair, lang
-    )
-    line = shell.result_line(pair.seconds, model.checkpoint, model.device, lang)
-    worlds = [checkpoints.row(one.checkpoint).bundled is not None for one in models]
-    outside = [inputs.digest(image) not in library.classroom_digests() for image in images]
-    if any(mini and strange for mini, strange in zip(worlds, outside, strict=True)):
-        line += shell.hint(lang)
-    files = [
-        ("clip-compare.json", "application/json", draw.to_json(pair.to_json()).encode()),
-        ("clip-compare.csv", "text/csv", pair_draw.to_csv(pair).encode("utf-8-sig")),
-    ]
-    return body, pair_draw.table(pair, lang), line + shell.downloads(files)
+    pair = edit.ask_twice(models, images, labels, answers.template_of(question))
+    titles = [checkpoints.row(one.checkpoint).title["zh" if lang == "zh" else "en"] for one in models]
+    files = answers.pair_files("clip-compare", pair, views.pair_csv(pair))
+    asked = list(zip((pair.first, pair.second), digests, strict=True))
+    return {
+        "sides": views.sides(titles, images) + views.pair_verdict(pair, lang),
+        "table": views.pair_table(pair, lang),
+        "line": answers.below(asked, pair.seconds, lang, files),
+    }
 
 
-def take(value: str, lang: str) -> tuple[Any, ...]:
-    """The example that was clicked becomes the second picture."""
-    name = chosen(value, handlers.examples())
-    return (handlers.examples()[name]["path"],) if name else (gr.skip(),)
+def with_example(question: Question, value: str, second: str | None, lang: str) -> dict[str, Any]:
+    """The example that was clicked as the second image, and the answer to it."""
+    name = chosen(value, answers.examples())
+    if name is None:
+        return {}
+    path = answers.examples()[name]["path"]
+    return {"other": path, **compare(question, path, second, lang)}
 
 
 def rows() -> list[tuple[Any, str]]:
     """The checkpoints that may be asked second."""
-    found: list[tuple[Any, str]] = [(tr("the same checkpoint", "同一组权重"), SAME)]
-    for row in menu.offered("clip"):
-        state = STATES.get(checkpoints.state(row.name), ABSENT)
-        found.append((tr(f"{row.title['en']} · {state.en}", f"{row.title['zh']} · {state.zh}"), row.name))
-    return found
+    offered: list[tuple[Any, str]] = [(tr("the same checkpoint", "同一组权重"), SAME)]
+    for row in menu.offered(answers.PAPER):
+        state = STATES.get(checkpoints.state(row.name), NOT_HERE)
+        offered.append((tr(f"{row.title['en']} · {state.en}", f"{row.title['zh']} · {state.zh}"), row.name))
+    return offered
 
 
-# --- layout ----------------------------------------------------------------------------------------------
-
-
-def compare_tab(common: Common) -> None:
-    """Lays the tab out and wires it."""
-    page = common.page
-    gr.Markdown(tr(*IDEA))
+def lay_out(layout: Layout) -> None:
+    """Lays out and wires the tab of two answers."""
+    gr.Markdown(text("two").tr)
+    title = tr("Second image (B)", "第二张图片（B）")
     with gr.Row():
         with gr.Column(min_width=240):
-            other = shell.picture_input(
-                height=220, elem_id="compare-picture", label=tr("Second picture (B)", "第二张图片（B）")
-            )
+            other = files_in.picture_input(height=220, elem_id="compare-image", label=title)
         with gr.Column(min_width=240):
             second = gr.Dropdown(
                 rows(),
@@ -133,12 +120,68 @@ def compare_tab(common: Common) -> None:
                 elem_id="compare-checkpoint",
                 filterable=False,
             )
-            thumbnails = strip(handlers.examples(), "compare-examples")
-    run = gr.Button(tr("Compare A with B", "比较 A 与 B"), variant="primary", elem_id="compare-button")
-    sides, table, line = output("compare-sides"), output("compare-out"), output("compare-line")
-    asked = [common.picture, other, common.labels, second, common.checkpoint]
-    shown = [sides, table, line]
-    page.on(run.click, compare, asked, shown)
-    picked = page.on(thumbnails.change, take, [thumbnails], [other], show_progress="hidden")
-    page.then(picked, compare, asked, shown)
-    gr.api(clip_compare, api_name="clip_compare")
+            examples = strip(answers.examples(), "compare-examples")
+    place = layout.place(
+        "compare", Text("Compare A with B", "比较 A 与 B"), {"sides": output, "table": output}
+    )
+    layout.ask(place.button.click, place, compare, [other, second])
+    layout.ask(examples.change, place, with_example, [examples, second], fields={"other": other})
+
+
+# --- templates -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The templates that are compared."""
+
+    names: tuple[str, ...] = form.several(answers.SETS, answers.COMPARED, text("templates"))
+    own: str = form.words(text("own_templates"), lines=2)
+
+
+def columns(found: Sequence[Classification], names: Sequence[str], lang: str) -> list[tuple[str, draw.Rows]]:
+    """Title and results of each template."""
+    titles = [answers.SETS[name].get(lang) if name in answers.SETS else name for name in names]
+    return [(title, one.to_json()["results"]) for title, one in zip(titles, found, strict=True)]
+
+
+def templates(question: Question, names: list[str], own: str, lang: str) -> dict[str, Any]:
+    """The labels under the chosen template sets and every template of the visitor's own, side by side."""
+    image, labels, model = answers.read(question)
+    wanted = [*names, *(line.strip() for line in (own or "").splitlines() if line.strip())] or ["none"]
+    start = time.perf_counter()
+    encoded = model.encode(image)
+    found = model.compare_templates(encoded, labels, wanted)
+    seconds = time.perf_counter() - start
+    return {
+        "out": views.template_table(columns(found, wanted, lang), labels, lang),
+        "line": answers.below([(found[-1], encoded.digest)], seconds, lang),
+    }
+
+
+# --- absent labels ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The labels that are not in the image; those of the page are the other list."""
+
+    labels: str = form.words(text("missing"), text("missing_info"), placeholder=text("missing_labels"))
+
+
+def absent(question: Question, others: str, lang: str) -> dict[str, Any]:
+    """The experiment of the red envelope: bars and readings of the page's labels, and of labels that are not there."""
+    image, labels, model = answers.read(question)
+    default = say("missing_labels", classifier.language(model.checkpoint, lang))
+    lists = {"present": labels, "missing": inputs.labels(others or default)}
+    start, template = time.perf_counter(), answers.template_of(question)
+    encoded = model.encode(image)
+    language = "zh" if has_chinese(" ".join([*labels, *lists["missing"]])) else "en"
+    threshold = model.absence_line(encoded, template, language)
+    slots = {}
+    for slot, names in lists.items():
+        result = model.classify(encoded, names, template)
+        bars = draw.probability_bars(result.to_json()["results"], lang)
+        slots[slot] = bars + views.absence_reading(result, threshold, lang)
+    seconds = time.perf_counter() - start
+    return {**slots, "line": answers.below([(result, encoded.digest)], seconds, lang)}

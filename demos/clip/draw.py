@@ -1,156 +1,396 @@
-"""What the CLIP page's closer looks draw: tables and figures as HTML from plain values and core's results.
-
-Every text that a user typed is escaped here.
-"""
+"""Drawings of the CLIP page: tables of answers, relevance, the value of the attention surface, the map, tensors."""
 
 from __future__ import annotations
 
-import csv
-import html
+import base64
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from core import checkpoints
+from core import checkpoints, inputs
+from demos.clip.words import data, say
 from demos.draw import base as draw
-from demos.kit.language import pick
+from demos.draw import scatter
+from demos.kit.html import Markup, escape, grid, join, table, tag
 
 if TYPE_CHECKING:
+    from core.clip import Classification
     from core.clip.crops import CropClassification
+    from core.clip.edit import Pair
+    from core.clip.inside import Attention, Projection, Relevance, Stage
 
+Box = Sequence[float]
 THUMBNAIL = 88  # pixels
-SHOWN_LABELS = 12  # columns of a table of crops
+MAX_COLUMNS, MAX_ROWS = 12, 16  # labels of a table of crops, and of a table of two answers
+KINDS = {  # of the points of a map: colour, symbol, size, whether the names are written on a plane
+    "this_image": (draw.VERMILION, "diamond", 17, False),
+    "images": (draw.BLUE, "circle", 10, False),
+    "your_labels": (draw.ORANGE, "square", 11, True),
+    "captions": (draw.GREEN, "cross", 8, True),
+}
+LEAST = 0.005  # a smaller change of a probability counts as none
 
 
-def _thumbnail(image: Image.Image, alt: str, side: int = THUMBNAIL) -> str:
-    return f'<img class="atlas-thumb" alt="{html.escape(alt)}" src="{draw.data_uri(image, side)}">'
+def cell(probability: float, cosine: float, best: bool) -> Markup:
+    """A probability with its cosine; the best one of its row or column is marked."""
+    return tag(
+        "td",
+        f"{'✓ ' if best else ''}{draw.percent(probability)}",
+        tag("small", f"{cosine:+.3f}"),
+        class_="best" if best else None,
+        style=f"--share:{100 * probability:.1f}%",
+    )
 
 
-def crop_table(
-    result: CropClassification, image: Image.Image, thumbnails: Sequence[Image.Image], lang: str
-) -> str:
-    """A row for the whole picture and one for each box, a column for each label, the best of each row marked."""
+def row(head: str, cells: Iterable[str]) -> Markup:
+    """A row of a table below its head."""
+    return tag("tr", tag("th", head, scope="row"), *cells)
+
+
+def thumbnail(image: Image.Image, alt: str = "") -> Markup:
+    """A small image in a table."""
+    return tag("img", class_="atlas-thumb", alt=alt, src=draw.data_uri(image, THUMBNAIL))
+
+
+def absence_reading(result: Classification, threshold: float, lang: str) -> Markup:
+    """Whether the best label lies nearer to the image than unrelated words do.
+
+    Args:
+        result: of the labels.
+        threshold: the cosine that 1 in 20 unrelated words reaches on this image.
+        lang: "en" or "zh".
+    """
+    best = int(result.order[0])
+    cosine, share = float(result.cosines[best]), draw.percent(float(result.probabilities[best]))
+    is_there = cosine >= threshold
+    names = ["is_there"] if is_there else ["none_of_these", f"none_{result.normalisation}"]
+    values = {"label": escape(result.labels[best]), "cosine": cosine, "threshold": threshold, "share": share}
+    sentence = Markup("".join(say(name, lang, **values) for name in names))
+    return tag("p", sentence, class_=f"atlas-verdict {'some' if is_there else 'none'}")
+
+
+# --- templates -----------------------------------------------------------------------------------------------
+
+
+def template_table(columns: Sequence[tuple[str, draw.Rows]], labels: Sequence[str], lang: str) -> Markup:
+    """The same labels under several templates: a row for each label, a column for each template."""
+    by_label = [{one["label"]: one for one in rows} for _, rows in columns]
+    body = [
+        row(
+            label,
+            (
+                cell(found[label]["probability"], found[label]["cosine"], rows[0]["label"] == label)
+                for (_, rows), found in zip(columns, by_label, strict=True)
+            ),
+        )
+        for label in labels
+    ]
+    return grid([say("label", lang), *(name for name, _ in columns)], body)
+
+
+# --- parts of an image ---------------------------------------------------------------------------------------
+
+
+def part_names(count: int, lang: str) -> list[str]:
+    """ "whole image", then "box 1" to "box `count`"."""
+    return [say("whole", lang), *(say("box", lang, i=i) for i in range(1, count + 1))]
+
+
+def crop_table(result: CropClassification, image: Image.Image, lang: str) -> Markup:
+    """A row for the whole image and one for each box, a column for each label, the best of each row marked."""
+    probabilities = np.vstack([result.whole.probabilities, result.probabilities])
+    cosines = np.vstack([result.whole.cosines, result.cosines])
     # The labels that win somewhere come first; a long list is cut behind them.
-    order = np.argsort(-np.vstack([result.whole.probabilities, result.probabilities]).max(axis=0))
-    shown = sorted(order[:SHOWN_LABELS].tolist())
-    whole_name = pick(lang, "whole picture", "整张图")
-    rows = [(whole_name, image, result.whole.probabilities, result.whole.cosines)]
-    rows += [
-        (pick(lang, f"box {i}", f"方框 {i}"), thumbnail, probabilities, cosines)
-        for i, (thumbnail, probabilities, cosines) in enumerate(
-            zip(thumbnails, result.probabilities, result.cosines, strict=True), start=1
+    columns = sorted(np.argsort(-probabilities.max(axis=0))[:MAX_COLUMNS].tolist())
+    images = [image, *(inputs.crop(image, box) for box in result.seen.tolist())]
+    body = [
+        row(
+            thumbnail(part) + tag("br") + name,
+            (cell(float(p[i]), float(c[i]), i == int(c.argmax())) for i in columns),
+        )
+        for name, part, p, c in zip(
+            part_names(len(result.boxes), lang), images, probabilities, cosines, strict=True
         )
     ]
-    body = "".join(
-        f'<tr><th scope="row">{_thumbnail(picture, "")}<br>{html.escape(name)}</th>'
-        + "".join(_cell(float(p[i]), float(c[i]), i == int(c.argmax())) for i in shown)
-        + "</tr>"
-        for name, picture, p, c in rows
-    )
-    head = "".join(f'<th scope="col">{html.escape(result.labels[i])}</th>' for i in shown)
-    part = pick(lang, "part", "部分")
-    hidden = len(result.labels) - len(shown)
-    more = pick(lang, f"and {hidden} more labels in the download", f"下载文件中还有 {hidden} 个标签")
-    note = pick(
-        lang,
-        "Each small picture is what the model saw: the box, widened to a square.",
-        "每张小图就是模型看到的内容：方框扩展成的正方形。",
-    )
-    return (
-        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid"><thead><tr><th scope="col">{part}</th>{head}'
-        f'</tr></thead><tbody>{body}</tbody></table></div><p class="atlas-line">{note}{"; " + more if hidden else ""}</p>'
-    )
-
-
-def _cell(probability: float, cosine: float, best: bool) -> str:
-    mark, name = ("✓ ", " class=best") if best else ("", "")
-    return (
-        f'<td{name} style="--share:{100 * probability:.1f}%">{mark}{draw.percent(probability)}'
-        f"<small>{cosine:+.3f}</small></td>"
-    )
+    hidden = len(result.labels) - len(columns)
+    note = say("crops_note", lang) + (say("crops_more", lang, hidden=hidden) if hidden else "")
+    head = [say("part", lang), *(result.labels[i] for i in columns)]
+    return grid(head, body) + tag("p", note, class_="atlas-line")
 
 
 def crops_csv(result: CropClassification) -> str:
-    """part, left, top, right, bottom, label, probability, cosine; a row for each part and label."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(["part", "left", "top", "right", "bottom", "label", "probability", "cosine"])
+    """A row for each part and label, as CSV."""
     answer = result.to_json()
     parts = [("whole", [""] * 4, answer["whole"])]
     parts += [(str(i), crop["box"], crop["results"]) for i, crop in enumerate(answer["crops"], start=1)]
-    writer.writerows(
-        [part, *box, draw.plain_cell(row["label"]), f"{row['probability']:.6f}", f"{row['cosine']:.6f}"]
-        for part, box, rows in parts
-        for row in rows
+    return draw.csv_of(
+        ["part", "left", "top", "right", "bottom", "label", "probability", "cosine"],
+        (
+            [part, *map(str, box), one["label"], one["probability"], one["cosine"]]
+            for part, box, rows in parts
+            for one in rows
+        ),
     )
-    return buffer.getvalue()
 
 
-def language_table(english: CropClassification, chinese: CropClassification, lang: str) -> str:
-    """The same labels in two languages: each part's answers side by side, and what their agreement says.
+def language_table(english: Classification, chinese: Classification, lang: str) -> Markup:
+    """The same labels in two languages: both answers, whether they agree, and what that means.
 
     Args:
-        english, chinese: the same boxes; label i of one means label i of the other.
+        english, chinese: label i of one means label i of the other.
         lang: of the sentences.
     """
-    row = checkpoints.row(english.whole.checkpoint)
-    # Of the whole picture, then of each box.
-    answers = [(int(one.whole.order[0]), *one.best.tolist()) for one in (english, chinese)]
-    same = [a == b for a, b in zip(*answers, strict=True)]
-    names = [pick(lang, "whole picture", "整张图")]
-    names += [pick(lang, f"box {i}", f"方框 {i}") for i in range(1, len(same))]
-    body = "".join(
-        f'<tr><th scope="row">{name}</th><td>{html.escape(english.labels[a])}</td>'
-        f'<td>{html.escape(chinese.labels[b])}</td><td class="{"best" if agree else ""}">'
-        f"{'✓' if agree else '✗'} {pick(lang, *(('same', '一致') if agree else ('different', '不一致')))}</td></tr>"
-        for name, a, b, agree in zip(names, *answers, same, strict=True)
-    )
-    head = "".join(
-        f'<th scope="col">{text}</th>'
-        for text in (
-            pick(lang, "part", "部分"),
-            pick(lang, "English labels", "英文标签"),
-            pick(lang, "Chinese labels", "中文标签"),
-            pick(lang, "same answer?", "答案一致？"),
+    checkpoint = checkpoints.row(english.checkpoint)
+    best = [int(one.order[0]) for one in (english, chinese)]
+    body = [
+        row(
+            english.labels[i],
+            (
+                cell(float(english.probabilities[i]), float(english.cosines[i]), i == best[0]),
+                tag("th", chinese.labels[i], scope="row"),
+                cell(float(chinese.probabilities[i]), float(chinese.cosines[i]), i == best[1]),
+            ),
         )
-    )
+        for i in range(len(english.labels))
+    ]
+    # Independent of the image: does each Chinese label lie nearest to the English label of the same meaning?
+    near = (chinese.text_features @ english.text_features.T).argmax(axis=1)  # [N]
+    twins, same = int((near == np.arange(len(near))).sum()), best[0] == best[1]
+    facts = say("agreeing" if same else "differing", lang, twins=twins, labels=len(near))
+    alike = "reads_both" if same and twins == len(near) else "reads_unlike"
+    meaning = say(alike if "zh" in checkpoint.languages else "english_only", lang)
+    title = tag("h4", checkpoint.title["zh" if lang == "zh" else "en"], class_="atlas-sub")
+    head = [say("english_labels", lang), "", say("chinese_labels", lang), ""]
     return (
-        f'<h4 class="atlas-sub">{html.escape(row.title[lang])}</h4>'
-        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>{language_reading(english, chinese, sum(same), lang)}"
+        title
+        + grid(head, body)
+        + tag("p", facts + meaning, class_=f"atlas-verdict {'some' if same else 'none'}")
     )
 
 
-def language_reading(
-    english: CropClassification, chinese: CropClassification, agreeing: int, lang: str
-) -> str:
-    """What the agreement of two languages says, with a check that no picture is needed for: whether each Chinese
-    label lies nearest to the English one that means the same."""
-    row = checkpoints.row(english.whole.checkpoint)
-    near = (chinese.whole.text_features @ english.whole.text_features.T).argmax(axis=1)  # [N]
-    twins, count, parts = int((near == np.arange(len(near))).sum()), len(near), len(english.boxes) + 1
-    facts = pick(
-        lang,
-        f"{agreeing} of {parts} answers agree; {twins} of {count} Chinese labels lie nearest to the English label "
-        "that means the same.",
-        f"{parts} 个回答中有 {agreeing} 个一致；{count} 个中文标签中有 {twins} 个离同义的英文标签最近。",
+# --- two answers ---------------------------------------------------------------------------------------------
+
+
+def sides(titles: Sequence[str], images: Sequence[Image.Image]) -> Markup:
+    """What is compared, large and side by side: letter, title, image."""
+    figures = join(
+        tag(
+            "figure",
+            tag("img", alt="", src=draw.data_uri(image, 460)),
+            tag("figcaption", tag("b", letter, class_=f"side-{letter}"), " ", title),
+        )
+        for letter, title, image in zip("AB", titles, images, strict=True)
     )
-    if "zh" not in row.languages:
-        verdict = pick(
-            lang,
-            "This checkpoint learned from English captions only. Chinese reaches it as bytes it has no meaning for, "
-            "yet the softmax still shares out 100 %: these percentages are worthless.",
-            "这组权重只学过英文描述。中文对它只是没有意义的字节，softmax 却照样把 100 % 分完：这些百分比毫无价值。",
+    return tag("div", figures, class_="atlas-pair-sides")
+
+
+def pair_table(pair: Pair, lang: str) -> Markup:
+    """A row for each label: both probabilities as bars, and how far it moved; the most probable label first."""
+    answers = (pair.first, pair.second)
+    largest = np.maximum(pair.first.probabilities, pair.second.probabilities)
+    body = []
+    for i in np.argsort(-largest, kind="stable")[:MAX_ROWS].tolist():
+        bars = []
+        for letter, one in zip("AB", answers, strict=True):
+            share, best = float(one.probabilities[i]), int(one.order[0]) == i
+            text = f"{letter} {'✓ ' if best else ''}{draw.percent(share)}"
+            filled = tag("i", style=f"width:{100 * share:.2f}%")
+            bars.append(tag("span", filled, tag("em", text), class_=f"side-{letter}{' won' if best else ''}"))
+        moved = float(pair.moved[i])
+        kind, sign = ("", "=") if abs(moved) < LEAST else (" up", "▲") if moved > 0 else (" down", "▼")
+        change = f"{sign} {100 * abs(moved):.1f}" if kind else sign
+        body.append(row(pair.first.labels[i], (tag("td", *bars), tag("td", change, class_=f"moved{kind}"))))
+    head = [say(name, lang) for name in ("label", "a_and_b", "change")]
+    return table(head, body, "atlas-pair")
+
+
+def pair_verdict(pair: Pair, lang: str) -> Markup:
+    """Whether the best label changed, and how alike the two images are to the model."""
+    first, second = (one.labels[int(one.order[0])] for one in (pair.first, pair.second))
+    shares = [draw.percent(float(one.probabilities.max())) for one in (pair.first, pair.second)]
+    sentence = "both_best" if first == second else "best_changes"
+    text = say(sentence, lang, first=first, second=second, shares=shares)
+    alike = pair.similarity
+    text += say("no_scale", lang) if alike is None else say("similarity", lang, cosine=alike)
+    return tag("p", text, class_=f"atlas-verdict {'some' if first == second else 'none'}")
+
+
+def pair_csv(pair: Pair) -> str:
+    """A row for each label: probability and cosine of A, of B, the change of the probability."""
+    columns = [
+        values.tolist() for one in (pair.first, pair.second) for values in (one.probabilities, one.cosines)
+    ]
+    return draw.csv_of(
+        ["label", "probability_a", "cosine_a", "probability_b", "cosine_b", "moved"],
+        zip(pair.first.labels, *columns, pair.moved.tolist(), strict=True),
+    )
+
+
+# --- a batch -------------------------------------------------------------------------------------------------
+
+
+def batch_table(
+    images: Sequence[Image.Image],
+    captions: Sequence[str],
+    cosines: np.ndarray,
+    positive: np.ndarray,
+    lang: str,
+) -> Markup:
+    """The matrix [n, n] of a small batch: images in rows, captions in columns, the positive pairs marked."""
+    names = {True: say("positive", lang), False: say("negative", lang)}
+    body = [
+        row(
+            thumbnail(image, caption),
+            (
+                tag("td", names[mark], tag("small", f"{value:+.3f}"), class_="best" if mark else None)
+                for value, mark in zip(values, marks, strict=True)
+            ),
         )
-    elif twins == count and agreeing == parts:
-        verdict = pick(lang, "It reads both languages.", "两种语言它都看得懂。")
-    else:
-        verdict = pick(
-            lang,
-            "It was trained on both languages, but here they do not lead to the same place everywhere.",
-            "它学过两种语言，但在这里并非处处一致。",
+        for image, caption, values, marks in zip(
+            images, captions, cosines.tolist(), positive.tolist(), strict=True
         )
-    return f'<p class="atlas-verdict {"some" if agreeing == parts else "none"}">{facts} {verdict}</p>'
+    ]
+    return grid(["", *captions], body)
+
+
+# --- relevance -------------------------------------------------------------------------------------------
+
+
+def relevance_cards(
+    found: Sequence[Relevance], image: Image.Image, boxes: Sequence[Sequence[Box]], lang: str
+) -> Markup:
+    """A row for each label with an image for each method, on which the known boxes of the label are drawn.
+
+    Args:
+        found: one for each method, of the same labels.
+        image: the caller's image.
+        boxes: for each label the boxes of the things it names, xyxy pixels; none where nothing is known.
+        lang: "en" or "zh".
+    """
+    answer, several = found[0].answer, len(found) > 1
+    sections = []
+    for i in answer.order.tolist():
+        facts = f"{draw.percent(float(answer.probabilities[i]))} · {answer.cosines[i]:+.3f}"
+        cards = (_relevance_card(one, image, i, boxes[i], several, lang) for one in found)
+        head = tag("h4", tag("span", answer.labels[i]), " ", tag("small", facts))
+        sections.append(tag("section", head, tag("div", *cards)))
+    note = tag("p", say("heat", lang), class_="atlas-line")
+    return tag("div", *sections, class_=f"atlas-where{' many' if several else ''}") + note
+
+
+def _relevance_card(
+    one: Relevance, image: Image.Image, label: int, boxes: Sequence[Box], named: bool, lang: str
+) -> Markup:
+    from core.clip import inside
+
+    overlay = draw.heat_overlay(image, one.maps[label], one.answer.crop)
+    pen = ImageDraw.Draw(overlay)
+    for box in boxes:
+        edge = inputs.to_pixels(image, box).round().tolist()
+        pen.rectangle(edge, outline="black", width=max(4, image.width // 90))
+        pen.rectangle(edge, outline="white", width=max(2, image.width // 180))
+    title = data()["methods"][one.method]["title"]["zh" if lang == "zh" else "en"]
+    alt = say("heat_alt", lang, method=title, label=one.answer.labels[label])
+    parts = [tag("b", title)] if named else []
+    if boxes:
+        share, area = inside.share_inside(one.maps[label], one.answer.crop, boxes)
+        parts.append(tag("span", say("in_box", lang, inner=share, area=area)))
+    caption = tag("figcaption", join(parts, " ")) if parts else ""
+    return tag("figure", tag("img", alt=alt, src=draw.data_uri(overlay, 420)), caption)
+
+
+# --- attention, map, tensors -----------------------------------------------------------------------------
+
+
+def attention_value(found: Attention, image: Image.Image) -> str:
+    """The value of the attention surface: every map as bytes, each stretched to its own peak."""
+    layers, heads, rows, columns = found.weights.shape
+    flat = found.weights.reshape(layers * heads, -1)
+    peaks = flat.max(axis=1)
+    scaled = (255 * flat / np.maximum(peaks, 1e-12)[:, None]).round().astype(np.uint8)
+    return json.dumps(
+        {
+            "src": draw.data_uri(image, 640),
+            "crop": (np.array(found.crop) / np.array(inputs.size_of(image) * 2)).round(4).tolist(),
+            "layers": list(found.layers),
+            "heads": heads,
+            "grid": [rows, columns],
+            "maps": base64.b64encode(scaled.tobytes()).decode(),
+            "peaks": peaks.astype(float).round(5).tolist(),
+            "kept": found.kept.astype(float).round(4).tolist(),
+            "mean": list(found.mean),
+            "reader": list(found.reader) if found.reader else None,
+            "ramp": draw.HEAT.tolist(),
+            "at": layers - 1,
+        }
+    )
+
+
+def map_figure(
+    made: Projection,
+    names: Sequence[str],
+    kinds: Sequence[str],
+    thumbnails: Sequence[str | None],
+    pairs: Sequence[tuple[int, int]],
+    lang: str,
+) -> Any:
+    """Images and texts of one space as a plotly figure; `kinds` of `KINDS`, the rest as of `scatter.figure`."""
+    looks = {kind: scatter.Kind(say(kind, lang), *look) for kind, look in KINDS.items()}
+    axes = [say("axis", lang, number=k, share=share) for k, share in enumerate(made.explained, start=1)]
+    return scatter.figure(made.points, names, kinds, looks, thumbnails, pairs, axes)
+
+
+def map_note(made: Projection, centred: bool, lang: str) -> Markup:
+    """The distance between images and texts, and how much of the space the map shows."""
+    gap, moved = say("gap", lang, gap=made.gap), say("moved", lang) if centred else ""
+    rest = say("variance", lang, share=float(made.explained.sum()))
+    return tag("p", gap + moved + rest, class_="atlas-line")
+
+
+def nearest_table(captions: Sequence[str], cosines: Sequence[float], pool: int, lang: str) -> Markup:
+    """The captions nearest to the image, best first, with their cosines as bars."""
+    low, high = min(0.0, *cosines), max(cosines)
+    body = [
+        tag(
+            "tr",
+            tag("th", text, scope="row"),
+            draw.bar((value - low) / max(high - low, 1e-9)),
+            tag("td", f"{value:+.3f}"),
+            class_="best" if i == 0 else None,
+        )
+        for i, (text, value) in enumerate(zip(captions, cosines, strict=True))
+    ]
+    head = [say("nearest", lang, pool=pool), "", say("cosine", lang)]
+    return table(head, body, "atlas-bars")
+
+
+def stage_table(stages: Sequence[Stage], lang: str) -> Markup:
+    """The tensors from the image to the probabilities: name, shape, mean and deviation, a picture of the values."""
+    head = [say(name, lang) for name in ("tensor", "shape", "values")]
+    made = table(head, (_stage_row(stage, lang) for stage in stages), "atlas-tensors")
+    return tag("div", made, class_="atlas-scroll", tabindex="0") + tag(
+        "p", say("colours", lang), class_="atlas-line"
+    )
+
+
+def _stage_row(stage: Stage, lang: str) -> Markup:
+    known = data()["stages"]
+    meaning = known.get(stage.name) or known[re.sub(r"\d+$", "", stage.name)]
+    buffer = io.BytesIO()
+    Image.fromarray(stage.picture).save(buffer, "PNG")
+    pixels = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    shape = " × ".join(map(str, stage.shape))
+    return tag(
+        "tr",
+        tag(
+            "th", tag("code", stage.name), tag("small", meaning["zh" if lang == "zh" else "en"]), scope="row"
+        ),
+        tag("td", tag("b", shape), tag("small", f"{stage.mean:+.3f} ± {stage.deviation:.3f}")),
+        tag("td", tag("img", alt="", src=pixels)),
+        class_=stage.kind,
+    )

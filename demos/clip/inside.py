@@ -1,48 +1,46 @@
-"""The *Look inside* tabs: where a label is seen, what reads what, and every tensor with its shape.
-
-The map of pictures and texts is in `demos.clip.map`.
-"""
+"""*Look inside* on the CLIP page: where a label is, which place reads which, every tensor, the code that ran."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import numpy as np
 from gradio.context import Context
 from PIL import Image
 
 from core import inputs
 from core.errors import Refusal
-from demos.clip import answer as handlers
-from demos.clip import inside_draw
-from demos.clip.shared import Common
+from demos.clip import answer as answers
+from demos.clip import draw as views
+from demos.clip.words import data, say, text
 from demos.draw import base as draw
-from demos.kit import shell
-from demos.kit.components import output
-from demos.kit.shell import pick, tr
+from demos.kit import classifier, components, form, library, results
+from demos.kit import files as files_in
+from demos.kit.events import api_errors
+from demos.kit.html import Markup, join, tag
+from demos.kit.language import Text
+from demos.kit.page import Layout
 
 if TYPE_CHECKING:
     from core.clip.inside import Relevance
+    from core.clip.trace import FunctionRun, Run, SourceLine
+    from demos.clip.page import Question
 
 ALL = "all"
-SHOWN_LABELS = 5  # rows of relevance on the page; the endpoint takes more
-WHERE_IDEA = (
-    "CLIP was only ever told what **whole** pictures show, never where. Yet its places know something of their own. Three "
-    "methods ask them, none of which needs training. *Predict first:* where will each label light up?",
-    "训练时 CLIP 只知道**整张**图片说的是什么，从没人告诉它东西在哪里。但图中各处其实各有所知。"
-    "下面三种方法都不需要训练，就能问出来。*先猜一猜：*每个标签会在哪里亮起来？",
-)
-ATTENTION_IDEA = (
-    "In an attention layer every place **reads** from all others; the weights say how much. A ViT has many layers of it; a "
-    "ResNet CLIP only one, at its very end, where the places are pooled into one vector.",
-    "在注意力层里，每个位置都从所有其他位置那里**读取**信息，权重说明读多少。"
-    "ViT 有许多层；ResNet 的 CLIP 只在最后有一层，用来把各处汇成一个向量。",
-)
-STAGES_IDEA = (
-    "Every tensor between your picture and the probabilities, with its shape: this is what the model really computes.",
-    "从图片到概率之间的每个张量及其形状：这就是模型真正计算的东西。",
+ROOM = 74  # characters of a line of source that fit beside the page's image
+MAX_LABELS = 5  # rows of relevance on the page; the endpoint takes more
+
+
+METHODS = {name: Text(**row["title"]) for name, row in data()["methods"].items()}
+METHODS[ALL] = Text("All three, side by side", "三种并排")
+# What each method does, below the choice of one.
+SAYS = Text(
+    *(
+        "; ".join(f"{row['title'][lang]}: {row['says'][lang]}" for row in data()["methods"].values())
+        for lang in ("en", "zh")
+    )
 )
 
 
@@ -57,10 +55,10 @@ def clip_inside(
     template: str | None = None,
     checkpoint: str | None = None,
 ) -> dict[str, Any]:
-    """Where each label is seen in a picture, and the shape of every tensor on the way.
+    """Where each label is in an image, and the shape of every tensor on the way.
 
     Args:
-        image: a picture file, or a data URI.
+        image: an image file, or a data URI.
         labels: a list, or one string with commas; at most 12.
         method: "maskclip", "gradcam" or "attribution" (attention times gradient).
         contrast: whether what the labels have in common is taken away first.
@@ -73,24 +71,11 @@ def clip_inside(
     """
     from core.clip import inside
 
-    with shell.api_errors():
-        names = inputs.labels(labels)
-        picture = inputs.image(shell.uploaded(image))
-        model = handlers.model(checkpoint)
-        found = inside.relevance(model, picture, names, method, contrast, template)
-        way = [*inside.stages(model, picture), *inside.answer_stages(found.answer)]
-        return {**found.to_json(), "tensors": [plain(stage) for stage in way]}
-
-
-def plain(stage: Any) -> dict[str, Any]:
-    """A tensor's facts as plain values."""
-    return {
-        "name": stage.name,
-        "kind": stage.kind,
-        "shape": list(stage.shape),
-        "mean": round(stage.mean, 6),
-        "deviation": round(stage.deviation, 6),
-    }
+    with api_errors():
+        source, names, model = classifier.asked(image, labels, checkpoint)
+        found = inside.relevance(model, source, names, method, contrast, template)
+        stages = [*inside.stages(model, source), *inside.answer_stages(found.answer)]
+        return {**found.to_json(), "tensors": [stage.to_json() for stage in stages]}
 
 
 def clip_attention(
@@ -99,226 +84,201 @@ def clip_attention(
     """What one reader attends to, in every layer and head of the image encoder.
 
     Args:
-        image: a picture file, or a data URI.
-        row: of the place that reads, from 0; the whole picture reads when row and column are left out.
+        image: an image file, or a data URI.
+        row: of the place that reads, from 0; the whole image reads when row and column are left out.
         column: of that place, from 0.
         checkpoint: a registry row that is on the server; the default row when left out.
 
     Returns:
         {"checkpoint", "layers": names, "heads", "grid": [rows, columns], "crop": [left, top, right, bottom], "weights":
-        [layers][heads][rows][columns], "kept": [layers][heads] (left on the token of the whole picture; with it the weights
+        [layers][heads][rows][columns], "kept": [layers][heads] (left on the token of the whole image; with it the weights
         sum to 1), "mean": per layer, whether it is the mean of all readers}.
     """
     from core.clip import inside
 
-    with shell.api_errors():
-        picture = inputs.image(shell.uploaded(image))
-        model = handlers.model(checkpoint)
-        reader = None if row is None or column is None else (row, column)
-        found = inside.attention(model, picture, reader)
-        return {
-            "checkpoint": model.checkpoint,
-            "layers": list(found.layers),
-            "heads": found.weights.shape[1],
-            "grid": list(found.weights.shape[2:]),
-            "crop": [float(value) for value in found.crop],
-            "weights": np.round(found.weights, 6).tolist(),
-            "kept": np.round(found.kept, 6).tolist(),
-            "mean": list(found.mean),
-        }
+    with api_errors():
+        source = inputs.image(files_in.uploaded(image))
+        model = classifier.model(checkpoint)
+        found = inside.attention(model, source, None if row is None or column is None else (row, column))
+        return {"checkpoint": model.checkpoint, **found.to_json()}
 
 
-# --- handlers --------------------------------------------------------------------------------------------
+def clip_code(
+    image: gr.FileData,
+    labels: list[str] | str,
+    template: str | None = None,
+    checkpoint: str | None = None,
+) -> dict[str, Any]:
+    """The source lines that a classification runs through, and the shape of what each of them made.
+
+    Args:
+        image: an image file, or a data URI.
+        labels: a list, or one string with commas; at most 100.
+        template: a template set ("photo", "seven", "photo-zh", ...) or a sentence with {} for the label.
+        checkpoint: a registry row that is on the server; the default row when left out.
+
+    Returns:
+        {"checkpoint", "seconds", "functions": [{"role", "name", "file", "lines": [{"number", "code", "ran", "made": variable
+        -> shape or value}]}]}, in the order of the paper's pseudocode.
+    """
+    from core.clip import trace
+
+    with api_errors():
+        names = inputs.labels(labels)
+        source = inputs.image(files_in.uploaded(image))
+        return trace.classify(classifier.model(checkpoint), source, names, template).to_json()
 
 
-def known_boxes(labels: tuple[str, ...], example: str, image: Image.Image) -> list[list[list[float]]]:
-    """For each label the boxes of the things it names, where the picture is one that the classroom composed."""
-    row = handlers.examples().get(example, {})
-    things = row.get("objects", [])
-    if not things or inputs.digest(image) != inputs.digest(inputs.image(row["path"])):
-        return [[] for _ in labels]
-    from core.classroom.world.wording import phrase
-
-    def names(thing: dict[str, Any]) -> set[str]:
-        return {thing["en"], phrase(thing["en"], "en"), thing["zh"], phrase(thing["zh"], "zh")}
-
-    return [[thing["box"] for thing in things if label.lower() in names(thing)] for label in labels]
+# --- where it is -----------------------------------------------------------------------------------------
 
 
-def where(
-    picture: str | None,
-    labels: str,
-    method: str,
-    contrast: bool,
-    example: str,
-    checkpoint: str,
-    lang: str,
-) -> tuple[str, str]:
-    """The cards of relevance and the result line."""
+def where(question: Question, method: str, contrast: bool, lang: str) -> dict[str, Any]:
+    """The cards of relevance of the most probable labels."""
     from core.clip import inside
 
-    image, names = inputs.image(shell.picture_source(picture)), inputs.labels(labels)
-    model = handlers.model(checkpoint)
+    image, labels, model = answers.read(question)
+    template = answers.template_of(question)
     start = time.perf_counter()
     encoded = model.encode(image)
-    ranked = model.classify(encoded, names)
-    chosen = [ranked.labels[i] for i in sorted(ranked.order[:SHOWN_LABELS].tolist())]
+    best = model.classify(encoded, labels, template).order[:MAX_LABELS].tolist()
+    chosen = [labels[i] for i in sorted(best)]
     methods = list(inside.METHODS) if method == ALL else [method]
-    found = [inside.relevance(model, image, chosen, one, contrast) for one in methods]
-    answer = found[0].answer
-    boxes = known_boxes(answer.labels, example, image)
-    shares = [
-        [
-            inside.share_inside(one, answer.crop, places) if places else None
-            for one, places in zip(each.maps, boxes, strict=True)
-        ]
-        for each in found
-    ]
-    body = inside_draw.relevance_cards(found, image, boxes, shares, lang)
-    if len(chosen) < len(names):
-        more = pick(
-            lang,
-            f"Only the {len(chosen)} likeliest of {len(names)} labels are shown.",
-            f"共 {len(names)} 个标签，只显示最可能的 {len(chosen)} 个。",
-        )
-        body += f'<p class="atlas-line">{more}</p>'
-    line = handlers.shown_line(answer, encoded, time.perf_counter() - start, lang)
-    return body, line + shell.downloads(relevance_files(found, image))
+    found = [inside.relevance(model, image, chosen, one, contrast, template) for one in methods]
+    result = found[0].answer
+    boxes = library.known_boxes(result.labels, image)
+    body = views.relevance_cards(found, image, boxes, lang)
+    if len(chosen) < len(labels):
+        more = say("likeliest", lang, shown=len(chosen), count=len(labels))
+        body += tag("p", more, class_="atlas-line")
+    seconds = time.perf_counter() - start
+    line = answers.below([(result, encoded.digest)], seconds, lang, relevance_files(found, image))
+    return {"out": body, "line": line}
 
 
-def relevance_files(found: list[Relevance], image: Image.Image) -> list[tuple[str, str, bytes]]:
-    """The maps as JSON, and the best label's as a picture."""
+def relevance_files(found: list[Relevance], image: Image.Image) -> list[answers.File]:
+    """The maps as JSON, and that of the best label as an image."""
     first = found[0]
-    best = int(first.answer.order[0])
-    overlay = draw.heat_overlay(image, first.maps[best], first.answer.crop)
+    overlay = draw.heat_overlay(image, first.maps[int(first.answer.order[0])], first.answer.crop)
     return [
-        ("clip-where.json", "application/json", draw.to_json([one.to_json() for one in found]).encode()),
+        answers.as_json("clip-where.json", [one.to_json() for one in found]),
         ("clip-where.png", "image/png", draw.png_beside(overlay, first.answer.to_json()["results"])),
     ]
 
 
-def attend(picture: str | None, checkpoint: str, lang: str) -> tuple[str, str]:
-    """The surface with what the whole picture reads, and the result line."""
-    return read_from(picture, None, checkpoint, lang)
+@dataclass(frozen=True)
+class Method:
+    """How places are asked, and whether what all labels share is taken away."""
+
+    method: str = form.choice(METHODS, "gradcam", text("method"), SAYS)
+    contrast: bool = form.switch(True, text("contrast"), text("contrast_info"), place="top")
 
 
-def read_from(picture: str | None, value: str | None, checkpoint: str, lang: str) -> tuple[str, str]:
-    """The surface with what the place reads that was clicked on it."""
+# --- attention -------------------------------------------------------------------------------------------
+
+
+def attend(question: Question, value: str | None, lang: str) -> dict[str, Any]:
+    """The surface with what one place reads: the place that was clicked on it, the whole image where none was.
+
+    Raises:
+        Refusal: "bad_drawing" for a value that names no place.
+    """
     from core.clip import inside
-    from demos.kit import components
 
-    image = inputs.image(shell.picture_source(picture))
-    model = handlers.model(checkpoint)
+    image = inputs.image(files_in.picture_source(question.image))
+    model = classifier.model(question.checkpoint)
+    reader = components.read(value).get("reader")
+    if reader is not None and not (
+        isinstance(reader, list) and len(reader) == 2 and all(isinstance(part, int) for part in reader)
+    ):
+        raise Refusal("bad_drawing")
     start = time.perf_counter()
-    found = inside.attention(model, image, reader_of(components.read(value).get("reader")))
+    found = inside.attention(model, image, tuple(reader) if reader else None)
     seconds = time.perf_counter() - start
-    facts = [
-        pick(
-            lang,
-            f"layers: {len(found.layers)}, heads: {found.weights.shape[1]}",
-            f"{len(found.layers)} 层 × {found.weights.shape[1]} 头",
-        ),
-        pick(lang, "grid", "网格") + f" {found.weights.shape[2]} × {found.weights.shape[3]}",
-    ]
-    line = shell.result_line(seconds, model.checkpoint, model.device, lang, " · ".join(facts))
-    if len(found.layers) == 1 and not found.mean[0]:
-        note = pick(
-            lang,
-            "This checkpoint's image encoder is a ResNet: its only attention is the pool at the end. A ViT shows a row of "
-            "tiles for every block.",
-            "这组权重的图像编码器是 ResNet：只有最后的池化用到注意力。换成 ViT，每个块都会有一行小图。",
-        )
-        line = f'<p class="atlas-hint">{note}</p>' + line
-    return inside_draw.attention_value(found, image), line
+    layers, heads, rows, columns = found.weights.shape
+    facts = say("layers", lang, layers=layers, heads=heads, rows=rows, columns=columns)
+    is_resnet = layers == 1 and not found.mean[0]
+    note = tag("p", say("resnet", lang), class_="atlas-hint") if is_resnet else Markup()
+    line = results.line(seconds, model.checkpoint, model.device, lang, facts)
+    return {"maps": views.attention_value(found, image), "line": note + line}
 
 
-def reader_of(value: Any) -> tuple[int, int] | None:
-    """Row and column from a surface; anything else is refused."""
-    if value is None:
-        return None
-    if isinstance(value, list) and len(value) == 2 and all(isinstance(part, int) for part in value):
-        return value[0], value[1]
-    raise Refusal("bad_drawing")
+def lay_out_attention(layout: Layout) -> None:
+    """Lays out *Attention* and wires it; the tab answers when it is opened."""
+    tab: Any = Context.block
+    gr.Markdown(text("attention").tr)
+    title = Text("Show the attention", "显示注意力")
+    place = layout.place("attention", title, {"maps": components.attention_surface})
+    maps = place.slots["maps"]
+    layout.ask([place.button.click, tab.select], place, lambda question, lang: attend(question, None, lang))
+    layout.ask(maps.select, place, attend, [maps], show_progress="hidden", trigger_mode="always_last")
 
 
-def tensors(picture: str | None, labels: str, checkpoint: str, lang: str) -> tuple[str, str]:
-    """The table of tensors and the result line."""
+# --- tensors ---------------------------------------------------------------------------------------------
+
+
+def tensors(question: Question, lang: str) -> tuple[str, str]:
+    """The table of tensors, and what stands below it."""
     from core.clip import inside
 
-    image, names = inputs.image(shell.picture_source(picture)), inputs.labels(labels)
-    model = handlers.model(checkpoint)
+    image, labels, model = answers.read(question)
     start = time.perf_counter()
     encoded = model.encode(image)
-    answer = model.classify(encoded, names)
-    way = [*inside.stages(model, image), *inside.answer_stages(answer)]
-    line = handlers.shown_line(answer, encoded, time.perf_counter() - start, lang)
-    facts = draw.to_json({"checkpoint": model.checkpoint, "tensors": [plain(stage) for stage in way]})
-    return inside_draw.stage_table(way, lang), line + shell.downloads(
-        [("clip-tensors.json", "application/json", facts.encode())]
+    result = model.classify(encoded, labels, answers.template_of(question))
+    stages = [*inside.stages(model, image), *inside.answer_stages(result)]
+    seconds = time.perf_counter() - start
+    facts = {"checkpoint": model.checkpoint, "tensors": [stage.to_json() for stage in stages]}
+    files = [answers.as_json("clip-tensors.json", facts)]
+    return views.stage_table(stages, lang), answers.below([(result, encoded.digest)], seconds, lang, files)
+
+
+# --- code ------------------------------------------------------------------------------------------------
+
+
+def code(question: Question, lang: str) -> dict[str, Any]:
+    """The steps with the lines that ran."""
+    from core.clip import trace
+
+    image, labels, model = answers.read(question)
+    run = trace.classify(model, image, labels, classifier.template(question.template, question.own))
+    files = [answers.as_json("clip-code.json", run.to_json())]
+    line = answers.below([(run.answer, inputs.digest(image))], run.seconds, lang, files)
+    return {"out": step_cards(run, lang), "line": line}
+
+
+def step_cards(run: Run, lang: str) -> Markup:
+    """A card for each step: the paper's lines and what they mean, and the source."""
+    cards = []
+    for step in data()["pseudocode"]:
+        paper = tag("ol", *(tag("li", tag("code", one)) for one in step["paper"]), class_="atlas-paper-code")
+        words = tag("div", paper, tag("p", step["zh" if lang == "zh" else "en"]))
+        cards.append(tag("section", words, _source(run.functions[step["role"]], step["marks"], lang)))
+    return tag("div", *cards, class_="atlas-code")
+
+
+def _source(function: FunctionRun, marks: list[str], lang: str) -> Markup:
+    title = tag("span", say("lines_of", lang), class_="atlas-only-read")
+    head = tag("p", tag("b", function.name), " ", title, tag("code", function.file))
+    lines = tag("table", tag("tbody", *(_line(line, marks) for line in function.lines)))
+    return tag("div", head, tag("div", lines, class_="atlas-scroll", tabindex="0"), class_="atlas-source")
+
+
+def _line(line: SourceLine, marks: list[str]) -> Markup:
+    is_key = line.ran and any(mark in line.code for mark in marks)
+    made = join(
+        (tag("span", "→" if name == "return" else name, " ", tag("b", value)) for name, value in line.made),
+        " ",
     )
-
-
-# --- layout ----------------------------------------------------------------------------------------------
-
-
-def where_tab(common: Common) -> None:
-    """Lays out *Where is it?* and wires it."""
-    gr.Markdown(tr(*WHERE_IDEA))
-    methods = inside_draw.words()["methods"]
-    choices = [(tr(row["title"]["en"], row["title"]["zh"]), name) for name, row in methods.items()]
-    method = gr.Radio(
-        [*choices, (tr("All three, side by side", "三种并排"), ALL)],
-        value="gradcam",
-        label=tr("Method", "方法"),
-        elem_id="where-method",
+    # What a long line made stands below it, where it can be seen without scrolling.
+    room = len(line.code) + sum(len(name) + len(value) + 6 for name, value in line.made)
+    code = tag(
+        "td",
+        tag("code", line.code),
+        tag("div", made) if made else "",
+        class_="below" if room > ROOM else None,
     )
-    contrast = gr.Checkbox(
-        value=True,
-        label=tr("Take away what the labels have in common", "去掉各标签共有的部分"),
-        info=tr(
-            "Asks what tells each label from the others; try it without.",
-            "问的是：什么把这个标签与其他标签区分开；也试试不勾选。",
-        ),
-        elem_id="where-contrast",
+    return tag(
+        "tr",
+        tag("td", str(line.number)),
+        code,
+        class_=f"{'ran' if line.ran else 'idle'}{' key' if is_key else ''}",
     )
-    run = gr.Button(tr("Show where", "看看在哪里"), variant="primary", elem_id="where-button")
-    body, line = output("where-out"), output("where-line")
-    says = "".join(
-        f"<dt>{shell.both(row['title']['en'], row['title']['zh'])}</dt>"
-        f"<dd>{shell.both(row['says']['en'], row['says']['zh'])}</dd>"
-        for row in methods.values()
-    )
-    with gr.Accordion(tr("How each method asks", "各种方法怎么问"), open=False, elem_id="where-methods"):
-        gr.HTML(f'<dl class="atlas-facts">{says}</dl>', padding=False, apply_default_css=False)
-    asked = [common.picture, common.labels, method, contrast, common.example, common.checkpoint]
-    common.page.on([run.click, method.input, contrast.input], where, asked, [body, line])
-    gr.api(clip_inside, api_name="clip_inside")
-
-
-def attention_tab(common: Common) -> None:
-    """Lays out *Attention* and wires it."""
-    page, tab = common.page, Context.block
-    gr.Markdown(tr(*ATTENTION_IDEA))
-    run = gr.Button(tr("Show what reads what", "看看谁在读什么"), variant="primary", elem_id="attend-button")
-    surface = gr.HTML(
-        value="",
-        html_template=inside_draw.attention_template(),
-        js_on_load=inside_draw.attention_script(),
-        elem_id="attend",
-        padding=False,
-        apply_default_css=False,
-    )
-    line = output("attend-line")
-    asked, shown = [common.picture, common.checkpoint], [surface, line]
-    page.on([run.click, tab.select], attend, asked, shown)  # type: ignore[union-attr]
-    reading = [common.picture, surface, common.checkpoint]
-    page.on(surface.select, read_from, reading, shown, show_progress="hidden", trigger_mode="always_last")
-    gr.api(clip_attention, api_name="clip_attention")
-
-
-def tensors_tab(common: Common) -> None:
-    """Lays out *Tensors* and wires it."""
-    gr.Markdown(tr(*STAGES_IDEA))
-    run = gr.Button(tr("Show every tensor", "列出每个张量"), variant="primary", elem_id="tensors-button")
-    body, line = output("tensors-out"), output("tensors-line")
-    common.page.on(run.click, tensors, [common.picture, common.labels, common.checkpoint], [body, line])

@@ -1,209 +1,181 @@
-"""The *Walkthrough* tab: the lecture's lessons in steps that ask for a prediction before they reveal anything.
+"""The lessons of the CLIP page: how the outcome of a step is computed.
 
-Questions are data (`clip_walkthrough.toml`); what is true is computed by the checkpoint that the page is on.
+The questions are in data.toml; the checkpoint that is chosen on the page answers them. `kind` says what is computed:
+
+    best       which label wins; the choices are the labels
+    share      the probability of the best label: under 50 %, 50 to 90 %, over 90 %
+    there      whether the best label lies nearer to the image than unrelated words
+    same       whether a template changes the winner
+    senses     which of the templates gives the first label the highest probability
+    parts      whether all quarters of the image have the answer of the whole
+    languages  whether labels in the other language win alike
+    negatives  how many cells of a batch are negative pairs
 """
 
 from __future__ import annotations
 
-import html
-import time
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from core import inputs
-from demos.clip import answer as handlers
-from demos.clip import draw as clip_draw
-from demos.clip.shared import Common
+from core import checkpoints, inputs
+from demos.clip import compare
+from demos.clip import draw as views
+from demos.clip.words import data, say
 from demos.draw import base as draw
-from demos.kit import old_walk as walk
-from demos.kit import shell
-from demos.kit.shell import pick
+from demos.kit import classifier, library, walkthrough
+from demos.kit.html import Markup, join, tag
+from demos.kit.language import pick
+from demos.kit.walkthrough import Outcome, Step
 
 if TYPE_CHECKING:
-    from core.clip import ZeroShot
+    from core.clip import Classification, ZeroShot
 
-Step = dict[str, Any]
 SHARES = (0.5, 0.9)
-IDEA = (
-    "Each step sets the picture and the labels, **asks you first**, then runs and explains. What is true depends on the "
-    "checkpoint above: nothing here is recorded.",
-    "每一步都会设好图片和标签，**先问你**，再运行、解释。结果取决于上面选的权重：这里没有任何事先录好的答案。",
-)
+ENGLISH_ONLY = "clip-vit-b32"
 
 
 @cache
 def lessons() -> dict[str, dict[str, Any]]:
     """The lessons by name."""
-    rows = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["lessons"]
-    return {row["name"]: row for row in rows}
+    return {row["name"]: row for row in data()["lessons"]}
 
 
-# --- how a step's outcome is read off --------------------------------------------------------------------
+@cache
+def image_of(name: str) -> Image.Image:
+    """The image of a step: an example by its name, or a scene of the classroom by its text."""
+    if name in library.shared():
+        return inputs.image(library.shared()[name]["path"])
+    from core.classroom.world import description
+
+    return inputs.image(description.draw(description.parse(name)).picture)
 
 
-def choices_of(step: Step, lang: str) -> list[str]:
+def choices(step: Step, lang: str) -> list[str]:
     """What may be predicted."""
     kind = step["kind"]
     if kind == "best":
-        return inputs.labels(step["labels"][lang])
-    if kind == "negatives":
-        return [str(number) for number in step["choices"]]
-    low, high = (f"{share:.0%}" for share in SHARES)
-    texts = {
-        "share": (
-            (f"under {low}", f"{low} to {high}", f"over {high}"),
-            (f"不到 {low}", f"{low} 到 {high}", f"超过 {high}"),
-        ),
-        "there": (("yes, it reaches higher", "no, it does not"), ("是，更高", "不，没有更高")),
-        "same": (("the same label wins", "another label wins"), ("赢家不变", "赢家变了")),
-        "parts": (("all four say the same", "they differ"), ("四块都一样", "各不相同")),
-        "languages": (("the same label", "another one"), ("同一个", "另一个")),
-    }
-    return list(pick(lang, *texts[kind]))  # type: ignore[arg-type]
+        return labels_of(step, lang)
+    if kind in ("negatives", "senses"):
+        return [str(choice) for choice in step["choices"]]
+    return [choice["zh" if lang == "zh" else "en"] for choice in data()["choices"][kind]]
 
 
-def bars(model: ZeroShot, step: Step, lang: str) -> Any:
-    """The step's labels asked of its picture."""
-    return model.classify(image_of(step), inputs.labels(step["labels"][lang]))
+def labels_of(step: Step, lang: str, side: str = "labels") -> list[str]:
+    """The labels of a step."""
+    return inputs.labels(step[side]["zh" if lang == "zh" else "en"])
 
 
-def image_of(step: Step) -> Image.Image:
-    """The step's picture."""
-    return inputs.image(handlers.examples()[step["example"]]["path"])
+def bars(answer: Classification, lang: str) -> Markup:
+    """An answer as bars."""
+    return draw.probability_bars(answer.to_json()["results"], lang)
 
 
-def best(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
+# --- how the outcome of a step is computed ---------------------------------------------------------------
+
+
+def best(model: ZeroShot, step: Step, lang: str) -> Outcome:
     """Which label wins."""
-    answer = bars(model, step, lang)
-    return walk.Outcome(int(answer.order[0]), draw.probability_bars(answer.to_json()["results"], lang))
+    answer = model.classify(image_of(step["image"]), labels_of(step, lang))
+    return Outcome(int(answer.order[0]), bars(answer, lang))
 
 
-def share(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
-    """How sure the best label is."""
-    answer = bars(model, step, lang)
-    index = int(np.searchsorted(SHARES, float(answer.probabilities.max())))
-    return walk.Outcome(index, draw.probability_bars(answer.to_json()["results"], lang))
+def share(model: ZeroShot, step: Step, lang: str) -> Outcome:
+    """How probable the best label is."""
+    answer = model.classify(image_of(step["image"]), labels_of(step, lang))
+    return Outcome(int(np.searchsorted(SHARES, float(answer.probabilities.max()))), bars(answer, lang))
 
 
-def there(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
-    """Whether the best label reaches higher than unrelated words."""
-    answer = bars(model, step, lang)
-    results = answer.to_json()["results"]
-    line = model.absence_line(image_of(step), None, lang)
-    body = draw.probability_bars(results, lang) + draw.absence_reading(results[0], line, lang)
-    return walk.Outcome(0 if results[0]["cosine"] >= line else 1, body)
+def there(model: ZeroShot, step: Step, lang: str) -> Outcome:
+    """Whether the best label lies nearer than unrelated words."""
+    image = image_of(step["image"])
+    answer = model.classify(image, labels_of(step, lang))
+    threshold = model.absence_line(image, None, lang)
+    reading = views.absence_reading(answer, threshold, lang)
+    is_there = answer.cosines[answer.order[0]] >= threshold
+    return Outcome(0 if is_there else 1, bars(answer, lang) + reading)
 
 
-def same(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
-    """Whether a template changes the winner."""
-    names = inputs.labels(step["labels"][lang])
-    template = step["template"] + ("-zh" if lang == "zh" else "")
-    found = model.compare_templates(image_of(step), names, ["none", template])
-    titles = (pick(lang, "bare label", "裸标签"), found[1].templates[0])
-    columns = [(title, one.to_json()["results"]) for title, one in zip(titles, found, strict=True)]
-    index = 0 if found[0].order[0] == found[1].order[0] else 1
-    return walk.Outcome(index, draw.template_table(columns, found[0].labels, lang))
+def same(model: ZeroShot, step: Step, lang: str) -> Outcome:
+    """Whether a template changes the winner that bare labels have."""
+    names = ["none", step["template"] + ("-zh" if lang == "zh" else "")]
+    labels = labels_of(step, lang)
+    found = model.compare_templates(image_of(step["image"]), labels, names)
+    table = views.template_table(compare.columns(found, names, lang), labels, lang)
+    return Outcome(0 if found[0].order[0] == found[1].order[0] else 1, table)
 
 
-def parts(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
-    """Whether every quarter has the whole picture's answer."""
+def senses(model: ZeroShot, step: Step, lang: str) -> Outcome:
+    """Which template gives the first label the highest probability."""
+    labels = labels_of(step, lang)
+    found = model.compare_templates(image_of(step["image"]), labels, step["choices"])
+    table = views.template_table(compare.columns(found, step["choices"], lang), labels, lang)
+    return Outcome(int(np.argmax([one.probabilities[0] for one in found])), table)
+
+
+def parts(model: ZeroShot, step: Step, lang: str) -> Outcome:
+    """Whether every quarter has the answer of the whole image."""
     from core.clip import crops
 
-    image = image_of(step)
+    image = image_of(step["image"])
     boxes = crops.grid(*inputs.size_of(image), 2, 2)
-    result = crops.classify_crops(model, image, boxes, inputs.labels(step["labels"][lang]))
-    thumbnails = [inputs.crop(image, box) for box in result.seen.tolist()]
+    result = crops.classify_crops(model, image, boxes, labels_of(step, lang))
     agree = bool((result.best == result.whole.order[0]).all())
-    return walk.Outcome(0 if agree else 1, clip_draw.crop_table(result, image, thumbnails, lang))
+    return Outcome(0 if agree else 1, views.crop_table(result, image, lang))
 
 
-def languages(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
-    """Whether labels of the other language win alike."""
-    own, other = (
-        model.classify(image_of(step), inputs.labels(step[side][lang])) for side in ("labels", "other")
-    )
-    body = "".join(draw.probability_bars(one.to_json()["results"], lang) for one in (own, other))
-    return walk.Outcome(0 if own.order[0] == other.order[0] else 1, body)
+def languages(model: ZeroShot, step: Step, lang: str) -> Outcome:
+    """Whether labels of the other language win alike; an English-only checkpoint answers too where it is on this machine."""
+    is_here = checkpoints.state(ENGLISH_ONLY) in ("bundled", "cached")
+    also = [classifier.model(ENGLISH_ONLY)] if is_here and model.checkpoint != ENGLISH_ONLY else []
+    pairs = [
+        [one.classify(image_of(step["image"]), labels_of(step, code)) for code in ("en", "zh")]
+        for one in (model, *also)
+    ]
+    body = join(views.language_table(english, chinese, lang) for english, chinese in pairs)
+    if not is_here:
+        title = checkpoints.row(ENGLISH_ONLY).title["zh" if lang == "zh" else "en"]
+        body += tag("p", say("get_english", lang, title=title), class_="atlas-hint")
+    english, chinese = pairs[0]
+    return Outcome(0 if english.order[0] == chinese.order[0] else 1, body)
 
 
-def negatives(model: ZeroShot, step: Step, lang: str) -> walk.Outcome:
+def negatives(model: ZeroShot, step: Step, lang: str) -> Outcome:
     """How many cells of a batch are pairs that do not belong together."""
     from core.clip import contrastive
 
-    rows = [row for row in handlers.examples().values() if row["classroom"]][: step["count"]]
-    pictures = [inputs.image(row["path"]) for row in rows]
-    made = contrastive.match(model, pictures, [row["caption"][lang] for row in rows]).contrast
-    count = int((made.targets == 0).sum())
-    return walk.Outcome(step["choices"].index(count), batch_table(rows, made.cosines, made.targets > 0, lang))
+    rows = [row for row in library.shared().values() if row["classroom"]][: step["count"]]
+    captions = [row["caption"]["zh" if lang == "zh" else "en"] for row in rows]
+    images = [inputs.image(row["path"]) for row in rows]
+    made = contrastive.match(model, images, captions).contrast
+    table = views.batch_table(images, captions, made.cosines, made.targets > 0, lang)
+    return Outcome(step["choices"].index(int((made.targets == 0).sum())), table)
 
 
-def batch_table(rows: Sequence[Step], cosines: np.ndarray, positive: np.ndarray, lang: str) -> str:
-    """The matrix of a small batch: pictures down, captions across, the positive pairs marked."""
-    head = "".join(f'<th scope="col">{html.escape(row["caption"][lang])}</th>' for row in rows)
-    signs = (pick(lang, "positive", "正"), pick(lang, "negative", "负"))
-    body = "".join(
-        f'<tr><th scope="row"><img class="atlas-thumb" alt="{html.escape(row["caption"][lang])}" '
-        f'src="{draw.data_uri(inputs.image(row["path"]), 88)}"></th>'
-        + "".join(
-            f"<td{' class=best' if yes else ''}>{'✓ ' if yes else ''}{signs[0] if yes else signs[1]}"
-            f"<small>{value:+.3f}</small></td>"
-            for value, yes in zip(values.tolist(), marks.tolist(), strict=True)
-        )
-        + "</tr>"
-        for row, values, marks in zip(rows, cosines, positive, strict=True)
-    )
-    return (
-        f'<div class="atlas-scroll" tabindex="0"><table class="atlas-grid"><thead><tr><td></td>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-KINDS: dict[str, Callable[[Any, Step, str], walk.Outcome]] = {
+KINDS: dict[str, Callable[[Any, Step, str], Outcome]] = {
     "best": best,
     "share": share,
     "there": there,
     "same": same,
+    "senses": senses,
     "parts": parts,
     "languages": languages,
     "negatives": negatives,
 }
 
 
-# --- handlers --------------------------------------------------------------------------------------------
+# --- what the walkthrough asks for -----------------------------------------------------------------------
 
 
-def turn_to(where: str, lang: str) -> tuple[Any, ...]:
-    """Where we are, the question, its choices, an empty answer, whether there is a next step; picture, labels, example."""
-    step = walk.step_of(where, lessons())
-    title, number = walk.heading(where, lessons(), lang)
-    card = f'<div class="atlas-step"><p><b>{title}</b> <span>{number}</span></p><h3>{html.escape(step["ask"][lang])}</h3></div>'
-    return (
-        *walk.turned(where, lessons(), card, choices_of(step, lang)),
-        handlers.examples()[step["example"]]["path"],
-        step["labels"][lang],
-        step["example"],
-    )
+def card(step: Step, lang: str) -> Markup:
+    """The image and the labels of a step."""
+    labels = tag("p", pick(lang, ", ", "、").join(labels_of(step, lang)))
+    return walkthrough.picture(image_of(step["image"]), say("step_image", lang), labels)
 
 
-def reveal(where: str, predicted: str | None, checkpoint: str, lang: str) -> tuple[Any, ...]:
-    """What happened beside what was predicted, the explanation, and the way onwards."""
-    step = walk.step_of(where, lessons())
-    choices = choices_of(step, lang)
-    guess = walk.prediction(predicted, choices)
-    model = handlers.model(checkpoint)
-    start = time.perf_counter()
-    outcome = KINDS[step["kind"]](model, step, lang)
-    line = shell.result_line(time.perf_counter() - start, model.checkpoint, model.device, lang)
-    return walk.answered(outcome, guess, choices, step["why"][lang], line, lang)
-
-
-def walkthrough_tab(common: Common) -> None:
-    """Lays the tab out and wires it."""
-    filled = [common.picture, common.labels, common.example]
-    walk.tab(common.page, IDEA, lessons(), turn_to, reveal, [common.checkpoint], filled)
+def outcome(step: Step, checkpoint: str, lang: str) -> Outcome:
+    """Which of a step's choices came true with a checkpoint."""
+    return KINDS[step["kind"]](classifier.model(checkpoint), step, lang)

@@ -1,122 +1,106 @@
-"""The CLIP page: classify a picture with words first; closer looks, lessons and code behind further tabs.
-
-The tabs share one picture and one checkpoint. What each holds is in a module of its own.
-"""
+"""The CLIP page: which label fits an image, and closer looks at how CLIP knows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 
-import gradio as gr
-
-from demos import catalog
-from demos.clip import answer as handlers
-from demos.clip.ask import absent_tab, classify_tab, prompt_tab
-from demos.clip.batch import batch_tab
-from demos.clip.code import code_tab
-from demos.clip.compare import compare_tab
-from demos.clip.crops import crops_tab
-from demos.clip.inside import attention_tab, tensors_tab, where_tab
-from demos.clip.lessons import walkthrough_tab
-from demos.clip.map import map_tab
-from demos.clip.shared import Common
-from demos.clip.train import live_tab
-from demos.clip.whatif import whatif_tab
-from demos.kit import shell
-from demos.kit.components import label_box
-from demos.kit.examples import strip
+from demos.clip import answer, batch, compare, crops, inside, lessons, map, train, whatif
+from demos.clip.words import text
+from demos.kit import form, page
+from demos.kit.batch import Many
+from demos.kit.components import output
 from demos.kit.language import Text
-from demos.kit.menu import CheckpointMenu
-from demos.kit.shell import Shell, tr
+from demos.kit.walkthrough import Walkthrough
 
-# The groups of tabs behind the first: id, title, and their tabs as (id, title, what lays one out).
-GROUPS: tuple[tuple[str, Text, tuple[tuple[str, Text, Callable[[Common], None]], ...]], ...] = (
-    (
-        "closer",
-        Text("Look closer", "细看"),
-        (
-            ("crops", Text("Crops", "裁剪"), crops_tab),
-            ("compare", Text("Compare", "比较"), compare_tab),
-            ("whatif", Text("What if?", "假如……"), whatif_tab),
-        ),
-    ),
-    (
-        "inside",
-        Text("Look inside", "看内部"),
-        (
-            ("where", Text("Where is it?", "在哪里？"), where_tab),
-            ("attention", Text("Attention", "注意力"), attention_tab),
-            ("map", Text("Map", "地图"), map_tab),
-            ("tensors", Text("Tensors", "张量"), tensors_tab),
-            ("code", Text("Code", "代码"), code_tab),
-        ),
-    ),
-    (
-        "learn",
-        Text("How it learns", "怎样学会"),
-        (
-            ("batch", Text("Contrastive batch", "对比批次"), batch_tab),
-            ("live", Text("Train CLIP live", "现场训练 CLIP"), live_tab),
-        ),
-    ),
-    ("lessons", Text("Lessons", "课程"), (("walkthrough", Text("Walkthrough", "跟我走"), walkthrough_tab),)),
+
+@dataclass(frozen=True)
+class Question:
+    """What the page asks: an image, labels, and how the labels are put into words."""
+
+    checkpoint: str = form.checkpoint("clip")
+    image: str | None = form.image(height=280)
+    labels: str = form.chips()
+    template: str = form.menu(answer.templates, "none", text("template"))
+    own: str = form.words(text("own"), place="settings", longest=300, placeholder="a photo of a {}.")
+    scale: float = form.slider(*answer.SCALES, answer.SCALES[0], text("scale"), step=0.1)
+    scale_of: str = form.memory("")  # the checkpoint whose learned value the slider was set to
+
+
+PROMPTS = page.Tab(
+    "prompts",
+    Text("Prompt lab", "提示实验室"),
+    text("prompts"),
+    compare.templates,
+    Text("Compare the templates", "比较这些模板"),
+    inputs=form.inputs(compare.Templates, "prompts"),
 )
-# Groups whose tabs share one box of labels.
-SHARED = ("closer", "inside")
-
-
-def groups(common: Common) -> None:
-    """Lays out every group of tabs behind the first."""
-    for group, title, tabs in GROUPS:
-        with gr.Tab(tr(title.en, title.zh), id=group, elem_id=f"group-{group}"):
-            here = with_labels(common, group) if group in SHARED else common
-            with gr.Tabs():
-                for name, text, lay_out in tabs:
-                    with gr.Tab(tr(text.en, text.zh), id=name, elem_id=f"tab-{name}"):
-                        lay_out(here)
-
-
-def with_labels(common: Common, group: str) -> Common:
-    """The same with a box of labels that the tabs of a group share; it follows the first tab's."""
-    labels = label_box(f"{group}-labels")
-    common.labels.change(
-        None, [common.labels], [labels], js="(text) => text", api_visibility="private", show_progress="hidden"
-    )
-    return replace(common, labels=labels)
-
-
-def build() -> None:
-    """Lays the page out and wires its handlers."""
-    page = Shell()
-    with gr.Row():
-        with gr.Column(scale=4, min_width=300):
-            menu = CheckpointMenu("clip", page)
-            picture = shell.picture_input(height=300, elem_id="picture")
-            thumbnails = strip(handlers.examples(), "examples")
-            example = gr.Textbox("", visible="hidden", label="example")
-            scene = gr.Textbox("", visible="hidden", label="scene")
-        with gr.Column(scale=6, min_width=320), gr.Tabs(elem_classes="atlas-groups"):
-            with gr.Tab(tr("Try it", "试一试"), id="try"), gr.Tabs():
-                with gr.Tab(tr("Classify", "分类"), id="classify"):
-                    labels = label_box("labels")
-                    common = Common(page, menu, picture, example, scene, labels)
-                    tab = classify_tab(common)
-                with gr.Tab(tr("Absent labels", "不在场的标签"), id="absent"):
-                    present, missing = absent_tab(common, tab)
-                with gr.Tab(tr("Prompt lab", "提示实验室"), id="prompts"):
-                    lab_labels = prompt_tab(common)
-            groups(common)
-
-    filled = [picture, labels, present, missing, lab_labels, example, scene]
-
-    chosen = page.on(thumbnails.change, handlers.choose, [thumbnails], filled, show_progress="hidden")
-    page.then(chosen, handlers.classify, tab.inputs, tab.outputs)
-    # A picture of one's own is no example and no scene: a link cannot carry it.
-    picture.upload(lambda: ("", ""), None, [example, scene], api_visibility="private", show_progress="hidden")
-    page.on_load(handlers.opened, [*filled, tab.bars, tab.template])
-    gr.api(handlers.clip_classify, api_name="clip_classify")
-    gr.api(handlers.clip_compare_templates, api_name="clip_compare_templates")
-
-
-PAGE = catalog.page("clip", build)
+ABSENT = page.Tab(
+    "absent",
+    Text("Absent labels", "图中没有的标签"),
+    text("absent"),
+    compare.absent,
+    Text("Compare both lists", "比较两组标签"),
+    {"present": output, "missing": output},
+    form.inputs(compare.Missing, "absent"),
+)
+WHERE = page.Tab(
+    "where",
+    Text("Where is it?", "在哪里？"),
+    text("where"),
+    inside.where,
+    Text("Show where", "看看在哪里"),
+    inputs=form.inputs(inside.Method, "where"),
+)
+MAP = page.Tab(
+    "map",
+    Text("Map", "地图"),
+    text("map"),
+    map.lay_map,
+    Text("Draw the map", "画出地图"),
+    {"plot": map.plot, "note": output, "nearest": output},
+    form.inputs(map.Settings, "map"),
+)
+CODE = page.Tab(
+    "code", Text("Code", "代码"), text("code"), inside.code, Text("Run it line by line", "逐行运行")
+)
+PAGE = page.declare(
+    "clip",
+    Question,
+    try_it=page.Try(
+        answer.classify,
+        Text("Classify", "分类"),
+        {"bars": output, "line": output, "relevance": output},
+        files=answer.files,
+        opening=answer.recorded,
+    ),
+    examples=page.Examples(answer.examples, answer.OPENING, answer.fill, answer.scene),
+    compare=[
+        page.Custom("compare", Text("Two answers", "两个回答"), compare.lay_out),
+        PROMPTS,
+        ABSENT,
+        page.Custom("whatif", Text("What if?", "假如……"), whatif.lay_out),
+        page.Custom("crops", Text("Crops", "裁剪"), crops.lay_out),
+    ],
+    inside=[
+        WHERE,
+        page.Custom("attention", Text("Attention", "注意力"), inside.lay_out_attention),
+        MAP,
+        page.tensors_tab(inside.tensors),
+        CODE,
+    ],
+    walk=Walkthrough(lessons.lessons, lessons.choices, lessons.card, lessons.outcome),
+    train=[page.Custom("batch", Text("Contrastive batch", "对比批次"), batch.lay_out), train.TAB],
+    many=Many(answer.many),
+    endpoints=[
+        answer.clip_classify,
+        answer.clip_compare_templates,
+        compare.clip_compare,
+        whatif.clip_counterfactual,
+        crops.clip_crops,
+        inside.clip_inside,
+        inside.clip_attention,
+        map.clip_map,
+        inside.clip_code,
+        batch.clip_matrix,
+    ],
+)

@@ -1,124 +1,46 @@
-"""The *What if?* tab: paint something out or put something in, and see how far the answer moves."""
+"""The *What if?* tab: a part of the image is painted out, or a thing is put in, and the answer moves."""
 
 from __future__ import annotations
 
-import html
 import io
 import json
-import tomllib
-from functools import cache, lru_cache
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
 from core import inputs
+from core.classroom.world import concepts, sprites
 from core.errors import Refusal
-from demos.clip import answer as handlers
-from demos.clip import pair_draw
-from demos.clip.shared import Common
+from demos.clip import answer as answers
+from demos.clip import draw as views
+from demos.clip.words import data, say, text
 from demos.draw import base as draw
-from demos.kit import components, shell, thumbnails
+from demos.kit import classifier, components, thumbnails
 from demos.kit.components import output
-from demos.kit.shell import both, pick, tr
+from demos.kit.events import api_errors
+from demos.kit.language import Text
+from demos.kit.page import Layout
 
 if TYPE_CHECKING:
-    from core.classroom.world.concepts import Concept
-    from core.clip.edit import Paste, Stroke
+    from demos.clip.page import Question
 
-STYLE = "noto"
-PATCH = ""  # the thing that paints out the square it covers
-IDEA = (
-    "Does the answer really come from the thing it names? Take it away and see. Paint over a part of the picture, or put "
-    "something in; the model is asked again after every change. *Predict first:* how far will each label move?",
-    "答案真的来自它所说的东西吗？拿走它看看。涂掉图中一部分，或者放入一样东西；每改一次，模型就重新回答一次。"
-    "*先猜一猜：*每个标签会变多少？",
-)
+BLANK = ""  # the thing that paints out the square it covers: core.clip.edit.PATCH, without torch
 FILLS = {
-    "around": ("the colours around it", "周围的颜色"),
-    "grey": ("grey", "灰色"),
-    "noise": ("noise", "噪声"),
+    "around": Text("the colours around it", "周围的颜色"),
+    "grey": Text("grey", "灰色"),
+    "noise": Text("noise", "噪声"),
 }
 
 
-@cache
-def settings() -> dict[str, Any]:
-    """The shelf and the changes of one click."""
-    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-
-
-# --- things ----------------------------------------------------------------------------------------------
-
-
-@cache
-def sheet() -> np.ndarray:
-    """Every sprite of the style that the classroom's pictures use most: uint8 [concepts, h, w, 4]."""
-    from core.classroom.world import sprites
-
-    return sprites.sheet(STYLE)
-
-
-@lru_cache(maxsize=128)
-def sprite(name: str) -> np.ndarray:
-    """A concept's drawing, uint8 [h, w, 4].
-
-    Raises:
-        Refusal: "unknown_concept" for what the classroom cannot draw.
-    """
-    concept = find(name)
-    cell = sheet()[concept.index]
-    if not cell[..., 3].any():
-        raise Refusal("unknown_concept", name=name)
-    return cell
-
-
-def find(name: str) -> Concept:
-    """The concept of a name, a synonym or a code point.
-
-    Raises:
-        Refusal: "unknown_concept" for what the classroom does not know.
-    """
-    from core.classroom.world import concepts
-
-    concept = concepts.find(name)
-    if concept is None:
-        raise Refusal("unknown_concept", name=name)
-    return concept
-
-
 def thumbnail(name: str) -> str:
-    """The address of a concept's drawing, by the concept's English name."""
-    return thumbnails.register(f"sprite {STYLE} {name}", lambda: Image.fromarray(sprite(name)))
-
-
-def edited(
-    image: Image.Image,
-    strokes: list[Stroke],
-    pastes: list[Paste],
-    boxes: list[list[float]],
-    fill: str,
-) -> Image.Image:
-    """The picture as it was changed: first everything is painted out, then things are put in."""
-    from core.clip import edit
-
-    shorter = min(image.size)
-    squares = [
-        [
-            thing.x * image.width - thing.size * shorter / 2,
-            thing.y * image.height - thing.size * shorter / 2,
-            thing.x * image.width + thing.size * shorter / 2,
-            thing.y * image.height + thing.size * shorter / 2,
-        ]
-        for thing in pastes
-        if thing.name == PATCH
-    ]
-    shown = edit.paint_out(image, edit.mask_of(image.size, strokes, [*boxes, *squares]), fill)
-    for thing in pastes:
-        if thing.name != PATCH:
-            shown = edit.paste(shown, sprite(thing.name), thing)
-    return shown
+    """The address of a concept's drawing."""
+    concept = concepts.find(name)
+    known = concept.en if concept else name
+    return thumbnails.register(f"sprite {known}", lambda: Image.fromarray(sprites.drawing(known)))
 
 
 # --- endpoint --------------------------------------------------------------------------------------------
@@ -133,12 +55,12 @@ def clip_counterfactual(
     template: str | None = None,
     checkpoint: str | None = None,
 ) -> dict[str, Any]:
-    """Rank labels before and after something is painted out of a picture, or put into it.
+    """Rank labels before and after something is painted out of an image, or put into it.
 
     Args:
-        image: a picture file, or a data URI.
+        image: an image file, or a data URI.
         labels: a list, or one string with commas; at most 100.
-        boxes: parts to paint out as [left, top, right, bottom] in pixels of the picture, at most 64.
+        boxes: parts to paint out as [left, top, right, bottom] in pixels of the image, at most 64.
         things: what to put in, at most 16: {"name": one of the classroom's concepts, "x", "y": centre as shares of width and
             height, "size": share of the shorter side}.
         fill: what the painted parts become: "around" (the colours around them), "grey" or "noise".
@@ -147,168 +69,124 @@ def clip_counterfactual(
 
     Returns:
         {"seconds", "similarity": cosine of before and after, "first" and "second": {"checkpoint", "results" as in
-        clip_classify}, "picture": the changed picture as a data URI}.
+        clip_classify}, "picture": the changed image as a data URI}.
     """
     from core.clip import crops, edit
 
-    with shell.api_errors():
-        names = inputs.labels(labels)
-        picture = inputs.image(shell.uploaded(image))
+    with api_errors():
+        source, names, model = classifier.asked(image, labels, checkpoint)
         painted = []
         if boxes:
-            checked = crops.check_boxes(boxes, *inputs.size_of(picture))
-            painted = inputs.to_pixels(picture, checked).tolist()
+            checked = crops.check_boxes(boxes, *inputs.size_of(source))
+            painted = inputs.to_pixels(source, checked).tolist()
         _, pastes = edit.check(None, things)
         if not painted and not pastes:
             raise Refusal("nothing_changed")
-        changed = edited(picture, [], pastes, painted, fill)
-        model = handlers.model(checkpoint)
-        pair = edit.ask_twice((model, model), (picture, changed), names, template)
+        changed = edit.changed(source, [], pastes, painted, fill, sprites.drawing)
+        pair = edit.ask_twice((model, model), (source, changed), names, template)
         return {**pair.to_json(), "picture": draw.data_uri(changed, 2048)}
 
 
 # --- handlers --------------------------------------------------------------------------------------------
 
 
-def ask(
-    picture: str | None, value: str | None, labels: str, fill: str, checkpoint: str, lang: str
-) -> tuple[str, str, str]:
-    """Before and after, the table of both answers, and the result line."""
+def ask(question: Question, value: str | None, fill: str, lang: str) -> dict[str, Any]:
+    """The question for the image before and after the change."""
     from core.clip import edit
 
-    image, names = inputs.image(shell.picture_source(picture)), inputs.labels(labels)
+    image, labels, model = answers.read(question)
     drawn = components.read(value)
     strokes, pastes = edit.check(drawn.get("strokes"), drawn.get("pastes"))
     if not strokes and not pastes:
         raise Refusal("nothing_changed")
-    changed = edited(image, strokes, pastes, [], fill)
-    model = handlers.model(checkpoint)
-    pair = edit.ask_twice((model, model), (image, changed), names)
-    sides = ((pick(lang, "before", "之前"), image), (pick(lang, "after", "之后"), changed))
+    changed = edit.changed(image, strokes, pastes, [], fill, sprites.drawing)
+    pair = edit.ask_twice((model, model), (image, changed), labels, answers.template_of(question))
     buffer = io.BytesIO()
     changed.save(buffer, "PNG")
-    files = [
-        ("clip-what-if.json", "application/json", draw.to_json(pair.to_json()).encode()),
-        ("clip-what-if.csv", "text/csv", pair_draw.to_csv(pair).encode("utf-8-sig")),
-        ("clip-what-if.png", "image/png", buffer.getvalue()),
-    ]
-    line = handlers.shown_line(pair.first, model.encode(image), pair.seconds, lang)
-    return (
-        pair_draw.columns(sides, lang) + pair_draw.verdict(pair, lang),
-        pair_draw.table(pair, lang),
-        line + shell.downloads(files),
-    )
+    files = answers.pair_files("clip-what-if", pair, views.pair_csv(pair))
+    files.append(("clip-what-if.png", "image/png", buffer.getvalue()))
+    titles = (say("before", lang), say("after", lang))
+    return {
+        "sides": views.sides(titles, (image, changed)) + views.pair_verdict(pair, lang),
+        "table": views.pair_table(pair, lang),
+        "line": answers.below([(pair.first, inputs.digest(image))], pair.seconds, lang, files),
+    }
 
 
-def put_in(value: str | None, name: str, lang: str) -> tuple[str, str]:
-    """The surface with one more thing in its middle, by the name that was typed; the box is empty again."""
+def ask_quietly(question: Question, value: str | None, fill: str, lang: str) -> dict[str, Any]:
+    """The same after a change by hand: an image without changes is no refusal, its old answer goes."""
+    drawn = components.read(value)
+    if drawn.get("strokes") or drawn.get("pastes"):
+        return ask(question, value, fill, lang)
+    return {"sides": "", "table": "", "line": ""}
+
+
+def put_in(question: Question, value: str | None, fill: str, name: str, lang: str) -> dict[str, Any]:
+    """The surface with one more thing in its middle, by the name that was typed, and the answer to it."""
     drawn = components.read(value)
     wanted = inputs.text(name)
-    pastes = drawn.get("pastes")
-    pastes = [
-        *(pastes if isinstance(pastes, list) else []),
-        {"name": wanted, "x": 0.5, "y": 0.5, "size": 0.4},
-    ]
-    sprite(wanted)  # refuses what it cannot draw
-    known = {wanted: {"src": thumbnail(find(wanted).en), "title": wanted}}
-    strokes = drawn.get("strokes") if isinstance(drawn.get("strokes"), list) else []
-    return json.dumps({"strokes": strokes, "pastes": pastes, "known": known}, ensure_ascii=False), ""
+    sprites.drawing(wanted)  # refuses what it cannot draw
+    strokes, pastes = (
+        kept if isinstance(kept := drawn.get(key), list) else [] for key in ("strokes", "pastes")
+    )
+    made = json.dumps(
+        {
+            "strokes": strokes,
+            "pastes": [*pastes, {"name": wanted, "x": 0.5, "y": 0.5, "size": 0.4}],
+            "known": {wanted: {"src": thumbnail(wanted), "title": wanted}},
+        },
+        ensure_ascii=False,
+    )
+    return {"surface": made, "typed": "", **ask(question, made, fill, lang)}
 
 
-def attempt(name: str, lang: str) -> tuple[Any, ...]:
-    """A change of one click: picture, labels, the surface's value, the example's id."""
-    row = settings()["tries"][name]
-    example = handlers.examples()[row["example"]]
-    width = example["size"]
+def attempt(name: str, question: Question, fill: str, lang: str) -> dict[str, Any]:
+    """A change of one click on its own example: the image, the labels, the surface."""
+    row = data()["whatif"]["tries"][name]
+    example = answers.examples()[row["example"]]
     pastes: list[dict[str, Any]] = []
     left, top, right, bottom = (0.06, 0.05, 0.5, 0.45)
+
+    def put(thing: str, grown: float) -> None:
+        side = grown * max(right - left, bottom - top)
+        pastes.append({"name": thing, "x": (left + right) / 2, "y": (top + bottom) / 2, "size": side})
+
     for thing in example["objects"]:
         if thing["en"] == row.get("thing"):
-            left, top, right, bottom = (value / width for value in thing["box"])
-            side = 1.12 * max(right - left, bottom - top)
-            pastes.append({"name": PATCH, "x": (left + right) / 2, "y": (top + bottom) / 2, "size": side})
+            left, top, right, bottom = (value / example["size"] for value in thing["box"])
+            put(BLANK, 1.12)
     if "paste" in row:
-        side = 1.05 * max(right - left, bottom - top)
-        pastes.append({"name": row["paste"], "x": (left + right) / 2, "y": (top + bottom) / 2, "size": side})
+        put(row["paste"], 1.05)
     value = json.dumps({"for": Path(example["path"]).name, "strokes": [], "pastes": pastes})
-    return example["path"], row["labels"][lang], value, row["example"]
+    labels = row["labels"][classifier.language(question.checkpoint, lang)]
+    asked = replace(question, image=example["path"], labels=labels)
+    fields = {"image": example["path"], "labels": labels, "example": row["example"], "scene": ""}
+    return {**fields, "surface": value, **ask(asked, value, fill, lang)}
 
 
 # --- layout ----------------------------------------------------------------------------------------------
 
 
-def surface() -> gr.HTML:
-    """The picture with its brush and its shelf of things."""
-    tip = both(
-        "Drag on the picture to paint out. Click a thing below to put it in; drag it, or its corner to resize it.",
-        "在图上拖动即可涂掉。点下面的东西可放入图中；拖动可移动，拖右下角可改变大小。",
-    )
-    blank = both("Blank patch", "空白块")
-    things = f'<button type="button" data-sprite="{PATCH}" title="patch"><b>□</b>'
-    things += f'<span class="atlas-only-read">{blank}</span></button>'
-    for thing in settings()["shelf"]:
-        name, chinese = thing["en"], thing["zh"]
-        things += (
-            f'<button type="button" data-sprite="{html.escape(name)}" title="{html.escape(name)} {html.escape(chinese)}">'
-            f'<img alt="" src="{thumbnail(name)}"><span class="atlas-only-read">{both(name, chinese)}</span></button>'
-        )
-    return components.surface(
-        "whatif-surface",
-        "edit.js",
-        f'<div class="atlas-surface"><p class="atlas-line">{tip}</p>'
-        '<div class="atlas-pane" hidden><img alt="" draggable="false"><canvas></canvas></div>'
-        f'<div class="atlas-shelf" role="group">{things}</div><p class="atlas-tools">'
-        f'<label>{both("Brush", "画笔")} <input type="range" min="0.015" max="0.15" step="0.005" value="0.05"></label>'
-        f'<button type="button" class="atlas-chip" data-undo>{both("Undo", "撤销")}</button>'
-        f'<button type="button" class="atlas-chip" data-clear>{both("Start again", "重来")}</button>'
-        '<span data-count role="status"></span></p></div>',
-    )
-
-
-def whatif_tab(common: Common) -> None:
+def lay_out(layout: Layout) -> None:
     """Lays the tab out and wires it."""
-    page = common.page
-    gr.Markdown(tr(*IDEA))
-    with gr.Row(elem_classes="atlas-lessons"):
-        buttons = {
-            name: gr.Button(tr(row["title"]["en"], row["title"]["zh"]), size="sm", elem_id=f"whatif-{name}")
-            for name, row in settings()["tries"].items()
-        }
-    pane = surface()
-    components.follow(pane, common.picture, keep=True)
+    gr.Markdown(text("whatif").tr)
+    tries = {name: Text(**row["title"]) for name, row in data()["whatif"]["tries"].items()}
+    buttons = components.button_row("whatif", tries)
+    shelf = [(one["en"], Text(**one), thumbnail(one["en"])) for one in data()["whatif"]["shelf"]]
+    pane = components.edit_surface("whatif-surface", shelf)
+    components.follow(pane, layout.components["image"], keep=True)
     with gr.Row(elem_classes="atlas-put"):
         typed = gr.Textbox(
-            label=tr("Put in anything the classroom can draw", "放入教室里会画的任何东西"),
-            placeholder=tr("dog", "狗"),
-            elem_id="whatif-name",
+            label=text("put_in").tr, placeholder=text("dog").tr, elem_id="whatif-name", submit_btn=True
         )
-        add = gr.Button(tr("Put in", "放入"), elem_id="whatif-add", min_width=100)
-    fill = gr.Radio(
-        [(tr(*words), name) for name, words in FILLS.items()],
-        value="around",
-        label=tr("What is painted out becomes", "涂掉的部分变成"),
-        elem_id="whatif-fill",
+    choices = [(title.tr, name) for name, title in FILLS.items()]
+    fill = gr.Radio(choices, value="around", label=text("fill").tr, elem_id="whatif-fill")
+    place = layout.place("whatif", Text("Ask again", "再问一次"), {"sides": output, "table": output})
+    place.slots["surface"] = pane
+    layout.ask(place.button.click, place, ask, [pane, fill])
+    layout.ask(
+        pane.input, place, ask_quietly, [pane, fill], show_progress="hidden", trigger_mode="always_last"
     )
-    run = gr.Button(tr("Ask again", "再问一次"), variant="primary", elem_id="whatif-button")
-    sides, table, line = output("whatif-sides"), output("whatif-out"), output("whatif-line")
-    asked = [common.picture, pane, common.labels, fill, common.checkpoint]
-    shown = [sides, table, line]
-    page.on([run.click, fill.input], ask, asked, shown)
-    page.on(pane.input, ask_quietly, asked, shown, show_progress="hidden", trigger_mode="always_last")
-    named = page.on([add.click, typed.submit], put_in, [pane, typed], [pane, typed], show_progress="hidden")
-    page.then(named, ask, asked, shown)
-    filled = [common.picture, common.labels, pane, common.example]
+    layout.ask(typed.submit, place, put_in, [pane, fill, typed], fields={"typed": typed})
     for name, button in buttons.items():
-        changed = page.on(button.click, _attempt(name), [], filled, show_progress="hidden")
-        page.then(changed, ask, asked, shown)
-    gr.api(clip_counterfactual, api_name="clip_counterfactual")
-
-
-def ask_quietly(*values: Any) -> tuple[Any, ...]:
-    """`ask` after a change by hand: a picture that is whole again is no refusal, its old answer goes."""
-    drawn = components.read(values[1])
-    return ask(*values) if drawn.get("strokes") or drawn.get("pastes") else ("", "", "")
-
-
-def _attempt(name: str) -> Any:
-    return lambda lang: attempt(name, lang)
+        layout.ask(button.click, place, partial(attempt, name), [fill], fields=layout.fields)

@@ -1,7 +1,6 @@
-"""Results into pictures and tables: pure functions from plain values to HTML, SVG, PNG, CSV.
+"""Results as images and tables: pure functions from plain values to HTML, SVG, PNG, CSV.
 
-Colours are of the Okabe-Ito palette, told apart by colour-blind readers; no meaning is carried by colour alone.
-Every text that a user typed is escaped here.
+Colours are of the Okabe-Ito palette, which colour-blind readers can tell apart; colour alone never carries a meaning.
 """
 
 from __future__ import annotations
@@ -10,14 +9,15 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from core import inputs
-from demos.kit.html import escape
+from demos.kit.html import Markup, join, table, tag
+from demos.kit.language import pick
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
     "#0072B2",
@@ -35,14 +35,7 @@ HEAT = np.array(
     np.float32,
 )
 
-# Of SVG files; the first one is the one that `typeface` looks for first.
-FONTS = "'Noto Sans CJK SC', 'Microsoft YaHei', 'PingFang SC', 'DejaVu Sans', sans-serif"
-
 Rows = Sequence[Mapping[str, Any]]  # {"label", "probability", "cosine"}, best first
-
-
-def _words(lang: str, en: str, zh: str) -> str:
-    return zh if lang == "zh" else en
 
 
 def percent(probability: float) -> str:
@@ -54,50 +47,35 @@ def percent(probability: float) -> str:
     return f"{probability:.1%}"
 
 
-def probability_bars(rows: Rows, lang: str, limit: int = 20) -> str:
+def bar(share: float) -> Markup:
+    """A cell with a bar of `share` (0 to 1) of its width."""
+    return tag("td", tag("span", style=f"width:{100 * share:.2f}%"), class_="bar")
+
+
+def probability_bars(rows: Rows, lang: str, limit: int = 20) -> Markup:
     """Labels with their probability as bars and the cosine behind each, best first, as a table."""
     lines = [
-        f'<tr{" class=best" if i == 0 else ""}><th scope="row">{escape(row["label"])}</th>'
-        f'<td class="bar"><span style="width:{100 * row["probability"]:.2f}%"></span></td>'
-        f"<td>{percent(row['probability'])}</td><td>{row['cosine']:+.3f}</td></tr>"
+        tag(
+            "tr",
+            tag("th", row["label"], scope="row"),
+            bar(row["probability"]),
+            tag("td", percent(row["probability"])),
+            tag("td", f"{row['cosine']:+.3f}"),
+            class_="best" if i == 0 else None,
+        )
         for i, row in enumerate(rows[:limit])
     ]
-    more = ""
-    if len(rows) > limit:
-        count = len(rows) - limit
-        more = f"<p class=atlas-line>{_words(lang, f'and {count} more', f'还有 {count} 个')}</p>"
     head = [
-        _words(lang, "label", "标签"),
+        pick(lang, "label", "标签"),
         "",
-        _words(lang, "probability", "概率"),
-        _words(lang, "cosine", "余弦"),
+        pick(lang, "probability", "概率"),
+        pick(lang, "cosine", "余弦"),
     ]
-    return (
-        '<table class="atlas-bars"><thead><tr>'
-        + "".join(f'<th scope="col">{text}</th>' if text else "<td></td>" for text in head)
-        + f"</tr></thead><tbody>{''.join(lines)}</tbody></table>{more}"
-    )
-
-
-def template_table(columns: Sequence[tuple[str, Rows]], labels: Sequence[str], lang: str) -> str:
-    """The same labels under several templates: a row a label, a column a template, the best of each marked."""
-    found = [{row["label"]: row for row in rows} for _, rows in columns]
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name, _ in columns)
-    body = []
-    for label in labels:
-        cells = ""
-        for (_, rows), by_label in zip(columns, found, strict=True):
-            row = by_label[label]
-            best = " class=best" if rows[0]["label"] == label else ""
-            share = f"--share:{100 * row['probability']:.1f}%"
-            mark = "✓ " if best else ""
-            cells += f'<td{best} style="{share}">{mark}{percent(row["probability"])}<small>{row["cosine"]:+.3f}</small></td>'
-        body.append(f'<tr><th scope="row">{escape(label)}</th>{cells}</tr>')
-    corner = _words(lang, "label", "标签")
-    return (
-        f'<div class="atlas-scroll"><table class="atlas-grid"><thead><tr><th scope="col">{corner}</th>{head}</tr>'
-        f"</thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
+    made = table(head, lines, "atlas-bars")
+    if len(rows) <= limit:
+        return made
+    count = len(rows) - limit
+    return made + tag("p", pick(lang, f"and {count} more", f"还有 {count} 个"), class_="atlas-line")
 
 
 def heat_colors(values: np.ndarray) -> np.ndarray:
@@ -111,9 +89,9 @@ def heat_colors(values: np.ndarray) -> np.ndarray:
 def heat_overlay(
     image: Image.Image, relevance: np.ndarray, crop: Sequence[float], strength: float = 0.6
 ) -> Image.Image:
-    """A relevance map [h, w] laid over the part of the picture that the model saw.
+    """A relevance map [h, w] laid over the part of the image that the model saw.
 
-    The map is stretched to its own range: it compares places of one picture, not pictures.
+    The map is stretched to its own range: it compares places of one image, not images.
     """
     low, high = float(relevance.min()), float(relevance.max())
     scaled = (relevance - low) / (high - low if high > low else 1.0)
@@ -128,65 +106,28 @@ def heat_overlay(
     return shown
 
 
-def data_uri(image: Image.Image, side: int = 480, quality: int = 88) -> str:
-    """A picture as a JPEG data URI of bounded size; from a quality of 95 on every pixel has its own colour."""
+def data_uri(image: Image.Image, side: int = 480) -> str:
+    """An image as a JPEG data URI of bounded size."""
     small = image.copy()
     small.thumbnail((side, side))
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=quality, subsampling="4:4:4" if quality >= 95 else "4:2:0")
+    small.save(buffer, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def relevance_figure(
     image: Image.Image, relevance: np.ndarray, crop: Sequence[float], label: str, lang: str
-) -> str:
-    """The overlay with its scale: which places of the picture lie near the label."""
-    overlay = heat_overlay(image, relevance, crop)
-    caption = _words(
+) -> Markup:
+    """The overlay with its scale: which places of the image lie near the label."""
+    caption = pick(
         lang,
-        f"Where the picture looks like “{label}”: cosine of each patch, {relevance.min():+.2f} (dark) to "
+        f"Where the image looks like “{label}”: cosine of each patch, {relevance.min():+.2f} (dark) to "
         f"{relevance.max():+.2f} (yellow). Pale edges were cropped away before encoding.",
         f"图中哪里像“{label}”：每个图块的余弦，从 {relevance.min():+.2f}（深色）到 {relevance.max():+.2f}（黄色）。"
         "发白的边缘在编码前被裁掉了。",
     )
-    escaped = escape(caption)
-    return (
-        f'<figure class="atlas-figure"><img alt="{escaped}" src="{data_uri(overlay)}">'
-        f"<figcaption>{escaped}</figcaption></figure>"
-    )
-
-
-def scale_mark(learned: float, low: float, high: float, lang: str) -> str:
-    """A mark under the temperature slider at the value that the checkpoint learned."""
-    place = 100 * (min(max(learned, low), high) - low) / (high - low)
-    text = _words(lang, f"▲ learned: {learned:.1f}", f"▲ 学到的值：{learned:.1f}")
-    # Near the right edge the words stand to the left of their mark.
-    if place > 60:
-        text = _words(lang, f"learned: {learned:.1f} ▲", f"学到的值：{learned:.1f} ▲")
-    side = "right" if place > 60 else "left"
-    return f'<div class="atlas-mark"><span class="{side}" style="left:{place:.1f}%">{text}</span></div>'
-
-
-def absence_reading(best: Mapping[str, Any], line: float, lang: str) -> str:
-    """What the raw cosine says when the softmax cannot: is the best label any better than an unrelated word?"""
-    label, cosine = escape(best["label"]), best["cosine"]
-    if cosine < line:
-        verdict = _words(
-            lang,
-            f"<strong>None of these.</strong> The best label, “{label}”, reaches a cosine of {cosine:+.3f}; 1 in 20 "
-            f"unrelated words reaches {line:+.3f} on this picture. Its {percent(best['probability'])} only says that it "
-            "is the least bad.",
-            f"<strong>都不是。</strong>最好的标签“{label}”余弦只有 {cosine:+.3f}；而随便 20 个无关词里就有一个能达到 "
-            f"{line:+.3f}。它的 {percent(best['probability'])} 只说明它是其中最不差的。",
-        )
-        return f'<p class="atlas-verdict none">{verdict}</p>'
-    verdict = _words(
-        lang,
-        f"<strong>“{label}” is really there.</strong> Its cosine {cosine:+.3f} is above {line:+.3f}, which only 1 in 20 "
-        "unrelated words reaches on this picture.",
-        f"<strong>图里确实有“{label}”。</strong>它的余弦 {cosine:+.3f} 高于 {line:+.3f}，随便 20 个无关词里只有一个能达到。",
-    )
-    return f'<p class="atlas-verdict some">{verdict}</p>'
+    overlay = tag("img", alt=caption, src=data_uri(heat_overlay(image, relevance, crop)))
+    return tag("figure", overlay, tag("figcaption", caption), class_="atlas-figure")
 
 
 def bars_svg(rows: Rows, title: str) -> str:
@@ -194,24 +135,34 @@ def bars_svg(rows: Rows, title: str) -> str:
     rows = rows[:20]
     height, width = 34 * len(rows) + 48, 720
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="{FONTS}" font-size="16">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="12" y="26" font-weight="bold">{escape(title)}</text>',
+        tag("rect", width=width, height=height, fill="white"),
+        tag("text", title, x=12, y=26, font_weight="bold"),
     ]
     for i, row in enumerate(rows):
-        y = 48 + 34 * i
-        shown = row["label"] if len(row["label"]) <= 28 else row["label"][:27] + "…"
-        parts.append(
-            f'<text x="232" y="{y + 17}" text-anchor="end">{escape(shown)}</text>'
-            f'<rect x="244" y="{y}" width="{max(360 * row["probability"], 1):.1f}" height="24" fill="{BLUE}"/>'
-            f'<text x="614" y="{y + 17}">{escape(percent(row["probability"]))}</text>'
-        )
-    return "".join(parts) + "</svg>"
+        y, label = 48 + 34 * i, row["label"]
+        parts += [
+            tag(
+                "text",
+                label if len(label) <= 28 else label[:27] + "…",
+                x=232,
+                y=y + 17,
+                text_anchor="end",
+            ),
+            tag("rect", x=244, y=y, width=f"{max(360 * row['probability'], 1):.1f}", height=24, fill=BLUE),
+            tag("text", percent(row["probability"]), x=614, y=y + 17),
+        ]
+    return tag(
+        "svg",
+        join(parts),
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {width} {height}",
+        font_family="system-ui, 'Noto Sans CJK SC', 'Microsoft YaHei', sans-serif",
+        font_size=16,
+    )
 
 
 def png_beside(image: Image.Image, rows: Rows) -> bytes:
-    """The picture with its first five answers written under it, as a PNG."""
+    """The image with its first five answers written under it, as a PNG."""
     rows = rows[:5]
     shown = image.copy()
     shown.thumbnail((640, 640))
@@ -245,14 +196,22 @@ def plain_cell(text: str) -> str:
     return "'" + text if text[:1] in "=+-@" else text
 
 
-def to_csv(rows: Rows) -> str:
-    """label, probability, cosine."""
+def csv_of(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as CSV for a spreadsheet: numbers with six digits, texts that cannot run as formulas."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(["label", "probability", "cosine"])
-    for row in rows:
-        writer.writerow([plain_cell(row["label"]), f"{row['probability']:.6f}", f"{row['cosine']:.6f}"])
+    writer.writerow(head)
+    writer.writerows(
+        [f"{value:.6f}" if isinstance(value, float) else plain_cell(str(value)) for value in row]
+        for row in rows
+    )
     return buffer.getvalue()
+
+
+def to_csv(rows: Rows) -> str:
+    """label, probability, cosine."""
+    columns = ("label", "probability", "cosine")
+    return csv_of(columns, ([row[name] for name in columns] for row in rows))
 
 
 def to_json(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from demos.draw.matrix import ink, paint, rgb
-from demos.kit.html import escape
+from demos.kit.html import Markup, escape
 
 if TYPE_CHECKING:
     from core.clip.contrastive import Batch, Difficulty
@@ -63,7 +63,7 @@ def curve(
         f'<span class="{"main" if k == 0 else "guess"}">{escape(name)}</span>' for k, name in enumerate(names)
     )
     now = "" if last is None else f" {_height(last[1], top)}"
-    return (
+    return Markup(
         f'<figure class="batch-curve"><figcaption><b>{escape(title)}</b>{key}</figcaption>'
         f'<svg viewBox="0 0 {wide} {high}" role="img" aria-label="{escape(title)}{now}">{heights}{lines}{dot}{marks}'
         f'<text x="{(left + wide) / 2}" y="{high - 4}" text-anchor="middle">{escape(axis)}</text></svg></figure>'
@@ -87,7 +87,7 @@ def difficulty_figure(found: Difficulty, lang: str) -> str:
             list(zip(sizes, found.chance.tolist(), strict=True)),
         ],
         "损失" if zh else "Loss",
-        ("这组权重", "瞎猜：log n") if zh else ("this checkpoint", "guessing: log n"),
+        ("这组权重", "随机猜：log n") if zh else ("this checkpoint", "guessing: log n"),
         axis,
         ticks,
     )
@@ -96,13 +96,13 @@ def difficulty_figure(found: Difficulty, lang: str) -> str:
             list(zip(sizes, found.accuracies.tolist(), strict=True)),
             [(x, 1 / n) for x, n in zip(sizes, found.sizes.tolist(), strict=True)],
         ],
-        "图片找到自己描述的比例" if zh else "Pictures that find their caption",
-        ("这组权重", "瞎猜：1/n") if zh else ("this checkpoint", "guessing: 1/n"),
+        "图片找到自己描述的比例" if zh else "Images that find their caption",
+        ("这组权重", "随机猜：1/n") if zh else ("this checkpoint", "guessing: 1/n"),
         axis,
         ticks,
         top=1.0,
     )
-    return f'<div class="batch-curves">{loss}{accuracy}</div>'
+    return Markup(f'<div class="batch-curves">{loss}{accuracy}</div>')
 
 
 def temperature_figure(batch: Batch, lang: str) -> str:
@@ -118,7 +118,7 @@ def temperature_figure(batch: Batch, lang: str) -> str:
     return curve(
         [points, [(0.0, made.chance), (points[-1][0], made.chance)]],
         "温度对损失的影响" if zh else "Temperature against loss",
-        ("这一批的损失", f"瞎猜：log {len(batch.captions)}")
+        ("这一批的损失", f"随机猜：log {len(batch.captions)}")
         if zh
         else ("this batch", f"guessing: log {len(batch.captions)}"),
         "logit scale",
@@ -130,7 +130,7 @@ def temperature_figure(batch: Batch, lang: str) -> str:
 
 
 def live_matrix(probabilities: np.ndarray, pictures: Sequence[str], names: Sequence[str], lang: str) -> str:
-    """The matrix of a fixed batch while its model learns: rows are pictures (data URIs), the diagonal the truth."""
+    """The matrix of a fixed batch while its model learns: rows are images (data URIs), the diagonal the truth."""
     n, cell = len(probabilities), 40
     colour = paint(probabilities, "rows")
     cells = "".join(
@@ -161,10 +161,10 @@ def live_matrix(probabilities: np.ndarray, pictures: Sequence[str], names: Seque
     label = (
         f"{n} 张没训练过的图片里，{int(wins.sum())} 张选对了描述"
         if lang == "zh"
-        else f"{int(wins.sum())} of {n} pictures never trained on choose their own caption"
+        else f"{int(wins.sum())} of {n} images never trained on choose their own caption"
     )
     side = (n + 1) * cell
-    return (
+    return Markup(
         f'<figure class="live-matrix"><figcaption>{label}</figcaption><svg viewBox="-40 0 {side + 44} {side + 60}" '
         f'role="img" aria-label="{label}">{images}{cells}{marks}{numbers}{words}</svg></figure>'
     )

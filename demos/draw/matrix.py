@@ -1,13 +1,11 @@
-"""The n x n matrix of a batch, pictures in rows and captions in columns, and the loss that is made of it.
+"""The n x n matrix of a batch, images in rows and captions in columns, and the loss on it.
 
-Pure functions from plain values to plotly figures, HTML, SVG, PNG and CSV. What a user typed is escaped here. Where a
-pair belongs is marked by an outline, whether it is right by the outline's dashes: no meaning is in colour alone.
+Pure functions from plain values to plotly figures, HTML, PNG and CSV. An outline marks the cells of the pairs; it is dashed
+where another caption wins, so that no meaning is in colour alone.
 """
 
 from __future__ import annotations
 
-import csv
-import html
 import io
 import textwrap
 from collections.abc import Sequence
@@ -17,42 +15,42 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from demos.draw import base as draw
-from demos.kit.html import escape
+from demos.kit.html import Markup, escape, join, table, tag
 from demos.kit.language import Text
 
 if TYPE_CHECKING:
     from core.clip.contrastive import Batch, Contrast, Line
 
 VIEWS = {
-    "rows": Text("Pictures choose captions (rows sum to 1)", "图片选描述（每行和为 1）"),
-    "columns": Text("Captions choose pictures (columns sum to 1)", "描述选图片（每列和为 1）"),
+    "rows": Text("Images choose captions (rows sum to 1)", "图片选描述（每行和为 1）"),
+    "columns": Text("Captions choose images (columns sum to 1)", "描述选图片（每列和为 1）"),
     "logits": Text("Logits: cosine × scale", "logits：余弦 × 尺度"),
     "gradient": Text("Gradient: what pulls, what pushes", "梯度：拉近谁，推开谁"),
     "sigmoid": Text("SigLIP: yes or no for each cell", "SigLIP：每格各答是否"),
 }
 NOTES = {
     "rows": Text(
-        "Read a row: how sure this picture is of each caption.", "看一行：这张图片对每条描述各有几分把握。"
+        "A row has the probabilities of the captions for one image.", "每一行是一张图片对各条描述的概率。"
     ),
     "columns": Text(
-        "Read a column: how sure this caption is of each picture.", "看一列：这条描述对每张图片各有几分把握。"
+        "A column has the probabilities of the images for one caption.", "每一列是一条描述对各张图片的概率。"
     ),
     "logits": Text(
-        "What the two softmaxes start from; a higher scale spreads these numbers out.",
+        "The input of both softmaxes; a higher scale spreads these numbers out.",
         "两个 softmax 的输入；尺度越大，这些数拉得越开。",
     ),
     "gradient": Text(
-        "Blue, below 0: training pulls the pair together. Orange, above 0: it pushes apart. Near 0: nothing left to learn.",
+        "Blue, below 0: training pulls the pair together. Orange, above 0: it pushes the pair apart. Near 0: little to learn.",
         "蓝色（小于 0）：训练把这一对拉近；橙色（大于 0）：推开；接近 0：没什么可学的了。",
     ),
     "sigmoid": Text(
-        "SigLIP asks of every cell alone whether it is a pair: rows need not sum to 1, and no cell waits for the others.",
-        "SigLIP 对每一格单独问“是不是一对”：行的和不必为 1，每格也不依赖其他格。",
+        "SigLIP decides for each cell alone whether it is a pair: rows need not sum to 1, and no cell depends on the others.",
+        "SigLIP 对每一格单独判断“是不是一对”：行的和不必为 1，每格也不依赖其他格。",
     ),
 }
 OUTLINE = Text(
-    "Outlined: where caption k meets picture k; dashed where another wins.",
-    "描边处：第 k 条描述遇到第 k 张图；虚线表示别的赢了。",
+    "The outlined cells are the pairs; a dashed outline means that another caption or image wins.",
+    "描边的格子是正确的配对；虚线表示概率最高的是另一条描述或另一张图。",
 )
 # Below 0 blue (pulled together), above 0 vermilion (pushed apart): Okabe and Ito's, through near-white.
 DIVERGING = np.array(
@@ -135,8 +133,8 @@ def figure(batch: Batch, thumbnails: Sequence[str], view: str, lang: str) -> Any
     shown, share = values(made, view), shares(made, view)
     colour, steps = paint(share, view), np.linspace(0, 1, 11)
     numbers = {
-        "en": "picture {} × caption {}<br>“{}”<br>cosine {:+.3f} · logit {:.2f}<br>"
-        "picture chooses it: {}<br>caption chooses it: {}<br>gradient {:+.4f}",
+        "en": "image {} × caption {}<br>“{}”<br>cosine {:+.3f} · logit {:.2f}<br>"
+        "image chooses it: {}<br>caption chooses it: {}<br>gradient {:+.4f}",
         "zh": "图 {} × 描述 {}<br>“{}”<br>余弦 {:+.3f} · logit {:.2f}<br>图片选它：{}<br>描述选它：{}<br>梯度 {:+.4f}",
     }["zh" if lang == "zh" else "en"]
     hover = [
@@ -179,7 +177,7 @@ def figure(batch: Batch, thumbnails: Sequence[str], view: str, lang: str) -> Any
          "xanchor": "right", "yanchor": "middle"}
         for i, source in enumerate(thumbnails)
     ]  # fmt: skip
-    ticks = ["<br>".join(map(html.escape, short(f"{j + 1} {text}"))) for j, text in enumerate(batch.captions)]
+    ticks = ["<br>".join(map(escape, short(f"{j + 1} {text}"))) for j, text in enumerate(batch.captions)]
     plot.update_layout(
         annotations=numbers_shown,
         shapes=outlines,
@@ -197,7 +195,7 @@ def figure(batch: Batch, thumbnails: Sequence[str], view: str, lang: str) -> Any
     return plot
 
 
-def loss_card(batch: Batch, before: float | None, lang: str) -> str:
+def loss_card(batch: Batch, before: float | None, lang: str) -> Markup:
     """The loss, large, between perfect and guessing; what it was `before`; who finds whom; SigLIP's beside it."""
     made, n = batch.contrast, len(batch.captions)
     zh = lang == "zh"
@@ -213,9 +211,9 @@ def loss_card(batch: Batch, before: float | None, lang: str) -> str:
         ]
         if zh
         else [
-            (f"{found_i} of {n}", "pictures find their caption"),
-            (f"{found_t} of {n}", "captions find their picture"),
-            (f"{made.loss_i:.3f}", "loss_i: pictures choose"),
+            (f"{found_i} of {n}", "images find their caption"),
+            (f"{found_t} of {n}", "captions find their image"),
+            (f"{made.loss_i:.3f}", "loss_i: images choose"),
             (f"{made.loss_t:.3f}", "loss_t: captions choose"),
             (f"{made.sigmoid.loss:.3f}", f"SigLIP's loss on the same cosines (bias {made.sigmoid.bias:.1f})"),
         ]
@@ -225,76 +223,77 @@ def loss_card(batch: Batch, before: float | None, lang: str) -> str:
         least = (
             f"相同的描述互为正确答案，本批次损失最低为 {made.least:.3f}。"
             if zh
-            else f"Identical captions are right for each other's pictures: this batch can get no lower than "
+            else f"Identical captions belong to each other's images: the loss of this batch cannot fall below "
             f"{made.least:.3f}."
         )
-    guess = f"瞎猜：log {n} = {made.chance:.2f}" if zh else f"guessing: log {n} = {made.chance:.2f}"
-    rows = "".join(f"<li><b>{number}</b> {what}</li>" for number, what in facts)
+    guess = f"随机猜：log {n} = {made.chance:.2f}" if zh else f"guessing: log {n} = {made.chance:.2f}"
     was = ""
     if before is not None and abs(before - made.loss) >= 0.0005:
-        was = f"<small>{'刚才' if zh else 'was'} {before:.3f}</small>"
-    return (
-        f'<div class="batch-loss{" many" if n > ROOMY else ""}"><p class="batch-number"><span>{"损失" if zh else "loss"}'
-        f"</span> <strong>{made.loss:.3f}</strong>{was}</p>"
-        f'<div class="batch-scale"><i style="width:{place:.1f}%"></i><span>{guess} ▲</span></div>'
-        f"<ul>{rows}</ul>{f'<p>{least}</p>' if least else ''}</div>"
+        was = tag("small", f"{'刚才' if zh else 'was'} {before:.3f}")
+    number = (tag("span", "损失" if zh else "loss"), " ", tag("strong", f"{made.loss:.3f}"), was)
+    scale = (tag("i", style=f"width:{place:.1f}%"), tag("span", f"{guess} ▲"))
+    return tag(
+        "div",
+        tag("p", *number, class_="batch-number"),
+        tag("div", *scale, class_="batch-scale"),
+        tag("ul", *(tag("li", tag("b", value), " ", meaning) for value, meaning in facts)),
+        tag("p", least) if least else "",
+        class_=f"batch-loss{' many' if n > ROOMY else ''}",
     )
 
 
-def note(view: str, lang: str) -> str:
+def note(view: str, lang: str) -> Markup:
     """How to read the view."""
-    return f'<p class="atlas-line">{NOTES[view].get(lang)} {OUTLINE.get(lang)}</p>'
+    return tag("p", f"{NOTES[view].get(lang)} {OUTLINE.get(lang)}", class_="atlas-line")
 
 
 SAYS = {
     "I_f": Text(
-        "the image encoder's output, a row a picture; here it already ends in W_i and length 1",
+        "the output of the image encoder, a row for each image; here already after W_i and at length 1",
         "图像编码器的输出，一行一张图；这里已包含 W_i 和归一化",
     ),
     "T_f": Text(
-        "the text encoder's output, a row a caption; likewise", "文本编码器的输出，一行一条描述；同上"
+        "the output of the text encoder, a row for each caption; likewise",
+        "文本编码器的输出，一行一条描述；同上",
     ),
-    "I_e": Text("into the joint space, every row at length 1", "进入共同空间，每行长度为 1"),
+    "I_e": Text("in the joint space, every row at length 1", "进入共同空间，每行长度为 1"),
     "T_e": Text("the same for captions", "描述也一样"),
     "logits": Text("all cosines, times the scale: the matrix above", "所有余弦乘以尺度：就是上面的矩阵"),
-    "labels": Text("picture 0 belongs to caption 0, and so on", "第 0 张图对应第 0 条描述，依此类推"),
-    "loss_i": Text("does each picture choose its caption?", "每张图片选对描述了吗？"),
-    "loss_t": Text("does each caption choose its picture?", "每条描述选对图片了吗？"),
+    "labels": Text("image 0 belongs to caption 0, and so on", "第 0 张图对应第 0 条描述，依此类推"),
+    "loss_i": Text("does each image choose its caption?", "每张图片选对描述了吗？"),
+    "loss_t": Text("does each caption choose its image?", "每条描述选对图片了吗？"),
     "loss": Text("both count the same", "两者各占一半"),
 }
 
 
-def code_table(lines: Sequence[Line], lang: str) -> str:
+def code_table(lines: Sequence[Line], lang: str) -> Markup:
     """The pseudocode of the paper's figure 3, each line with the shape and the first numbers of what it made."""
     head = ("代码", "形状", "这一批的值") if lang == "zh" else ("code", "shape", "value in this batch")
-    rows = "".join(
-        f"<tr><td><code>{escape(line.code)}</code><small>{escape(SAYS[line.name].get(lang))}</small></td>"
-        f"<td><code>{list(line.shape) if line.shape else '–'}</code></td>"
-        f"<td><code>{_preview(line.value)}</code></td></tr>"
+    rows = (
+        tag(
+            "tr",
+            tag("td", tag("code", line.code), tag("small", SAYS[line.name].get(lang))),
+            tag("td", tag("code", str(list(line.shape)) if line.shape else "–")),
+            tag("td", tag("code", _preview(line.value))),
+        )
         for line in lines
     )
-    titles = "".join(f'<th scope="col">{title}</th>' for title in head)
-    return (
-        f'<div class="atlas-scroll" tabindex="0"><table class="batch-code"><thead><tr>{titles}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+    return tag("div", table(head, rows, "batch-code"), class_="atlas-scroll", tabindex="0")
 
 
-def _preview(value: np.ndarray) -> str:
+def _preview(value: np.ndarray) -> Markup:
     if value.ndim == 0:
-        return f"<b>{float(value):.4f}</b>"
+        return tag("b", f"{float(value):.4f}")
     if value.ndim == 1:
-        return "[" + ", ".join(map(str, value[:8])) + (", …]" if len(value) > 8 else "]")
+        return escape("[" + ", ".join(map(str, value[:8])) + (", …]" if len(value) > 8 else "]"))
     rows = [
         "[" + ", ".join(f"{x:+.2f}" for x in row[:4]) + (", …]" if len(row) > 4 else "]") for row in value[:2]
     ]
-    return "<br>".join(rows) + ("<br>…" if len(value) > 2 else "")
+    return join([*rows, *(["…"] if len(value) > 2 else [])], tag("br"))
 
 
 def to_csv(batch: Batch) -> str:
-    """A row a cell: picture, caption, text, cosine, logit, both probabilities, gradient, SigLIP's answer."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
+    """A row for each cell: picture, caption, text, cosine, logit, both probabilities, gradient, SigLIP's answer."""
     made = batch.contrast
     columns = {
         "cosine": made.cosines,
@@ -304,15 +303,18 @@ def to_csv(batch: Batch) -> str:
         "gradient": made.gradient,
         "p_sigmoid": made.sigmoid.probabilities,
     }
-    writer.writerow(["picture", "caption", "text", *columns])
-    for i, j in np.ndindex(made.cosines.shape):
-        numbers = [f"{column[i, j]:.6f}" for column in columns.values()]
-        writer.writerow([i + 1, j + 1, draw.plain_cell(batch.captions[j]), *numbers])
-    return buffer.getvalue()
+    cells = np.ndindex(made.cosines.shape)
+    return draw.csv_of(
+        ["picture", "caption", "text", *columns],
+        (
+            [i + 1, j + 1, batch.captions[j], *(float(column[i, j]) for column in columns.values())]
+            for i, j in cells
+        ),
+    )
 
 
 def to_png(batch: Batch, pictures: Sequence[Image.Image], view: str, title: str) -> bytes:
-    """The matrix as a picture for slides: thumbnails in front of the rows, numbered captions below."""
+    """The matrix as an image for slides: thumbnails in front of the rows, numbered captions below."""
     made, n, cell = batch.contrast, len(batch.captions), 76
     text_font, number_font = draw.typeface(18), draw.typeface(20)
     canvas = Image.new("RGB", (max(30 + (n + 1) * cell, 620), 60 + n * cell + 40 + 28 * n), "white")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from core import checkpoints
+from core import checkpoints, inputs
+from demos.kit import files
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from core.clip import ZeroShot
 
 
@@ -15,6 +18,18 @@ def model(checkpoint: str | None) -> ZeroShot:
     from core.clip import ZeroShot
 
     return ZeroShot.load(checkpoint or checkpoints.default("clip"))
+
+
+def asked(
+    image: Any, labels: list[str] | str, checkpoint: str | None, limit: int = 100
+) -> tuple[Image.Image, list[str], ZeroShot]:
+    """What the caller of an endpoint gave, checked: the image, at most `limit` labels, the classifier.
+
+    Raises:
+        Refusal: for what cannot be used.
+    """
+    names = inputs.labels(labels, limit=limit)
+    return inputs.image(files.uploaded(image)), names, model(checkpoint)
 
 
 def language(checkpoint: str | None, lang: str) -> str:

@@ -7,14 +7,15 @@ travels for a drawing. The browser does the drawing, by mouse, touch and keyboar
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from core.errors import Refusal
-from demos.kit.language import both, tr
+from demos.kit.html import Markup, join, tag
+from demos.kit.language import Text, both, both_of, tr
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "assets" / "js"
 # The page's image as a surface takes it over, in the browser; what was drawn on another image goes.
@@ -44,6 +45,15 @@ def label_box(elem_id: str, label: Any = None) -> gr.Textbox:
     """A box for labels."""
     title = label or tr("Labels, separated by commas or lines", "标签，用逗号或换行分开")
     return gr.Textbox(label=title, lines=2, elem_id=elem_id)
+
+
+def button_row(prefix: str, titles: Mapping[str, Text]) -> dict[str, gr.Button]:
+    """A row of small buttons by their names; element ids are "PREFIX-NAME"."""
+    with gr.Row(elem_classes="atlas-lessons"):
+        return {
+            name: gr.Button(title.tr, size="sm", min_width=90, elem_id=f"{prefix}-{name}")
+            for name, title in titles.items()
+        }
 
 
 def stage(elem_id: str, value: str = "", scripts: Sequence[str] = ("detect.js",)) -> gr.HTML:
@@ -102,6 +112,62 @@ def box_surface(elem_id: str) -> gr.HTML:
         f'<p class="atlas-tools"><button type="button" class="atlas-chip" data-add>{both("Add a box", "加一个方框")}</button>'
         f'<button type="button" class="atlas-chip" data-clear>{both("Remove all", "全部删除")}</button>'
         '<span data-count role="status"></span></p></div>',
+    )
+
+
+def edit_surface(elem_id: str, things: Sequence[tuple[str, Text, str]]) -> gr.HTML:
+    """An image that is changed by hand: a brush paints out, things are put in; `read` gives {"src", "strokes", "pastes"}.
+
+    Args:
+        elem_id: its id in the page.
+        things: of the shelf: name, title, the address of its thumbnail. A blank patch, named "", stands before them.
+    """
+    tip = both(
+        "Drag on the image to paint out. Click a thing below to put it in; drag it, or its corner to resize it.",
+        "在图上拖动即可涂掉。点下面的东西可放入图中；拖动可移动，拖右下角可改变大小。",
+    )
+
+    def button(name: str, title: str, look: Markup, words: str) -> Markup:
+        text = tag("span", Markup(words), class_="atlas-only-read")
+        return tag("button", look, text, type="button", data_sprite=name, title=title)
+
+    shelf = button("", "patch", tag("b", "□"), both("Blank patch", "空白块")) + join(
+        button(name, f"{title.en} {title.zh}", tag("img", alt="", src=source), both_of(title))
+        for name, title, source in things
+    )
+    return surface(
+        elem_id,
+        "edit.js",
+        f'<div class="atlas-surface"><p class="atlas-line">{tip}</p>'
+        '<div class="atlas-pane" hidden><img alt="" draggable="false"><canvas></canvas></div>'
+        f'<div class="atlas-shelf" role="group">{shelf}</div><p class="atlas-tools">'
+        f'<label>{both("Brush", "画笔")} <input type="range" min="0.015" max="0.15" step="0.005" value="0.05"></label>'
+        f'<button type="button" class="atlas-chip" data-undo>{both("Undo", "撤销")}</button>'
+        f'<button type="button" class="atlas-chip" data-clear>{both("Start again", "重来")}</button>'
+        '<span data-count role="status"></span></p></div>',
+    )
+
+
+def attention_surface(elem_id: str) -> gr.HTML:
+    """Maps of attention by layer and head over an image; a click on the image chooses the place that reads."""
+    tip = both(
+        "Point at a tile to enlarge it: a row for each layer, first the mean, then each head. Click a place of the image, and "
+        "<em>it</em> becomes the reader; click it again for the whole image.",
+        "指向小图即可放大：一行一层，最左是平均，然后是每个头。点一下大图上的某处，就看<em>它</em>在读什么；再点一次回到整张图。",
+    )
+    name = both(
+        "The image under one map; arrow keys move the reader", "叠加注意力的图片；方向键移动读取的位置"
+    )
+    return surface(
+        elem_id,
+        "attention.js",
+        f'<div class="atlas-attend" hidden><p class="atlas-line">{tip}</p><div class="atlas-attend-stage">'
+        '<div class="atlas-attend-big"><canvas tabindex="0" role="img" aria-labelledby="attend-name"></canvas>'
+        f'<span id="attend-name" class="atlas-only-read">{name}</span>'
+        '<p class="atlas-attend-caption" role="status"></p><p class="atlas-tools">'
+        f'<label>{both("Strength", "叠加强度")} <input type="range" min="0" max="1" step="0.05" value="0.65"></label>'
+        f'<button type="button" class="atlas-chip" data-whole>{both("The whole image reads", "由整张图来读")}</button></p></div>'
+        '<div class="atlas-attend-scroll" tabindex="0"><div class="atlas-attend-tiles"></div></div></div></div>',
     )
 
 

@@ -63,6 +63,11 @@ def pick(lang: str, en: str, zh: str) -> str:
     return zh if lang == "zh" else en
 
 
+def has_chinese(text: str) -> bool:
+    """Whether a text holds Chinese characters."""
+    return any("\u4e00" <= sign <= "\u9fff" for sign in text)
+
+
 def both_of(text: Text) -> str:
     """A plain text in both languages, escaped."""
     return both(escape(text.en), escape(text.zh))

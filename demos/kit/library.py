@@ -30,7 +30,7 @@ def data(page: str) -> dict[str, Any]:
     return tomllib.loads((PAGES / page / "data.toml").read_text(encoding="utf-8"))
 
 
-def say(page: str, name: str, lang: str, **values: Any) -> str:
+def say(page: str, name: str, lang: str, /, **values: Any) -> str:
     """A sentence of the table `says` of a page's data.toml, with values in its places."""
     return data(page)["says"][name]["zh" if lang == "zh" else "en"].format(**values)
 

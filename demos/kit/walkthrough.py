@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from core import runtime
 from core.errors import Refusal
@@ -110,11 +111,11 @@ def heading(where: str, lessons: Lessons, lang: str) -> tuple[Markup, str]:
 # --- what a step shows -------------------------------------------------------------------------------------
 
 
-def picture(path: str, caption: str, lines: str = "") -> Markup:
+def picture(path: str | Image.Image, caption: str, lines: str = "") -> Markup:
     """The card of a step about an image: the image with its caption for readers, and lines of HTML below it.
 
     Args:
-        path: of the image.
+        path: of the image, or the image.
         caption: said to those who cannot see it.
         lines: HTML, for example the step's prompt.
     """
