@@ -180,7 +180,7 @@ def encoding(
     chunks = [texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK)]
     jobs: list[Callable[[], np.ndarray]] = [
         *(partial(lambda image: model.encode(image).image_features[None], image) for image in images),
-        *(partial(model.encode_text, chunk) for chunk in chunks),
+        *(partial(model.encode_text, [inputs.clean(text) for text in chunk]) for chunk in chunks),
     ]
     for done, job in enumerate(jobs, start=1):
         if cancel is not None:

@@ -103,7 +103,8 @@ def clip_classify(
         checkpoint: a registry row that is on the server; the default row when left out.
 
     Returns:
-        {"checkpoint", "seconds", "results": [{"label", "probability", "cosine"}, ...]}, best first.
+        {"checkpoint", "seconds", "results": [{"label", "probability", "cosine"}, ...]}, best first. Where there are any,
+        "merged": {label: the label that the checkpoint reads the same}, "truncated": labels whose ends it does not read.
     """
     with api_errors():
         source, names, model = classifier.asked(image, labels, checkpoint, limit=1000)
@@ -148,7 +149,7 @@ def notes(result: Classification, digest: str, lang: str) -> dict[str, Any]:
         lang,
         digest=digest,
         unknown=library.unknown_labels(result.labels),
-        more=[say("no_chinese", lang)] if is_unread else [],
+        more=[*result.notes.sentences(lang), *([say("no_chinese", lang)] if is_unread else [])],
     )
 
 

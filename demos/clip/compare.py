@@ -154,7 +154,7 @@ def templates(question: Question, names: list[str], own: str, lang: str) -> dict
     found = model.compare_templates(encoded, labels, wanted)
     seconds = time.perf_counter() - start
     return {
-        "out": views.template_table(columns(found, wanted, lang), labels, lang),
+        "out": views.template_table(columns(found, wanted, lang), found[0].labels, lang),
         "line": answers.below([(found[-1], encoded.digest)], seconds, lang),
     }
 

@@ -75,7 +75,7 @@ def classify(question: Question, drawn: str | None, rows: float, columns: float,
     boxes = boxes_of(drawn, image, rows, columns)
     result = crops.classify_crops(model, image, boxes, labels, answers.template_of(question))
     captions = [
-        f"{labels[best]} {draw.percent(float(shares[best]))}"
+        f"{result.labels[best]} {draw.percent(float(shares[best]))}"
         for best, shares in zip(result.best.tolist(), result.probabilities, strict=True)
     ]
     shares = (boxes / np.array(inputs.size_of(image) * 2)).round(4).tolist()

@@ -140,8 +140,8 @@ def where(question: Question, method: str, contrast: bool, lang: str) -> dict[st
     template = answers.template_of(question)
     start = time.perf_counter()
     encoded = model.encode(image)
-    best = model.classify(encoded, labels, template).order[:MAX_LABELS].tolist()
-    chosen = [labels[i] for i in sorted(best)]
+    ranked = model.classify(encoded, labels, template)
+    chosen = [ranked.labels[i] for i in sorted(ranked.order[:MAX_LABELS].tolist())]
     methods = list(inside.METHODS) if method == ALL else [method]
     found = [inside.relevance(model, image, chosen, one, contrast, template) for one in methods]
     result = found[0].answer

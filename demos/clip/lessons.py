@@ -104,7 +104,7 @@ def same(model: ZeroShot, step: Step, lang: str) -> Outcome:
     names = ["none", step["template"] + ("-zh" if lang == "zh" else "")]
     labels = labels_of(step, lang)
     found = model.compare_templates(image_of(step["image"]), labels, names)
-    table = views.template_table(compare.columns(found, names, lang), labels, lang)
+    table = views.template_table(compare.columns(found, names, lang), found[0].labels, lang)
     return Outcome(0 if found[0].order[0] == found[1].order[0] else 1, table)
 
 
@@ -112,7 +112,7 @@ def senses(model: ZeroShot, step: Step, lang: str) -> Outcome:
     """Which template gives the first label the highest probability."""
     labels = labels_of(step, lang)
     found = model.compare_templates(image_of(step["image"]), labels, step["choices"])
-    table = views.template_table(compare.columns(found, step["choices"], lang), labels, lang)
+    table = views.template_table(compare.columns(found, step["choices"], lang), found[0].labels, lang)
     return Outcome(int(np.argmax([one.probabilities[0] for one in found])), table)
 
 

@@ -35,6 +35,9 @@ HEAT = np.array(
     np.float32,
 )
 
+# Of SVG files; the first one is the one that `typeface` looks for first.
+FONTS = "'Noto Sans CJK SC', 'Microsoft YaHei', 'PingFang SC', 'DejaVu Sans', sans-serif"
+
 Rows = Sequence[Mapping[str, Any]]  # {"label", "probability", "cosine"}, best first
 
 
@@ -106,12 +109,12 @@ def heat_overlay(
     return shown
 
 
-def data_uri(image: Image.Image, side: int = 480) -> str:
-    """An image as a JPEG data URI of bounded size."""
+def data_uri(image: Image.Image, side: int = 480, quality: int = 88) -> str:
+    """An image as a JPEG data URI of bounded size; from a quality of 95 on every pixel has its own colour."""
     small = image.copy()
     small.thumbnail((side, side))
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=88)
+    small.save(buffer, "JPEG", quality=quality, subsampling="4:4:4" if quality >= 95 else "4:2:0")
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -155,8 +158,10 @@ def bars_svg(rows: Rows, title: str) -> str:
         "svg",
         join(parts),
         xmlns="http://www.w3.org/2000/svg",
+        width=width,
+        height=height,
         viewBox=f"0 0 {width} {height}",
-        font_family="system-ui, 'Noto Sans CJK SC', 'Microsoft YaHei', sans-serif",
+        font_family=FONTS,
         font_size=16,
     )
 

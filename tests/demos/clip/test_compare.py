@@ -1,10 +1,11 @@
-"""*Compare* and *What if?* through their endpoints and handlers."""
+"""*Compare* through its endpoints and handlers: two answers, templates, absent labels, what if?"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from core import checkpoints, inputs
-from demos.clip import answer as handlers
-from demos.clip import compare as clip_compare
-from demos.clip import whatif as clip_whatif
-from demos.kit import shell
+from core.classroom.world import concepts, sprites
+from demos.clip import compare, whatif
+from demos.clip.words import data
+from demos.kit import files
+from tests.demos.clip.asked import EXAMPLES, asked
+from tests.pages import run
 
-EXAMPLES = handlers.examples()
 CAT, TOYS = EXAMPLES["cat_left_of_car"], EXAMPLES["toys"]
 LABELS = ["a cat", "a car", "a duck"]
 
@@ -46,7 +48,7 @@ def test_a_car_that_is_painted_out_through_the_endpoint(client: Client) -> None:
     )
     assert answer["first"]["results"][0]["label"] == "a car"
     assert answer["second"]["results"][0]["label"] == "a cat"
-    changed = inputs.image(shell.from_data_uri(answer["picture"]))
+    changed = inputs.image(files.from_data_uri(answer["picture"]))
     assert changed.size == (CAT["size"], CAT["size"])
 
 
@@ -71,56 +73,93 @@ def test_changes_are_refused_in_one_sentence(
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_both_sides_and_what_moved(lang: str) -> None:
-    ask = shell.guarded(clip_compare.compare, 3)
-    message, sides, table, line = ask(CAT["path"], TOYS["path"], "a cat, a <i>car</i>, a duck", "", "", lang)
-    assert message == "" and sides.count("<img") == 2 and "<i>car" not in table and table.count("<tr") == 4
-    assert ("▲" in table or "▼" in table) and "ms" in line
+    question = asked("cat_left_of_car", "a cat, a <i>car</i>, a duck")
+    slots = run(compare.compare, question, TOYS["path"], compare.SAME, lang)
+    assert slots["message"] == "" and slots["sides"].count("<img") == 2
+    table = slots["table"]
+    assert "<i>car" not in table and table.count("<tr") == 4 and ("▲" in table or "▼" in table)
+    assert slots["line"].count("download=") == 2
     for other in (None, CAT["path"]):
-        message, *_ = ask(CAT["path"], other, "a cat", "", "", lang)
-        assert 'role="alert"' in message
+        assert run(compare.compare, question, other, compare.SAME, lang)["message"]
+
+
+def test_an_example_becomes_the_second_image() -> None:
+    slots = run(
+        compare.with_example, asked("cat_left_of_car", "a cat, a duck"), "toys 171", compare.SAME, "en"
+    )
+    assert slots["other"] == TOYS["path"] and "cosine" in slots["sides"].lower()
+    assert run(compare.with_example, asked(), "no-such-example 1", compare.SAME, "en") == {
+        "message": "",
+        "bars": [],
+    }
+
+
+def test_the_hint_is_for_whichever_image_is_a_photo() -> None:
+    photo = EXAMPLES["rose"]["path"]
+    assert "drawings" in run(compare.compare, asked(), photo, compare.SAME, "en")["line"]
+    assert "drawings" not in run(compare.compare, asked(), CAT["path"], compare.SAME, "en")["line"]
 
 
 def test_a_checkpoint_that_is_not_here_is_one_sentence() -> None:
     absent = next(row.name for row in checkpoints.rows("clip") if checkpoints.state(row.name) == "absent")
-    message, *_ = shell.guarded(clip_compare.compare, 3)(CAT["path"], None, "a cat", absent, "", "en")
-    assert 'role="alert"' in message and "logged" not in message
-    assert absent in [value for _, value in clip_compare.rows()]
+    assert run(compare.compare, asked(), None, absent, "en")["message"]
+    assert absent in [value for _, value in compare.rows()]
 
 
-@pytest.mark.parametrize("name", list(clip_whatif.settings()["tries"]))
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_templates_side_by_side(lang: str) -> None:
+    slots = run(compare.templates, asked(lang=lang), ["none", "seven"], "a toy {}\n\n <b>{}", lang)
+    assert slots["message"] == "" and slots["out"].count('<th scope="col"') == 5 and "<b>" not in slots["out"]
+    assert slots["out"].count("✓") == 4
+    assert run(compare.templates, asked(), [], "", lang)["out"].count("✓") == 1
+    assert run(compare.templates, asked(), [], "no place", lang)["message"]
+
+
+@pytest.mark.parametrize(("lang", "words"), [("en", "None of these"), ("zh", "都不是")])
+def test_labels_that_are_not_there(lang: str, words: str) -> None:
+    slots = run(compare.absent, asked("red_envelope", lang=lang), "", lang)
+    assert slots["message"] == ""
+    assert words in slots["missing"] and words not in slots["present"]
+    assert slots["present"].count("<tr") == 7 and slots["missing"].count("<tr") == 5
+    own = run(compare.absent, asked("red_envelope", lang=lang), "<b>, a car", lang)
+    assert own["missing"].count("<tr") == 3 and "<b>" not in own["missing"]
+
+
+# --- what if? --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(data()["whatif"]["tries"]))
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_changes_of_one_click_move_the_answer(name: str, lang: str) -> None:
-    path, labels, value, example = clip_whatif.attempt(name, lang)
-    assert example in EXAMPLES and json.loads(value)["for"] in path
-    ask = shell.guarded(clip_whatif.ask, 3)
-    message, sides, _, line = ask(path, value, labels, "around", "", lang)
-    assert message == "" and sides.count("<img") == 2 and "ms" in line
-    links = line.split('download="clip-what-if.csv" href="data:text/csv;base64,')[1].split('"')[0]
-    rows = list(csv.DictReader(io.StringIO(shell.from_data_uri(f"x;base64,{links}").decode("utf-8-sig"))))
+    slots = run(partial(whatif.attempt, name), asked("flock"), "around", lang)
+    assert slots["message"] == "" and slots["example"] in EXAMPLES and slots["scene"] == ""
+    assert slots["image"] == EXAMPLES[slots["example"]]["path"]
+    assert json.loads(slots["surface"])["for"] in slots["image"] and slots["sides"].count("<img") == 2
+    link = slots["line"].split('download="clip-what-if.csv" href="data:text/csv;base64,')[1].split('"')[0]
+    rows = list(csv.DictReader(io.StringIO(files.from_data_uri(f"x;base64,{link}").decode("utf-8-sig"))))
     assert max(abs(float(row["moved"])) for row in rows) > (0.05 if name == "crown" else 0.4)
 
 
 def test_things_by_name() -> None:
-    message, value, typed = shell.guarded(clip_whatif.put_in, 2)(
-        json.dumps({"src": "x", "strokes": [{"r": 0.1, "points": [[0.1, 0.1]]}]}), "狗", "zh"
-    )
-    drawn = json.loads(value)
-    assert message == "" and typed == "" and len(drawn["strokes"]) == 1
-    assert drawn["pastes"][0]["name"] == "狗" and drawn["known"]["狗"]["src"] == clip_whatif.thumbnail("dog")
-    message, *_ = shell.guarded(clip_whatif.put_in, 2)("{}", "<b>unicycle of glass</b>", "en")
-    assert 'role="alert"' in message and "<b>unicycle" not in message
+    drawn = json.dumps({"src": "x", "strokes": [{"r": 0.1, "points": [[0.1, 0.1]]}]})
+    slots = run(whatif.put_in, asked("cat_left_of_car", "a cat"), drawn, "around", "狗", "zh")
+    value = json.loads(slots["surface"])
+    assert slots["message"] == "" and slots["typed"] == "" and len(value["strokes"]) == 1
+    assert value["pastes"][0]["name"] == "狗" and value["known"]["狗"]["src"] == whatif.thumbnail("dog")
+    refused = run(whatif.put_in, asked(), "{}", "around", "<b>unicycle of glass</b>", "en")
+    assert "unicycle" in refused["message"] and "surface" not in refused
 
 
 def test_the_shelf_names_things_that_the_classroom_draws() -> None:
-    for thing in clip_whatif.settings()["shelf"]:
-        assert clip_whatif.find(thing["en"]).zh == thing["zh"]
-        assert clip_whatif.sprite(thing["en"])[..., 3].any()
+    for thing in data()["whatif"]["shelf"]:
+        concept = concepts.find(thing["en"])
+        assert concept is not None and concept.zh == thing["zh"]
+        assert sprites.drawing(thing["en"])[..., 3].any()
 
 
-def test_a_picture_made_whole_again_loses_its_old_answer() -> None:
-    quiet = shell.guarded(clip_whatif.ask_quietly, 3)
-    assert quiet(CAT["path"], '{"src": "x", "strokes": []}', "a cat", "around", "", "en") == ("", "", "", "")
-    message, *_ = quiet(CAT["path"], '{"strokes": "x"}', "a cat", "around", "", "zh")
-    assert 'role="alert"' in message
-    message, *_ = shell.guarded(clip_whatif.ask, 3)(CAT["path"], "{}", "a cat", "around", "", "zh")
-    assert "还没有改动" in message
+def test_an_image_made_whole_again_loses_its_old_answer() -> None:
+    question = asked("cat_left_of_car", "a cat")
+    whole = run(whatif.ask_quietly, question, '{"src": "x", "strokes": []}', "around", "en")
+    assert (whole["message"], whole["sides"], whole["table"]) == ("", "", "")
+    assert run(whatif.ask_quietly, question, '{"strokes": "x"}', "around", "zh")["message"]
+    assert "还没有改动" in run(whatif.ask, question, "{}", "around", "zh")["message"]

@@ -1,9 +1,10 @@
-"""*Look inside* through its endpoints and handlers: where, attention, map, tensors; refusals in one sentence."""
+"""*Look inside* through its endpoints and handlers: where, attention, map, tensors, code; refusals in one sentence."""
 
 from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,17 @@ from gradio_client.exceptions import AppError
 
 from core import inputs
 from core.clip import inside
-from demos.clip import answer as handlers
+from core.runtime import Cancel
+from demos.clip import draw as views
 from demos.clip import inside as clip_inside
-from demos.clip import inside_draw
-from demos.clip import map as clip_map
-from demos.kit import shell
+from demos.clip import map
+from demos.clip.words import data
+from demos.kit import classifier
+from tests.demos.clip.asked import EXAMPLES, asked
+from tests.pages import run
 
-CAT = handlers.examples()["cat_left_of_car"]
+ROOT = Path(__file__).resolve().parents[3]
+CAT = EXAMPLES["cat_left_of_car"]
 LABELS = ["a cat", "a car", "a dog"]
 
 
@@ -61,9 +66,7 @@ def test_attention_through_the_endpoint(client: Client) -> None:
 
 
 def test_the_map_through_the_endpoint(client: Client) -> None:
-    pictures = [
-        handle_file(handlers.examples()[name]["path"]) for name in ("red_envelope", "airplane_drawing")
-    ]
+    pictures = [handle_file(EXAMPLES[name]["path"]) for name in ("red_envelope", "airplane_drawing")]
     texts = ["a red envelope", "an airplane", "a sheep"]
     answer = client.predict(pictures, texts, dimensions=3, api_name="/clip_map")
     assert np.array(answer["points"]).shape == (5, 3) and answer["gap"] > 0
@@ -76,87 +79,99 @@ def test_the_map_through_the_endpoint(client: Client) -> None:
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_cards_show_the_true_box_of_what_a_label_names(lang: str) -> None:
     labels = "a cat, a car, <b>dog</b>" if lang == "en" else "猫，汽车，<b>狗</b>"
-    ask = shell.guarded(clip_inside.where, 2)
-    message, body, line = ask(CAT["path"], labels, "all", True, "cat_left_of_car", "", lang)
-    assert message == "" and body.count("<img") == 9 and "<b>dog" not in body and "<b>狗" not in body
-    assert body.count("true box" if lang == "en" else "真实方框") == 6 and "ms" in line
-    # Another picture under the same example's name has no known boxes.
-    other = handlers.examples()["rose"]["path"]
-    message, body, _ = ask(other, labels, "maskclip", False, "cat_left_of_car", "", lang)
-    assert message == "" and "true box" not in body and "真实方框" not in body
+    words = "true box" if lang == "en" else "真实方框"
+    slots = run(clip_inside.where, asked("cat_left_of_car", labels), "all", True, lang)
+    body = slots["out"]
+    assert slots["message"] == "" and body.count("<img") == 9 and "<b>dog" not in body and "<b>狗" not in body
+    assert body.count(words) == 6 and slots["line"].count("download=") == 2
+    # Nothing is known of a photo.
+    photo = run(clip_inside.where, asked("rose", labels), "maskclip", False, lang)
+    assert photo["message"] == "" and words not in photo["out"]
 
 
-def test_many_labels_are_cut_to_the_likeliest() -> None:
+def test_many_labels_are_cut_to_the_most_probable() -> None:
     labels = ", ".join(["a cat", *(f"thing {i}" for i in range(20))])
-    _, body, _ = shell.guarded(clip_inside.where, 2)(CAT["path"], labels, "maskclip", True, "", "", "en")
-    assert body.count("<img") == clip_inside.SHOWN_LABELS and "of 21 labels" in body
+    body = run(clip_inside.where, asked("cat_left_of_car", labels), "maskclip", True, "en")["out"]
+    assert body.count("<img") == clip_inside.MAX_LABELS and "of 21 labels" in body
 
 
 def test_the_surface_carries_every_map_and_a_click_comes_back() -> None:
-    message, value, line = shell.guarded(clip_inside.attend, 2)(CAT["path"], "", "en")
-    sent = json.loads(value)
+    slots = run(clip_inside.attend, asked("cat_left_of_car"), None, "en")
+    sent = json.loads(slots["maps"])
     count = len(sent["layers"]) * sent["heads"] * sent["grid"][0] * sent["grid"][1]
-    assert message == "" and len(base64.b64decode(sent["maps"])) == count and sent["reader"] is None
-    assert "ResNet" in line
+    assert slots["message"] == "" and len(base64.b64decode(sent["maps"])) == count and sent["reader"] is None
+    assert "ResNet" in slots["line"]
     clicked = json.dumps({**sent, "reader": [1, 0]})
-    message, value, _ = shell.guarded(clip_inside.read_from, 2)(CAT["path"], clicked, "", "en")
-    assert message == "" and json.loads(value)["reader"] == [1, 0]
+    again = run(clip_inside.attend, asked("cat_left_of_car"), clicked, "en")
+    assert again["message"] == "" and json.loads(again["maps"])["reader"] == [1, 0]
 
 
 @pytest.mark.parametrize("reader", ["x", [1], [1.5, 2], [0, 99], {"row": 1}])
-def test_a_place_that_is_none_is_refused(reader: Any) -> None:
+def test_a_place_that_does_not_exist_is_refused(reader: Any) -> None:
     value = json.dumps({"reader": reader})
-    message, *_ = shell.guarded(clip_inside.read_from, 2)(CAT["path"], value, "", "zh")
-    assert 'role="alert"' in message and "已经记录" not in message
+    assert run(clip_inside.attend, asked("cat_left_of_car"), value, "zh")["message"]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_every_tensor_has_words(lang: str) -> None:
-    message, body, line = shell.guarded(clip_inside.tensors, 2)(CAT["path"], "a cat, a dog", "", lang)
-    assert message == "" and body.count("<small>") == 2 * (body.count("<tr") - 1) > 20
-    assert "320 × 320 × 3" in body and "ms" in line
+    body, line = clip_inside.tensors(asked("cat_left_of_car", "a cat, a dog"), lang)
+    assert body.count("<small>") == 2 * (body.count("<tr") - 1) > 20
+    assert "320 × 320 × 3" in body and "clip-tensors.json" in line
 
 
 def test_stages_of_other_towers_have_words_too() -> None:
-    image = inputs.image(CAT["path"])
-    stage = inside.stages(handlers.model(None), image)[1]
+    stage = inside.stages(classifier.model(None), inputs.image(CAT["path"]))[1]
     for name in ("embed", "block12", "layer4", "stem"):
-        row = inside_draw.stage_table([inside.Stage(name, "tokens", (4,), 0, 1, stage.picture)], "zh")
+        row = views.stage_table([inside.Stage(name, "tokens", (4,), 0, 1, stage.picture)], "zh")
         assert name in row
 
 
-@pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_the_map_and_the_nearest_captions(dimensions: int, lang: str) -> None:
-    steps = list(clip_map.lay_map("s", CAT["path"], "a cat <i>", dimensions, True, "concepts", "", "", lang))
-    update, note, table, line, _ = steps[-1]
-    figure = update["value"]
+def test_each_line_of_the_paper_stands_beside_a_line_that_ran(lang: str) -> None:
+    question = asked("cat_left_of_car", "a <b>cat</b>, a car", template="seven")
+    slots = run(clip_inside.code, question, lang)
+    assert slots["message"] == "" and "<b>cat" not in slots["out"] and "clip-code.json" in slots["line"]
+    cards = slots["out"].split("<section>")[1:]
+    assert len(cards) == len(data()["pseudocode"])
+    for card, step in zip(cards, data()["pseudocode"], strict=True):
+        assert 'class="ran key"' in card and step[lang][:8] in card
+
+
+def test_the_code_through_the_endpoint(client: Client) -> None:
+    answer = client.predict(handle_file(CAT["path"]), ["a cat", "a car"], "photo", api_name="/clip_code")
+    assert [one["role"] for one in answer["functions"]] == [step["role"] for step in data()["pseudocode"]]
+    for one in answer["functions"]:
+        source = (ROOT / one["file"]).read_text(encoding="utf-8").splitlines()
+        assert all(source[line["number"] - 1].strip() == line["code"].strip() for line in one["lines"])
+    made: dict[str, Any] = {}
+    for line in answer["functions"][5]["lines"]:
+        made |= line["made"]
+    assert made["cosines"].startswith("[2] = ") and made["per_template"].startswith("[1, 2, ")
+    with pytest.raises(AppError, match="label"):
+        client.predict(handle_file(CAT["path"]), "", api_name="/clip_code")
+
+
+@pytest.mark.parametrize("dimensions", ["2", "3"])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_map_and_the_nearest_captions(dimensions: str, lang: str) -> None:
+    slots = run(map.lay_map, asked("cat_left_of_car", "a cat <i>"), dimensions, True, "concepts", "", lang)
+    figure = slots["plot"]["value"]
     points = [trace for trace in figure.data if trace.mode != "lines"]
-    assert {trace.type for trace in figure.data} == {"scatter" if dimensions == 2 else "scatter3d"}
-    assert (
-        sum(len(trace.x) for trace in points) == 9 + 1 + 8
-    )  # pictures, the label, captions of the other eight
+    assert {trace.type for trace in figure.data} == {"scatter" if dimensions == "2" else "scatter3d"}
+    # Nine images, the label, captions of the other eight.
+    assert sum(len(trace.x) for trace in points) == 9 + 1 + 8
     assert "<i>" not in json.dumps([list(trace.hovertext) for trace in points])
-    assert CAT["caption"][lang] in table and table.count("<tr") == 11 and "ms" in line and "%" in note
+    assert CAT["caption"][lang] in slots["nearest"] and slots["nearest"].count("<tr") == 11
+    assert "%" in slots["note"] and 0 < slots["bars"][0].share < slots["bars"][-1].share == 1
 
 
 def test_own_texts_and_what_is_refused() -> None:
-    *_, (_, _, table, _, _) = clip_map.lay_map(
-        "s", CAT["path"], "a cat", 2, False, "own", "a cat\nan <b>airplane</b>", "", "en"
-    )
+    question = asked("cat_left_of_car", "a cat")
+    table = run(map.lay_map, question, "2", False, "own", "a cat\nan <b>airplane</b>", "en")["nearest"]
     assert table.index("a cat") < table.index("airplane") and "<b>airplane" not in table
-    steps = list(shell.guarded(clip_map.lay_map, 5)("s", CAT["path"], "a cat", 2, False, "own", "", "", "en"))
-    assert 'role="alert"' in steps[0][0]
+    assert run(map.lay_map, question, "2", False, "own", "", "en")["message"]
 
 
 def test_a_stopped_map_says_so() -> None:
-    clip_map.handlers.model(None)
-    from core.clip import encoders, zero_shot
-
-    encoders.TEXT_FEATURES.clear()
-    zero_shot.ENCODED_IMAGES.clear()
-    cancel = clip_map.Cancel(stopped=True)
-    model = handlers.model(None)
-    with pytest.raises(clip_map.Refusal) as refusal:
-        next(clip_map.encode_texts(model, ["a"], cancel))
-    assert refusal.value.code == "cancelled"
+    slots = run(map.lay_map, asked(), "2", False, "concepts", "", "en", cancel=Cancel(stopped=True))
+    assert "topped" in slots["message"] and "plot" not in slots
