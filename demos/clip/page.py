@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from demos.clip import answer, batch, compare, crops, inside, lessons, map, train, whatif
 from demos.clip.words import text
 from demos.kit import form, page
+from demos.kit import train as live
 from demos.kit.batch import Many
 from demos.kit.components import output
 from demos.kit.language import Text
@@ -89,7 +90,10 @@ PAGE = page.declare(
         CODE,
     ],
     walk=Walkthrough(lessons.lessons, lessons.choices, lessons.card, lessons.outcome),
-    train=[page.Custom("batch", Text("Contrastive batch", "对比批次"), batch.lay_out), train.TAB],
+    train=[
+        page.Custom("batch", Text("Contrastive batch", "对比批次"), batch.lay_out),
+        live.tab(train.LIVE, Text("Train CLIP live", "现场训练 CLIP")),
+    ],
     many=Many(answer.many),
     endpoints=[
         answer.clip_classify,

@@ -18,7 +18,7 @@ from demos.clip.words import say, text
 from demos.draw import base as draw
 from demos.draw import charts
 from demos.kit import files as files_in
-from demos.kit import form, train
+from demos.kit import form
 from demos.kit.components import output
 from demos.kit.html import Markup, tag
 from demos.kit.language import Text
@@ -167,16 +167,13 @@ def lay_out(layout: Layout, place: Place) -> None:
     root.unload(KEPT.leave)
 
 
-TAB = train.tab(
-    Live(
-        "clip",
-        text("train"),
-        Settings,
-        lesson,
-        lambda settings: settings.minutes,
-        {"matrix": output},
-        keep=KEPT.keep,
-        more=lay_out,
-    ),
-    Text("Train CLIP live", "现场训练 CLIP"),
+LIVE = Live(
+    "clip",
+    text("train"),
+    Settings,
+    lesson,
+    lambda settings: settings.minutes,
+    {"matrix": output},
+    keep=KEPT.keep,
+    more=lay_out,
 )

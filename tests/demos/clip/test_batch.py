@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import io
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,17 +15,15 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from demos.clip import answer as handlers
-from demos.clip import batch as clip_batch
-from demos.clip import batches
-from demos.kit import events as wiring
-from demos.kit import shell
+from core.errors import Refusal
+from core.runtime import Cancel
+from demos.clip import batch as tab
+from demos.clip.batch import Batch
+from tests.demos.clip.asked import EXAMPLES, asked
+from tests.pages import parts, run
 
-PICTURES = [
-    handlers.examples()[name]["path"] for name in ("red_envelope", "sheep_eating", "airplane_drawing")
-]
+PICTURES = [EXAMPLES[name]["path"] for name in ("red_envelope", "sheep_eating", "airplane_drawing")]
 CAPTIONS = ["a red envelope", "a sheep eating grass", "an airplane"]
-PLOT, NOTE, CARD, CODE, LINE, SCALE, MARK, SCALE_OF, CURVE, BEFORE = range(1, 11)
 
 
 @pytest.fixture(scope="module")
@@ -32,23 +32,26 @@ def client(server: str) -> Client:
 
 
 def ask(
-    captions: str, where: str = "classroom", count: float = 6, view: str = "rows", scale: float = 1.0,
-    scale_of: str = "", before: str = "", lang: str = "en", files: list[str] | None = None, handler: Any = None,
-) -> tuple[Any, ...]:  # fmt: skip
-    """The page's own call: the message, then what `clip_batch.compute` shows."""
-    guard = shell.guarded(handler or clip_batch.compute, clip_batch.SHOWN)
-    return guard(where, count, files, captions, view, scale, scale_of, before, "", lang)
+    change: Any = dataclasses.replace, drafts: bool = False, lang: str = "en", **fields: Any
+) -> dict[str, Any]:
+    """The answer to a batch of the tab, the message of a refusal among its slots."""
+    batch = Batch(**({"count": 6, "captions": START[lang]} | fields))
+    values = [getattr(batch, one.name) for one in dataclasses.fields(Batch)]
+    return run(partial(tab.ask, change, drafts), asked(), *values, lang)
 
 
 def start(lang: str = "en", where: str = "classroom", count: float = 6) -> str:
     """The captions that a set begins with."""
-    return str(clip_batch.fill(where, count, None, "", lang)[0])
+    return tab.drafted(Batch(where=where, count=count), "", lang).captions
 
 
-def loss(shown: tuple[Any, ...]) -> float:
+def loss(slots: dict[str, Any]) -> float:
     """The loss of an answer."""
-    assert shown[0] == ""
-    return float(shown[BEFORE])
+    assert slots["message"] == ""
+    return float(slots["before"])
+
+
+START = {lang: start(lang) for lang in ("en", "zh")}
 
 
 # --- endpoint ----------------------------------------------------------------------------------------------
@@ -100,73 +103,75 @@ def test_the_endpoint_says_what_it_takes(client: Client) -> None:
     assert "symmetric loss" in known["description"]
 
 
-# --- the page's handlers -----------------------------------------------------------------------------------
+# --- the page --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("view", ["rows", "columns", "logits", "gradient", "sigmoid"])
 def test_every_view_in_both_languages(view: str, lang: str) -> None:
-    shown = ask(start(lang), view=view, lang=lang)
-    assert loss(shown) < 0.3
-    assert len(shown[PLOT].layout.annotations) == 36
-    assert shown[CODE].count("<tr>") == 10 and "ms" in shown[LINE]
-    assert shown[LINE].count("download=") == 3
+    slots = ask(view=view, lang=lang)
+    assert loss(slots) < 0.3
+    assert len(slots["plot"].layout.annotations) == 36
+    assert slots["code"].count("<tr>") == 10 and slots["line"].count("download=") == 3
 
 
-def test_swapping_costs_and_reset_brings_it_back() -> None:
-    right = ask(start())
-    (text,) = clip_batch.swap(start(), "en")
-    assert text.splitlines()[:2] == start().splitlines()[1::-1]
-    wrong = ask(text, before=right[BEFORE])
-    assert loss(wrong) > loss(right) + 1
-    assert f"was {loss(right):.3f}" in wrong[CARD] and "4 of 6" in wrong[CARD]
-    assert clip_batch.swap(text, "en") == (start(),)
+def test_swapping_costs_and_reset_restores_the_loss() -> None:
+    first = ask()
+    wrong = ask(tab.swapped, before=first["before"])
+    assert wrong["captions"].splitlines()[:2] == START["en"].splitlines()[1::-1]
+    assert loss(wrong) > loss(first) + 1
+    assert f"was {loss(first):.3f}" in wrong["card"] and "4 of 6" in wrong["card"]
+    reset = ask(drafts=True, captions=wrong["captions"])
+    assert reset["captions"] == START["en"] and loss(reset) == loss(first)
 
 
 def test_shuffling_leaves_no_caption_in_place() -> None:
     lines = start(count=9).splitlines()
     for _ in range(20):
-        moved = clip_batch.shuffle("\n".join(lines), "en")[0].splitlines()
+        moved = tab.shuffled(Batch(captions="\n".join(lines))).captions.splitlines()
         assert sorted(moved) == sorted(lines)
-        assert all(there != here for there, here in zip(moved, lines, strict=True))
+        assert all(to != at for to, at in zip(moved, lines, strict=True))
+
+
+def test_a_tab_that_is_opened_drafts_its_captions_once() -> None:
+    assert ask(captions="")["captions"] == START["en"]
+    assert ask(captions=START["zh"])["captions"] == START["zh"]
 
 
 def test_the_slider_stands_at_what_was_learned_until_it_is_moved() -> None:
-    first = ask(start(), scale=77.0)
-    learned = first[SCALE]
-    assert f"{learned:.1f}" in first[MARK]
+    first = ask(scale=77.0)
+    learned = first["scale"]["value"]
+    assert f"{learned:.1f}" in first["scale"]["info"]
     # The rounded number of the slider is no other temperature.
-    again = ask(start(), scale=learned, scale_of=first[SCALE_OF])
-    assert loss(again) == loss(first)
-    low = ask(start(), scale=1.0, scale_of=first[SCALE_OF])
-    assert low[SCALE] == 1 and 3 * loss(first) < loss(low) < np.log(6)
+    assert loss(ask(scale=learned, scale_of=first["scale_of"])) == loss(first)
+    low = ask(scale=1.0, scale_of=first["scale_of"])
+    assert low["scale"]["value"] == 1 and 3 * loss(first) < loss(low) < np.log(6)
     # What was set for another checkpoint does not count.
-    assert loss(ask(start(), scale=1.0, scale_of="another 16.00")) == loss(first)
+    assert loss(ask(scale=1.0, scale_of="another 16.00")) == loss(first)
 
 
-def test_one_caption_twice_is_right_for_both() -> None:
-    shown = ask(start(where="same", count=5), where="same", count=5)
-    assert "5 of 5" in shown[CARD] and f"{2 * np.log(2) / 5:.3f}" in shown[CARD]
+def test_one_caption_twice_is_correct_for_both() -> None:
+    card = ask(where="same", count=5, captions=start(where="same", count=5))["card"]
+    assert "5 of 5" in card and f"{2 * np.log(2) / 5:.3f}" in card
 
 
 def test_scenes_of_a_seed_are_the_same_again_and_all_different() -> None:
-    texts = start(where="scenes:3", count=8).splitlines()
-    assert len(set(texts)) == 8 and start(where="scenes:3", count=8).splitlines() == texts
-    assert loss(ask("\n".join(texts), where="scenes:3", count=8)) < np.log(8)
+    first = ask(tab.composed, drafts=True, seed=3, count=8)
+    texts = first["captions"].splitlines()
+    assert first["where"] == "scenes:3" and len(set(texts)) == 8 and loss(first) < np.log(8)
+    assert start(where="scenes:3", count=8).splitlines() == texts
 
 
 def test_uploads_are_a_batch_with_captions_to_begin_with() -> None:
-    text, count, before = clip_batch.fill("uploaded", 6, PICTURES, "", "en")
-    assert count == 3 and before == "" and len(text.splitlines()) == 3
-    shown = ask(text, where="uploaded", files=PICTURES)
-    assert shown[0] == "" and "atlas-hint" in shown[LINE]
+    slots = ask(drafts=True, where="uploaded", files=PICTURES)
+    assert slots["count"] == 3 and len(slots["captions"].splitlines()) == 3
+    assert slots["message"] == "" and "atlas-hint" not in ask()["line"]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize(
     ("captions", "where", "files"),
     [
-        ("", "classroom", None),
         ("one\ntwo", "classroom", None),
         ("x" * 500, "classroom", None),
         ("a", "uploaded", None),
@@ -174,21 +179,11 @@ def test_uploads_are_a_batch_with_captions_to_begin_with() -> None:
     ],
 )
 def test_bad_batches_are_refused_in_one_sentence(captions: str, where: str, files: Any, lang: str) -> None:
-    shown = ask(captions, where=where, files=files, lang=lang)
-    assert 'role="alert"' in shown[0] and "logged" not in shown[0] and "已经记录" not in shown[0]
-
-
-def test_typing_is_patient() -> None:
-    shown = ask("a red envelope\na sheep", handler=clip_batch.typed)
-    assert (
-        shown[0] == "" and "2 captions for 6 pictures" in shown[LINE] and len(shown) == clip_batch.SHOWN + 1
-    )
-    assert loss(ask(start(), handler=clip_batch.typed)) < 0.3
+    assert ask(captions=captions, where=where, files=files, lang=lang)["message"]
 
 
 def test_the_table_as_csv_can_be_read_back() -> None:
-    shown = ask(start())
-    data = re.search(r'download="clip-batch.csv" href="data:text/csv;base64,([^"]+)"', shown[LINE])
+    data = re.search(r'download="clip-batch.csv" href="data:text/csv;base64,([^"]+)"', ask()["line"])
     assert data
     rows = list(csv.DictReader(io.StringIO(base64.b64decode(data[1]).decode("utf-8-sig"))))
     assert len(rows) == 36 and rows[0]["text"] == "a red envelope"
@@ -199,26 +194,23 @@ def test_the_table_as_csv_can_be_read_back() -> None:
 
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pool of pairs that is encoded in a moment, and progress after every picture."""
-    monkeypatch.setattr(clip_batch, "POOL", 64)
-    monkeypatch.setattr(clip_batch, "scenes", lambda seed, count, side: batches.scenes(0, 64, 64))
-    monkeypatch.setattr(clip_batch, "SHOW_SECONDS", 0.0)
+    """A pool of pairs that is encoded in a moment."""
+    pairs = tab.scenes(0, 64, 64)
+    monkeypatch.setattr(tab, "scenes", lambda seed, count, side: pairs)
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_larger_batches_are_measured_with_progress(pool: None, lang: str) -> None:
-    steps = list(wiring.guarded(clip_batch.harder, 2)("tab", "", lang))
-    assert all(step[0] == "" for step in steps) and len(steps) > 10
-    assert "aria-valuenow" in steps[5][1] and ("s left" in steps[5][1]) == (lang == "en")
-    assert steps[-1][1].count("<figure") == 2 and steps[-1][2]["visible"] is False
+    slots = run(tab.harder, asked(), lang)
+    assert slots["message"] == "" and slots["curves"].count("<figure") == 2
+    assert len(slots["bars"]) > 64 and ("s left" in slots["bars"][5].text) == (lang == "en")
 
 
 def test_stop_ends_the_measuring(pool: None) -> None:
-    steps = wiring.guarded(clip_batch.harder, 2)("tab", "", "en")
+    cancel = Cancel()
+    steps = parts(tab.harder, asked(), "en", cancel=cancel)
     next(steps)
     next(steps)
-    clip_batch.stop("another", "en")
-    next(steps)
-    clip_batch.stop("tab", "en")
-    rest = list(steps)
-    assert len(rest) == 1 and "stopped" in rest[0][1].lower() and rest[0][2]["visible"] is False
+    cancel.set()
+    with pytest.raises(Refusal):
+        next(steps)

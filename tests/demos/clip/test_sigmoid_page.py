@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from core import checkpoints
-from demos.clip import answer as handlers
-from demos.draw import sigmoid as draw_sigmoid
-from demos.kit import shell
+from core import checkpoints, inputs
+from demos.clip import answer as answers
+from demos.clip import compare
+from demos.clip import draw as views
+from demos.kit import classifier
 from tests import tiny
+from tests.demos.clip.asked import EXAMPLES, asked
+from tests.pages import run
 
-PICTURE = handlers.examples()["toys"]["path"]
 ROW = "tiny-sigmoid"
 
 
@@ -30,48 +33,47 @@ def sigmoid_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     yield ROW
 
 
-@pytest.mark.parametrize(("lang", "words"), [("en", "do not have to sum to 100"), ("zh", "不必等于 100")])
+@pytest.mark.parametrize(("lang", "words"), [("en", "need not sum to 100"), ("zh", "不必等于 100")])
 def test_bars_and_line_say_that_they_do_not_sum_to_one(sigmoid_row: str, lang: str, words: str) -> None:
-    message, bars, line, *_ = shell.guarded(handlers.classify, 6)(
-        PICTURE, "dog, cat, duck", "none", "", 1.0, "", sigmoid_row, lang
-    )
-    assert message == "" and words in line
-    answer = handlers.model(sigmoid_row).classify(handlers.inputs.image(PICTURE), ["dog", "cat", "duck"])
-    total = float(answer.probabilities.sum())
-    assert f"{total:.1%}" in line and abs(total - 1) > 1e-3
-    shown = [float(share) for share in re.findall(r"<td>([\d.]+)%</td>", bars)]
-    assert sum(shown) == pytest.approx(100 * total, abs=0.2)
+    slots = run(answers.classify, asked(labels="dog, cat, duck", checkpoint=sigmoid_row), lang)
+    assert slots["message"] == "" and words in slots["line"]
+    model = classifier.model(sigmoid_row)
+    result = model.classify(inputs.image(EXAMPLES["toys"]["path"]), ["dog", "cat", "duck"])
+    total = float(result.probabilities.sum())
+    assert f"{total:.1%}" in slots["line"] and abs(total - 1) > 1e-3
+    shares = [float(share) for share in re.findall(r"<td>([\d.]+)%</td>", slots["bars"])]
+    assert sum(shares) == pytest.approx(100 * total, abs=0.2)
 
 
 def test_the_prompt_lab_says_so_too(sigmoid_row: str) -> None:
-    message, table, line = shell.guarded(handlers.compare, 2)(
-        PICTURE, "dog, cat", ["none", "photo"], "", sigmoid_row, "en"
-    )
-    assert message == "" and table.count("<td") == 4 and "atlas-sigmoid" in line
+    question = asked(labels="dog, cat", checkpoint=sigmoid_row)
+    slots = run(compare.templates, question, ["none", "photo"], "", "en")
+    assert slots["message"] == "" and slots["out"].count("<td") == 4 and "atlas-sigmoid" in slots["line"]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_absent_labels_are_not_called_the_least_bad_of_a_hundred_percent(sigmoid_row: str, lang: str) -> None:
-    message, present, missing, line = shell.guarded(handlers.absent, 3)(
-        PICTURE, "duck, balloon", "plane, car", "none", "", sigmoid_row, lang
-    )
-    assert message == ""
-    for shown in (present, missing):
-        assert shown.count("atlas-verdict") == 1 and "sigmoid" in shown
-        assert "least bad" not in shown and "最不差" not in shown
-    assert "atlas-sigmoid" in line
+def test_absent_labels_are_read_for_what_they_are(sigmoid_row: str, lang: str) -> None:
+    question = asked(labels="duck, balloon", checkpoint=sigmoid_row)
+    slots = run(compare.absent, question, "plane, car", lang)
+    assert slots["message"] == "" and "atlas-sigmoid" in slots["line"]
+    for slot in ("present", "missing"):
+        assert slots[slot].count("atlas-verdict") == 1
+        assert "even less" not in slots[slot] and "更不符合" not in slots[slot]
 
 
-def test_both_readings_by_the_line() -> None:
-    best = {"label": "<b>", "probability": 0.0001, "cosine": 0.05}
-    for lang in ("en", "zh"):
-        assert "none" in draw_sigmoid.absence_reading(best, 0.1, lang)
-        assert "some" in draw_sigmoid.absence_reading(best, 0.01, lang)
-        assert "<b>" not in draw_sigmoid.absence_reading(best, 0.1, lang)
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_reading_follows_the_cosine_and_the_normalisation(lang: str) -> None:
+    result = classifier.model(None).classify(inputs.image(EXAMPLES["toys"]["path"]), ["<b>"])
+    for kind, words in (
+        ("softmax", ("even less", "更不符合")),
+        ("sigmoid", ("each label alone", "单独回答")),
+    ):
+        one = dataclasses.replace(result, normalisation=kind)
+        reading = views.absence_reading(one, 1.0, lang)
+        assert 'verdict none"' in reading and words[lang == "zh"] in reading and "<b>" not in reading
+        assert 'verdict some"' in views.absence_reading(one, -1.0, lang)
 
 
 def test_a_softmax_row_keeps_its_own_words() -> None:
-    message, _, line, *_ = shell.guarded(handlers.classify, 6)(
-        PICTURE, "dog, cat", "none", "", 1.0, "", "", "en"
-    )
-    assert message == "" and "sigmoid" not in line
+    slots = run(answers.classify, asked(labels="dog, cat"), "en")
+    assert slots["message"] == "" and "sigmoid" not in slots["line"]

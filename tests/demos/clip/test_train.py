@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,104 +13,93 @@ import pytest
 from gradio_client import Client
 
 from core.classroom.recipes.clip import live
-from demos.clip import answer as handlers
+from core.errors import Refusal
+from core.runtime import Cancel
 from demos.clip import train as clip_train
-from demos.kit import events as wiring
+from demos.clip.train import LIVE
+from demos.kit import train
+from tests.demos.clip.asked import EXAMPLES, asked
+from tests.pages import run
 
-FOUR = ["sheep", "car", "tree", "rose"]
-VIEW, START, STOP, TRYING, RESULT = range(1, 6)
+FOUR = ("sheep", "car", "tree", "rose")
 
 
 def lesson(
-    session: str = "tab", names: list[str] | None = None, language: str = "en", minutes: float = 0.25,
-    batch: float = 16, rate: float = 0.003, temperature: str = "learned", scale: float = 10, lang: str = "en",
-) -> Iterator[tuple[Any, ...]]:  # fmt: skip
-    """The page's own call, as a visitor's session makes it."""
-    run = wiring.with_session(clip_train.train, 5)
-    values = (FOUR if names is None else names, language, minutes, batch, rate, temperature, scale, lang)
-    return run(SimpleNamespace(session_hash=session), *values)
+    session: str = "tab", lang: str = "en", cancel: Cancel | None = None, **fields: Any
+) -> Iterator[Any]:
+    """The job behind Start, as a visitor's session starts it."""
+    given = {"concepts": FOUR, "minutes": 0.25, "batch": 16, "rate": 0.003} | fields
+    settings = clip_train.Settings(**given)
+    values = [getattr(settings, one.name) for one in dataclasses.fields(settings)]
+    return train.training(LIVE, session, *values, lang, cancel or Cancel())
 
 
-def said(handler: Any, *values: Any, session: str = "tab") -> tuple[Any, ...]:
-    """One answer of a handler with a session."""
-    answer = wiring.with_session(handler, 1)(SimpleNamespace(session_hash=session), *values)
-    assert isinstance(answer, tuple)
-    return answer
+def refused(handler: Any, *values: Any) -> str:
+    """The sentence of a refusal; "" where there is none."""
+    return str(run(handler, *values)["message"])
 
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """What a test has trained goes with it."""
     yield
-    clip_train.TOYS.drop("tab")
+    clip_train.KEPT.drop("tab")
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes on by 0.1 s whenever it is read: a lesson then has as many steps on every machine."""
+    """A clock that goes on by 0.1 s whenever it is read: a training then has as many steps on every machine."""
     ticks = count()
     monkeypatch.setattr(live, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 10))
 
 
 def numbers(view: str) -> tuple[int, float]:
-    """Percent named right, and the loss, as the page shows them."""
-    found = re.findall(r"<strong>([\d.–]+)%?</strong>", view)
-    return int(found[0]), float("nan") if found[1] == "–" else float(found[1])
+    """Percent named correctly, and the loss, as the page shows them."""
+    figures = re.findall(r"<strong>([\d.–]+)%?</strong>", view)
+    return int(figures[0]), float("nan") if figures[1] == "–" else float(figures[1])
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_it_shows_how_it_learns_and_stops_when_asked(lang: str, clock: None) -> None:
-    steps = lesson(language=lang, minutes=2, lang=lang)
-    first = next(steps)
-    assert first[0] == "" and first[START]["visible"] is False and first[STOP]["visible"] is True
-    shown = [next(steps)]
-    assert ("left" in shown[0][VIEW]) == (lang == "en") and shown[0][VIEW].count("<svg") == 3
-    while len(shown) < 9:
-        shown.append(next(steps))
-    assert numbers(shown[-1][VIEW])[1] < 0.8 * numbers(shown[1][VIEW])[1]
-    assert said(clip_train.stop, lang)[1]["interactive"] is False
-    last = list(steps)
-    assert len(last) <= 2 and ("Stopped." if lang == "en" else "已停止。") in last[-1][VIEW]
-    assert last[-1][START]["visible"] is True and last[-1][TRYING]["visible"] is True
+    cancel = Cancel()
+    steps = lesson(lang=lang, minutes=2, cancel=cancel)
+    shown = [part for part in islice(steps, 12) if isinstance(part, dict) and "matrix" in part]
+    assert ("left" in shown[0]["line"]) == (lang == "en")
+    assert shown[0]["curves"].count("<svg") == 2 and "<svg" in shown[0]["matrix"]
+    assert numbers(shown[-1]["numbers"])[1] < 0.8 * numbers(shown[1]["numbers"])[1]
+    cancel.set()
+    last = list(steps)[-1]
+    assert ("Stopped." if lang == "en" else "已停止。") in last["line"] and last["trying"]["visible"] is True
+    assert "clip-training.csv" in last["file"]
     # What it has learned can be tried, by this visitor alone.
-    (message, scene) = said(clip_train.another, lang)
-    assert message == "" and scene.count("<tr") == 5 and "data:image/" in scene
-    (message, mine) = said(clip_train.own, handlers.examples()["sheep_eating"]["path"], lang)
-    assert message == "" and ("4 words" if lang == "en" else "4 个词") in mine
-    (message, _) = said(clip_train.another, lang, session="somebody else")
-    assert 'role="alert"' in message
+    scene = run(clip_train.another, "tab", asked(), lang)
+    assert scene["message"] == "" and scene["out"].count("<tr") == 5 and "data:image/" in scene["out"]
+    mine = run(clip_train.own, "tab", asked(), EXAMPLES["sheep_eating"]["path"], lang)
+    assert ("4 words" if lang == "en" else "4 个词") in mine["out"]
+    assert refused(clip_train.another, "somebody else", asked(), lang)
+    clip_train.KEPT.leave(SimpleNamespace(session_hash="tab"))  # type: ignore[arg-type]
+    assert refused(clip_train.another, "tab", asked(), lang)
 
 
-def test_one_lesson_at_a_time_for_the_whole_server() -> None:
+def test_one_training_at_a_time_for_the_whole_server() -> None:
     steps = lesson(minutes=3)
     next(steps)
     try:
         for lang, words in (("en", "about 3 more min"), ("zh", "大约还需 3 分钟")):
-            (answer,) = list(lesson("another", lang=lang))
-            assert words in answer[0] and 'role="alert"' in answer[0]
+            assert words in refused(lambda lang: list(lesson("another", lang=lang)), lang)
     finally:
         steps.close()  # what Gradio does when the tab is closed
     later = lesson("another")
-    assert next(later)[0] == ""
+    assert next(later)
     later.close()
-
-
-def test_a_closed_tab_ends_the_lesson_at_its_next_step() -> None:
-    steps = lesson(minutes=5)
-    next(steps)
-    next(steps)
-    clip_train.STOPS.left(SimpleNamespace(session_hash="tab"))  # type: ignore[arg-type]
-    assert "Stopped." in list(steps)[-1][VIEW]
-    clip_train.TOYS.left(SimpleNamespace(session_hash="tab"))  # type: ignore[arg-type]
-    assert 'role="alert"' in said(clip_train.another, "en")[0]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"names": ["sheep"]},
-        {"names": [*clip_train.offered(), "unknown"], "minutes": 99},
+        {"concepts": ("sheep",)},
+        {"concepts": (*clip_train.OFFERED, "unknown"), "minutes": 99},
         {"batch": 4096},
         {"rate": 9.0},
         {"scale": 0},
@@ -117,31 +107,23 @@ def test_a_closed_tab_ends_the_lesson_at_its_next_step() -> None:
     ],
 )
 def test_settings_out_of_range_are_one_sentence(wrong: dict[str, Any], lang: str) -> None:
-    (answer,) = list(lesson(**wrong, lang=lang))
-    assert 'role="alert"' in answer[0] and "logged" not in answer[0] and "已经记录" not in answer[0]
+    assert refused(lambda lang: list(lesson(lang=lang, **wrong)), lang)
 
 
-@pytest.mark.parametrize("variable", ["SPACE_ID", "SPACES_ZERO_GPU"])
-def test_a_space_trains_nothing_and_says_so(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(variable, "1")
-    (answer,) = list(lesson())
-    assert "switched off on this Space" in answer[0]
+def test_captions_are_in_the_language_of_the_page_or_the_chosen_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    class Lesson:
+        def __init__(self, settings: Any) -> None:
+            made.append(settings)
+            raise Refusal("cancelled")
+
+    monkeypatch.setattr(live, "Lesson", Lesson)
+    for language in ("page", "en"):
+        refused(lambda lang, language=language: list(lesson(lang=lang, language=language)), "zh")
+    assert [one.language for one in made] == ["zh", "en"]
 
 
-def test_toys_are_few_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    toys, made = clip_train.Toys(), SimpleNamespace()
-    for k in range(clip_train.KEPT + 3):
-        toys.keep(f"tab {k}", made)  # type: ignore[arg-type]
-    assert len(toys) == clip_train.KEPT
-    with pytest.raises(clip_train.Refusal):
-        toys.of("tab 0")
-    assert toys.of(f"tab {clip_train.KEPT}") is made
-    now = clip_train.time.monotonic() + clip_train.KEPT_SECONDS + 1
-    monkeypatch.setattr(clip_train, "time", SimpleNamespace(monotonic=lambda: now))
-    with pytest.raises(clip_train.Refusal):
-        toys.of(f"tab {clip_train.KEPT}")
-
-
-def test_nothing_of_a_lesson_is_a_named_endpoint(server: str) -> None:
+def test_nothing_of_a_training_is_a_named_endpoint(server: str) -> None:
     names = Client(server, verbose=False).view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert "/clip_matrix" in names and not [name for name in names if "train" in name or "live" in name]
