@@ -1,5 +1,5 @@
 // Drawings of strokes: drawn while they come, replayed and edited. Runs inside Gradio's HTML component, which
-// gives `element`, `props`, `trigger` and `watch`. Its value is the JSON text that demos/sketch_draw.py writes; what
+// gives `element`, `props`, `trigger` and `watch`. Its value is the JSON text that demos/draw/strokes.py writes; what
 // a person edits goes back as {"edited": {"kept": [...], "points": [[x, y, ...], ...]}}, places on the 224 canvas.
 const zh = window.atlasLang === "zh";
 const say = (english, chinese) => (zh ? chinese : english);
@@ -75,7 +75,7 @@ function paint(made) {
       figure = html("figure", `sketch-column c${i % 4}`, undefined, columns);
       html("figcaption", "", "", figure);
       svg("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img" }, figure);
-      html("ol", "sketch-labels", undefined, figure);
+      html("div", "sketch-opinions", undefined, figure);
     }
     const [title, board, labels] = figure.children;
     title.textContent = column.title || "";
@@ -93,13 +93,19 @@ function paint(made) {
     paths.slice(column.d.length).forEach((path) => path.remove());
     const found = shown.labels?.[i] || [];
     labels.hidden = !found.length;
-    labels.replaceChildren(...found.map(([label, share]) => {
-      const row = html("li");
-      const bar = html("span", "bar", undefined, row);
-      bar.style.width = `${100 * share}%`;
-      html("b", "", label, row);
-      html("span", "share", `${Math.round(100 * share)}%`, row);
-      return row;
+    // What each model reads in the drawing.
+    labels.replaceChildren(...found.map(({ by, top }) => {
+      const opinion = html("div");
+      if (by) html("p", "", by, opinion);
+      const list = html("ol", "sketch-labels", undefined, opinion);
+      for (const [label, share] of top) {
+        const row = html("li", "", undefined, list);
+        const bar = html("span", "bar", undefined, row);
+        bar.style.width = `${100 * share}%`;
+        html("b", "", label, row);
+        html("span", "share", `${Math.round(100 * share)}%`, row);
+      }
+      return opinion;
     }));
   });
   if (strokes) handles();

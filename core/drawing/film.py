@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -30,18 +30,21 @@ QUALITY, SPEED = 82, 8
 CONTAINERS = (b"moov", b"trak", b"mdia")
 
 
-def pixels(moments: Sequence[Strokes], side: int) -> np.ndarray:
-    """Drawings on one background as uint8 [F, side, side, 3]."""
+def parts(moments: Sequence[Strokes], side: int) -> Iterator[np.ndarray]:
+    """Drawings on one background, a few at a time: uint8 [F, side, side, 3] of up to AT_ONCE each."""
     scale = side / CANVAS
-    found = []
     for first in range(0, len(moments), AT_ONCE):
         scenes = Scenes.stack(moments[first : first + AT_ONCE], "cpu")
         with runtime.semaphore("cpu"), torch.no_grad():
             images = render(
                 scenes.points * scale, scenes.widths * scale, scenes.colors, side, moments[0].background
             )
-        found.append((images.permute(0, 2, 3, 1).clamp(0, 1) * 255).round().byte().numpy())
-    return np.concatenate(found)
+        yield (images.permute(0, 2, 3, 1).clamp(0, 1) * 255).round().byte().numpy()
+
+
+def pixels(moments: Sequence[Strokes], side: int) -> np.ndarray:
+    """Drawings on one background as uint8 [F, side, side, 3]."""
+    return np.concatenate(list(parts(moments, side)))
 
 
 def _times(count: int, seconds: float, hold: float) -> list[int]:

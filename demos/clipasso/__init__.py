@@ -1,4 +1,4 @@
-"""The CLIPasso page: a picture becomes strokes while one watches; a look inside, comparisons and lessons behind tabs."""
+"""The CLIPasso page: an image becomes strokes while one watches; comparisons, a look inside and lessons."""
 
 from demos.clipasso.page import PAGE
 

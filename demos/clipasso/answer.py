@@ -1,19 +1,10 @@
-"""What the CLIPasso page does: one handler per verb, and the named endpoints.
-
-Each takes plain values, calls `core.drawing.clipasso`, and lets `demos.draw.strokes` and `demos.draw.stroke_files` turn the
-result into what is seen. Long handlers are generators for `demos.kit.jobs.long_job`: their first argument is the stop flag,
-their first output the line that says how far they are.
-"""
+"""What the CLIPasso page answers: a sketch that draws itself, its continuation, the named endpoints."""
 
 from __future__ import annotations
 
-import html
-import json
-import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -22,31 +13,47 @@ from core import checkpoints, inputs
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import base as draw
-from demos.draw import strokes as sketch_draw
-from demos.kit import library, scenes_link, shell
+from demos.draw import strokes
+from demos.kit import files, library, results
 from demos.kit import sketch_runs as runs
-from demos.kit.examples import chosen as strip_choice
-from demos.kit.form import LONGEST
-from demos.kit.shell import pick
+from demos.kit.events import api_errors
+from demos.kit.html import tag
+from demos.kit.language import Text
+from demos.kit.scenes_link import SceneOpened
 from demos.kit.sketch_runs import Made
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from core.drawing.clipasso import SketchSettings
+    from core.drawing.clipasso import SketchSettings, Variant
     from core.drawing.strokes import Strokes
+    from demos.clipasso.page import Question
 
-CONFIG = tomllib.loads(Path(__file__).with_name("data.toml").read_text(encoding="utf-8"))
-RECORDED = library.ASSETS / "clipasso" / "recorded.json"
-NAME = "clipasso"
+PAGE = "clipasso"
+OPENING = "red_envelope"
+SKETCH = Text("Sketch", "画")
+BACKGROUNDS = {
+    "photos": Text("Remove it from photos", "去掉照片的背景"),
+    "remove": Text("Always remove it", "总是去掉"),
+    "keep": Text("Keep it", "保留"),
+}
+STARTS = {
+    "saliency": Text("where CLIP looks", "CLIP 注视处"),
+    "random": Text("at random places", "随机位置"),
+}
 MAX_RUNGS = 8  # of a ladder through the endpoint
+
+say = partial(library.say, PAGE)
 
 
 @cache
 def examples() -> dict[str, dict[str, Any]]:
-    """The page's example pictures by id."""
-    every = library.shared()
-    return {name: every[name] for name in CONFIG["examples"]}
+    """The page's example images by id; photos are marked as examples for real weights."""
+    shared = library.shared()
+    return {
+        name: {**shared[name], "real": not shared[name]["classroom"]}
+        for name in library.data(PAGE)["examples"]
+    }
 
 
 # --- endpoints -------------------------------------------------------------------------------------------------
@@ -67,10 +74,10 @@ def clipasso_sketch(
     labels: list[str] | str | None = None,
     checkpoint: str | None = None,
 ) -> dict[str, Any]:
-    """Sketch a picture with a few strokes that keep what CLIP sees in it (CLIPasso).
+    """Sketch an image with a few strokes that keep what CLIP sees in it (CLIPasso).
 
     Args:
-        image: a picture file, or a data URI.
+        image: an image file, or a data URI.
         strokes: 1 to 64; fewer is more abstract.
         seeds: how many beginnings are tried, 1 to 8; the best one is the answer.
         steps: of the optimisation, 1 to 5000; the checkpoint's own number when left out.
@@ -78,7 +85,7 @@ def clipasso_sketch(
         colour: strokes learn a colour instead of being black.
         cut_out: the background is removed first.
         start: strokes begin at "saliency" (where CLIP looks, on edges) or "random" places.
-        semantic: weight of what the picture means, 0 to 10.
+        semantic: weight of what the image means, 0 to 10.
         geometric: weight of where things are, 0 to 10.
         seed: the same number gives the same sketch, -1 any, which the answer then names.
         labels: names to choose from for the finished sketch, at most 50; none when left out.
@@ -87,10 +94,10 @@ def clipasso_sketch(
     Returns:
         {"checkpoint", "seconds", "steps", "loss", "losses" of the seeds, "svg", "points" [strokes][points][x, y], "labels"}.
     """
-    with shell.api_errors():
+    with api_errors():
         from core.drawing.clipasso import SketchSettings, Variant
 
-        picture = inputs.image(shell.uploaded(image))
+        picture = inputs.image(files.uploaded(image))
         names = inputs.labels(labels, limit=runs.MAX_LABELS) if labels else []
         variant = Variant(int(strokes), float(semantic), float(geometric), _start(start))
         settings = SketchSettings(
@@ -115,10 +122,10 @@ def clipasso_ladder(
     labels: list[str] | str | None = None,
     checkpoint: str | None = None,
 ) -> dict[str, Any]:
-    """Sketch a picture with several numbers of strokes in one run: the abstraction ladder of CLIPasso.
+    """Sketch an image with several numbers of strokes in one run: the abstraction ladder of CLIPasso.
 
     Args:
-        image: a picture file, or a data URI.
+        image: an image file, or a data URI.
         strokes: the numbers, at most 8 of 1 to 64; 4, 8, 16 and 32 when left out.
         steps: of the optimisation, 1 to 5000; the checkpoint's own number when left out.
         seed: the same number gives the same sketches, -1 any, which the answer then names.
@@ -128,12 +135,12 @@ def clipasso_ladder(
     Returns:
         {"checkpoint", "seconds", "steps", "sketches": [{"strokes", "loss", "svg", "points", "labels"}, ...]}.
     """
-    with shell.api_errors():
+    with api_errors():
         from core.drawing.clipasso import SketchSettings, ladder
 
-        picture = inputs.image(shell.uploaded(image))
+        picture = inputs.image(files.uploaded(image))
         names = inputs.labels(labels, limit=runs.MAX_LABELS) if labels else []
-        counts = [int(count) for count in (CONFIG["ladder"] if strokes is None else strokes)]
+        counts = [int(count) for count in (library.data(PAGE)["ladder"] if strokes is None else strokes)]
         if not 1 <= len(counts) <= MAX_RUNGS:
             raise Refusal("sketch_setting", name="variants", value=len(counts), low=1, high=MAX_RUNGS)
         settings = SketchSettings(
@@ -167,200 +174,129 @@ def _finish(picture: Image.Image, settings: SketchSettings) -> Any:
     return runs.finish(lambda cancel: clipasso.sketch(picture, settings, cancel=cancel))
 
 
-# --- what all runs share -----------------------------------------------------------------------------------------
+# --- runs --------------------------------------------------------------------------------------------------------
 
 
-def picture_of(value: str | None) -> Image.Image:
-    """The page's picture."""
-    return inputs.image(shell.picture_source(value))
+def settings_of(
+    question: Question, image: Image.Image, variants: tuple[Variant, ...], **more: Any
+) -> SketchSettings:
+    """The settings of a run of the page.
+
+    Args:
+        variants: the columns.
+        more: settings in place of those of the question; no steps means the checkpoint's own number.
+    """
+    from core.drawing.clipasso import SketchSettings
+
+    fields = {"seeds": 1, "first_seed": int(question.seed or 0), "steps": question.steps, **more}
+    return SketchSettings(
+        variants,
+        cut_out=removes_background(question.background, image),
+        checkpoint=question.checkpoint,
+        **{**fields, "seeds": int(fields["seeds"]), "steps": int(fields["steps"]) or None},
+    )
+
+
+def removes_background(background: str, image: Image.Image) -> bool:
+    """Whether the subject of an image is cut out before it is sketched; a photo is an image from outside the classroom."""
+    is_photo = not results.is_classroom(inputs.digest(image))
+    return background == "remove" or (background != "keep" and is_photo)
 
 
 def watch(
-    cancel: Cancel,
-    image: Image.Image,
+    question: Question,
     settings: SketchSettings,
-    titles: Sequence[str],
-    names: Sequence[str],
     lang: str,
+    cancel: Cancel,
     *,
+    image: Image.Image,
     begin: Strokes | None = None,
-    edit: bool = False,
-) -> Iterator[tuple[str, str, Made | None]]:
-    """A run as it goes: (status, message of the surface, None) for every frame; then (line, message, Made)."""
+    **more: Any,
+) -> Iterator[dict[str, Any]]:
+    """A run of the page as slots.
+
+    Args:
+        begin: strokes to go on from.
+        more: of `demos.kit.sketch_runs.watch`.
+    """
     from core.drawing import clipasso
 
     frames = clipasso.sketch(image, settings, begin=begin, cancel=cancel)
-    checkpoint = settings.checkpoint or checkpoints.default("clip")
-    for status, message, result in runs.watch(frames, titles, names, checkpoint, lang, edit=edit):
-        if result is None:
-            yield status, message, None
-        else:
-            yield status + hint(image, result.checkpoint, lang), message, Made(image, result, tuple(names))
+    guide = settings.checkpoint or checkpoints.default("clip")
+    names = runs.label_list(question.labels)
+    yield from runs.watch(frames, guide, names, lang, image=image, source=question.image, **more)
 
 
-def hint(image: Image.Image, checkpoint: str, lang: str) -> str:
-    """Said when a picture from outside is given to a miniature."""
-    digest = inputs.digest(image)
-    known = digest in library.classroom_digests() or scenes_link.is_drawn(digest)
-    return shell.hint(lang) if checkpoints.row(checkpoint).bundled is not None and not known else ""
-
-
-# --- handlers ----------------------------------------------------------------------------------------------------
+def notes(question: Question, image: Image.Image, settings: SketchSettings, lang: str) -> dict[str, Any]:
+    """What to know before one reads the sketch."""
+    names = runs.label_list(question.labels)
+    return results.notes(
+        settings.checkpoint or checkpoints.default("clip"),
+        lang,
+        digest=inputs.digest(image),
+        unknown=library.unknown_labels(names),
+    )
 
 
 def sketch(
-    cancel: Cancel,
-    picture: str | None,
-    strokes: float,
-    seeds: float,
-    steps: float,
-    width: float,
-    colour: bool,
-    cut_out: bool,
-    start: str,
-    seed: float,
-    labels: str,
-    checkpoint: str,
-    lang: str,
-) -> Iterator[tuple[Any, ...]]:
-    """A sketch that draws itself: status, surface, the finished run, downloads."""
-    from core.drawing.clipasso import SketchSettings, Variant
+    question: Question, lang: str, cancel: Cancel, *, begin: Strokes | None = None
+) -> Iterator[dict[str, Any]]:
+    """A sketch that draws itself."""
+    from core.drawing.clipasso import Variant
 
-    settings = SketchSettings(
-        variants=(Variant(int(strokes), start=_start(start)),),
-        seeds=int(seeds),
-        first_seed=int(seed or 0),
-        steps=int(steps) or None,
-        width=float(width),
-        colour=bool(colour),
-        cut_out=bool(cut_out),
-        checkpoint=checkpoint,
+    image = inputs.image(files.picture_source(question.image))
+    variant = Variant(len(begin) if begin else int(question.strokes), start=_start(question.start))
+    settings = settings_of(
+        question,
+        image,
+        (variant,),
+        seeds=1 if begin else question.seeds,
+        width=float(question.width),
+        colour=bool(question.colour),
     )
-    image, names = picture_of(picture), runs.label_list(labels)
-    yield from _with_exports(watch(cancel, image, settings, [""], names, lang, edit=True))
-
-
-def sketch_example(cancel: Cancel, value: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-    """A click on an example: its picture, labels and id are filled in behind the outputs of `sketch`, which runs."""
-    strokes, seeds, steps, width, colour, cut_out, start, seed, checkpoint, lang = values
-    name = strip_choice(value, examples())
-    if name is None:
-        return
-    row = examples()[name]
-    filled: tuple[Any, ...] = (row["path"], row["labels"][lang], name)
-    knobs = (strokes, seeds, steps, width, colour, cut_out, start, seed)
-    for step in sketch(cancel, row["path"], *knobs, row["labels"][lang], checkpoint, lang):
-        yield *step, *filled
-        filled = (None,) * 3
+    removed = settings.cut_out and question.background == "photos"
+    verdict = tag("p", say("removed", lang), class_="atlas-line") if removed else ""
+    yield {"verdict": verdict, "files": "", **notes(question, image, settings, lang)}
+    yield from watch(question, settings, lang, cancel, image=image, begin=begin, edit=True)
 
 
 def go_on(
-    cancel: Cancel, made: Made | None, drawn: str | None, steps: float, labels: str, lang: str
-) -> Iterator[tuple[Any, ...]]:
-    """The last sketch optimised further, from where a person left its strokes."""
-    made = runs.needed(made)
-    before = made.result.drawn[0].strokes
-    begin = sketch_draw.edited(drawn, before) or before
-    settings = made.result.settings
-    variant = replace(settings.variants[0], strokes=len(begin))
-    settings = replace(settings, variants=(variant,), seeds=1, steps=int(steps) or None)
-    names = runs.label_list(labels)
-    yield from _with_exports(watch(cancel, made.image, settings, [""], names, lang, begin=begin, edit=True))
+    question: Question, made: Made | None, edited: str | None, lang: str, cancel: Cancel
+) -> Iterator[dict[str, Any]]:
+    """The question's image sketched further, from where a person left the strokes of the last sketch."""
+    before = runs.needed(made).result.strokes
+    yield from sketch(question, lang, cancel, begin=strokes.edited(edited, before) or before)
 
 
-def _with_exports(steps: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    for status, message, made in steps:
-        yield status, message, made, (runs.exports(made, NAME) if made else "")
-
-
-def ladder(
-    cancel: Cancel,
-    picture: str | None,
-    counts: list[int],
-    steps: float,
-    seed: float,
-    labels: str,
-    checkpoint: str,
-    lang: str,
-) -> Iterator[tuple[Any, ...]]:
-    """Several numbers of strokes side by side from one run."""
-    from core.drawing import clipasso
-
-    variants = clipasso.ladder(*sorted(int(count) for count in counts) or CONFIG["ladder"])
-    settings = clipasso.SketchSettings(
-        variants=variants,
-        seeds=1,
-        first_seed=int(seed or 0),
-        steps=int(steps) or None,
-        checkpoint=checkpoint,
-    )
-    titles = [pick(lang, f"{v.strokes} strokes", f"{v.strokes} 笔") for v in variants]
-    yield from _with_exports(
-        watch(cancel, picture_of(picture), settings, titles, runs.label_list(labels), lang)
-    )
-
-
-def films(made: Made | None, lang: str) -> tuple[str]:
-    """The last run as a GIF and an MP4."""
-    return runs.films(made, NAME, lang)
-
-
-def judge_edit(made: Made | None, drawn: str | None, lang: str) -> tuple[str]:
+def judge_edit(question: Question, made: Made | None, edited: str | None, lang: str) -> dict[str, Any]:
     """What the loss says of strokes that a person has moved."""
-    made = runs.needed(made)
-    one = made.result.drawn[0]
-    strokes = sketch_draw.edited(drawn, one.strokes)
-    if strokes is None:
-        return ("",)
     from core.drawing import clipasso
 
+    made = runs.needed(made)
+    drawn = made.result.strokes
+    moved = strokes.edited(edited, drawn)
+    if moved is None:
+        return {"verdict": ""}
     settings = replace(made.result.settings, checkpoint=made.result.checkpoint)
-    losses, features = clipasso.judged_drawings(made.image, [one.strokes.image(), strokes.image()], settings)
+    losses, features = clipasso.judged_drawings(made.image, [drawn.image(), moved.image()], settings)
     before, after = (float(loss) for loss in losses)
-    kind = "some" if after <= before else "none"
-    sentence = pick(
-        lang,
-        f"Your hand: the loss {'falls' if after < before else 'grows'} from {before:.3f} to {after:.3f}. "
-        "Continue, and the optimiser goes on from your strokes.",
-        f"经你之手，损失从 {before:.3f} {'降到' if after < before else '升到'} {after:.3f}。"
-        "点“从这里继续”，优化器会接着你的笔画画下去。",
-    )
-    if made.labels:
-        best = runs.named(features[1], made.labels, made.result.checkpoint).to_json()["results"][0]
-        sentence += pick(lang, " CLIP now reads: ", " CLIP 现在读作：")
-        sentence += f"{best['label']} {draw.percent(best['probability'])}"
-    return (f'<p class="atlas-verdict {kind}">{html.escape(sentence)}</p>',)
+    kind = "better" if after < before else "worse"
+    sentence = say(f"edit_{kind}", lang, before=f"{before:.3f}", after=f"{after:.3f}")
+    if label := runs.best(features[1], made):
+        sentence += say("edit_label", lang, label=label["label"], share=draw.percent(label["probability"]))
+    mood = "some" if after <= before else "none"
+    return {"verdict": tag("p", sentence, class_=f"atlas-verdict {mood}")}
 
 
-# --- opening -------------------------------------------------------------------------------------------------------
+# --- examples ------------------------------------------------------------------------------------------------------
 
 
-def recorded() -> dict[str, Any]:
-    """The recorded run that a fresh page shows."""
-    return json.loads(RECORDED.read_text(encoding="utf-8"))
-
-
-def opened(lang: str, query: dict[str, str]) -> tuple[Any, ...]:
-    """A page's first state: picture, labels, example, surface, status."""
-    scene = scenes_link.opened(query, lang)
-    if scene is not None:
-        return scene.path, scene.labels, "", "", ""
-    name = query.get("example", CONFIG["opening"])
-    name = name if name in examples() else CONFIG["opening"]
+def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
+    """The fields that an example sets."""
     row = examples()[name]
-    if name != CONFIG["opening"] or "labels" in query:
-        return (
-            row["path"],
-            query.get("labels", row["labels"][lang])[:LONGEST],
-            name,
-            "",
-            "",
-        )
-    record = recorded()
-    note = pick(
-        lang,
-        f"Recorded run ({record['checkpoint']}, {record['steps']} steps); press Sketch to run it here.",
-        f"预先记录的一次运行（{record['checkpoint']}，{record['steps']} 步）；点“画”即可现场运行。",
-    )
-    message = json.dumps({**record["message"], "labels": [record["labels"][lang]]}, ensure_ascii=False)
-    return row["path"], row["labels"][lang], name, message, f'<p class="atlas-line">{note}</p>'
+    return {"image": row["path"], "labels": row["labels"][lang]}
+
+
+def scene(opened: SceneOpened, question: Question, lang: str) -> dict[str, Any]:
+    """The fields that a scene of the classroom sets."""
+    return {"labels": opened.labels}

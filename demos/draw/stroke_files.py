@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from PIL import Image
 
 from core.drawing.strokes import Drawn, Strokes
 from demos.draw.base import to_json
-from demos.kit.language import both, pick
+from demos.kit.html import Markup, join, tag
+from demos.kit.language import pick
 
 # Moments of an animated SVG and of a film, and how long they play.
 MOMENTS, FILM_MOMENTS, SECONDS = 24, 40, 5.0
@@ -36,14 +36,6 @@ def png(strokes: Strokes, side: int = PNG_SIDE) -> bytes:
     return buffer.getvalue()
 
 
-def pictures(drawn: Sequence[Drawn]) -> np.ndarray:
-    """The run in pixels, columns side by side: uint8 [F, H, W, 3] of even sides."""
-    from core.drawing import film
-
-    side = FILM_SIDES[min(len(drawn), len(FILM_SIDES)) - 1]
-    return np.concatenate([film.pixels(moments(one, FILM_MOMENTS), side) for one in drawn], axis=2)
-
-
 def drawing_json(drawn: Drawn) -> dict[str, Any]:
     """A drawing for programs: control points in pixels of the 224 canvas, widths, colours, losses."""
     strokes = drawn.strokes
@@ -60,60 +52,82 @@ def drawing_json(drawn: Drawn) -> dict[str, Any]:
     }
 
 
-def link(title: str, name: str, mime: str, data: bytes) -> str:
-    """One download that carries its data; the title is HTML."""
-    address = f"data:{mime};base64,{base64.b64encode(data).decode()}"
-    return f'<a class="atlas-chip" download="{html.escape(name)}" href="{address}">{title}</a>'
+def uri(mime: str, data: bytes) -> str:
+    """Bytes as an address that carries them."""
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
-def links(name: str, drawn: Sequence[Drawn], answer: dict[str, Any]) -> str:
+def link(title: str, name: str, mime: str, data: bytes) -> Markup:
+    """One download."""
+    return tag("a", title, class_="atlas-chip", download=name, href=uri(mime, data))
+
+
+def row(title: str, links: Sequence[Markup]) -> Markup:
+    """Downloads in one line behind their title."""
+    return tag("p", title, " ", join(links, " "), class_="atlas-downloads")
+
+
+def links(name: str, drawn: Sequence[Drawn], facts: Mapping[str, Any], lang: str) -> Markup:
     """The downloads of a run: one row for each drawing, and its JSON.
 
     Args:
         name: of the files, without an ending.
         drawn: the columns.
-        answer: what the JSON says of the run besides its drawings.
+        facts: what the JSON says of the run besides its drawings.
+        lang: "en" or "zh".
     """
     from core.drawing import film
 
+    data = to_json({**facts, "drawings": [drawing_json(one) for one in drawn]}).encode()
+    json_link = link("JSON", f"{name}.json", "application/json", data)
     rows = []
     for one in drawn:
         count = len(one.strokes)
-        stem = f"{name}-{count}"
+        stem, svg = f"{name}-{count}", "image/svg+xml"
+        replay = film.svg(moments(one, MOMENTS), SECONDS).encode()
         parts = [
-            link("SVG", f"{stem}.svg", "image/svg+xml", one.strokes.svg().encode()),
-            link(
-                both("animated SVG", "动画 SVG"),
-                f"{stem}-run.svg",
-                "image/svg+xml",
-                film.svg(moments(one, MOMENTS), SECONDS).encode(),
-            ),
+            link("SVG", f"{stem}.svg", svg, one.strokes.svg().encode()),
+            link(pick(lang, "animated SVG", "动画 SVG"), f"{stem}-run.svg", svg, replay),
             link("PNG", f"{stem}.png", "image/png", png(one.strokes)),
         ]
-        title = both(f"{count} strokes", f"{count} 笔") if len(drawn) > 1 else both("Download", "下载")
-        rows.append(f'<p class="atlas-downloads">{title} {" ".join(parts)}</p>')
-    data = to_json({**answer, "drawings": [drawing_json(one) for one in drawn]}).encode()
-    rows.append(f'<p class="atlas-downloads">{link("JSON", f"{name}.json", "application/json", data)}</p>')
-    if len(rows) == 2:
-        # One drawing: all in one row.
-        return rows[0].replace("</p>", " ") + rows[1].partition(">")[2]
-    return "".join(rows)
+        rows.append(row(pick(lang, f"{count} strokes", f"{count} 笔"), parts))
+    return join([*rows, row(pick(lang, "All together", "全部"), [json_link])])
 
 
-def films(name: str, drawn: Sequence[Drawn], lang: str) -> str:
-    """The run as a GIF and an MP4, to see and to download."""
+def films(name: str, drawn: Sequence[Drawn], lang: str) -> Iterator[tuple[float, Markup]]:
+    """The run as a GIF and an MP4, columns side by side.
+
+    Yields:
+        The share of the work that is done and, at the end, the film with its downloads as HTML.
+    """
     from core.drawing import film
 
-    shown = pictures(drawn)
-    kinds = (("gif", "image/gif", film.gif), ("mp4", "video/mp4", film.mp4))
-    made = []
-    for ending, mime, write in kinds:
-        data = write(shown, SECONDS)
-        size = f"{len(data) / 1024:.0f} KB"
-        made.append((ending, link(f"{ending.upper()} · {size}", f"{name}.{ending}", mime, data), mime, data))
-    address = f"data:{made[1][2]};base64,{base64.b64encode(made[1][3]).decode()}"
+    side = FILM_SIDES[min(len(drawn), len(FILM_SIDES)) - 1]
+    columns = []
+    for i, one in enumerate(drawn):
+        scenes, parts = moments(one, FILM_MOMENTS), []
+        for part in film.parts(scenes, side):
+            parts.append(part)
+            yield (i + sum(map(len, parts)) / len(scenes)) / (len(drawn) + 1), Markup()
+        columns.append(np.concatenate(parts))
+    frames = np.concatenate(columns, axis=2)  # [F, H, W, 3] of even sides
+    downloads, address = [], ""
+    for ending, mime, write in (("gif", "image/gif", film.gif), ("mp4", "video/mp4", film.mp4)):
+        data = write(frames, SECONDS)
+        address = uri(mime, data)
+        downloads.append(
+            link(f"{ending.upper()} · {len(data) / 1024:.0f} KB", f"{name}.{ending}", mime, data)
+        )
     title = pick(lang, "The run as a film", "绘制过程的影片")
-    return (
-        f'<p class="atlas-downloads">{both("Download", "下载")} {" ".join(text for _, text, _, _ in made)}</p>'
-        f'<video class="sketch-film" aria-label="{title}" src="{address}" controls autoplay loop muted playsinline></video>'
+    film_html = tag(
+        "video",
+        class_="sketch-film",
+        aria_label=title,
+        src=address,
+        controls=True,
+        autoplay=True,
+        loop=True,
+        muted=True,
+        playsinline=True,
     )
+    yield 1.0, row(title, downloads) + film_html

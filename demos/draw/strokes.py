@@ -6,12 +6,9 @@ Rounded to a tenth of a pixel, sixteen strokes are less than a kilobyte, so that
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -21,12 +18,16 @@ from PIL import Image
 from core.drawing.strokes import CANVAS, Drawn, Frame, Start, Strokes
 from core.errors import Refusal
 from demos.draw import base as draw
-from demos.kit.language import both, pick
+from demos.draw.stroke_files import uri
+from demos.kit import components
+from demos.kit.html import Markup, grid, join, tag
+from demos.kit.language import Text, both_of, pick
 
 if TYPE_CHECKING:
     from core.clip import Classification
 
-SCRIPT = Path(__file__).resolve().parents[2] / "assets" / "js" / "strokes.js"
+    Opinions = Mapping[str, Classification]  # by the title of the model, "" for the only one
+
 # Moments of a run that a replay has, the strokes in all of them together, and the labels beside a drawing.
 REPLAY, REPLAY_STROKES, LABELS = 60, 1200, 3
 MAX_EDIT = 200_000  # characters of what the surface sends back
@@ -34,28 +35,43 @@ MAX_EDIT = 200_000  # characters of what the surface sends back
 
 def surface(elem_id: str) -> gr.HTML:
     """The component that shows drawings."""
-    title = both("Replay", "重放")
-    template = (
-        '<div class="sketch" hidden><div class="sketch-board">'
-        '<div class="sketch-columns" data-columns></div>'
-        '<div class="sketch-aside" data-aside><figure class="sketch-curve" data-curve hidden></figure></div></div>'
-        '<p class="atlas-verdict some" data-worth role="status" hidden></p>'
-        '<div class="sketch-tools" data-tools hidden>'
-        f'<button type="button" class="atlas-chip" data-play aria-pressed="false">▶ {title}</button>'
-        f'<label><span class="atlas-only-read">{both("Moment of the run", "运行的时刻")}</span>'
-        '<input type="range" min="0" step="any" value="0" data-replay></label><span data-moment></span>'
-        f'<button type="button" class="atlas-chip" data-edit aria-pressed="false" hidden>'
-        f"{both('Edit strokes', '编辑笔画')}</button>"
-        "</div></div>"
+    replay, moment, edit = (
+        Markup(both_of(text))
+        for text in (
+            Text("Replay", "重放"),
+            Text("Moment of the run", "运行的时刻"),
+            Text("Edit strokes", "编辑笔画"),
+        )
     )
-    return gr.HTML(
-        value="",
-        html_template=template,
-        js_on_load=SCRIPT.read_text(encoding="utf-8"),
-        elem_id=elem_id,
-        padding=False,
-        apply_default_css=False,
+    curve = tag("figure", class_="sketch-curve", data_curve=True, hidden=True)
+    board = tag(
+        "div",
+        tag("div", class_="sketch-columns", data_columns=True),
+        tag("div", curve, class_="sketch-aside", data_aside=True),
+        class_="sketch-board",
     )
+    worth = tag("p", class_="atlas-verdict some", data_worth=True, role="status", hidden=True)
+    slider = tag("input", type="range", min="0", step="any", value="0", data_replay=True)
+    tools = tag(
+        "div",
+        tag("button", "▶ ", replay, type="button", class_="atlas-chip", data_play=True, aria_pressed="false"),
+        tag("label", tag("span", moment, class_="atlas-only-read"), slider),
+        tag("span", data_moment=True),
+        tag(
+            "button",
+            edit,
+            type="button",
+            class_="atlas-chip",
+            data_edit=True,
+            aria_pressed="false",
+            hidden=True,
+        ),
+        class_="sketch-tools",
+        data_tools=True,
+        hidden=True,
+    )
+    template = tag("div", board, worth, tools, class_="sketch", hidden=True)
+    return components.surface(elem_id, "strokes.js", template)
 
 
 # --- messages --------------------------------------------------------------------------------------------------
@@ -70,23 +86,23 @@ def column(strokes: Strokes, title: str = "") -> dict[str, Any]:
     """One drawing of a message; what all strokes share is said once."""
     widths = np.round(strokes.widths.astype(float), 2).tolist()
     black = np.array_equal(strokes.colors, np.broadcast_to([0, 0, 0, 1], strokes.colors.shape))
-    found: dict[str, Any] = {
+    value: dict[str, Any] = {
         "d": strokes.paths(),
         "w": widths[0] if len(set(widths)) == 1 else widths,
     }
     if title:
-        found["title"] = title
+        value["title"] = title
     if not black:
-        found["c"] = [hexadecimal(color if color[3] < 1 else color[:3]) for color in strokes.colors]
+        value["c"] = [hexadecimal(color if color[3] < 1 else color[:3]) for color in strokes.colors]
     if tuple(strokes.background) != (1.0, 1.0, 1.0):
-        found["paper"] = hexadecimal(strokes.background)
-    return found
+        value["paper"] = hexadecimal(strokes.background)
+    return value
 
 
 def message(
-    run: str, frame: Frame, titles: Sequence[str], labels: Sequence[Classification] = (), picture: str = ""
+    run: str, frame: Frame, titles: Sequence[str], labels: Sequence[Opinions] = (), image: str = ""
 ) -> str:
-    """A moment of a run."""
+    """A moment of a run; `labels` are the opinions on each column, `image` the address of what is drawn after."""
     value: dict[str, Any] = {
         "run": run,
         "step": frame.step,
@@ -94,7 +110,7 @@ def message(
         "columns": [column(strokes, title) for strokes, title in zip(frame.strokes, titles, strict=True)],
         "losses": frame.losses.astype(float).round(5).tolist(),
     }
-    return _text(value, labels, picture)
+    return _text(value, labels, image)
 
 
 def finished(
@@ -102,8 +118,8 @@ def finished(
     drawn: Sequence[Drawn],
     steps: int,
     titles: Sequence[str],
-    labels: Sequence[Classification] = (),
-    picture: str = "",
+    labels: Sequence[Opinions] = (),
+    image: str = "",
     *,
     edit: bool = False,
 ) -> str:
@@ -130,7 +146,7 @@ def finished(
         "history": history,
         "curves": curves([one.curves for one in drawn]),
     }
-    return _text(value, labels, picture)
+    return _text(value, labels, image)
 
 
 def valued(run: str, strokes: Strokes, whole: float, worth: np.ndarray) -> str:
@@ -151,16 +167,21 @@ def valued(run: str, strokes: Strokes, whole: float, worth: np.ndarray) -> str:
 
 def _moving(strokes: Strokes) -> dict[str, Any]:
     """Widths and colours of a moment, where they are not those of every moment."""
-    found = column(strokes)
-    return {key: found[key] for key in ("w", "c") if isinstance(found.get(key), list)}
+    value = column(strokes)
+    return {key: value[key] for key in ("w", "c") if isinstance(value.get(key), list)}
 
 
-def _text(value: dict[str, Any], labels: Sequence[Classification], picture: str) -> str:
+def _text(value: dict[str, Any], labels: Sequence[Opinions], image: str) -> str:
     if labels:
-        value["labels"] = [top(result) for result in labels]
-    if picture:
-        value["picture"] = picture
+        value["labels"] = [opinions({by: top(one) for by, one in some.items()}) for some in labels]
+    if image:
+        value["picture"] = image
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def opinions(shares: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """What models read in one drawing, as a message has it: the best labels with their shares by the title of the model."""
+    return [{"by": by, "top": list(rows)} for by, rows in shares.items()]
 
 
 def top(result: Classification) -> list[list[Any]]:
@@ -210,9 +231,9 @@ def edited(value: str | None, strokes: Strokes) -> Strokes | None:
     if len(value) > MAX_EDIT:
         raise Refusal("bad_drawing")
     try:
-        found = json.loads(value)["edited"]
-        kept = np.array(found["kept"], np.int64)
-        points = np.array(found["points"], np.float32).reshape(len(kept), *strokes.points.shape[1:])
+        sent = json.loads(value)["edited"]
+        kept = np.array(sent["kept"], np.int64)
+        points = np.array(sent["points"], np.float32).reshape(len(kept), *strokes.points.shape[1:])
     except (ValueError, KeyError, TypeError):
         raise Refusal("bad_drawing") from None
     known = kept.ndim == 1 and 0 < len(kept) <= len(strokes) and kept.min() >= 0 and kept.max() < len(strokes)
@@ -221,65 +242,61 @@ def edited(value: str | None, strokes: Strokes) -> Strokes | None:
     return Strokes(points, strokes.widths[kept], strokes.colors[kept], strokes.background)
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------
+# --- images -----------------------------------------------------------------------------------------------------
 
 
-def png_uri(picture: np.ndarray | Image.Image) -> str:
-    """A picture, uint8 [H, W, 3] or an Image, as a PNG data URI."""
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+def png_uri(image: np.ndarray | Image.Image) -> str:
+    """An image, uint8 [H, W, 3] or of Pillow, as a PNG data URI."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, "PNG")
+    return uri("image/png", buffer.getvalue())
 
 
-def figures(pictures: Sequence[tuple[str, str, str]]) -> str:
-    """Pictures side by side: (data URI, title, caption), the texts plain."""
-    return (
-        '<div class="sketch-figures">'
-        + "".join(
-            f'<figure><img alt="{html.escape(title)}" src="{uri}">'
-            f"<figcaption><b>{html.escape(title)}</b> {html.escape(caption)}</figcaption></figure>"
-            for uri, title, caption in pictures
-        )
-        + "</div>"
+def figures(images: Sequence[tuple[str, str, str]]) -> Markup:
+    """Images side by side: (data URI, title, caption)."""
+    return tag(
+        "div",
+        *(
+            tag("figure", tag("img", alt=title, src=src), tag("figcaption", tag("b", title), " ", caption))
+            for src, title, caption in images
+        ),
+        class_="sketch-figures",
     )
 
 
-def start_maps(start: Start, lang: str) -> str:
+def start_maps(start: Start, lang: str) -> Markup:
     """What a sketch knew before its first step: attention, edges, their product, and where strokes began."""
     heat = Image.fromarray(draw.heat_colors(start.saliency))
     edge = np.repeat(np.where(start.edges, 0, 255).astype(np.uint8)[..., None], 3, 2)
     strength = start.probability / max(float(start.probability.max()), 1e-12)
-    product = draw.heat_colors(strength)
-    pictures = [
+    count = len(start.points[0][0])
+    rows = [
         (
             draw.data_uri(Image.blend(Image.fromarray(start.picture), heat, 0.65)),
-            pick(lang, "1 · Attention", "1 · 注意力"),
-            pick(
-                lang, "where CLIP looks, averaged over heads and layers", "CLIP 在看哪里，对所有头和层取平均"
-            ),
+            Text("1 · Attention", "1 · 注意力"),
+            Text("where CLIP looks, averaged over heads and layers", "CLIP 在看哪里，对所有头和层取平均"),
         ),
         (
             png_uri(edge),
-            pick(lang, "2 · Edges", "2 · 边缘"),
-            pick(lang, "the dark side of every contour (XDoG)", "每条轮廓的暗侧（XDoG）"),
+            Text("2 · Edges", "2 · 边缘"),
+            Text("the dark side of every contour (XDoG)", "每条轮廓的暗侧（XDoG）"),
         ),
         (
-            png_uri(product),
-            pick(lang, "3 · Product", "3 · 乘积"),
-            pick(lang, "the chance of a stroke to begin there", "一笔从这里开始的概率"),
+            png_uri(draw.heat_colors(strength)),
+            Text("3 · Product", "3 · 乘积"),
+            Text("the probability that a stroke begins there", "一笔从这里开始的概率"),
         ),
         (
             png_uri(with_points(start)),
-            pick(lang, "4 · Start points", "4 · 起点"),
-            pick(lang, f"{len(start.points[0][0])} drawn from it", f"从中抽出 {len(start.points[0][0])} 个"),
+            Text("4 · Start points", "4 · 起点"),
+            Text(f"{count} points sampled from the product", f"按乘积抽出的 {count} 个点"),
         ),
     ]
-    return figures(pictures)
+    return figures([(src, title.get(lang), caption.get(lang)) for src, title, caption in rows])
 
 
 def with_points(start: Start) -> np.ndarray:
-    """The picture, pale, with the start points of the first seed: uint8 [2 * CANVAS, 2 * CANVAS, 3]."""
+    """The image, pale, with the start points of the first seed: uint8 [2 * CANVAS, 2 * CANVAS, 3]."""
     from PIL import ImageDraw
 
     pale = Image.blend(Image.fromarray(start.picture), Image.new("RGB", (CANVAS, CANVAS), "white"), 0.5)
@@ -290,22 +307,15 @@ def with_points(start: Start) -> np.ndarray:
     return np.asarray(pale)
 
 
-def rows_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A small table of plain texts; the first cell of a row names it."""
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    titles = "".join(f'<th scope="col">{html.escape(title)}</th>' for title in head)
-    return (
-        f'<div class="atlas-scroll"><table class="atlas-grid"><thead><tr>{titles}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+def rows_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    """A table of plain texts; the first cell of a row names it."""
+    cells = (tag("th", row[0], scope="row") + join(tag("td", cell) for cell in row[1:]) for row in rows)
+    return grid(head, [tag("tr", row) for row in cells])
 
 
-def ink_caption(share: float, loss: float, name: Mapping[str, Any] | None, lang: str) -> str:
-    """What is said under a drawing of a comparison: its ink, its loss, its best label."""
-    label = f" · {name['label']} {draw.percent(name['probability'])}" if name else ""
-    return pick(lang, f"ink {share:.1%} · loss {loss:.3f}", f"墨量 {share:.1%} · 损失 {loss:.3f}") + label
+def caption(share: float | None, loss: float, best: Mapping[str, Any] | None, lang: str) -> str:
+    """The caption of a drawing among others: its best label, its ink, its loss."""
+    parts = [f"{best['label']} {draw.percent(best['probability'])}"] if best else []
+    if share is not None:
+        parts.append(pick(lang, f"ink {share:.1%}", f"墨量 {share:.1%}"))
+    return " · ".join([*parts, pick(lang, f"loss {loss:.3f}", f"损失 {loss:.3f}")])

@@ -256,34 +256,26 @@ class Layout:
 
         return job
 
-    def answer(
-        self, place: Place, triggers: Any = None, when: Any = None, more: Sequence[Any] = (), **options: Any
-    ) -> Any:
+    def answer(self, place: Place, triggers: Any = None, when: Any = None, **options: Any) -> Any:
         """Wires the first tab's handler.
 
         Args:
             place: of the first tab.
             triggers: events; None with `behind=` an event.
-            when: `when(question, *more)` gives the question to answer, or None to leave the answer as it is.
-            more: components whose values `when` gets.
+            when: `when(question)` gives the question to answer, or None to leave the answer as it is.
             options: of `places.wire`.
         """
         try_it = self.declared.try_it
         handler = self.prepared(try_it.handler)
         if when is not None:
             handler = _when(handler, when)
-        count = len(self.form.fields)
-
-        def read(values: Sequence[Any]) -> tuple[Any, ...]:
-            return (self.form.question(values), *values[count:])
-
         return places.wire(
             self.shell,
             triggers,
             place,
             handler,
-            [*self.form.inputs, *more],
-            read,
+            self.form.inputs,
+            lambda values: (self.form.question(values),),
             in_turn=try_it.in_turn,
             fields=self.form.components,
             **options,
@@ -319,20 +311,18 @@ class Layout:
 
 
 def _when(handler: Handler, when: Handler) -> Handler:
-    """The handler for the question that `when(question, *more)` gives; no answer where it gives None."""
+    """The handler for the question that `when(question)` gives; no answer where it gives None."""
     if inspect.isgeneratorfunction(handler):
 
-        def job(question: Any, *more: Any) -> Iterator[Any]:
-            *extra, lang, cancel = more
-            settled = when(question, *extra)
+        def job(question: Any, lang: str, cancel: Any) -> Iterator[Any]:
+            settled = when(question)
             if settled is not None:
                 yield from handler(settled, lang, cancel)
 
         return job
 
-    def answer(question: Any, *more: Any) -> Any:
-        *extra, lang = more
-        settled = when(question, *extra)
+    def answer(question: Any, lang: str) -> Any:
+        settled = when(question)
         return {} if settled is None else handler(settled, lang)
 
     return answer
@@ -412,7 +402,7 @@ def build(slug: str, declared: Declaration) -> None:
                         batch.lay_out(layout, declared.many, slug)
 
     places.stopping(page, layout.places)
-    _opening(layout, place, {**place.slots, **steps}, htmls, tabs)
+    _opening(layout, place, steps, htmls, tabs)
     _inputs(layout, place)
     if form.menu is not None:
         _checkpoint(layout, place, form.menu)
@@ -536,7 +526,7 @@ def opening_state(
 def _opening(
     layout: Layout,
     place: Place,
-    slots: Mapping[str, Any],
+    steps: Mapping[str, Any],
     htmls: Mapping[Any, Callable[[str], str]],
     tabs: Any,
 ) -> None:
@@ -561,34 +551,34 @@ def _opening(
         shown = dict(try_it.opening(lang)) if try_it.opening is not None and not linked else {}
         if shown and not runs:
             shown = places.done(shown)
-        if walk is not None and step:
-            shown |= walkthrough.turn(walk, step, lang)
+        turn = walkthrough.turn(walk, step, lang) if walk is not None and step else {}
         return (
             *rows,
             *(state.get(name, gr.skip()) for name in fields),
-            *(shown.get(name, gr.skip()) for name in slots),
+            *(shown.get(name, gr.skip()) for name in place.slots),
+            *(turn.get(name, gr.skip()) for name in steps),
             *(draw(lang) for draw in htmls.values()),
             gr.update(selected="walk") if step else gr.skip(),
             "1" if runs else "",
             sentence,
         )
 
+    rows = menu.outputs if menu else ()
+    slots = [*place.slots.values(), *steps.values()]
     event = layout.shell.on_load(
         load,
-        [*(menu.outputs if menu else ()), *fields.values(), *slots.values(), *htmls, tabs, asks, refused],
+        [*rows, *fields.values(), *slots, *htmls, tabs, asks, refused],
         [menu.remembered] if menu else [],
     )
 
-    def when(question: Any, go: str) -> Any:
-        if not go:
-            return None
+    def when(question: Any) -> Any:
         row = getattr(question, "checkpoint", "")
         if row and needs_download(row):  # a miniature answers until the row is here
             bundled = [one.name for one in checkpoints.rows(checkpoints.row(row).paper) if one.bundled]
             return replace(question, checkpoint=bundled[0]) if bundled else None
         return question
 
-    layout.answer(place, when=when, more=[asks], behind=event)
+    layout.answer(place, when=when, asks=asks, behind=event)
 
 
 # --- changes of inputs -------------------------------------------------------------------------------------

@@ -64,7 +64,8 @@ class Place:
 
     def depends_on(self, components: Sequence[Any]) -> None:
         """A change of one of these components by the visitor makes the answer here an old one, and no other answer."""
-        fresh = [one for one in components if all(one is not known for known in self.inputs)]
+        known = [*self.inputs, *self.slots.values()]
+        fresh = [one for one in components if all(one is not other for other in known)]
         self.inputs += fresh
         changes = [event for one in fresh for event in events_of(one)]
         if changes:
@@ -133,6 +134,7 @@ def wire(
     trigger_mode: Any = None,
     session: bool = False,
     changes_question: bool = False,
+    asks: Any = None,
 ) -> Any:
     """Wires a handler to a place.
 
@@ -148,6 +150,7 @@ def wire(
         behind: an event behind which the handler runs, in place of triggers.
         session: whether the handler's first argument is the name of the visitor's session.
         changes_question: whether the handler sets fields of the page's question.
+        asks: a component whose value is empty when there is nothing to do; None where there always is.
 
     Returns:
         The event, for `.then`.
@@ -155,6 +158,13 @@ def wire(
     components = {**(fields or {}), **place.slots, "stop": place.stop, "run": place.button}
     components = {name: component for name, component in components.items() if component is not None}
     is_job = inspect.isgeneratorfunction(handler)
+    given = [*inputs, *([] if asks is None else [asks]), shell.lang]
+    script = place.started(changes_question)
+    if asks is not None:
+        script = f"(...values) => values[{len(inputs)}] ? ({script})(...values) : values"
+
+    def nothing(values: Sequence[Any]) -> bool:
+        return asks is not None and not values[len(inputs)]
 
     def named(values: Mapping[str, Any]) -> dict[Any, Any]:
         return {components[name]: value for name, value in values.items()}
@@ -166,11 +176,14 @@ def wire(
         return {shell.message: sentence}
 
     def arguments(request: gr.Request, values: Sequence[Any]) -> tuple[Any, ...]:
-        return (*((str(request.session_hash),) if session else ()), *read(values[:-1]), language(values))
+        first = (str(request.session_hash),) if session else ()
+        return (*first, *read(values[: len(inputs)]), language(values))
 
     @hinted(request=gr.Request)
     def answer(request: gr.Request, *values: Any) -> dict[Any, Any]:
         lang = language(values)
+        if nothing(values):
+            return {shell.message: gr.skip()}
         try:
             made = handler(*arguments(request, values))
             return {shell.message: "", **named(done(made) if made else {})}
@@ -180,6 +193,9 @@ def wire(
     @hinted(request=gr.Request)
     def job(request: gr.Request, *values: Any) -> Generator[dict[Any, Any], None, None]:
         lang = language(values)
+        if nothing(values):
+            yield {shell.message: gr.skip()}
+            return
         running = {"stop": gr.update(visible=True, interactive=True), "run": gr.update(visible=False)}
         resting = {"stop": gr.update(visible=False), "run": gr.update(visible=True)}
         values_of: dict[str, Any] = {}
@@ -214,16 +230,16 @@ def wire(
         "api_visibility": "private",
         "concurrency_limit": CONCURRENCY,
         "show_progress": "hidden" if is_job else show_progress,
-        "js": place.started(changes_question),
+        "js": script,
     }
     if trigger_mode is not None:
         options["trigger_mode"] = trigger_mode
     function = job if is_job else answer
     outputs = [shell.message, *dict.fromkeys(components.values())]
     if behind is not None:
-        return behind.then(function, [*inputs, shell.lang], outputs, **options)
+        return behind.then(function, given, outputs, **options)
     listen = list(triggers) if isinstance(triggers, list | tuple) else [triggers]
-    return gr.on(listen, function, [*inputs, shell.lang], outputs, **options)
+    return gr.on(listen, function, given, outputs, **options)
 
 
 def parts(handler: Handler, arguments: Sequence[Any], cancel: Any) -> Iterator[Any]:

@@ -1,39 +1,55 @@
-"""What the runs of CLIPasso and CLIPDraw share on their pages: frames into messages, labels, lines, downloads, films."""
+"""What the pages of CLIPasso and CLIPDraw share: runs into slots, Continue, downloads, recorded runs, endpoints."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import gradio as gr
 from PIL import Image
 
-from core import inputs
+from core import checkpoints, inputs
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import base as draw
-from demos.draw import stroke_files as sketch_export
-from demos.draw import strokes as sketch_draw
-from demos.kit import jobs, shell
-from demos.kit.shell import pick
+from demos.draw import stroke_files, strokes
+from demos.kit import jobs, library, results
+from demos.kit.components import output
+from demos.kit.html import tag
+from demos.kit.jobs import Progress
+from demos.kit.language import Text, pick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from core.clip import Classification
-    from core.drawing.strokes import Frame, Painting, Sketch
+    from core.drawing.strokes import Drawn, Frame, Painting, Sketch
+    from demos.kit.page import Layout
+    from demos.kit.places import Handler, Place
 
 MAX_LABELS = 50
+KEPT_SECONDS = 1800  # how long the last run of a visitor stays on the server
 
 
 @dataclass(frozen=True)
 class Made:
-    """The last run of a visitor: what it came to, after which picture, the labels it was given."""
+    """The last run of a visitor.
 
-    image: Any  # PIL picture, None for a prompt
-    result: Any  # Sketch or Painting
+    Attributes:
+        result: of the run.
+        labels: that its drawings were given.
+        opinions: what models read in each drawing, by row; the guide first.
+        image: what was drawn after; None for a prompt.
+        source: the page's image field of that image.
+    """
+
+    result: Any  # a Sketch or a Painting
     labels: tuple[str, ...]
+    opinions: tuple[Mapping[str, Classification], ...] = ()
+    image: Any = None
+    source: str | None = None
 
 
 def needed(made: Made | None) -> Made:
@@ -41,6 +57,13 @@ def needed(made: Made | None) -> Made:
     if made is None:
         raise Refusal("no_sketch")
     return made
+
+
+def of_image(made: Made | None, source: str | None) -> Made:
+    """The last run; Refusal("no_sketch") where there is none of this image."""
+    if needed(made).source != source:
+        raise Refusal("no_sketch")
+    return needed(made)
 
 
 def label_list(text: str | None) -> list[str]:
@@ -55,70 +78,244 @@ def named(features: Any, names: Sequence[str], checkpoint: str | None) -> Classi
     return clipasso.name(features, names, checkpoint)
 
 
+def best(features: Any, made: Made) -> dict[str, Any] | None:
+    """The first label that the guide of a run gives to features [D]; None where it was given no labels."""
+    if not made.labels:
+        return None
+    return named(features, made.labels, made.result.checkpoint).to_json()["results"][0]
+
+
+# --- a run as it goes ----------------------------------------------------------------------------------------
+
+
+def guide_alone(one: Drawn, names: Sequence[str], guide: str) -> dict[str, Classification]:
+    """The opinion of the guide on its own drawing."""
+    return {guide: named(one.features, names, guide)}
+
+
 def watch(
     frames: Iterator[Frame],
-    titles: Sequence[str],
+    guide: str,
     names: Sequence[str],
-    checkpoint: str,
     lang: str,
     *,
+    titles: Sequence[str] = ("",),
     edit: bool = False,
-) -> Iterator[tuple[str, str, Sketch | Painting | None]]:
-    """A run as it goes: status, message of the surface, and at the end the result.
+    judges: Callable[[Drawn, Sequence[str], str], dict[str, Classification]] = guide_alone,
+    image: Image.Image | None = None,
+    source: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """A run as slots: "view" and "line" of each frame; the last ones have "made" as well.
 
     Args:
+        guide: the row that guides the strokes.
+        names: labels for every frame.
         titles: of the columns.
-        names: labels that every frame is given.
-        checkpoint: the guide.
         edit: whether the finished strokes can be edited.
+        judges: whose opinions on a finished drawing are asked.
+        image, source: as of `Made`.
     """
     run = str(time.time_ns())
-
-    def labels(features: Any) -> list[Classification]:
-        return [named(row, names, checkpoint) for row in features] if names else []
-
     for frame in frames:
-        picture = draw.data_uri(Image.fromarray(frame.start.picture)) if frame.start else ""
+        after = draw.data_uri(Image.fromarray(frame.start.picture)) if frame.start else ""
         result = frame.result
         if result is None:
-            status = jobs.steps_done(frame.step, frame.steps, frame.seconds, frame.seconds_left, lang)
-            yield status, sketch_draw.message(run, frame, titles, labels(frame.features), picture), None
+            labels = [{"": named(row, names, guide)} for row in frame.features] if names else []
+            view = strokes.message(run, frame, titles, labels, after)
+            yield {"view": view, "line": progress(frame, lang).bar}
         else:
-            found = labels([one.features for one in result.drawn])
-            final = sketch_draw.finished(run, result.drawn, result.steps, titles, found, picture, edit=edit)
-            yield line(result, lang), final, result
+            opinions = tuple(judges(one, names, guide) for one in result.drawn) if names else ()
+            labels = [headed(one, lang) for one in opinions]
+            view = strokes.finished(run, result.drawn, result.steps, titles, labels, after, edit=edit)
+            made = Made(result, tuple(names), opinions, image, source)
+            yield {"view": view, "line": line(result, lang), "made": made}
+
+
+def headed(opinions: Mapping[str, Any], lang: str) -> dict[str, Any]:
+    """Opinions by a heading in place of the row; one alone needs none."""
+    if len(opinions) == 1:
+        return {"": next(iter(opinions.values()))}
+    guide = next(iter(opinions))
+    headings = {
+        row: pick(lang, f"{title(row, lang)}, the guide", f"{title(row, lang)}，指导作画")
+        if row == guide
+        else pick(lang, f"{title(row, lang)}, not involved", f"{title(row, lang)}，没有参与")
+        for row in opinions
+    }
+    return {headings[row]: one for row, one in opinions.items()}
+
+
+def title(row: str, lang: str) -> str:
+    """The title of a checkpoint."""
+    return checkpoints.row(row).title["zh" if lang == "zh" else "en"]
+
+
+def progress(frame: Frame, lang: str) -> Progress:
+    """How far a run is, with the time that is left."""
+    spent, left = clock(frame.seconds), clock(frame.seconds_left)
+    text = pick(
+        lang,
+        f"Step {frame.step} of {frame.steps} · {spent} · about {left} left",
+        f"第 {frame.step} / {frame.steps} 步 · 已用 {spent} · 大约还需 {left}",
+    )
+    return Progress(frame.step / frame.steps, text)
+
+
+def clock(seconds: float) -> str:
+    """ "12 s", or "3:07" from a minute on."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"
 
 
 def line(result: Sketch | Painting, lang: str) -> str:
     """The result line of a run."""
     seeds = len(result.drawn[0].losses)
     parts = [
+        pick(lang, "stopped", "已停止") if result.stopped else "",
         pick(lang, f"{result.steps} steps", f"{result.steps} 步"),
         pick(lang, f"{seeds} seeds", f"{seeds} 个种子") if seeds > 1 else "",
         pick(lang, f"rasterizer: {result.rasterizer}", f"光栅化：{result.rasterizer}"),
-        pick(lang, "stopped", "已停止") if result.stopped else "",
     ]
-    extra = " · ".join(part for part in parts if part)
-    return shell.result_line(result.seconds, result.checkpoint, result.device, lang, extra)
+    details = " · ".join(part for part in parts if part)
+    return results.line(result.seconds, result.checkpoint, result.device, lang, details)
+
+
+# --- what stands below a drawing -----------------------------------------------------------------------------
+
+
+def kept(elem_id: str) -> gr.State:
+    """The slot "made" of a place: the last run, on the server."""
+    return gr.State(None, time_to_live=KEPT_SECONDS)
+
+
+def below(name: str, go_on: Handler, judge: Handler | None = None) -> Callable[[Layout], None]:
+    """Lays out what the first tab has below its drawing: Continue and the downloads.
+
+    Args:
+        name: of the files.
+        go_on: `go_on(question, made, edited, lang, cancel)`, the job of Continue; it fills the slots of the tab.
+        judge: `judge(question, made, edited, lang)` sets slots after each edit of a stroke.
+    """
+
+    def lay_out(layout: Layout) -> None:
+        place = layout.places[0]
+        again = gr.Button(Text("Continue from here", "从这里继续").tr, size="sm", elem_id="continue")
+        downloads(layout, place, name)
+        run = [place.slots["made"], place.slots["view"]]
+        layout.ask(again.click, place, go_on, run, in_turn=True)
+        if judge is not None:
+            layout.update(place.slots["view"].input, place, judge, run)
+
+    return lay_out
+
+
+def downloads(layout: Layout, place: Place, name: str) -> None:
+    """Lays out the downloads of a place whose slot "made" has the last run; its slot "files" takes them away again."""
+    prefix = "" if place.name == "try" else f"{place.name}-"
+    with gr.Accordion(Text("Download", "下载").tr, open=False, elem_id=f"{prefix}download"):
+        files_place = layout.place(f"{prefix}files", Text("Make the files", "生成文件"), {"out": output})
+    place.slots["files"] = files_place.slots["out"]
+    layout.ask(files_place.button.click, files_place, partial(files, name), [place.slots["made"]])
+
+
+def files(
+    name: str, question: Any, made: Made | None, lang: str, cancel: Cancel
+) -> Iterator[Progress | dict[str, Any]]:
+    """Downloads of a run: its drawings at once, then its films."""
+    result = needed(made).result
+    facts = {"checkpoint": result.checkpoint, "steps": result.steps, "seconds": round(result.seconds, 2)}
+    links = stroke_files.links(name, result.drawn, facts, lang)
+    yield {"out": links}
+    for share, html in stroke_files.films(name, result.drawn, lang):
+        if html:
+            yield {"out": links + html}
+        elif cancel.is_set():
+            return
+        else:
+            yield Progress(share, pick(lang, "GIF and MP4 are being made …", "正在生成 GIF 和 MP4……"))
+
+
+# --- recorded runs -------------------------------------------------------------------------------------------
+
+
+def miniature() -> str:
+    """The row that pages open with, wherever else they may start."""
+    return next(row.name for row in checkpoints.rows("clip") if row.bundled)
+
+
+def record(
+    result: Sketch | Painting,
+    names: Mapping[str, Sequence[str]],
+    judges: Callable[[Drawn, Sequence[str], str], dict[str, Classification]] = guide_alone,
+) -> dict[str, Any]:
+    """A run as a page shows it on opening.
+
+    Args:
+        result: of the run, with one drawing.
+        names: labels of the drawing, by language.
+        judges: as of `watch`.
+    """
+    (one,) = result.drawn
+    after = draw.data_uri(Image.fromarray(result.start.picture)) if hasattr(result, "start") else ""
+    message = strokes.finished("recorded", result.drawn, result.steps, [""], image=after)
+    opinions = {lang: judges(one, some, result.checkpoint) for lang, some in names.items()}
+    return {
+        "checkpoint": result.checkpoint,
+        "steps": result.steps,
+        "loss": round(one.loss, 4),
+        "opinions": {
+            lang: {row: strokes.top(by) for row, by in some.items()} for lang, some in opinions.items()
+        },
+        "message": json.loads(message),
+    }
+
+
+def write(page: str, value: Mapping[str, Any]) -> None:
+    """Writes the record of a page."""
+    path = library.ASSETS / page / "recorded.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def recorded(page: str) -> dict[str, Any]:
+    """The record of a page."""
+    return json.loads((library.ASSETS / page / "recorded.json").read_text(encoding="utf-8"))
+
+
+def opening(page: str, button: Text, lang: str) -> dict[str, Any]:
+    """The slots "view" and "line" that a page opens with; `button` makes a run of the visitor's own."""
+    value = recorded(page)
+    name, press = title(value["checkpoint"], lang), button.get(lang)
+    note = pick(
+        lang,
+        f"This run was recorded with {name}, {value['steps']} steps. Press “{press}” to run it now.",
+        f"这是预先记录的一次运行：{name}，{value['steps']} 步。按“{press}”即可现场运行。",
+    )
+    labels = [strokes.opinions(headed(value["opinions"]["zh" if lang == "zh" else "en"], lang))]
+    view = json.dumps({**value["message"], "labels": labels}, ensure_ascii=False)
+    return {"view": view, "line": tag("p", note, class_="atlas-line")}
+
+
+# --- endpoints -----------------------------------------------------------------------------------------------
 
 
 def finish(start: Callable[[Cancel], Iterator[Frame]]) -> Any:
-    """A whole run in its turn, for callers that wait for its end.
+    """The result of a whole run in its turn.
 
     Args:
         start: begins the run with a stop flag.
     """
     cancel = Cancel()
     job = jobs.in_turn(cancel, jobs.ENDPOINT_SECONDS, lambda: start(cancel))
-    results = [frame.result for frame in job if not isinstance(frame, int) and frame.result is not None]
-    return results[-1]
+    *_, last = (frame for frame in job if not isinstance(frame, int))
+    return last.result
 
 
 def answers(result: Sketch | Painting, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Every drawing of a run as plain values, for an endpoint."""
-    found = []
+    """Every drawing of a run as plain values."""
+    rows = []
     for one in result.drawn:
-        answer = {
+        row = {
             "checkpoint": result.checkpoint,
             "seconds": round(result.seconds, 2),
             "steps": result.steps,
@@ -128,23 +325,11 @@ def answers(result: Sketch | Painting, names: Sequence[str]) -> list[dict[str, A
             "points": one.strokes.points.astype(float).round(2).tolist(),
         }
         if names:
-            answer["labels"] = named(one.features, names, result.checkpoint).to_json()["results"]
-        found.append(answer)
-    return found
+            row["labels"] = named(one.features, names, result.checkpoint).to_json()["results"]
+        rows.append(row)
+    return rows
 
 
 def taken_seed(result: Sketch | Painting, seed: int) -> dict[str, int]:
     """The first seed of a run that was asked for any: for an endpoint's answer."""
     return {"seed": result.settings.first_seed} if seed != result.settings.first_seed else {}
-
-
-def exports(made: Made, name: str) -> str:
-    """Downloads of a run; `name` is of the files."""
-    result = made.result
-    answer = {"checkpoint": result.checkpoint, "steps": result.steps, "seconds": round(result.seconds, 2)}
-    return sketch_export.links(name, result.drawn, answer)
-
-
-def films(made: Made | None, name: str, lang: str) -> tuple[str]:
-    """The last run as a GIF and an MP4."""
-    return (sketch_export.films(name, needed(made).result.drawn, lang),)
