@@ -78,10 +78,7 @@ def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
 # What the rooms of demos share. Every other folder there is a page.
 SHARED = {"app", "catalog", "draw", "kit"}
 # Arrows of demos that are wrong and about to go: page -> page, shared -> page.
-PENDING: set[tuple[str, str]] = {
-    ("demos.clipasso.record", "demos.clipdraw.page"),
-    ("demos.clipdraw.page", "demos.clipasso.answer"),
-}
+PENDING: set[tuple[str, str]] = set()
 
 
 def folder(name: str) -> str | None:
