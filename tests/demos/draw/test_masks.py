@@ -62,9 +62,9 @@ def test_the_legend_lists_shares_and_says_what_is_nowhere(image: Image.Image, ma
     page = draw.overlay(image, mask, NAMES, draw.palette(3), 0.6, "en")
     assert "<b>tree" not in page and "&lt;b&gt;tree&lt;/b&gt;" in page and "车 &amp; co" in page
     legend = page[page.index("<ul") :]
-    assert legend.index("66.7%") < legend.index("33.3%") < legend.index("nowhere")
+    assert legend.index("66.7%") < legend.index("33.3%") < legend.index("none")
     assert legend.count('class="absent"') == 1
-    assert "没有" in draw.overlay(image, mask, NAMES, draw.palette(3), 0.6, "zh")
+    assert "未出现" in draw.overlay(image, mask, NAMES, draw.palette(3), 0.6, "zh")
 
 
 def test_a_background_without_colour_paints_nothing(image: Image.Image, mask: np.ndarray) -> None:
@@ -136,8 +136,8 @@ def test_heat_maps_share_one_scale(image: Image.Image) -> None:
     scores = np.stack([np.full((4, 6), 0.9), np.full((4, 6), 0.1)])
     page = draw.heat_maps(image, scores, NAMES[:2], "en")
     assert page.count("<figure>") == 2 and "highest 90.0%" in page and "highest 10.0%" in page
-    assert "&lt;b&gt;tree" in page and "add up to 1" in page
-    assert "do not add up" in draw.heat_maps(image, scores, NAMES[:2], "en", sums=False)
+    assert "&lt;b&gt;tree" in page and "sum to 1" in page
+    assert "do not sum" in draw.heat_maps(image, scores, NAMES[:2], "en", sums=False)
 
 
 def test_links_carry_their_data() -> None:

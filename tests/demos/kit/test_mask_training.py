@@ -51,7 +51,7 @@ def test_the_mask_is_visible_as_it_learns_and_stop_ends_it(paper: str, lang: str
     assert ("background" in legend) if paper == "lseg" else all(re.match(r"\d · ", name) for name in legend)
     # The exact mask travels once.
     assert "data:image/png" in before["truth"] and "truth" not in after
-    assert after["curves"].count("<svg") == 2
+    assert after["curves"].count("<svg") >= 2
     cancel.set()
     (last,) = job
     assert ("Stopped." if lang == "en" else "已停止。") in last["line"]

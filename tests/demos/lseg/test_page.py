@@ -63,7 +63,7 @@ def test_the_endpoint_divides_the_image_among_the_labels(client: Client) -> None
         (DOG["path"], "dog", "no-such-row", "no-such-row"),
         (DOG["path"], "dog", "classroom-groupvit", "classroom-groupvit"),
         (DOG["path"], "dog", "lseg-vitl16", "import"),
-        (str(Path(__file__)), "dog", None, "picture"),
+        (str(Path(__file__)), "dog", None, "image"),
     ],
 )
 def test_the_endpoint_refuses_in_one_sentence(
