@@ -104,7 +104,7 @@ class Case:
 
     def ask(self, mode: str = "sentence") -> Grounding:
         """The answer to the step's sentence or labels."""
-        language = label_language("glip", self.checkpoint, self.lang)
+        language = label_language(PAPER, self.checkpoint, self.lang)
         text = self.step["labels" if mode == "labels" else "caption"][language]
         return answers.ask(self.image, answers.prompt_of(mode, text), self.checkpoint).grounding
 

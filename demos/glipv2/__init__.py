@@ -1,4 +1,4 @@
-"""The GLIPv2 page: facts alone, because its weights were never released; what it adds to GLIP, and what runs in its place."""
+"""The GLIPv2 page: facts alone, because its weights were never released; what it adds to GLIP, and what runs instead."""
 
 from demos.glipv2.page import PAGE
 

@@ -1,46 +1,43 @@
-"""The GLIPv2 page: facts alone, because its weights were never released; what it adds to GLIP, and what runs in its place."""
+"""The GLIPv2 page: facts alone, because its weights were never released; what it adds to GLIP, and what runs instead."""
 
 from __future__ import annotations
 
-import tomllib
-from functools import cache
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import gradio as gr
-
 from demos import catalog
-from demos.kit.language import both
+from demos.kit import library
+from demos.kit.components import output
+from demos.kit.html import Markup, join, tag
+from demos.kit.language import Text, both
+
+ADDS = Text("What it adds to GLIP", "它在 GLIP 之上增加了什么")
+INSTEAD = Text("What you can run today", "今天可以运行什么")
 
 
-@cache
-def facts() -> dict[str, Any]:
-    """The page's texts."""
-    return tomllib.loads(Path(__file__).with_name("data.toml").read_text(encoding="utf-8"))
-
-
-def _card(row: dict[str, Any]) -> str:
+def _card(row: Mapping[str, Any]) -> Markup:
     """One fact, with a link where it has one."""
-    link = f'<a class="atlas-chip" href="{row["link"]}">{both(**row["word"])} →</a>' if "link" in row else ""
-    return f"<li><b>{both(**row['title'])}</b>{both(**row['text'])}{f'<p>{link}</p>' if link else ''}</li>"
+    link = ""
+    if "link" in row:
+        link = tag("p", tag("a", Markup(both(**row["word"])), " →", class_="atlas-chip", href=row["link"]))
+    return tag("li", tag("b", Markup(both(**row["title"]))), Markup(both(**row["text"])), link)
 
 
-def body() -> str:
+def body() -> Markup:
     """The page as HTML in both languages."""
-    told = facts()
-    status = f"<strong>{both(**told['status']['title'])}.</strong> {both(**told['status']['text'])}"
-    parts = [f'<p class="atlas-verdict none">{status}</p>']
-    for title, rows in (
-        (both("What it adds to GLIP", "它在 GLIP 之上加了什么"), told["adds"]),
-        (both("What you can run today", "今天可以运行什么"), told["instead"]),
-    ):
-        parts.append(f'<h2>{title}</h2><ul class="gl-way">{"".join(map(_card, rows))}</ul>')
-    return f'<div class="gl-facts">{"".join(parts)}</div>'
+    facts = library.data("glipv2")
+    status = facts["status"]
+    title = tag("strong", Markup(both(**status["title"])))
+    parts = [tag("p", title, " ", Markup(both(**status["text"])), class_="atlas-verdict none")]
+    for heading, rows in ((ADDS, facts["adds"]), (INSTEAD, facts["instead"])):
+        parts.append(tag("h2", Markup(both(heading.en, heading.zh))))
+        parts.append(tag("ul", join(map(_card, rows)), class_="gl-way"))
+    return tag("div", *parts, class_="gl-facts")
 
 
 def build() -> None:
     """Lays the page out; nothing on it runs."""
-    gr.HTML(body(), padding=False, apply_default_css=False)
+    output("glipv2", body())
 
 
 PAGE = catalog.page("glipv2", build)

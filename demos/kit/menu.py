@@ -51,8 +51,9 @@ def start_row(paper: str, language: str | None = None) -> str:
 
 
 def label_language(paper: str, checkpoint: str | None, lang: str) -> str:
-    """The page's language where a row of the paper reads it, else English; the row that a menu starts on for None."""
-    return lang if lang in checkpoints.row(checkpoint or start_row(paper)).languages else "en"
+    """The page's language where a row of the paper reads it, else the first that it reads; for None the start row's."""
+    languages = checkpoints.row(checkpoint or start_row(paper)).languages
+    return lang if lang in languages else languages[0]
 
 
 def choices(paper: str, lang: str, language: str | None = None) -> list[tuple[str, str]]:
