@@ -70,13 +70,13 @@ def across(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
 # --- tensors and code ------------------------------------------------------------------------------------
 
 
-def tensors(question: Question, lang: str) -> tuple[Any, Markup]:
+def tensors(question: Question, lang: str) -> tuple[Any, str]:
     """The steps of one answer with their shapes, and the line."""
     answer = run(question)
     return steps(answer.grouping, model(question.checkpoint).widths), line_of(answer, lang)
 
 
-def code(question: Question, lang: str) -> tuple[Any, dict[str, str], Markup]:
+def code(question: Question, lang: str) -> tuple[Any, dict[str, str], str]:
     """The cards of the page, what one answer made of them, and the line."""
     answer = run(question)
     values = made(answer.grouping, model(question.checkpoint).widths)

@@ -67,7 +67,7 @@ def shapes(answer: Answer) -> dict[str, str]:
     return {name: "[" + ", ".join(map(str, array.shape)) + "]" for name, array in arrays.items()}
 
 
-def tensors(question: Question, lang: str) -> tuple[str, Markup]:
+def tensors(question: Question, lang: str) -> tuple[Any, str]:
     """The field of features in colours, the cosines of the labels, every tensor's shape, the blocks; and the line."""
     answer = run(question)
     result = answer.result
@@ -159,7 +159,7 @@ def softmax(maps: np.ndarray) -> np.ndarray:
     return powers / powers.sum(0)
 
 
-def code(question: Question, lang: str) -> tuple[Any, dict[str, str], Markup]:
+def code(question: Question, lang: str) -> tuple[Any, dict[str, str], str]:
     """The cards of the model that answered, what one answer made of them, and the line."""
     answer = run(question)
     cards = [card for card in library.data(PAPER)["code"] if card.get("way", answer.kind) == answer.kind]
