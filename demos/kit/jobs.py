@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +21,8 @@ import gradio as gr
 
 from core import runtime
 from core.runtime import Cancel
-from demos.kit.events import Shell
 from demos.kit.html import tag
-from demos.kit.language import pick, tr
+from demos.kit.language import pick
 
 POLL_SECONDS = 0.1
 # A job ends here with what it has reached: nobody watches longer, and others wait.
@@ -132,67 +131,6 @@ def in_turn(cancel: Cancel, seconds: float, job: Callable[[], Iterator[Any]]) ->
         finally:
             end.cancel()
             cancel.set()
-
-
-def stop_button(elem_id: str) -> gr.Button:
-    """The button that takes the place of a job's own while it runs."""
-    return gr.Button(tr("Stop", "停止"), variant="stop", visible=False, elem_id=elem_id)
-
-
-def long_job(
-    page: Shell,
-    triggers: Sequence[Any],
-    buttons: tuple[gr.Button, gr.Button],
-    handler: Callable[..., Iterator[tuple[Any, ...]]],
-    inputs: Sequence[Any],
-    outputs: Sequence[Any],
-) -> Any:
-    """Wires a job behind its button.
-
-    Args:
-        triggers: what starts it.
-        buttons: the one that starts it and the one that stops it; one of them is to be seen.
-        handler: a generator `handler(cancel, *inputs, lang)` of one value for each output; `None` leaves one as it is.
-        outputs: the first is the line that says how far it is.
-
-    Returns:
-        The event behind the job, for `.then`.
-    """
-
-    def run(session: str, *values: Any) -> Generator[tuple[Any, ...], None, None]:
-        lang = values[-1]
-        same = [gr.skip()] * (len(outputs) - 1)
-        still = (gr.skip(), gr.skip())
-        shown = ""
-        with STOPS.job(session) as cancel:
-            first = progress(None, pick(lang, "Getting ready …", "正在准备……"))
-            yield first, *same, gr.update(visible=False), gr.update(visible=True, interactive=True)
-            try:
-                with closing(in_turn(cancel, PAGE_SECONDS, lambda: handler(cancel, *values))) as steps:
-                    for step in steps:
-                        if isinstance(step, int):
-                            yield waiting(step, lang), *same, *still
-                        else:
-                            shown = step[0]
-                            yield *(gr.skip() if value is None else value for value in step), *still
-            except Exception:
-                # The message says why; a bar that no longer moves would say something else.
-                yield "", *same, *still
-                raise
-            if not shown:
-                yield "", *same, *still
-
-    def rest(lang: str) -> tuple[Any, ...]:
-        return gr.update(visible=True), gr.update(visible=False)
-
-    event = page.on(triggers, run, inputs, [*outputs, *buttons], session=True, show_progress="hidden")
-    page.on(buttons[1].click, _stop, [], [buttons[1]], session=True, show_progress="hidden", queue=False)
-    return page.then(event, rest, [], list(buttons))
-
-
-def _stop(session: str, lang: str) -> tuple[Any, ...]:
-    STOPS.stop(session)
-    return (gr.update(interactive=False),)
 
 
 # --- how far it is -----------------------------------------------------------------------------------------

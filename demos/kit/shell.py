@@ -12,7 +12,6 @@ from typing import Any
 
 import gradio as gr
 
-from core import checkpoints, runtime
 from demos import catalog
 from demos.catalog import Page
 from demos.kit.events import (
@@ -43,14 +42,12 @@ __all__ = [
     "from_data_uri",
     "guarded",
     "header",
-    "hint",
     "lang_of",
     "link_button",
     "pick",
     "picture_input",
     "picture_source",
     "refusal_html",
-    "result_line",
     "top_bar",
     "tr",
     "translations",
@@ -179,30 +176,6 @@ DRAWINGS = both(
     "代码采用 Apache-2.0 许可证。画面素材来自十套自由图集，各有许可证，见 <code>assets/sprites/LICENSES.md</code>，"
     "下载的每个数据集里也附有一份。",
 )
-
-
-def result_line(seconds: float, checkpoint: str, device: str, lang: str, extra: str = "") -> str:
-    """The line under every result: time, checkpoint, machine."""
-    row = checkpoints.row(checkpoint)
-    kind = pick(lang, "miniature", "微缩模型") if row.bundled else pick(lang, "real weights", "真实权重")
-    parts = [
-        f"{1000 * seconds:.0f} ms",
-        f"{row.title['zh' if lang == 'zh' else 'en']} ({kind})",
-        runtime.system_line(device, lang=lang),
-        extra,
-    ]
-    return '<p class="atlas-line">' + " · ".join(escape(part) for part in parts if part) + "</p>"
-
-
-def hint(lang: str) -> str:
-    """Said when an image from outside is given to a miniature."""
-    text = pick(
-        lang,
-        "This miniature has only seen the drawings of the classroom: on a photo its answer is a guess. "
-        "Choose real weights above for photos.",
-        "这个微缩模型只见过“教室”里的图画：它对照片的回答只是猜测。要看照片请在上面选择真实权重。",
-    )
-    return f'<p class="atlas-hint">{text}</p>'
 
 
 def link_button(parts: Mapping[str, Any], **options: Any) -> gr.Button:
