@@ -32,7 +32,7 @@ says = partial(library.text, PAGE)
 
 def steps(default: int) -> Any:
     """The field of the steps of a comparison."""
-    return form.slider(10, 2001, default, Text("Steps", "步数"), place="top")
+    return form.slider(10, 2001, default, Text("Steps", "步数"))
 
 
 @dataclass(frozen=True)

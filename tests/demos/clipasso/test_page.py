@@ -9,17 +9,28 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 
+from core import inputs
 from core.drawing.strokes import CANVAS, Strokes
-from core.errors import Refusal
 from core.runtime import Cancel
-from demos.clipasso import answer as handlers
-from demos.clipasso import compare, inside, lessons
-from demos.clipasso import record as sketch_record
-from demos.kit import sketch_runs as runs
+from demos.clipasso import answer, compare, inside, lessons, record
+from demos.clipasso.page import PAGE, Question
+from demos.kit import library, sketch_runs
+from demos.kit import page as kit_page
+from demos.kit.form import Form
+from tests.contract.test_pages import form
+from tests.pages import parts, run
 
-PICTURE = handlers.examples()["red_envelope"]["path"]
+PICTURE = answer.examples()["red_envelope"]["path"]
+PHOTO = answer.examples()["teapot"]["path"]
 LABELS = "red envelope, sheep, airplane, dog"
+
+
+def question(**fields: Any) -> Question:
+    """A question that is answered in a few steps."""
+    few = {"image": PICTURE, "labels": LABELS, "strokes": 6, "steps": 3}
+    return Question(checkpoint=sketch_runs.miniature(), **{**few, **fields})
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +39,11 @@ def client(server: str) -> Client:
 
 
 @pytest.fixture(scope="module")
-def made() -> runs.Made:
-    """A short run through the handler of the first tab."""
-    knobs = (6, 1, 3, 3.0, False, False, "saliency", 0, LABELS, sketch_record.miniature())
-    *_, (status, _, found, files) = handlers.sketch(Cancel(), PICTURE, *knobs, "en")
-    assert "3 steps" in status and 'download="clipasso-6.svg"' in files
-    return found
+def made() -> sketch_runs.Made:
+    """A short run of the first tab."""
+    slots = run(answer.sketch, question(), "en")
+    assert slots["message"] == "" and "3 steps" in slots["line"]
+    return slots["made"]
 
 
 # --- endpoints -----------------------------------------------------------------------------------------------------
@@ -92,119 +102,206 @@ def test_too_many_columns_of_a_ladder_are_refused(client: Client) -> None:
         client.predict(handle_file(PICTURE), strokes=[4] * 9, steps=1, api_name="/clipasso_ladder")
 
 
-# --- the page's handlers ----------------------------------------------------------------------------------------------
+# --- the first tab -------------------------------------------------------------------------------------------------
 
 
-def test_frames_come_first_and_the_last_one_can_be_edited(made: runs.Made) -> None:
-    knobs = (4, 1, 3, 3.0, True, False, "random", 0, LABELS, sketch_record.miniature())
-    frames = list(handlers.sketch(Cancel(), PICTURE, *knobs, "zh"))
-    first, last = json.loads(frames[0][1]), json.loads(frames[-1][1])
-    assert first["picture"].startswith("data:image/") and len(first["labels"][0]) == 3
-    assert "第 1 / 3 步" in frames[0][0]
-    assert last["final"] and last["edit"] and len(last["columns"][0]["c"]) == 4
-    assert all(frame[2] is None for frame in frames[:-1]) and frames[-1][2] is not None
+def test_frames_come_first_and_the_last_one_can_be_edited() -> None:
+    asked = question(strokes=4, colour=True, start="random")
+    before, first, *_, last = list(parts(answer.sketch, asked, "zh"))
+    assert before["verdict"] == before["files"] == "" and "notes" in before
+    moment, end = json.loads(first["view"]), json.loads(last["view"])
+    assert moment["picture"].startswith("data:image/") and len(moment["labels"][0][0]["top"]) == 3
+    assert "第 1 / 3 步" in first["line"] and "progressbar" in first["line"] and "made" not in first
+    assert end["final"] and end["edit"] and len(end["columns"][0]["c"]) == 4
+    assert last["made"].image.size and last["made"].source == PICTURE
 
 
 def test_a_stop_ends_the_run_with_what_it_has() -> None:
     cancel = Cancel()
-    knobs = (4, 1, 500, 3.0, False, False, "saliency", 0, "", sketch_record.miniature())
-    steps = handlers.sketch(cancel, PICTURE, *knobs, "en")
-    next(steps)
+    steps = parts(answer.sketch, question(strokes=4, steps=500, labels=""), "en", cancel=cancel)
+    next(steps), next(steps)
     cancel.set()
-    *_, (status, _, found, _) = steps
-    assert "stopped" in status and found.result.stopped and found.result.steps < 10
+    *_, last = steps
+    assert "stopped" in last["line"] and last["made"].result.stopped and last["made"].result.steps < 10
 
 
-def test_continuing_begins_from_the_edited_strokes(made: runs.Made) -> None:
-    before = made.result.drawn[0].strokes
+def test_a_question_without_an_image_or_with_a_wrong_setting_is_one_sentence() -> None:
+    for wrong, word in (({"image": None}, "image"), ({"strokes": 65}, "strokes"), ({"steps": 9000}, "steps")):
+        assert word in run(answer.sketch, question(**wrong), "en")["message"]
+
+
+def edit(strokes: Strokes, points: np.ndarray) -> str:
+    kept = list(range(len(points)))
+    return json.dumps({"edited": {"kept": kept, "points": points.reshape(len(points), -1).tolist()}})
+
+
+def test_continue_begins_with_the_edited_strokes(made: sketch_runs.Made) -> None:
+    before = made.result.strokes
     points = before.points[:2].copy()
     points[0, 0] = (5, 5)
-    value = json.dumps({"edited": {"kept": [0, 1], "points": points.reshape(2, -1).tolist()}})
-    frames = list(handlers.go_on(Cancel(), made, value, 1, LABELS, "en"))
-    first = frames[-1][2].result.drawn[0].history[0]
-    np.testing.assert_allclose(first.points, points, atol=1e-5)
-    assert len(first) == 2
+    slots = run(answer.go_on, question(steps=1, seeds=4), made, edit(before, points), "en")
+    one = slots["made"].result.drawn[0]
+    np.testing.assert_allclose(one.history[0].points, points, atol=1e-5)
+    assert len(one.history[0]) == 2 and len(one.seeds) == 1
+    assert run(answer.go_on, question(), None, "", "en")["message"]
 
 
-def test_the_loss_speaks_of_an_edit(made: runs.Made) -> None:
-    before = made.result.drawn[0].strokes
-    away = np.full_like(before.points[:1], 3.0)
-    value = json.dumps({"edited": {"kept": [0], "points": away.reshape(1, -1).tolist()}})
-    (text,) = handlers.judge_edit(made, value, "en")
-    assert "grows" in text and "CLIP now reads" in text
-    assert handlers.judge_edit(made, "", "en") == ("",)
+def test_the_loss_answers_an_edit(made: sketch_runs.Made) -> None:
+    away = np.full_like(made.result.strokes.points[:1], 3.0)
+    verdict = run(answer.judge_edit, question(), made, edit(made.result.strokes, away), "en")["verdict"]
+    assert "raises" in verdict and "CLIP now reads" in verdict
+    assert run(answer.judge_edit, question(), made, "", "en")["verdict"] == ""
 
 
-def test_without_a_sketch_there_is_nothing_to_look_into() -> None:
+def test_files_come_at_once_and_films_behind_them(made: sketch_runs.Made) -> None:
+    first, *bars, last = list(parts(sketch_runs.files, "clipasso", question(), made, "en"))
+    assert 'download="clipasso-6.svg"' in first["out"] and "video/mp4" not in first["out"]
+    assert bars and last["out"].startswith(first["out"]) and "image/gif" in last["out"]
+    cancel = Cancel()
+    job = parts(sketch_runs.files, "clipasso", question(), made, "en", cancel=cancel)
+    next(job)
+    cancel.set()
+    assert list(job) == []
+    assert run(sketch_runs.files, "clipasso", question(), None, "zh")["message"]
+
+
+# --- backgrounds ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("background", "path", "removed"),
+    [
+        ("photos", PICTURE, False),
+        ("photos", PHOTO, True),
+        ("remove", PICTURE, True),
+        ("keep", PHOTO, False),
+    ],
+)
+def test_the_background_of_a_photo_is_removed_unless_the_settings_say_otherwise(
+    background: str, path: str, removed: bool
+) -> None:
+    image = inputs.image(path)
+    assert answer.removes_background(background, image) is removed
+    settings = answer.settings_of(question(background=background), image, ())
+    assert settings.cut_out is removed
+
+
+def test_a_photo_is_sketched_without_its_background_and_the_page_says_so() -> None:
+    first, *_, last = list(parts(answer.sketch, question(image=PHOTO, steps=1), "en"))
+    assert "background" in first["verdict"] and "atlas-hint" in first["notes"] and first["get"]["visible"]
+    start = last["made"].result.start
+    kept = run(answer.sketch, question(image=PHOTO, steps=1, background="keep"), "en")
+    whole = kept["made"].result.start
+    assert kept["verdict"] == "" and whole.subject is None and start.subject is not None
+    white, before = ((one.picture == 255).all(-1).mean() for one in (start, whole))
+    assert white > 0.5 > before
+
+
+def test_an_uploaded_photo_is_a_photo(tmp_path: Any) -> None:
+    path = tmp_path / "own.png"
+    Image.effect_noise((90, 60), 50).convert("RGB").save(path)
+    assert answer.removes_background("photos", inputs.image(str(path)))
+
+
+# --- look inside, compare ------------------------------------------------------------------------------------------
+
+
+def test_there_is_nothing_to_look_into_without_a_sketch_of_this_image(made: sketch_runs.Made) -> None:
     for handler in (inside.inside, compare.edges):
-        with pytest.raises(Refusal) as refusal:
-            handler(None, "en")
-        assert refusal.value.code == "no_sketch"
+        assert run(handler, question(), None, "en")["message"]
+        assert run(handler, question(image=PHOTO), made, "zh")["message"]
 
 
-def test_inside_has_the_maps_the_worth_and_the_growth(made: runs.Made) -> None:
-    maps, worth, growth = inside.inside(made, "en")
-    assert maps.count("<figure") == 4
-    value = json.loads(worth)
+def test_inside_has_the_maps_the_worth_and_the_growth(made: sketch_runs.Made) -> None:
+    slots = run(inside.inside, question(), made, "en")
+    assert slots["maps"].count("<figure") == 4
+    value = json.loads(slots["view"])
     assert len(value["worth"]) == 6 and value["whole"] == pytest.approx(made.result.drawn[0].loss, rel=1e-3)
-    assert growth.count("<figure") == len(made.result.drawn[0].history) and "loss" in growth
+    assert slots["growth"].count("<figure") == len(made.result.drawn[0].history) and "loss" in slots["growth"]
 
 
-def test_edges_spend_no_more_ink_than_the_sketch(made: runs.Made) -> None:
-    (shown,) = compare.edges(made, "en")
+def test_edges_spend_no_more_ink_than_the_sketch(made: sketch_runs.Made) -> None:
+    shown = run(compare.edges, question(), made, "en")["out"]
     ink = [float(text.split("%")[0]) for text in shown.split("ink ")[1:]]
     assert len(ink) == 3 and ink[2] <= ink[1] + 0.05
-    assert "loss 0.000" in shown  # the picture is like itself
+    assert "loss 0.000" in shown  # the image is like itself
+
+
+def test_the_ladder_of_the_page_is_one_run(made: sketch_runs.Made) -> None:
+    slots = run(compare.ladder, question(), [5, 2], 2, "zh")
+    titles = [column["title"] for column in json.loads(slots["view"])["columns"]]
+    assert titles == ["2 笔", "5 笔"] and len(slots["made"].result.drawn) == 2
+    first, *_ = parts(sketch_runs.files, "clipasso", question(), slots["made"], "zh")
+    assert 'download="clipasso-5.svg"' in first["out"]
 
 
 def test_meaning_and_shape_are_three_columns_of_one_run() -> None:
-    *_, (_, message) = compare.losses(Cancel(), PICTURE, 4, 1.0, 1.0, 2, "", sketch_record.miniature(), "en")
-    value = json.loads(message)
-    assert [column["title"] for column in value["columns"]][0::2] == ["only shape", "only meaning"]
+    slots = run(compare.losses, question(strokes=4), 2.0, 1.0, 2, "en")
+    titles = [column["title"] for column in json.loads(slots["view"])["columns"]]
+    assert titles == ["only shape", "meaning : shape = 2 : 1", "only meaning"]
 
 
 def test_two_starts_are_compared_by_steps() -> None:
-    *_, (_, message, verdict) = compare.starts(
-        Cancel(), PICTURE, 4, 1, 2, "", sketch_record.miniature(), "zh"
-    )
-    assert len(json.loads(message)["columns"]) == 2 and "随机" in verdict
+    slots = run(compare.starts, question(strokes=4), 1, 2, "zh")
+    assert len(json.loads(slots["view"])["columns"]) == 2 and "随机" in slots["verdict"]
 
 
-@pytest.mark.parametrize("step", lessons.STEPS, ids=lambda step: step.name)
-def test_each_step_of_the_walkthrough_answers_its_question(
-    step: lessons.Step, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(handlers.CONFIG, "compare_steps", 1)
-    *_, (_, message, told) = lessons.walk(
-        step, Cancel(), "0", PICTURE, LABELS, sketch_record.miniature(), "en"
-    )
-    assert len(json.loads(message)["columns"]) == len(step.answers)
-    assert (
-        step.answers[0].en in told and "In this run" in told and told.count("<tr>") == len(step.answers) + 1
-    )
+def test_the_step_at_which_a_loss_is_reached() -> None:
+    curves = np.array([[1.0, 0.5, 0.6, 0.1], [1.0, 0.7, np.nan, 0.3]])
+    assert compare.first_step(curves, 0.6) == 1  # the mean of 0.5 and 0.7
+    assert compare.first_step(curves, 0.55) == 3
+    assert compare.first_step(curves, 0.1) is None
 
 
-# --- opening -----------------------------------------------------------------------------------------------------------
+# --- lessons -------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_opens_with_the_recorded_run_in_both_languages() -> None:
-    for lang, word in (("en", "Recorded"), ("zh", "预先记录")):
-        path, labels, name, message, status = handlers.opened(lang, {})
-        assert word in status and name == handlers.CONFIG["opening"] and labels and path
-        value = json.loads(message)
-        assert len(value["columns"][0]["d"]) == handlers.CONFIG["recorded"]["strokes"]
-        assert len(value["history"]) > 30 and value["labels"][0]
+@pytest.mark.parametrize("name", lessons.lessons())
+def test_each_lesson_draws_and_answers_its_question(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(library.data("clipasso"), "compare_steps", 1)
+    (step,) = lessons.lessons()[name]["steps"]
+    *_, drawn, outcome = list(parts(lessons.outcome, step, sketch_runs.miniature(), "en"))
+    titles = lessons.titles(step, "en")
+    assert [column["title"] for column in json.loads(drawn["view"])["columns"]] == titles
+    assert 0 <= outcome.index < len(lessons.choices(step, "en"))
+    assert outcome.body.count("<tr>") == len(titles) + 1
 
 
-def test_an_address_with_an_example_opens_it_without_the_record() -> None:
-    _, labels, name, message, status = handlers.opened("en", {"example": "rose", "labels": "rose, dog"})
-    assert (labels, name, message, status) == ("rose, dog", "rose", "", "")
+def test_a_lesson_that_is_stopped_has_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancel = Cancel()
+    (step,) = lessons.lessons()["starts"]["steps"]
+    job = parts(lessons.outcome, step, "", "zh", cancel=cancel)
+    next(job)
+    cancel.set()
+    assert all(isinstance(part, dict) for part in job)
+
+
+# --- opening -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lang", "word", "label"), [("en", "recorded", "red envelope"), ("zh", "预先记录", "红包")]
+)
+def test_the_page_opens_with_the_recorded_run(lang: str, word: str, label: str) -> None:
+    slots = PAGE.declared.try_it.opening(lang)
+    value = json.loads(slots["view"])
+    assert word in slots["line"] and len(value["history"]) > 30
+    assert len(value["columns"][0]["d"]) == library.data("clipasso")["recorded"]["strokes"]
+    assert value["labels"][0][0]["by"] == "" and value["labels"][0][0]["top"][0][0] == label
+
+
+def test_an_address_with_an_example_opens_it() -> None:
+    made: Form = form("clipasso")
+    query = {"example": "rose", "labels": "rose, dog", "strokes": "8", "background": "keep"}
+    fields, refused = kit_page.opening_state(PAGE.declared, made, made.first, "en", query)
+    assert not refused and fields["image"].endswith("rose.jpg") and fields["labels"] == "rose, dog"
+    assert (fields["strokes"], fields["background"]) == (8, "keep")
 
 
 @pytest.mark.slow
 def test_the_recorded_run_is_reproduced() -> None:
-    recorded = handlers.recorded()
-    live = sketch_record.record(sketch_record.sketch(), {"en": ["a"], "zh": ["a"]})
+    recorded = sketch_runs.recorded("clipasso")
+    live = sketch_runs.record(record.sketch(), {"en": ["a"], "zh": ["a"]})
     assert live["checkpoint"] == recorded["checkpoint"] and live["steps"] == recorded["steps"]
     # Two hundred steps of float32 part ways between processors; what they come to does not.
     assert live["loss"] == pytest.approx(recorded["loss"], rel=0.15)
