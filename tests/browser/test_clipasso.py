@@ -1,4 +1,4 @@
-"""CLIPasso and CLIPDraw in a real browser: a drawing draws itself, stops when asked, is replayed, edited by mouse and keyboard."""
+"""CLIPasso and CLIPDraw in a real browser: a drawing draws itself, stops, is replayed, is edited by mouse and keyboard."""
 
 from __future__ import annotations
 
