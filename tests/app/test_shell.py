@@ -24,7 +24,7 @@ from demos import catalog
 from demos.app import blocks, site
 from demos.catalog import Page
 from demos.kit import events as wiring
-from demos.kit import files, menu, shell
+from demos.kit import files, menu, results
 from demos.kit.language import Text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -359,10 +359,10 @@ def test_a_refused_download_is_one_sentence(steps: dict[str, Any]) -> None:
 
 def test_the_result_line_names_time_checkpoint_and_machine() -> None:
     name = checkpoints.default("clip")
-    for lang, kind in (("en", "miniature"), ("zh", "微缩模型")):
-        line = shell.result_line(0.0345, name, "cpu", lang, "<i>")
+    for lang, seconds in (("en", "0.03 s"), ("zh", "0.03 秒")):
+        line = results.line(0.0345, name, "cpu", lang, "<i>")
         title = checkpoints.row(name).title[lang]
-        assert "34 ms" in line and kind in line and title in line and "CPU" in line and "&lt;i&gt;" in line
+        assert seconds in line and line.count(title) == 1 and "cpu" in line and "&lt;i&gt;" in line
 
 
 def test_every_open_page_has_a_title_of_its_own() -> None:
