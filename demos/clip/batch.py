@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 LOW, HIGH, FIRST = 2, 16, 6  # pairs
 SCENES, UPLOADED, START = "scenes", "uploaded", "classroom"
+SETS: dict[str, dict[str, Any]] = data()["batches"]  # of one click
 CHANGES = ("swap", "shuffle", "reset", "scenes")
 POOL, POOL_SIDE = 128, 128  # pairs that random batches are drawn from, and their pixels
 
@@ -106,11 +107,6 @@ class Batch:
     before: str = form.memory("")
 
 
-def sets() -> dict[str, dict[str, Any]]:
-    """The batches of one click, by name."""
-    return data()["batches"]
-
-
 @lru_cache(maxsize=8)
 def scenes(seed: int, count: int, side: int) -> list[Pair]:
     """Scenes of the classroom with captions, no caption twice."""
@@ -124,7 +120,7 @@ def source(text: str) -> tuple[str, int]:
     name, _, seed = (text or "").partition(":")
     if name == SCENES and seed.isdecimal() and len(seed) < 10:
         return SCENES, int(seed)
-    return (name if name in sets() or name == UPLOADED else START), 0
+    return (name if name in SETS or name == UPLOADED else START), 0
 
 
 def images_of(batch: Batch) -> list[Image.Image]:
@@ -142,7 +138,7 @@ def images_of(batch: Batch) -> list[Image.Image]:
         if not LOW <= len(batch.files) <= HIGH:
             raise Refusal("batch_size", low=LOW, high=HIGH, count=len(batch.files))
         return [inputs.image(file) for file in batch.files]
-    return [example(one) for one in sets()[name]["images"][: int(batch.count)]]
+    return [example(one) for one in SETS[name]["images"][: int(batch.count)]]
 
 
 @lru_cache(maxsize=64)
@@ -164,7 +160,7 @@ def captions_of(batch: Batch, checkpoint: str, lang: str) -> list[str]:
         model, words = classifier.model(checkpoint), background_words(language)
         answers = [model.classify(image, words) for image in images_of(batch)]
         return [one.labels[one.order[0]] for one in answers]
-    row = sets()[name]
+    row = SETS[name]
     own = row.get(language) or [library.shared()[one]["caption"][language] for one in row["images"]]
     return own[: int(batch.count)]
 
@@ -297,7 +293,7 @@ def lay_out(layout: Layout) -> None:
     gr.Markdown(text("batch").tr)
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
-            chosen = button_row("batch", {name: Text(**row["title"]) for name, row in sets().items()})
+            chosen = button_row("batch", {name: Text(**row["title"]) for name, row in SETS.items()})
             fields = form.lay_out_fields(Batch, "batch", text("more_batch"))
             changes = button_row("batch", {name: text(name) for name in CHANGES})
         with gr.Column(scale=6, min_width=320):
@@ -309,7 +305,7 @@ def lay_out(layout: Layout) -> None:
         layout.ask(triggers, place, partial(ask, change, drafts), list(fields.values()), fields=fields)
 
     for name, button in chosen.items():
-        count = FIRST if name == START else len(sets()[name]["images"])  # the first set begins with fewer
+        count = FIRST if name == START else len(SETS[name]["images"])  # the first set begins with fewer
         on(button.click, partial(replace, where=name, count=count), drafts=True)
     on([fields["count"].release, changes["reset"].click], drafts=True)
     on(fields["files"].upload, partial(replace, where=UPLOADED), drafts=True)

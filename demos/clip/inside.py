@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.context import Context
-from PIL import Image
 
 from core import inputs
 from core.errors import Refusal
@@ -24,7 +23,6 @@ from demos.kit.language import Text
 from demos.kit.page import Layout
 
 if TYPE_CHECKING:
-    from core.clip.inside import Relevance
     from core.clip.trace import FunctionRun, Run, SourceLine
     from demos.clip.page import Question
 
@@ -151,18 +149,13 @@ def where(question: Question, method: str, contrast: bool, lang: str) -> dict[st
         more = say("likeliest", lang, shown=len(chosen), count=len(labels))
         body += tag("p", more, class_="atlas-line")
     seconds = time.perf_counter() - start
-    line = answers.below([(result, encoded.digest)], seconds, lang, relevance_files(found, image))
-    return {"out": body, "line": line}
-
-
-def relevance_files(found: list[Relevance], image: Image.Image) -> list[answers.File]:
-    """The maps as JSON, and that of the best label as an image."""
-    first = found[0]
-    overlay = draw.heat_overlay(image, first.maps[int(first.answer.order[0])], first.answer.crop)
-    return [
+    overlay = draw.heat_overlay(image, found[0].maps[int(result.order[0])], result.crop)
+    files = [
         answers.as_json("clip-where.json", [one.to_json() for one in found]),
-        ("clip-where.png", "image/png", draw.png_beside(overlay, first.answer.to_json()["results"])),
+        ("clip-where.png", "image/png", draw.png_beside(overlay, result.to_json()["results"])),
     ]
+    line = answers.below([(result, encoded.digest)], seconds, lang, files)
+    return {"out": body, "line": line}
 
 
 @dataclass(frozen=True)

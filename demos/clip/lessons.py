@@ -64,9 +64,9 @@ def choices(step: Step, lang: str) -> list[str]:
     return [choice["zh" if lang == "zh" else "en"] for choice in data()["choices"][kind]]
 
 
-def labels_of(step: Step, lang: str, side: str = "labels") -> list[str]:
+def labels_of(step: Step, lang: str) -> list[str]:
     """The labels of a step."""
-    return inputs.labels(step[side]["zh" if lang == "zh" else "en"])
+    return inputs.labels(step["labels"]["zh" if lang == "zh" else "en"])
 
 
 def bars(answer: Classification, lang: str) -> Markup:

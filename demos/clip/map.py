@@ -15,36 +15,27 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from demos.clip import answer as answers
 from demos.clip import draw as views
-from demos.clip.words import say, text
+from demos.clip.words import options, say, text
 from demos.draw import base as draw
 from demos.kit import classifier, form
 from demos.kit import files as files_in
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress
-from demos.kit.language import Text
 
 if TYPE_CHECKING:
     from demos.clip.page import Question
 
-CONCEPTS, OWN = "concepts", "own"
 NEAREST = 10
 MAX_POOL = 1000
-
-
-DIMENSIONS = {"2": Text("2D, with the images", "二维，带图片"), "3": Text("3D, which turns", "三维，可转动")}
-POOLS = {
-    CONCEPTS: Text("Captions of the examples and things of the classroom", "例子的描述和“教室”里的事物"),
-    OWN: Text("My own list", "我自己的列表"),
-}
 
 
 @dataclass(frozen=True)
 class Settings:
     """Dimensions, whether the gap is closed, and the texts among which the nearest are looked for."""
 
-    dimensions: str = form.choice(DIMENSIONS, "2", text("dimensions"))
+    dimensions: str = form.choice(options("dimensions"), "2", text("dimensions"))
     centred: bool = form.switch(False, text("centred"), place="top")
-    kind: str = form.choice(POOLS, CONCEPTS, text("pool"), place="settings")
+    kind: str = form.choice(options("pools"), "concepts", text("pool"), place="settings")
     own: str = form.words(text("pool_own"), lines=3, place="settings")
 
 
@@ -83,7 +74,7 @@ def clip_map(
 
 def pool_of(kind: str, own: str, captions: Sequence[str], lang: str) -> list[str]:
     """The texts among which the nearest are looked for: the visitor's, or the things of the classroom and all captions."""
-    if kind == OWN:
+    if kind == "own":
         return inputs.labels(own, limit=MAX_POOL)
     from core.classroom.world.concepts import concepts
     from core.classroom.world.wording import phrase

@@ -14,7 +14,7 @@ from core import inputs
 from core.classroom.recipes.common import lessons
 from core.classroom.world.concepts import find
 from core.runtime import Cancel
-from demos.clip.words import say, text
+from demos.clip.words import options, say, text
 from demos.draw import base as draw
 from demos.draw import charts
 from demos.kit import files as files_in
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
     from core.classroom.recipes.clip.live import Snapshot, Toy
     from demos.clip.page import Question
 
-PAGE = "page"  # captions in the language of the page
-LANGUAGES = {
-    PAGE: Text("Language of the page", "页面的语言"),
-    "en": Text("English", "英文"),
-    "zh": Text("Chinese", "中文"),
-}
-TEMPERATURES = {"learned": Text("learned", "学习"), "fixed": Text("fixed", "固定")}
 KEPT = Kept()
 
 
@@ -49,11 +42,13 @@ class Settings:
     """What a visitor chooses for a training."""
 
     concepts: tuple[str, ...] = form.several(OFFERED, list(OFFERED)[:16], text("concepts"))
-    language: str = form.choice(LANGUAGES, PAGE, text("captions_in"))
+    language: str = form.choice(options("languages"), "page", text("captions_in"))
     minutes: float = form.slider(1, 5, 2, text("minutes"), step=0.5, place="top")
     batch: float = form.slider(8, lessons.LIMITS["batch"][1], 48, text("pairs_a_batch"), step=8)
     rate: float = form.slider(0.0001, 0.01, 0.0015, text("rate"), step=0.0001)
-    temperature: str = form.choice(TEMPERATURES, "learned", text("temperature_kind"), place="settings")
+    temperature: str = form.choice(
+        options("temperatures"), "learned", text("temperature_kind"), place="settings"
+    )
     scale: float = form.slider(1, 100, 10, text("first_scale"))
 
 
@@ -61,7 +56,7 @@ def lesson(settings: Settings, lang: str, cancel: Cancel) -> Iterator[Moment]:
     """The training, a moment about once a second."""
     given = lessons.LiveSettings(
         concepts=tuple(one.index for name in settings.concepts if name in OFFERED and (one := find(name))),
-        language=lang if settings.language == PAGE else settings.language,
+        language=lang if settings.language == "page" else settings.language,
         minutes=float(settings.minutes),
         batch=int(settings.batch),
         learning_rate=float(settings.rate),

@@ -17,7 +17,7 @@ from core.classroom.world import concepts, sprites
 from core.errors import Refusal
 from demos.clip import answer as answers
 from demos.clip import draw as views
-from demos.clip.words import data, say, text
+from demos.clip.words import data, options, say, text
 from demos.draw import base as draw
 from demos.kit import classifier, components, thumbnails
 from demos.kit.components import output
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from demos.clip.page import Question
 
 BLANK = ""  # the thing that paints out the square it covers: core.clip.edit.PATCH, without torch
-FILLS = {
-    "around": Text("the colours around it", "周围的颜色"),
-    "grey": Text("grey", "灰色"),
-    "noise": Text("noise", "噪声"),
-}
 
 
 def thumbnail(name: str) -> str:
@@ -179,7 +174,7 @@ def lay_out(layout: Layout) -> None:
         typed = gr.Textbox(
             label=text("put_in").tr, placeholder=text("dog").tr, elem_id="whatif-name", submit_btn=True
         )
-    choices = [(title.tr, name) for name, title in FILLS.items()]
+    choices = [(title.tr, name) for name, title in options("fills").items()]
     fill = gr.Radio(choices, value="around", label=text("fill").tr, elem_id="whatif-fill")
     place = layout.place("whatif", Text("Ask again", "再问一次"), {"sides": output, "table": output})
     place.slots["surface"] = pane

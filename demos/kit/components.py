@@ -15,7 +15,7 @@ import gradio as gr
 
 from core.errors import Refusal
 from demos.kit.html import Markup, join, tag
-from demos.kit.language import Text, both, both_of, tr
+from demos.kit.language import Text, both, both_of
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "assets" / "js"
 # The page's image as a surface takes it over, in the browser; what was drawn on another image goes.
@@ -39,12 +39,6 @@ ON_PICK = """document.addEventListener("atlas-pick", (event) => {
 def output(elem_id: str, value: str = "", **options: Any) -> gr.HTML:
     """A place for HTML."""
     return gr.HTML(value, elem_id=elem_id, padding=False, apply_default_css=False, **options)
-
-
-def label_box(elem_id: str, label: Any = None) -> gr.Textbox:
-    """A box for labels."""
-    title = label or tr("Labels, separated by commas or lines", "标签，用逗号或换行分开")
-    return gr.Textbox(label=title, lines=2, elem_id=elem_id)
 
 
 def button_row(prefix: str, titles: Mapping[str, Text]) -> dict[str, gr.Button]:

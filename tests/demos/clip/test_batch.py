@@ -189,6 +189,29 @@ def test_the_table_as_csv_can_be_read_back() -> None:
     assert len(rows) == 36 and rows[0]["text"] == "a red envelope"
 
 
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("photos", ("photos", 0)), ("scenes:7", ("scenes", 7)), ("uploaded", ("uploaded", 0)),
+        ("scenes:-1", ("classroom", 0)), ("scenes:9999999999", ("classroom", 0)), ("../x", ("classroom", 0)),
+        ("", ("classroom", 0)),
+    ],
+)  # fmt: skip
+def test_a_batch_is_named_by_what_the_server_knows(name: str, known: tuple[str, int]) -> None:
+    assert tab.source(name) == known
+
+
+@pytest.mark.parametrize("name", tab.SETS)
+def test_every_set_has_as_many_captions_as_images(name: str) -> None:
+    batch = Batch(where=name, count=tab.HIGH)
+    images = tab.images_of(batch)
+    assert tab.LOW <= len(images) <= tab.HIGH
+    for lang in ("en", "zh"):
+        captions = tab.captions_of(batch, "classroom-rn", lang)
+        assert len(captions) == len(images) and all(captions)
+    assert len(tab.images_of(dataclasses.replace(batch, count=2))) == 2
+
+
 # --- batch size against difficulty -------------------------------------------------------------------------
 
 

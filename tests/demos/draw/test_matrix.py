@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from core.clip.contrastive import Batch, contrast
-from demos.clip import batches
 from demos.draw import charts as curves
 from demos.draw import matrix
 
@@ -63,7 +62,7 @@ def test_numbers_of_cells_are_short(value: float, view: str, text: str) -> None:
 def test_who_wins_follows_the_view() -> None:
     assert matrix.right(RIGHT.contrast, "rows").tolist() == [True] * 3
     assert matrix.right(SWAPPED.contrast, "rows").tolist() == [False, False, True]
-    # Two pictures for one caption: either of them is right for it.
+    # Two images for one caption: either of them is correct for it.
     same = batch(["a dog", "a dog", "a car"], [0, 0, 2])
     for view in ("rows", "columns"):
         assert matrix.right(same.contrast, view).tolist() == [True] * 3
@@ -185,32 +184,5 @@ def test_the_temperature_curve_goes_through_the_loss_that_is_shown(made: Batch) 
 def test_the_live_matrix_counts_its_diagonal() -> None:
     shares = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0, 0, 1]])
     svg = curves.live_matrix(shares, ["data:,"] * 3, ["a", "b", "c"], "en")
-    assert (
-        svg.count("2 of 3 pictures") == 2 and svg.count("pair lost") == 1 and svg.count('class="pair"') == 2
-    )
+    assert svg.count("2 of 3 images") == 2 and svg.count("pair lost") == 1 and svg.count('class="pair"') == 2
     assert "2 张选对" in curves.live_matrix(shares, ["data:,"] * 3, ["a", "b", "c"], "zh")
-
-
-# --- batches ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("photos", ("photos", 0)), ("scenes:7", ("scenes", 7)), ("uploaded", ("uploaded", 0)),
-        ("scenes:-1", ("classroom", 0)), ("scenes:9999999999", ("classroom", 0)), ("../x", ("classroom", 0)),
-        ("", ("classroom", 0)),
-    ],
-)  # fmt: skip
-def test_a_batch_is_named_by_what_the_server_knows(text: str, found: tuple[str, int]) -> None:
-    assert batches.source(text) == found
-
-
-@pytest.mark.parametrize("name", batches.sets())
-def test_every_set_has_as_many_captions_as_pictures(name: str) -> None:
-    pictures = batches.pictures_of(name, batches.HIGH, None)
-    assert batches.LOW <= len(pictures) <= batches.HIGH
-    for lang in ("en", "zh"):
-        captions = batches.true_captions(name, batches.HIGH, None, "classroom-rn", lang)
-        assert len(captions) == len(pictures) and all(captions)
-    assert len(batches.pictures_of(name, 2, None)) == 2
