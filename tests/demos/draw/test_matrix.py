@@ -91,7 +91,7 @@ def test_the_figure_marks_pairs_and_who_won() -> None:
     assert [shape.line.dash for shape in plot.layout.shapes] == ["dot", "dot", "solid"]
     assert len(plot.layout.images) == 3 and len(plot.layout.annotations) == 9
     assert plot.layout.xaxis.ticktext == ("1 a cat", "2 a dog", "3 a car")
-    assert "picture 1 × caption 2" in plot.data[0].hovertext[0][1]
+    assert "image 1 × caption 2" in plot.data[0].hovertext[0][1]
 
 
 def test_what_was_typed_is_escaped_everywhere() -> None:
