@@ -58,7 +58,7 @@ def test_a_car_that_is_painted_out_through_the_endpoint(client: Client) -> None:
         (None, None, "around", "Nothing was changed"),
         (None, [{"name": "unicycle of glass", "x": 0, "y": 0, "size": 1}], "around", "unicycle"),
         ([[0, 0, 90, 90]], None, "magic", "magic"),
-        ([[0, 0, 320, 320]], None, "around", "whole picture"),
+        ([[0, 0, 320, 320]], None, "around", "whole image"),
         (None, [{"name": "dog"}], "around", "could not be read"),
     ],
 )
