@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-DIGITS = 7  # of five bits: enough for any difference of two run lengths below 2**31
+DIGITS = 7  # of five bits, a letter each: enough for any difference of two run lengths below 2**31
 
 
 def resized(mask: NDArray, size: tuple[int, int]) -> NDArray:
@@ -50,40 +50,44 @@ def packed(mask: NDArray[np.integer[Any]] | Packed) -> Packed:
 
 def encode(mask: NDArray[np.bool_]) -> str:
     """A mask [H, W] as COCO's `counts` text."""
-    flat = mask.T.ravel().astype(bool)
-    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    runs = np.diff(np.concatenate([[0], ends, [flat.size]]))
-    if flat.size and flat[0]:
+    pixels = mask.T.ravel().astype(bool)
+    ends = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    runs = np.diff(np.concatenate([[0], ends, [pixels.size]]))
+    if pixels.size and pixels[0]:
         runs = np.concatenate([[0], runs])  # the first run is of zeros
-    rest = runs.astype(np.int64)
-    rest[3:] -= runs[1:-2]  # from the fourth on: the difference to the run of the same colour before
-    letters = np.zeros((len(rest), DIGITS), np.uint8)
-    used = np.zeros((len(rest), DIGITS), bool)
-    going = np.ones(len(rest), bool)
+    numbers = runs.astype(np.int64)
+    numbers[3:] -= runs[1:-2]  # from the fourth on: the difference to the previous run of the same value
+    letters = np.zeros((len(numbers), DIGITS), np.uint8)
+    is_written = np.zeros((len(numbers), DIGITS), bool)
+    is_open = np.ones(len(numbers), bool)  # numbers that need another letter
     for digit in range(DIGITS):
-        low = rest & 31
-        rest = rest >> 5
-        more = np.where(low & 16, rest != -1, rest != 0)
-        used[:, digit] = going
-        letters[:, digit] = 48 + (low | (more << 5))
-        going &= more
-    return letters[used].tobytes().decode("ascii")
+        low = numbers & 31
+        numbers = numbers >> 5
+        is_longer = np.where(low & 16, numbers != -1, numbers != 0)
+        is_written[:, digit] = is_open
+        letters[:, digit] = 48 + (low | (is_longer << 5))
+        is_open &= is_longer
+    return letters[is_written].tobytes().decode("ascii")
 
 
 def decode(counts: str, height: int, width: int) -> NDArray[np.bool_]:
-    """The mask [height, width] of a `counts` text; ValueError where its runs do not fill it."""
+    """The mask [height, width] of a `counts` text.
+
+    Raises:
+        ValueError: where its runs do not fill the mask.
+    """
     letters = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
-    lasts = np.flatnonzero((letters & 32) == 0)
+    lasts = np.flatnonzero((letters & 32) == 0)  # of each number
     if not len(letters) or not len(lasts) or lasts[-1] != len(letters) - 1:
         raise ValueError("the run lengths are cut off")
     starts = np.concatenate([[0], lasts[:-1] + 1])
-    place = np.arange(len(letters)) - np.repeat(starts, lasts - starts + 1)
-    runs = np.add.reduceat((letters & 31) << (5 * place), starts)
-    negative = (letters[lasts] & 16) != 0
-    runs = np.where(negative, runs - (1 << (5 * (place[lasts] + 1))), runs)
+    digits = np.arange(len(letters)) - np.repeat(starts, lasts - starts + 1)
+    runs = np.add.reduceat((letters & 31) << (5 * digits), starts)
+    is_negative = (letters[lasts] & 16) != 0
+    runs = np.where(is_negative, runs - (1 << (5 * (digits[lasts] + 1))), runs)
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     if (runs < 0).any() or runs.sum() != height * width:
         raise ValueError(f"the run lengths do not fill {height} x {width} pixels")
-    colours = np.arange(len(runs)) % 2 == 1
-    return np.repeat(colours, runs).reshape(width, height).T
+    values = np.arange(len(runs)) % 2 == 1
+    return np.repeat(values, runs).reshape(width, height).T

@@ -123,6 +123,14 @@ def _read(file: Path, mtime: int) -> dict[str, Checkpoint]:
     return {name: _row(name, table) for name, table in tables.items()}
 
 
+_ADDED: dict[str, Checkpoint] = {}
+
+
+def add(checkpoint: Checkpoint) -> None:
+    """Makes a row known to this process by its name, beside those of the file; no menu lists it."""
+    _ADDED[checkpoint.name] = checkpoint
+
+
 def _all() -> dict[str, Checkpoint]:
     file = path()
     return _read(file, file.stat().st_mtime_ns)
@@ -143,7 +151,7 @@ def row(name: str, fits: Callable[[Checkpoint], bool] = lambda row: True) -> Che
     Raises:
         Refusal: "unknown_checkpoint" where there is none, "other_checkpoint" where it is not one that fits.
     """
-    checkpoint = _all().get(name)
+    checkpoint = _all().get(name) or _ADDED.get(name)
     if checkpoint is None:
         raise Refusal("unknown_checkpoint", name=name[:80], known=_like(name[:80], fits))
     if not fits(checkpoint):

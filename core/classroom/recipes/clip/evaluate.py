@@ -10,10 +10,8 @@ augmentation that training uses. Names are asked in the templates of `captions`,
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from torch.nn import functional as F
 
 from core import inputs
 from core.classroom.recipes.common.miniature import Miniature, open_miniature
+from core.classroom.recipes.common.rows import stamped
 from core.classroom.world.atlas import POSES, SHEEP, Atlas, open_atlas
 from core.classroom.world.captions import Writer
 from core.classroom.world.concepts import ASSETS, by_code, concepts, find
@@ -420,58 +419,6 @@ def patch_text(model: Miniature, atlas: Atlas) -> float:
         union = (said | visible[:, k]).flatten(1).sum(1)
         ratios.append((said & visible[:, k]).flatten(1).sum(1) / union.clamp(min=1))
     return float(torch.stack(ratios).mean())
-
-
-class Rows:
-    """The rows that an evaluation of one miniature measures, each told as it comes; `measured` has them.
-
-    Args:
-        paper: as in the registry.
-        checkpoint: a bundled row or the folder of an export.
-        say: takes a line for each row.
-    """
-
-    def __init__(self, paper: str, checkpoint: str, say: Callable[[str], None]) -> None:
-        self.paper, self.checkpoint, self.say = paper, checkpoint, say
-        self.measured: list[dict[str, Any]] = []
-
-    def add(self, measure: str, split: str, lang: str, value: float) -> None:
-        """One share."""
-        row = {
-            "paper": self.paper, "measure": measure, "split": split, "language": lang, "value": round(value, 4),
-            "unit": "share",
-        }  # fmt: skip
-        command = f"python -m core.classroom evaluate {self.paper} --checkpoint {Path(self.checkpoint).name}"
-        self.measured.append(stamped(row, self.checkpoint, command))
-        self.say(f"{measure:44} {split:18} {lang}  {value:.3f}")
-
-
-def stamped(row: dict[str, Any], checkpoint: str, command: str = "") -> dict[str, Any]:
-    """The row in the schema of the report card; "paper" is "clip" unless the row says otherwise."""
-    name = Path(checkpoint).name
-    note = ASSETS / "checkpoints" / name / "training.json"
-    made: dict[str, Any] = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
-    return {
-        "paper": "clip",
-        **row,
-        "checkpoint": name,
-        "published": None,
-        "command": command or f"python -m core.classroom evaluate clip --checkpoint {name}",
-        "seed": made.get("seed", 0),
-        "commit": made.get("commit", _commit()),
-        "minutes": made.get("minutes"),
-        "hardware": made.get("hardware", f"CPU {platform.machine()}, {torch.get_num_threads()} threads"),
-    }
-
-
-def _commit() -> str | None:
-    try:
-        told = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ASSETS, timeout=10
-        )
-    except OSError:
-        return None
-    return told.stdout.strip() or None
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -23,8 +23,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core import checkpoints
-from core.classroom.recipes.clip.evaluate import stamped, wordings
+from core.classroom.recipes.clip.evaluate import wordings
 from core.classroom.recipes.common.miniature import Miniature, open_miniature
+from core.classroom.recipes.common.rows import stamped
 from core.classroom.world.atlas import open_atlas
 from core.classroom.world.concepts import concepts
 from core.classroom.world.placing import Placed, arrange

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from core.classroom.recipes.clip.evaluate import stamped
+from core.classroom.recipes.common.rows import stamped
 from core.classroom.recipes.glip import evaluate as evaluate_glip
 from core.classroom.recipes.glip import train as glip
 from core.classroom.recipes.groupvit import evaluate as evaluate_groupvit
@@ -44,7 +44,7 @@ def lseg_rows(steps: int, out: Path, scenes: int = SCENES) -> Iterator[Measured]
     for block, depth in BLOCKS:
         folder = out / f"{block}{depth}"
         trained = lseg.Trainer(lseg.Settings(block=block, depth=depth, steps=steps, out=folder), atlas)
-        model = evaluate_lseg.Exported(str(trained.run(lambda _: None)))
+        model = evaluate_lseg.Candidate(str(trained.run(lambda _: None)))
         name = block if block == "none" else f"{block} x {depth}"
         for split, which in (("seen", seen()), ("never seen", unseen())):
             pictures = evaluate_lseg.exam(model, which, atlas, scenes)
@@ -58,7 +58,7 @@ def groupvit_rows(steps: int, out: Path, scenes: int = SCENES) -> Iterator[Measu
     for groups in GROUPS:
         name = "-".join(map(str, groups))
         trained = groupvit.Trainer(groupvit.Settings(groups=groups, steps=steps, out=out / name), atlas)
-        model = evaluate_groupvit.Exported(str(trained.run(lambda _: None)))
+        model = evaluate_groupvit.Candidate(str(trained.run(lambda _: None)))
         found, right, _ = evaluate_groupvit.measure(model, atlas, evaluate_groupvit.SINGLES, scenes, "en")
         yield "ablation of group tokens: foreground mIoU", name, found
         yield "ablation of group tokens: the same, oracle labels", name, right
@@ -70,7 +70,7 @@ def glip_rows(steps: int, out: Path, scenes: int = SCENES) -> Iterator[Measured]
     atlas = open_atlas()
 
     def measured(folder: Path) -> Iterator[tuple[str, float]]:
-        model = evaluate_glip.Exported(str(folder))
+        model = evaluate_glip.Candidate(str(folder))
         for split, which in (("seen", seen()), ("never seen", unseen())):
             pictures = evaluate_glip.exam(model, which, atlas, scenes)
             yield f"recall@1, {split}", evaluate_glip.grounding(model, pictures, "en")

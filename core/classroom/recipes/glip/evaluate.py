@@ -11,7 +11,6 @@ is seen are neither asked for nor held against a box on them.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,15 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.ops import batched_nms
 
 from core import runtime
-from core.classroom.recipes.clip.evaluate import Rows
 from core.classroom.recipes.common.export import MEAN, STD
-from core.classroom.recipes.common.miniature import Miniature, export_folder, tower_folder
-from core.classroom.recipes.glip.train import ARCHITECTURE, END, boxed, phrase_scores, word_table
+from core.classroom.recipes.common.fresh import row_of
+from core.classroom.recipes.common.rows import Rows
+from core.classroom.recipes.glip.train import END, boxed, phrase_scores, word_table
 from core.classroom.recipes.vild.evaluate import average_precision, xywh
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen, unseen
@@ -36,12 +34,10 @@ from core.classroom.world.grounded import Prompter
 from core.classroom.world.scenes import render
 from core.classroom.world.specs import SceneSettings, Spec, sample
 from core.classroom.world.wording import LANGUAGES
-from core.clip.resnet import picture_tower
 from core.detection.glip import boxes as of_boxes
 from core.detection.glip import language
-from core.detection.glip.language import ClipReader
+from core.detection.glip.grounding import GLIP, LoadedGLIP
 from core.detection.glip.losses import overlaps
-from core.detection.glip.network import GLIPNet
 
 SIZE, SCENES, PART = 96, 192, 24
 OTHERS = 20  # labels of a list that are of nothing
@@ -49,20 +45,13 @@ RIGHT = 0.5  # IoU
 SEED = 17_000
 
 
-class Exported:
-    """A miniature GLIP from the folder of its export or a bundled row, in float32 on the CPU."""
+class Candidate:
+    """A miniature GLIP, a bundled row or the folder of an export, in float32 on the CPU."""
 
     def __init__(self, checkpoint: str) -> None:
-        folder = export_folder(checkpoint)
-        note = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        clip = tower_folder(folder)
-        self.net = GLIPNet(ARCHITECTURE, note["fusion"])
-        towers = load_file(clip / "model.safetensors")
-        state = {**picture_tower(towers, "backbone.body.model."), **load_file(folder / "model.safetensors")}
-        self.net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-        self.net.eval().requires_grad_(False)
-        miniature = Miniature(clip)
-        self.reader = ClipReader(miniature.model, miniature.tokenizer)
+        with GLIP.load(row_of(checkpoint, "glip"), "cpu", torch.float32).use() as loaded:
+            assert isinstance(loaded, LoadedGLIP)
+            self.net, self.reader = loaded.net, loaded.reader
 
     @torch.inference_mode()
     def features(self, pictures: Tensor) -> list[Tensor]:
@@ -104,7 +93,7 @@ class Exam:
     size: int
 
 
-def exam(model: Exported, which: Sequence[int], atlas: Atlas, count: int = SCENES, size: int = SIZE) -> Exam:
+def exam(model: Candidate, which: Sequence[int], atlas: Atlas, count: int = SCENES, size: int = SIZE) -> Exam:
     """New compositions of these concepts, encoded."""
     settings = SceneSettings(
         kinds=(0.15, 0.55, 0.1, 0.2),
@@ -118,7 +107,7 @@ def exam(model: Exported, which: Sequence[int], atlas: Atlas, count: int = SCENE
     return Exam(model.features(scenes.picture), scenes.spec, *boxed(scenes), size)
 
 
-def grounding(model: Exported, pictures: Exam, lang: str) -> float:
+def grounding(model: Candidate, pictures: Exam, lang: str) -> float:
     """Recall@1: the share of phrases whose best box is on what they mean."""
     prompter, rng = Prompter(pictures.spec), random.Random(SEED)
     said = [prompter.caption(i, lang, rng, names=0.0) for i in range(len(prompter))]
@@ -135,7 +124,7 @@ def grounding(model: Exported, pictures: Exam, lang: str) -> float:
     return float(right[meant.any(-1)].float().mean())
 
 
-def detection(model: Exported, pictures: Exam, lang: str, others: int = OTHERS) -> float:
+def detection(model: Candidate, pictures: Exam, lang: str, others: int = OTHERS) -> float:
     """AP50 of lists with names of nothing among them."""
     prompter, rng = Prompter(pictures.spec), random.Random(SEED)
     every = range(len(concepts()))
@@ -172,7 +161,7 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """All measures as rows of the report card."""
     runtime.optional("pycocotools")  # before the work that its answer needs
-    model, atlas = Exported(checkpoint), open_atlas()
+    model, atlas = Candidate(checkpoint), open_atlas()
     rows = Rows("glip", checkpoint, say)
 
     for split, which in (("boxes seen", seen()), ("boxes never seen", unseen())):

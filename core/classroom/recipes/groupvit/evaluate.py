@@ -9,19 +9,16 @@ its pixels have: what is lost between the two is naming, what is left to 1 is gr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.classroom.recipes.clip.evaluate import Rows
-from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.export import MEAN, STD
-from core.classroom.recipes.common.miniature import export_folder, tensors, tower_folder
+from core.classroom.recipes.common.fresh import row_of
+from core.classroom.recipes.common.rows import Rows
 from core.classroom.recipes.lseg.evaluate import DISTRACTORS, PART, SCENES, IoU, offers
 from core.classroom.recipes.lseg.train import labelled
 from core.classroom.world.atlas import Atlas, open_atlas
@@ -30,54 +27,42 @@ from core.classroom.world.scenes import render
 from core.classroom.world.specs import SceneSettings, sample
 from core.classroom.world.wording import LANGUAGES, phrase
 from core.segmentation import grouping
-from core.segmentation.groupvit import MAX_SCALE, build, oracle_labels, towers
+from core.segmentation.groupvit import GroupViT, oracle_labels
 
+TEMPLATES = {"en": "a photo of {}", "zh": "一张{}的照片"}
 SEED, TUNING = 12_000, 12_500
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SINGLES = SceneSettings(kinds=(1, 0, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.4, poses=0.0, pairs="new")
 PAIRS = SceneSettings(kinds=(0, 1, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.4, poses=0.0, pairs="new")
 
 
-class Exported:
-    """A miniature GroupViT from the folder of its export or a bundled row, in float32 on the CPU."""
+class Candidate:
+    """A miniature GroupViT, a bundled row or the folder of an export, in float32 on the CPU; with the features of names."""
 
     def __init__(self, checkpoint: str) -> None:
-        folder = export_folder(checkpoint)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        self.size = int(config["vision_config"]["image_size"])
-        self.model = build(config)
-        shared = tower_folder(folder)
-        state = {
-            **towers(tensors(shared), config),
-            **load_file(folder / "model.safetensors"),
+        model = GroupViT.load(row_of(checkpoint, "groupvit"), "cpu", torch.float32)
+        with model.use() as loaded:
+            self.model, self.scale = loaded.model, loaded.logit_scale
+        self.size = int(self.model.vision_model.config.image_size)
+        self.names = {
+            lang: torch.from_numpy(
+                model.encode_text([phrase(c.name(lang), lang) for c in concepts()], [TEMPLATES[lang]])
+            )
+            for lang in LANGUAGES
         }
-        self.model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-        self.model.eval().requires_grad_(False)
-        self.scale = min(float(self.model.logit_scale.exp()), MAX_SCALE)
-        self.tokenizer = tokens.load(shared / "tokenizer.json")
-        self.context = int(config["text_config"]["max_position_embeddings"])
-        self.names = {lang: self._names(lang) for lang in LANGUAGES}
 
     @torch.inference_mode()
-    def _names(self, lang: str) -> Tensor:
-        form = "a photo of {}" if lang == "en" else "一张{}的照片"
-        lines = [form.format(phrase(c.name(lang), lang)) for c in concepts()]
-        ids = tokens.tokenize(self.tokenizer, lines, self.context)
-        features = [self.model.get_text_features(part).pooler_output for part in ids.split(128)]
-        return F.normalize(torch.cat(features), dim=-1)
-
-    @torch.inference_mode()
-    def look(self, pictures: Tensor) -> list[Look]:
-        """[B, 3, H, W] in [0, 1] -> what is known of each picture before any label."""
-        seen = []
-        for part in pictures.split(PART):
-            found = grouping.encode(self.model, (part - MEAN[0]) / STD[0])
-            maps = grouping.compose(found.assignments)[-1].unflatten(2, found.grid)
+    def look(self, images: Tensor) -> list[Look]:
+        """[B, 3, H, W] in [0, 1] -> what is known of each image before any label."""
+        looks = []
+        for part in images.split(PART):
+            grouped = grouping.encode(self.model, (part - MEAN[0]) / STD[0])
+            maps = grouping.compose(grouped.assignments)[-1].unflatten(2, grouped.grid)
             maps = F.interpolate(maps, part.shape[-2:], mode="bilinear", align_corners=False)
-            features = F.normalize(found.group_features, dim=-1)
-            whole = F.normalize(found.image_features, dim=-1)
-            seen += [Look(*parts) for parts in zip(maps.argmax(1), features, whole, strict=True)]
-        return seen
+            features = F.normalize(grouped.group_features, dim=-1)
+            whole = F.normalize(grouped.image_features, dim=-1)
+            looks += [Look(*parts) for parts in zip(maps.argmax(1), features, whole, strict=True)]
+        return looks
 
 
 class Look:
@@ -94,7 +79,7 @@ class Look:
 
 
 def masks(
-    model: Exported, looks: Sequence[Look], truths: Tensor, thresholds: Sequence[float], lang: str
+    model: Candidate, looks: Sequence[Look], truths: Tensor, thresholds: Sequence[float], lang: str
 ) -> dict[float, IoU]:
     """IoU by threshold."""
     totals = {threshold: IoU.empty() for threshold in thresholds}
@@ -119,7 +104,7 @@ def oracle(looks: Sequence[Look], truths: Tensor) -> IoU:
 
 
 def scenes(
-    model: Exported, atlas: Atlas, settings: SceneSettings, count: int, seed: int
+    model: Candidate, atlas: Atlas, settings: SceneSettings, count: int, seed: int
 ) -> tuple[list[Look], Tensor]:
     """Pictures as the model sees them, and the concept of each pixel [B, H, W]."""
     made = render(sample(count, seed, atlas, settings), atlas, model.size)
@@ -127,7 +112,7 @@ def scenes(
 
 
 def measure(
-    model: Exported, atlas: Atlas, settings: SceneSettings, count: int, lang: str
+    model: Candidate, atlas: Atlas, settings: SceneSettings, count: int, lang: str
 ) -> tuple[float, float, float]:
     """mIoU of what is named, mIoU with right names, and the background threshold, chosen on other scenes."""
     tuning = masks(model, *scenes(model, atlas, settings, count // 2, TUNING), THRESHOLDS, lang)
@@ -141,7 +126,7 @@ def evaluate(
     checkpoint: str, count: int = SCENES, say: Callable[[str], None] = print
 ) -> list[dict[str, Any]]:
     """All measures as rows of the report card."""
-    model, atlas = Exported(checkpoint), open_atlas()
+    model, atlas = Candidate(checkpoint), open_atlas()
     rows = Rows("groupvit", checkpoint, say)
 
     for split, settings in (("one thing", SINGLES), ("new pairs", PAIRS)):

@@ -20,7 +20,7 @@ from torch import nn
 
 from core.classroom.recipes.common.miniature import export_folder
 from core.classroom.recipes.common.running import SEED, Run
-from core.classroom.recipes.lseg.evaluate import Exported
+from core.classroom.recipes.lseg.evaluate import Candidate
 from core.classroom.recipes.lseg.train import labelled
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen
@@ -56,7 +56,7 @@ class Fit(Run):
         s = self.settings = settings
         super().__init__(s.out, s.minutes, s.steps, s.log_every)
         self.folder = export_folder(s.checkpoint)
-        self.model = Exported(s.checkpoint)
+        self.model = Candidate(s.checkpoint)
         self.atlas = atlas or open_atlas()
         self.blocks: dict[regularization.Key, RegularizationBlock] = {
             (kind, depth): regularization.identity(kind, depth)

@@ -9,26 +9,23 @@ concept's IoU adds up pictures that offer it as a label; the mean is over concep
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from core.classroom.recipes.clip.evaluate import Rows
 from core.classroom.recipes.common.export import MEAN, STD
-from core.classroom.recipes.common.miniature import Miniature, export_folder, tower_folder
-from core.classroom.recipes.lseg.train import ARCHITECTURE, BACKGROUND, labelled
+from core.classroom.recipes.common.fresh import row_of
+from core.classroom.recipes.common.rows import Rows
+from core.classroom.recipes.lseg.train import BACKGROUND, labelled
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen, unseen
 from core.classroom.world.scenes import render
 from core.classroom.world.specs import SceneSettings, sample
 from core.classroom.world.wording import LANGUAGES
-from core.clip.resnet import picture_tower
-from core.segmentation.lseg import LSegNet, label_maps
+from core.segmentation.lseg import LSeg, label_maps
 
 SIZE, SCENES, PART = 96, 192, 8
 DISTRACTORS, ABSENT = 4, 20
@@ -41,7 +38,7 @@ class IoU:
 
     intersection: Tensor
     union: Tensor
-    shown: Tensor
+    visible: Tensor  # images that show the concept
 
     @classmethod
     def empty(cls) -> IoU:
@@ -50,16 +47,16 @@ class IoU:
     def add(self, guess: Tensor, truth: Tensor, offered: Sequence[int]) -> None:
         """One picture: the concept of each pixel as guessed and as it is, -1 for background; [H, W] each."""
         for concept in (*offered, -1):
-            said, there = guess == concept, truth == concept
-            self.intersection[concept] += (said & there).sum()
-            self.union[concept] += (said | there).sum()
-            self.shown[concept] += there.any()
+            answer, area = guess == concept, truth == concept
+            self.intersection[concept] += (answer & area).sum()
+            self.union[concept] += (answer | area).sum()
+            self.visible[concept] += area.any()
 
     @property
     def mean(self) -> float:
         """Mean over the concepts that some picture shows."""
         ratio = self.intersection / self.union.clamp(min=1)
-        return float(ratio[:-1][self.shown[:-1] > 0].mean())
+        return float(ratio[:-1][self.visible[:-1] > 0].mean())
 
     @property
     def background(self) -> float:
@@ -67,34 +64,37 @@ class IoU:
         return float(self.intersection[-1] / self.union[-1].clamp(min=1))
 
 
-class Exported:
-    """A miniature LSeg from the folder of its export or a bundled row, in float32 on the CPU."""
+class Candidate:
+    """A miniature LSeg, a bundled row or the folder of an export, in float32 on the CPU; with the features of all names.
+
+    Attributes:
+        block: a regularization block in place of the network's own.
+    """
 
     def __init__(self, checkpoint: str) -> None:
-        folder = export_folder(checkpoint)
-        note = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        self.net = LSegNet(ARCHITECTURE, note["block"], note["depth"], with_clip=False).trim()
-        clip = tower_folder(folder)
-        towers = load_file(clip / "model.safetensors")
-        state = {**picture_tower(towers), **load_file(folder / "model.safetensors")}
-        self.net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-        self.net.eval().requires_grad_(False)
-        miniature = Miniature(clip)
-        self.names = {lang: miniature.texts([c.name(lang) for c in concepts()]) for lang in LANGUAGES}
-        self.grounds = {lang: miniature.texts(words[:1]) for lang, words in BACKGROUND.items()}
+        model = LSeg.load(row_of(checkpoint, "lseg"), "cpu", torch.float32)
+        with model.use() as loaded:
+            self.net = loaded.net
+        self.block: nn.Module | None = None
+        names = {lang: model.encode_text([c.name(lang) for c in concepts()]) for lang in LANGUAGES}
+        grounds = {lang: model.encode_text(words[:1]) for lang, words in BACKGROUND.items()}
+        self.names, self.grounds = (
+            {lang: torch.from_numpy(one) for lang, one in features.items()} for features in (names, grounds)
+        )
 
     @torch.inference_mode()
-    def features(self, pictures: Tensor) -> Tensor:
-        """[B, 3, H, W] in [0, 1] -> [B, D, H, W], norm 1: every pixel is doubled, as the backbone halves the picture."""
-        doubled = pictures.repeat_interleave(2, -2).repeat_interleave(2, -1)
+    def features(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> [B, D, H, W], norm 1: every pixel is doubled, as the backbone halves the image."""
+        doubled = images.repeat_interleave(2, -2).repeat_interleave(2, -1)
         return torch.cat([self.net.pixel_features((p - MEAN[0]) / STD[0]) for p in doubled.split(PART)])
 
     @torch.inference_mode()
     def guess(self, features: Tensor, offered: Sequence[int], lang: str) -> Tensor:
-        """One picture's features [D, H, W] -> the concept of each pixel [H, W], -1 for background."""
+        """One image's features [D, H, W] -> the concept of each pixel [H, W], -1 for background."""
         texts = torch.cat([self.grounds[lang], self.names[lang][list(offered)]])
-        best = self.net.regularized(label_maps(features[None], texts))[0].argmax(0)
-        return torch.tensor([-1, *offered])[best]
+        maps = label_maps(features[None], texts)
+        regularized = self.net.regularized(maps) if self.block is None else self.block(maps)
+        return torch.tensor([-1, *offered])[regularized[0].argmax(0)]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Exam:
         return zip(self.features, self.truth, strict=True)
 
 
-def exam(model: Exported, which: Sequence[int], atlas: Atlas, count: int = SCENES, seed: int = SEED) -> Exam:
+def exam(model: Candidate, which: Sequence[int], atlas: Atlas, count: int = SCENES, seed: int = SEED) -> Exam:
     """New compositions of these concepts, encoded."""
     settings = SceneSettings(
         kinds=(0.4, 0.6, 0, 0),
@@ -129,7 +129,7 @@ def offers(truth: Tensor, extra: int, g: torch.Generator) -> list[int]:
     return [*own, *others[:extra]]
 
 
-def measure(model: Exported, pictures: Exam, extra: int | None, lang: str) -> IoU:
+def measure(model: Candidate, pictures: Exam, extra: int | None, lang: str) -> IoU:
     """IoU with `extra` distractors a picture; with all labels when None."""
     total = IoU.empty()
     g = torch.Generator().manual_seed(SEED)
@@ -143,7 +143,7 @@ def evaluate(
     checkpoint: str, count: int = SCENES, say: Callable[[str], None] = print
 ) -> list[dict[str, Any]]:
     """All measures as rows of the report card."""
-    model, atlas = Exported(checkpoint), open_atlas()
+    model, atlas = Candidate(checkpoint), open_atlas()
     rows = Rows("lseg", checkpoint, say)
 
     for split, which in (("seen", seen()), ("never seen", unseen())):

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from core.classroom.recipes.clip.evaluate import stamped
+from torch import nn
+
 from core.classroom.recipes.common.miniature import export_folder
-from core.classroom.recipes.lseg.evaluate import DISTRACTORS, SCENES, Exported, exam, measure
+from core.classroom.recipes.common.rows import stamped
+from core.classroom.recipes.lseg.evaluate import DISTRACTORS, SCENES, Candidate, exam, measure
 from core.classroom.world.atlas import open_atlas
 from core.classroom.world.concepts import seen, unseen
 from core.segmentation import regularization
@@ -26,7 +28,7 @@ def evaluate(
     checkpoint: str, count: int = SCENES, say: Callable[[str], None] = print
 ) -> list[dict[str, Any]]:
     """mIoU with and without training masks, of no block and of every fitted one, as rows of the report card."""
-    model, atlas = Exported(checkpoint), open_atlas()
+    model, atlas = Candidate(checkpoint), open_atlas()
     fitted, note = regularization.read(export_folder(checkpoint) / regularization.FILE)
     blocks = regularization.compared(fitted)
     name = Path(checkpoint).name
@@ -34,8 +36,11 @@ def evaluate(
     rows = []
     for split, which in (("seen", seen()), ("never seen", unseen())):
         pictures = exam(model, which, atlas, count)
-        for kind, depth, block in [("none", 0, None), *((*key, block) for key, block in blocks.items())]:
-            model.net.scratch.head_block = block
+        for kind, depth, block in [
+            ("none", 0, nn.Identity()),
+            *((*key, block) for key, block in blocks.items()),
+        ]:
+            model.block = block
             value = measure(model, pictures, DISTRACTORS, "en").mean
             row = {
                 "paper": "lseg", "measure": MEASURE.format(split=split), "split": regularization.title(kind, depth),

@@ -18,24 +18,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from core import checkpoints, runtime
-from core.classroom.recipes.clip.evaluate import Rows
 from core.classroom.recipes.common.export import MEAN, STD
-from core.classroom.recipes.common.miniature import Miniature, export_folder, tower_folder
-from core.classroom.recipes.vild.train import ARCHITECTURE, CROP_SIDE, LEAST_SEEN, SCALE, SIZE, texts_of
+from core.classroom.recipes.common.fresh import row_of
+from core.classroom.recipes.common.miniature import Miniature
+from core.classroom.recipes.common.rows import Rows
+from core.classroom.recipes.vild.train import CROP_SIDE, LEAST_SEEN, SCALE, SIZE
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen, unseen
 from core.classroom.world.scenes import Scenes, render
 from core.classroom.world.specs import SceneSettings, sample
 from core.classroom.world.wording import LANGUAGES
-from core.clip.resnet import picture_tower
 from core.detection import boxes as of_boxes
-from core.detection.regions import ViLDNet, ensemble, probabilities
-from core.detection.vild import VARIANTS, architectures
+from core.detection.regions import ensemble, probabilities
+from core.detection.vild import VARIANTS, LoadedViLD, ViLD
 
 GROUPS, SCENES, PART = 8, 48, 24
 PROPOSALS = 60
@@ -60,22 +59,19 @@ class Looked:
     heads: dict[str, Tensor]  # [M, D]; "crops" among them
 
 
-class Exported:
-    """A miniature ViLD from the folder of its export or a bundled row, in float32 on the CPU."""
+class Candidate:
+    """A miniature ViLD, a bundled row or the folder of an export, in float32 on the CPU; with the features of all names."""
 
     def __init__(self, checkpoint: str) -> None:
-        folder = export_folder(checkpoint)
-        clip = tower_folder(folder)
-        self.net = ViLDNet(architectures()[ARCHITECTURE])
-        state = {
-            **picture_tower(load_file(clip / "model.safetensors")),
-            **load_file(folder / "model.safetensors"),
-        }
-        self.net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-        self.net.eval().requires_grad_(False)
-        self.clip = Miniature(clip)
+        row = row_of(checkpoint, "vild")
+        model = ViLD.load(row, "cpu", torch.float32)
+        with model.use() as loaded:
+            assert isinstance(loaded, LoadedViLD)
+            self.net = loaded.net
+        (tower,) = checkpoints.row(row).requires
+        self.clip = Miniature(checkpoints.row(tower).folder)
         names = {lang: [c.name(lang) for c in concepts()] for lang in LANGUAGES}
-        self.names = {lang: texts_of(self.clip, names[lang]) for lang in LANGUAGES}
+        self.names = {lang: torch.from_numpy(model.encode_text(names[lang])) for lang in LANGUAGES}
         self.base = torch.zeros(len(concepts()), dtype=torch.bool)
         self.base[list(seen())] = True
 
@@ -141,7 +137,7 @@ class Exam:
     hidden: Tensor  # [B, K] almost
 
 
-def exam(model: Exported, group: int, atlas: Atlas, count: int = SCENES, crops: bool = True) -> Exam:
+def exam(model: Candidate, group: int, atlas: Atlas, count: int = SCENES, crops: bool = True) -> Exam:
     """New compositions of one vocabulary."""
     labels = vocabulary(group)
     settings = SceneSettings(
@@ -204,7 +200,7 @@ def xywh(box: Tensor) -> list[float]:
 
 
 def measure(
-    model: Exported, exams: Sequence[Exam], variant: str, lang: str, every: bool = False
+    model: Candidate, exams: Sequence[Exam], variant: str, lang: str, every: bool = False
 ) -> dict[str, float]:
     """AP50 of base, of novel and of all categories; `every`: all names are asked for in every scene."""
     truth: list[dict[str, Any]] = []
@@ -250,7 +246,7 @@ def covered(exams: Sequence[Exam]) -> tuple[float, float]:
     return float(np.mean(hits[False])), float(np.mean(hits[True]))
 
 
-def shown(model: Exported, exams: Sequence[Exam], variant: str, threshold: float) -> dict[str, float]:
+def shown(model: Candidate, exams: Sequence[Exam], variant: str, threshold: float) -> dict[str, float]:
     """What a reader of the page sees: shares of base and of novel things whose box and name reach the threshold, and of the
     boxes shown that are right. AP ranks the boxes of one category and does not ask how sure they are; this does."""
     from torchvision.ops import box_iou
@@ -277,7 +273,7 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """All measures as rows of the report card."""
     runtime.optional("pycocotools")  # before the work that its answer needs
-    model, atlas = Exported(checkpoint), open_atlas()
+    model, atlas = Candidate(checkpoint), open_atlas()
     thresholds = checkpoints.row("classroom-vild").options["thresholds"]
     rows = Rows("vild", checkpoint, say)
 
