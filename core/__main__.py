@@ -247,6 +247,7 @@ def sketch(arguments: argparse.Namespace) -> None:
     """CLIPasso: a picture in a few strokes."""
     _writable(arguments.out)
     image = inputs.image(arguments.image)
+    from core.clip.labels import NO_NOTES
     from core.drawing import clipasso
 
     settings = clipasso.SketchSettings(
@@ -259,7 +260,7 @@ def sketch(arguments: argparse.Namespace) -> None:
         cut_out=arguments.cut_out,
         checkpoint=arguments.checkpoint,
     )
-    _drawn(clipasso.sketch(image, settings), arguments)
+    _drawn(clipasso.sketch(image, settings), NO_NOTES, arguments)
 
 
 def draw(arguments: argparse.Namespace) -> None:
@@ -275,7 +276,7 @@ def draw(arguments: argparse.Namespace) -> None:
         negatives=tuple(arguments.negative),
         checkpoint=arguments.checkpoint,
     )
-    _drawn(clipdraw.draw(arguments.prompt, settings), arguments)
+    _drawn(clipdraw.draw(arguments.prompt, settings), clipdraw.notes(arguments.prompt, settings), arguments)
 
 
 def _writable(out: Path) -> None:
@@ -285,7 +286,7 @@ def _writable(out: Path) -> None:
     outputs.check(out)
 
 
-def _drawn(frames: Iterator[Frame], arguments: argparse.Namespace) -> None:
+def _drawn(frames: Iterator[Frame], notes: Notes, arguments: argparse.Namespace) -> None:
     """Runs to the end, with the progress on standard error, and writes what was asked for."""
     for frame in frames:
         _progress(f"step {frame.step} of {frame.steps}, {frame.seconds_left:.0f} s left")
@@ -307,6 +308,7 @@ def _drawn(frames: Iterator[Frame], arguments: argparse.Namespace) -> None:
         "losses": best.losses.tolist(),
         "terms": best.terms,
         "out": str(arguments.out),
+        **notes.to_json(),
     }
     if arguments.json:
         print(json.dumps(answer, ensure_ascii=False))
@@ -315,6 +317,7 @@ def _drawn(frames: Iterator[Frame], arguments: argparse.Namespace) -> None:
         f"{answer['checkpoint']}, {answer['steps']} steps in {answer['seconds']:.1f} s on {answer['device']}"
     )
     print(f"loss {best.loss:.4f} with seed {answer['seed']}: {arguments.out}")
+    _tell(notes)
 
 
 def _write(out: Path, drawn: Any) -> None:

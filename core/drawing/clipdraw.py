@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core import checkpoints, inputs, runtime
-from core.clip import encoders
+from core.clip import encoders, reading
 from core.clip.encoders import DualEncoder
+from core.clip.labels import Notes
 from core.drawing import bezier, guides, rasterize
 from core.drawing.losses import PerceptualLoss, Warps
 from core.drawing.optimise import Optimiser, Scenes, Schedule, Verdict, drawn, run
@@ -136,6 +137,13 @@ def draw(
             prompt=prompt,
         )
         yield replace(frame, result=result)
+
+
+def notes(prompt: str, settings: DrawSettings) -> Notes:
+    """Which of the prompt and the texts to avoid are longer than the guide reads."""
+    tokenize = reading.tokenizer(settings.checkpoint or checkpoints.default("clip"))
+    texts = dict.fromkeys([prompt, *settings.negatives])
+    return Notes(truncated=tuple(text for text in texts if tokenize.is_cut(inputs.clean(text))))
 
 
 def check(settings: DrawSettings) -> None:

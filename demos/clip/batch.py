@@ -242,7 +242,8 @@ def compute(batch: Batch, checkpoint: str, lang: str) -> dict[str, Any]:
     )
     is_outside = source(batch.where)[0] in (UPLOADED, "photos")
     digest = inputs.digest(images[0]) if is_outside else ""
-    hint = results.notes(answer.checkpoint, lang, digest=digest)["notes"]
+    more = answer.notes.sentences(lang)
+    hint = results.notes(answer.checkpoint, lang, digest=digest, more=more)["notes"]
     line = results.line(answer.seconds, answer.checkpoint, answer.device, lang)
     info = say("learned", lang, scale=answer.learned_logit_scale)
     return {

@@ -64,7 +64,8 @@ def clipdraw_draw(
 
     Returns:
         {"checkpoint", "seconds", "steps", "cosine" with the prompt, "loss", "losses" of the seeds, "svg",
-        "points" [strokes][points][x, y], "widths", "colors" [strokes][red, green, blue, alpha in 0..1]}.
+        "points" [strokes][points][x, y], "widths", "colors" [strokes][red, green, blue, alpha in 0..1]}; "truncated" as in
+        clip_classify.
     """
     with api_errors():
         from core.drawing import clipdraw
@@ -87,6 +88,7 @@ def clipdraw_draw(
             **answer,
             **sketch_runs.taken_seed(result, seed),
             "cosine": round(-one.terms["prompt"], 5),
+            **clipdraw.notes(sentence, settings).to_json(),
             "widths": one.strokes.widths.astype(float).round(2).tolist(),
             "colors": one.strokes.colors.astype(float).round(3).tolist(),
         }
@@ -176,7 +178,8 @@ def draw_prompt(
     names = names_with(prompt, question.labels)
     settings = settings_of(question, begin)
     guide = question.checkpoint or checkpoints.default("clip")
-    notes = results.notes(guide, lang, unknown=library.unknown_labels(names))
+    more = clipdraw.notes(prompt, settings).sentences(lang)
+    notes = results.notes(guide, lang, unknown=library.unknown_labels(names), more=more)
     yield {"verdict": "", "files": "", **notes}
     frames = clipdraw.draw(prompt, settings, begin=begin, cancel=cancel)
     for part in sketch_runs.watch(frames, guide, names, lang, edit=True, judges=judges):

@@ -174,6 +174,7 @@ def segment(question: Question, lang: str) -> dict[str, Any]:
             digest=answer.digest,
             page=PAPER,
             unknown=library.unknown_labels(answer.grouping.labels),
+            more=answer.grouping.notes.sentences(lang),
         ),
     }
 

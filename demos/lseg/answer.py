@@ -233,7 +233,7 @@ def notes(answer: Answer, lang: str) -> dict[str, Any]:
         page=PAPER,
         unknown=library.unknown_labels(words),
         paper=PAPER,
-        more=more,
+        more=[*more, *answer.result.notes.sentences(lang)],
     )
     # The checkpoint menu has no rows for the trick.
     return slots | ({"get": gr.update(visible=False)} if trick else {})

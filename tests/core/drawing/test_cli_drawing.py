@@ -82,3 +82,13 @@ def test_what_is_wrong_is_one_sentence(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1 and printed.err.strip()
+
+
+def test_a_prompt_that_is_not_read_to_its_end_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, long = str(tmp_path / "made.svg"), "a red dog " * 9
+    assert run(monkeypatch, "draw", long, *FEW, "--out", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["truncated"] == [long]
+    assert run(monkeypatch, "draw", long, *FEW, "--out", out) == 0
+    assert "too long for this checkpoint" in capsys.readouterr().err
