@@ -14,7 +14,7 @@ from PIL import Image
 
 from core.clip import ZeroShot, encoders, trace
 from core.errors import Refusal
-from demos.clip import code as clip_code
+from demos.clip.words import data
 
 ROOT = Path(__file__).resolve().parents[3]
 LABELS = ["dog", "cat", "red envelope"]
@@ -59,7 +59,7 @@ def test_only_lines_that_ran_are_marked() -> None:
 
 def test_lines_are_those_of_the_file() -> None:
     run = trace.classify(ZeroShot.load("classroom-rn", "cpu"), picture(), LABELS, "seven")
-    assert list(run.functions) == [step["role"] for step in clip_code.steps()]
+    assert list(run.functions) == [step["role"] for step in data()["pseudocode"]]
     for one in run.functions.values():
         source = (ROOT / one.file).read_text(encoding="utf-8").splitlines()
         for line in one.lines:
@@ -91,7 +91,7 @@ def test_shapes_are_those_of_the_answer_also_when_everything_is_remembered() -> 
 def test_every_step_of_the_paper_finds_its_line() -> None:
     """The marks of the page's table are in the source of what they stand for: a renamed variable breaks this."""
     run = trace.classify(ZeroShot.load("classroom-rn", "cpu"), picture(), LABELS)
-    for step in clip_code.steps():
+    for step in data()["pseudocode"]:
         one = run.functions[step["role"]]
         assert any(mark in line.code for line in one.lines for mark in step["marks"] if line.ran), step[
             "role"

@@ -117,8 +117,8 @@ PHASES: dict[str, tuple[Phase, ...]] = {
         Phase(1.01, 64, 224, _ALL, True, factors=0.1),
     ),
     "classroom-vit": (
-        Phase(0.16, 64, 128, _ONE, False),
-        Phase(1.01, 64, 128, _ALL, True),
+        Phase(0.16, 64, 128, _ONE, False, factors=0.1),
+        Phase(1.01, 64, 128, _ALL, True, factors=0.1),
     ),
 }
 
