@@ -7,6 +7,7 @@ folders and zip archives one at a time, without unpacking them to the disk.
 
 from core.inputs.archives import Files, Member, files_of, is_archive
 from core.inputs.images import FileImage, crop, digest, full_size, image, reduced_size, size_of, to_pixels
+from core.inputs.numbers import number
 from core.inputs.seeds import seed
 from core.inputs.texts import SEPARATORS, clean, labels, text, visible
 
@@ -23,6 +24,7 @@ __all__ = [
     "image",
     "is_archive",
     "labels",
+    "number",
     "reduced_size",
     "seed",
     "size_of",

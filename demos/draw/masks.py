@@ -32,6 +32,7 @@ LIGHTNESSES = (0.72, 0.42, 0.56)
 PICTURE_SIDE, MASK_SIDE, POINTED_SIDE, GRID = 960, 640, 320, 48  # pixels of the long side of what travels
 NAMED_SHARE = 0.004  # a smaller region has no room for its name
 BYTES = 256
+File = tuple[str, str, str, bytes]  # a download: its title, its name, its MIME type, its bytes
 IMAGE_FILE = "image.png"  # what a COCO file calls an image whose own name nobody knows
 
 
@@ -81,8 +82,10 @@ def overlay(
     stage = tag(
         "div",
         tag("img", class_="atlas-seg-picture", alt="", src=draw.data_uri(image, PICTURE_SIDE)),
-        tag("img", class_="atlas-seg-mask", alt="", src=_uri(_coloured(_smaller(mask, MASK_SIDE), colours))),
-        tag("img", class_="atlas-seg-map", alt="", hidden=True, src=_uri(_pointed(mask, probabilities))),
+        tag(
+            "img", class_="atlas-seg-mask", alt="", src=png_uri(_coloured(_smaller(mask, MASK_SIDE), colours))
+        ),
+        tag("img", class_="atlas-seg-map", alt="", hidden=True, src=png_uri(_pointed(mask, probabilities))),
         tag("canvas", style="display:none"),
         _names(mask, names, colours, shares),
         tag("span", class_="atlas-seg-tip", hidden=True),
@@ -192,14 +195,14 @@ def _pointed(mask: np.ndarray, probabilities: np.ndarray | None) -> Image.Image:
 
 def mask_layer(mask: np.ndarray, colours: Sequence[str]) -> str:
     """A mask [H, W] in its colours as a data URI, transparent where a label has none."""
-    return _uri(_coloured(mask, colours))
+    return png_uri(_coloured(mask, colours))
 
 
 def spots_layer(where: np.ndarray, colour: str) -> str:
     """Pixels [H, W] bool in one colour as a data URI, each grown a little, so that a single one is seen."""
     reach = 2 * max(1, max(where.shape) // 200) + 1
     grown = Image.fromarray(where.astype(np.uint8)).filter(ImageFilter.MaxFilter(reach))
-    return _uri(_coloured(np.asarray(grown), ["", colour]))
+    return png_uri(_coloured(np.asarray(grown), ["", colour]))
 
 
 def _png(image: Image.Image, **options: Any) -> bytes:
@@ -208,7 +211,8 @@ def _png(image: Image.Image, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _uri(image: Image.Image) -> str:
+def png_uri(image: Image.Image) -> str:
+    """An image as a PNG data URI, with every pixel as it is."""
     return "data:image/png;base64," + base64.b64encode(_png(image, compress_level=3)).decode()
 
 
@@ -315,7 +319,31 @@ def coco_rle(mask: np.ndarray, names: Sequence[str], size: tuple[int, int]) -> s
     return draw.to_json(made.data())
 
 
-def links(files: Sequence[tuple[str, str, str, bytes]], lang: str) -> Markup:
+def exports(
+    image: Image.Image,
+    mask: np.ndarray,
+    names: Sequence[str],
+    colours: Sequence[str],
+    opacity: float,
+    size: tuple[int, int],
+    lang: str,
+    stem: str,
+    overlay_file: str,
+) -> list[File]:
+    """The overlay, the label map and the run lengths of a mask as files; arguments as of `overlay` and `coco_rle`.
+
+    The names of the other files begin with `stem`.
+    """
+    painted = overlay_png(image, mask, names, colours, opacity)
+    coco = coco_rle(mask, names, size).encode()
+    return [
+        (pick(lang, "overlay PNG", "叠加图 PNG"), overlay_file, "image/png", painted),
+        (pick(lang, "label map PNG", "标签图 PNG"), f"{stem}-labels.png", "image/png", mask_png(mask, names)),
+        ("COCO JSON", f"{stem}-coco.json", "application/json", coco),
+    ]
+
+
+def links(files: Sequence[File], lang: str) -> Markup:
     """Download links (title, name, MIME type, bytes) that carry their data, as `demos.kit.files.downloads` does."""
     chips = join(
         (

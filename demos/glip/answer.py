@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -19,11 +18,11 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import boxes
 from demos.glip import draw
-from demos.kit import batch, library, results
+from demos.glip.words import PAPER, examples, say
+from demos.kit import batch, results
 from demos.kit import files as files_in
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress
-from demos.kit.language import Text, pick
 from demos.kit.menu import label_language, needs_download, start_row
 from demos.kit.page import Layout
 from demos.kit.scenes_link import SceneOpened
@@ -36,18 +35,9 @@ if TYPE_CHECKING:
     from core.detection.result import Grounding
     from demos.glip.page import Question
 
-PAPER = "glip"
 OPENING = "dog_and_car"
 MODES = ("sentence", "labels")
 FLOOR = 0.05  # boxes with a lower score are left out of every answer
-PARTS = {
-    "encode_image": Text("image", "图片"),
-    "encode_text": Text("words", "文字"),
-    "ground": Text("fusion", "融合"),
-    "boxes": Text("boxes", "框"),
-}
-
-examples = partial(library.examples, PAPER)
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,10 @@ class Answer:
     encoded: EncodedImage
     grounding: Grounding
     seconds: float
+
+    def line(self, lang: str) -> str:
+        """The result line."""
+        return results.answer_line(PAPER, self.grounding, self.seconds, lang)
 
 
 def model(checkpoint: str | None) -> GLIP:
@@ -115,23 +109,11 @@ def prompts(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress]
             continue
         if not start:
             start, first = time.perf_counter(), done
-        text = pick(
-            lang,
-            f"The list is too long for one prompt: part {done + 1} of {count}",
-            f"标签太多，一个提示放不下：第 {done + 1} 部分，共 {count} 部分",
-        )
+        text = say("part", lang, part=done + 1, count=count)
         if done > first:
             left = (time.perf_counter() - start) / (done - first) * (count - done)
-            text += pick(lang, f", about {left:.0f} s left", f"，大约还需 {left:.0f} 秒")
+            text += say("time_left", lang, left=left)
         yield Progress(done / count, text)
-
-
-def checked(threshold: Any) -> float:
-    """A threshold in [0, 1]; Refusal("out_of_range") for anything else."""
-    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if not is_number or not 0 <= threshold <= 1:
-        raise Refusal("out_of_range", name="threshold", low=0, high=1, value=str(threshold)[:20])
-    return float(threshold)
 
 
 # --- endpoint --------------------------------------------------------------------------------------------
@@ -167,43 +149,26 @@ def glip_ground(
         prompt = inputs.text(caption) if caption is not None else inputs.labels(labels, limit=1000)
         pixels = inputs.image(files_in.uploaded(image))
         glip = model(checkpoint)
-        least = start_threshold(glip.checkpoint) if threshold is None else checked(threshold)
+        own = start_threshold(glip.checkpoint)
+        least = inputs.number("threshold", own if threshold is None else threshold)
         return detect(glip, pixels, prompt, least, across_labels).to_json()
 
 
 # --- handlers --------------------------------------------------------------------------------------------
 
 
-def result_line(answer: Answer, lang: str) -> str:
-    """The result line."""
-    grounding = answer.grounding
-    details = " + ".join(
-        f"{PARTS[name].get(lang) if name in PARTS else name} {value:.0f} ms"
-        for name, value in grounding.timings.items()
-    )
-    return results.line(answer.seconds, grounding.checkpoint, grounding.device, lang, details)
-
-
 def ground(question: Question, lang: str) -> dict[str, Any]:
     """The slots of *Try it*: the image with its boxes under the prompt, the table of boxes, the line."""
-    threshold = checked(question.threshold)
+    threshold = inputs.number("threshold", question.threshold)
     answer = run(question)
     grounding = answer.grounding
+    names = [phrase.text for phrase in grounding.phrases]
+    unread = results.unreadable(grounding.checkpoint, grounding.prompt, lang)
     return {
         "figure": draw.figure(answer.image, grounding, threshold, lang),
         "table": draw.table(answer.image, grounding, threshold, lang),
-        "line": result_line(answer, lang),
-        **results.notes(
-            grounding.checkpoint,
-            lang,
-            digest=answer.encoded.digest,
-            page=PAPER,
-            unknown=library.unknown_labels([phrase.text for phrase in grounding.phrases]),
-            more=[
-                *results.unreadable(grounding.checkpoint, grounding.prompt, lang),
-                *grounding.notes.sentences(lang),
-            ],
-        ),
+        "line": answer.line(lang),
+        **results.answer_notes(PAPER, grounding, answer.encoded.digest, names, lang, unread),
     }
 
 
@@ -214,14 +179,18 @@ def table_on_release(layout: Layout) -> None:
         if next(prompts(question, lang, Cancel()), None) is not None:  # a long list is still running
             return {}
         answer = run(question)
-        return {"table": draw.table(answer.image, answer.grounding, checked(question.threshold), lang)}
+        return {
+            "table": draw.table(
+                answer.image, answer.grounding, inputs.number("threshold", question.threshold), lang
+            )
+        }
 
     layout.update(layout.components["threshold"].release, layout.places[0], table)
 
 
 def files(question: Question, lang: str) -> str:
     """Download links of the boxes that reach the threshold."""
-    threshold = checked(question.threshold)
+    threshold = inputs.number("threshold", question.threshold)
     answer = run(question)
     marks = draw.visible_marks(answer.grounding, threshold)
     if not marks:
@@ -232,7 +201,8 @@ def files(question: Question, lang: str) -> str:
 
 def many(question: Question) -> Callable[[Any], Outcome]:
     """The question of the page for each of many images."""
-    threshold, prompt = checked(question.threshold), prompt_of(question.mode, question.text)
+    threshold = inputs.number("threshold", question.threshold)
+    prompt = prompt_of(question.mode, question.text)
     glip = model(question.checkpoint)
 
     def verb(image: Image.Image) -> Outcome:
@@ -262,10 +232,7 @@ def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
     """The fields that an example sets: its image, and its sentence or labels."""
     row = examples()[name]
     kind = "labels" if question.mode == "labels" else "caption"
-    return {
-        "image": row["path"],
-        "text": row[kind][label_language(PAPER, question.checkpoint, lang)],
-    }
+    return {"image": row["path"], "text": row[kind][label_language(PAPER, question.checkpoint, lang)]}
 
 
 def scene(opened: SceneOpened, question: Question, lang: str) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from PIL import Image
 
 from demos.draw import base, boxes, masks
 from demos.draw.boxes import Mark
-from demos.kit.html import Markup, grid, join, tag
-from demos.kit.language import pick
+from demos.glip.words import say
+from demos.kit.html import Markup, grid, join, row, share, tag
 
 if TYPE_CHECKING:
     from core.detection.result import Grounding
@@ -51,11 +51,8 @@ def marks(grounding: Grounding) -> list[Mark]:
 
 def visible_marks(grounding: Grounding, threshold: float) -> list[Mark]:
     """The boxes that reach the threshold."""
-    return [
-        mark
-        for mark, is_visible in zip(marks(grounding), above(grounding, threshold), strict=True)
-        if is_visible
-    ]
+    visible = above(grounding, threshold)
+    return [mark for mark, is_visible in zip(marks(grounding), visible, strict=True) if is_visible]
 
 
 def figure(image: Image.Image, grounding: Grounding, threshold: float, lang: str) -> Markup:
@@ -67,48 +64,25 @@ def figure(image: Image.Image, grounding: Grounding, threshold: float, lang: str
         threshold: boxes with a lower score are in the HTML, but the browser hides them.
         lang: "en" or "zh".
     """
-    tip = pick(
-        lang,
-        "Select a phrase or a box to see which belong together. Keyboard: Tab, Enter and Escape.",
-        "点击短语或框，查看两者的对应关系。键盘：Tab、回车和 Esc。",
-    )
+    tip = say("tip", lang)
     scores = " ".join(f"{score:.4f}" for score in grounding.scores.tolist())
+    prompt = sentence(grounding, threshold, lang)
     # `picks` makes the boxes buttons; the script of this page highlights the phrase of the one that is clicked.
-    overlay = boxes.overlay(
-        image, marks(grounding), lang, picks="phrase", above=sentence(grounding, threshold, lang)
-    )
-    return tag(
-        "div",
-        overlay,
-        tag(
-            "p",
-            f"{count_line(grounding, threshold, lang)} {tip}",
-            class_="atlas-line gl-status",
-            role="status",
-            data_tip=tip,
-        ),
-        class_="gl-figure",
-        data_threshold=f"{threshold:.4f}",
-        data_scores=scores,
-    )
+    overlay = boxes.overlay(image, marks(grounding), lang, picks="phrase", above=prompt)
+    status = f"{count_line(grounding, threshold, lang)} {tip}"
+    line = tag("p", status, class_="atlas-line gl-status", role="status", data_tip=tip)
+    values = {"data_threshold": f"{threshold:.4f}", "data_scores": scores}
+    return tag("div", overlay, line, class_="gl-figure", **values)
 
 
 def count_line(grounding: Grounding, threshold: float, lang: str) -> str:
     """The number of boxes that reach the threshold, and the best score where none does."""
     count = int(above(grounding, threshold).sum())
-    if count == 0 and len(grounding.scores):
-        best = float(grounding.scores.max())
-        return pick(
-            lang,
-            f"No box scores {threshold:.2f} or more; the best score is {best:.2f}. Lower the minimum score.",
-            f"没有得分达到 {threshold:.2f} 的框，最高得分是 {best:.2f}。请降低“最低得分”。",
-        )
-    if count == 0:
-        return pick(lang, "Nothing in the image matches these words.", "图片中没有与这些词对应的内容。")
-    unit = "box scores" if count == 1 else "boxes score"
-    return pick(
-        lang, f"{count} {unit} {threshold:.2f} or more.", f"得分不低于 {threshold:.2f} 的框有 {count} 个。"
-    )
+    if count:
+        return say("one_box" if count == 1 else "boxes", lang, count=count, threshold=threshold)
+    if len(grounding.scores):
+        return say("none_reaches", lang, threshold=threshold, best=float(grounding.scores.max()))
+    return say("no_match", lang)
 
 
 def sentence(grounding: Grounding, threshold: float, lang: str) -> Markup:
@@ -125,54 +99,31 @@ def sentence(grounding: Grounding, threshold: float, lang: str) -> Markup:
             continue  # a phrase inside another has no room of its own
         parts.append(grounding.prompt[end : phrase.start])
         if (part := starts.get(phrase.start)) is not None:
-            parts.append(tag("span", pick(lang, f"prompt {part + 1}", f"提示 {part + 1}"), class_="gl-part"))
+            parts.append(tag("span", say("prompt", lang, number=part + 1), class_="gl-part"))
         count = int((visible & (grounding.phrase_indices == at)).sum())
-        parts.append(
-            tag(
-                "button",
-                grounding.prompt[phrase.start : phrase.end],
-                tag("b", str(count)),
-                type="button",
-                class_="gl-phrase" if count else "gl-phrase none",
-                data_group=at,
-                aria_pressed="false",
-                style=f"--tone:{tones[at]}",
-            )
-        )
+        words = grounding.prompt[phrase.start : phrase.end], tag("b", str(count))
+        look = {"class_": "gl-phrase" if count else "gl-phrase none", "style": f"--tone:{tones[at]}"}
+        parts.append(tag("button", *words, type="button", data_group=at, aria_pressed="false", **look))
         end = phrase.end
     parts.append(grounding.prompt[end:])
-    many = len(grounding.phrases) > MANY
-    return tag(
-        "p",
-        *parts,
-        class_="gl-sentence many" if many else "gl-sentence",
-        tabindex="0" if many else None,
-    )
+    if len(grounding.phrases) > MANY:
+        return tag("p", *parts, class_="gl-sentence many", tabindex="0")
+    return tag("p", *parts, class_="gl-sentence")
 
 
 def table(image: Image.Image, grounding: Grounding, threshold: float, lang: str) -> Markup:
     """The boxes that reach the threshold, best first: cut-out, phrase, score and corners."""
     rows = np.flatnonzero(above(grounding, threshold))[:MAX_LISTED].tolist()
     tones = colours(grounding)
-    head = (
-        pick(lang, "box", "框"),
-        pick(lang, "phrase", "短语"),
-        pick(lang, "score", "得分"),
-        pick(lang, "left, top, right, bottom", "左、上、右、下"),
-    )
     body = []
     for at in rows:
         phrase = int(grounding.phrase_indices[at])
         swatch = tag("i", class_="gl-swatch", style=f"background:{tones[phrase]}")
-        body.append(
-            tag(
-                "tr",
-                tag("td", thumbnail(image, grounding.boxes[at])),
-                tag("th", swatch, grounding.phrases[phrase].text, scope="row"),
-                tag("td", f"{grounding.scores[at]:.3f}"),
-                tag("td", ", ".join(f"{side:.0f}" for side in grounding.boxes[at])),
-            )
-        )
+        name = tag("th", swatch, grounding.phrases[phrase].text, scope="row")
+        sides = ", ".join(f"{side:.0f}" for side in grounding.boxes[at])
+        cells = tag("td", f"{grounding.scores[at]:.3f}"), tag("td", sides)
+        body.append(tag("tr", tag("td", thumbnail(image, grounding.boxes[at])), name, *cells))
+    head = [say(name, lang) for name in ("box", "phrase", "score", "sides")]
     return grid(head, body, "gl-table")
 
 
@@ -197,20 +148,9 @@ def alignment(image: Image.Image, grounding: Grounding, threshold: float, lang: 
     pairs = join(
         _pair(image, grounding, at, rows[prompts == at], lang) for at in np.unique(prompts).tolist() or [0]
     )
-    note = pick(
-        lang,
-        "Each row is a region (box), each column a word of the prompt as the text encoder splits it. A number is the product of "
-        "both features before the sigmoid. The colours of each matrix run from its lowest number (dark blue) to its highest "
-        "(yellow). A frame marks the best word of each region.",
-        "每一行是一个区域（框），每一列是文本编码器切分出的一个词，数字是两者特征的内积（尚未经过 sigmoid）。每个矩阵的颜色从"
-        "最小值（深蓝）到最大值（黄色）。外框标出与该区域最匹配的词。",
-    )
+    note = say("matrix", lang)
     if len(grounding.prompts) > 1:
-        note += pick(
-            lang,
-            f" The list was split into {len(grounding.prompts)} prompts. Words of different prompts do not interact.",
-            f"标签表分成了 {len(grounding.prompts)} 个提示，不同提示里的词之间没有交互。",
-        )
+        note += say("several_prompts", lang, count=len(grounding.prompts))
     return pairs + tag("p", note, class_="atlas-line")
 
 
@@ -225,39 +165,20 @@ def _pair(image: Image.Image, grounding: Grounding, at: int, rows: np.ndarray, l
     every = np.arange(*grounding.prompts[at])
     more, words = len(every) - MAX_WORDS, every
     if more > 0:  # no room for all: the words of the boxes' own phrases come first
-        own = [
-            word
-            for phrase in grounding.phrase_indices[rows].tolist()
-            for word in grounding.phrases[phrase].words
-        ]
+        phrases = [grounding.phrases[phrase] for phrase in grounding.phrase_indices[rows].tolist()]
+        own = [word for phrase in phrases for word in phrase.words]
         words = np.array(list(dict.fromkeys([*own, *every.tolist()]))[:MAX_WORDS])
-    titles = (
-        pick(
-            lang,
-            "Before fusion: image features and text features are independent",
-            "融合之前：图像特征和文本特征相互独立",
-        ),
-        pick(
-            lang,
-            "After fusion: each side has attended to the other",
-            "融合之后：图像和文本已经相互注意过",
-        ),
-    )
     matrices = join(
-        tag("section", tag("h4", title), matrix(image, grounding, values, rows, words, lang))
-        for title, values in zip(titles, (grounding.alignment_before, grounding.alignment), strict=True)
+        tag("section", tag("h4", say(title, lang)), matrix(image, grounding, values, rows, words, lang))
+        for title, values in (
+            ("before_fusion", grounding.alignment_before),
+            ("after_fusion", grounding.alignment),
+        )
     )
     count = len(grounding.prompts)
-    title = pick(lang, f"Prompt {at + 1} of {count}", f"第 {at + 1} 个提示，共 {count} 个")
-    head = tag("h3", title) if count > 1 else ""
-    rest = pick(
-        lang,
-        f"The words of the boxes' own phrases come first; {more} more words of the prompt are left out.",
-        f"先列出各框自己短语中的词；提示中还有 {more} 个词未列出。",
-    )
-    return tag("div", head, matrices, class_="gl-matrices") + (
-        tag("p", rest, class_="atlas-line") if more > 0 else ""
-    )
+    head = tag("h3", say("prompt_of", lang, number=at + 1, count=count)) if count > 1 else ""
+    rest = tag("p", say("more_words", lang, more=more), class_="atlas-line") if more > 0 else ""
+    return tag("div", head, matrices, class_="gl-matrices") + rest
 
 
 def matrix(
@@ -295,7 +216,7 @@ def matrix(
         name = tag("span", grounding.phrases[phrase].text, score)
         region = thumbnail(image, grounding.boxes[at])
         body.append(tag("tr", tag("th", region, name, scope="row", **_tone(tones, phrase)), numbers))
-    corner = tag("th", pick(lang, "region", "区域"), scope="col")
+    corner = tag("th", say("region", lang), scope="col")
     rows_of_table = tag("thead", tag("tr", corner, head)) + tag("tbody", *body)
     return tag("div", tag("table", rows_of_table, class_="gl-matrix"), class_="atlas-scroll", tabindex="0")
 
@@ -321,13 +242,12 @@ def training(steps: Sequence[Mapping[str, Any]], rows: Sequence[Row], lang: str)
         rows: of the report card, with "title": the name of their measure in this language.
         lang: "en" or "zh".
     """
-    code = "zh" if lang == "zh" else "en"
     parts = []
     for step in steps:
         wanted = step.get("measure"), step.get("split")
-        row = next((row for row in rows if (row["measure"], row["split"]) == wanted), None)
-        number = tag("strong", f"{row['value']:.3f}") + tag("small", row["title"]) if row else ""
-        parts.append(tag("li", tag("b", step["title"][code]), step["text"][code], number))
+        found = next((one for one in rows if (one["measure"], one["split"]) == wanted), None)
+        number = tag("strong", f"{found['value']:.3f}") + tag("small", found["title"]) if found else ""
+        parts.append(tag("li", tag("b", step["title"][lang]), step["text"][lang], number))
     return tag("ol", *parts, class_="gl-way")
 
 
@@ -335,33 +255,17 @@ def comparison(title: str, rows: Sequence[Row], lang: str) -> Markup:
     """One ablation as a table: variants down, measures across, the best value of each measure marked."""
     if not rows:
         return Markup()
-    measures = list(dict.fromkeys(row["measure"] for row in rows))
-    values = {(row["split"], row["measure"]): float(row["value"]) for row in rows}
+    values = {(one["split"], one["measure"]): float(one["value"]) for one in rows}
     # The heading names the comparison; the column "ablation of fusion: recall@1" is headed "recall@1".
-    names = {row["measure"]: re.split(": |，", row["title"], maxsplit=1)[-1] for row in rows}
-    best = {name: max(value for (_, of), value in values.items() if of == name) for name in measures}
+    names = {one["measure"]: re.split(": |，", one["title"], maxsplit=1)[-1] for one in rows}
+    best = {name: max(value for (_, of), value in values.items() if of == name) for name in names}
     body = []
-    for split, split_title in dict.fromkeys((row["split"], row["split_title"]) for row in rows):
-        cells = join(
-            tag(
-                "td",
-                f"{values[split, name]:.3f}",
-                class_="best" if values[split, name] == best[name] else None,
-                style=f"--share:{100 * values[split, name]:.1f}%",
-            )
-            if (split, name) in values
-            else tag("td", "–")
-            for name in measures
-        )
-        body.append(tag("tr", tag("th", split_title, scope="row"), cells))
-    note = pick(
-        lang,
-        "Both networks were trained for the same number of steps and measured on scenes that neither saw in training. "
-        "Their weights are not part of the atlas. Command: ",
-        "两个网络训练的步数相同，测量所用的场景都没有出现在训练中。它们的权重不随图谱提供。测量命令：",
-    )
-    return (
-        tag("h4", title)
-        + grid(["", *(names[name] for name in measures)], body)
-        + tag("p", note, tag("code", rows[0]["command"]), class_="atlas-line")
-    )
+    for split, split_title in {one["split"]: one["split_title"] for one in rows}.items():
+        cells = []
+        for name in names:
+            value = values.get((split, name))
+            is_best = value == best[name]
+            cells.append(tag("td", "–") if value is None else share(value, f"{value:.3f}", best=is_best))
+        body.append(row(split_title, *cells))
+    note = tag("p", say("compared", lang), tag("code", rows[0]["command"]), class_="atlas-line")
+    return tag("h4", title) + grid(["", *names.values()], body) + note

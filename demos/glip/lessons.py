@@ -6,53 +6,24 @@ the known boxes of a drawn scene.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core import inputs
 from demos.draw import boxes
 from demos.glip import answer as answers
 from demos.glip import draw
-from demos.glip.answer import PAPER, examples
-from demos.kit import library, numbers, walkthrough
+from demos.glip.words import PAPER, examples, say
+from demos.kit import numbers, walkthrough
 from demos.kit.html import Markup, tag
-from demos.kit.language import Text, pick
-from demos.kit.menu import label_language
-from demos.kit.walkthrough import Outcome, Step
+from demos.kit.walkthrough import Case, Outcome, Step
 
 if TYPE_CHECKING:
     from core.detection.result import Grounding
 
 SAME_PLACE, SAME_BOX = 0.5, 0.98  # IoU of two boxes on one thing, and of two equal boxes
 SAME_SCORE = 0.005
-NOWHERE = Text("nowhere: no box reaches the minimum score", "没有：没有框达到最低得分")
-CHOICES = {
-    "count": (
-        Text("all of them", "全部"),
-        Text("some of them", "一部分"),
-        Text("none of them", "一个也没有"),
-    ),
-    "unnamed": (Text("yes", "会"), Text("no", "不会")),
-    "same": (
-        Text("exactly the same boxes", "完全相同"),
-        Text("the same things, with other scores or sides", "物体相同，得分或边界不同"),
-        Text("other things", "框住了别的物体"),
-    ),
-    "measured": (
-        Text("the student", "学生模型"),
-        Text("both find the same number", "一样多"),
-        Text("the teacher", "教师模型"),
-    ),
-    "fusion": (
-        Text("after fusion", "融合之后"),
-        Text("equally many", "一样多"),
-        Text("before fusion", "融合之前"),
-    ),
-}
 
 
 def measured_pair(step: Step, lang: str) -> list[dict[str, Any]]:
@@ -67,8 +38,8 @@ def measured_pair(step: Step, lang: str) -> list[dict[str, Any]]:
 def lessons() -> dict[str, dict[str, Any]]:
     """The lessons by name; a lesson about a measurement is left out until it was measured."""
     return {
-        row["name"]: row
-        for row in library.data(PAPER)["lessons"]
+        name: row
+        for name, row in walkthrough.lessons_of(PAPER).items()
         if all("pair" not in step or len(measured_pair(step, "en")) == 2 for step in row["steps"])
     }
 
@@ -77,88 +48,85 @@ def choices(step: Step, lang: str) -> list[str]:
     """The choices of a prediction."""
     if step["kind"] == "where":
         things = [thing[lang] for thing in examples()[step["example"]]["objects"]]
-        return [*things, NOWHERE.get(lang)]
-    return [text.get(lang) for text in CHOICES[step["kind"]]]
+        return [*things, say("nowhere", lang)]
+    return walkthrough.choices_of(PAPER, step, lang)
+
+
+def card(step: Step, lang: str) -> str:
+    """The image and the sentence of a step."""
+    return walkthrough.card_of(PAPER, step, lang, walkthrough.prompt(step["caption"][lang]))
+
+
+# --- a step ------------------------------------------------------------------------------------------------
+
+
+def threshold_of(case: Case) -> float:
+    """The threshold that the checkpoint recommends."""
+    return answers.start_threshold(case.checkpoint)
+
+
+def ask(case: Case, mode: str = "sentence") -> Grounding:
+    """The answer to the step's sentence or labels."""
+    text = case.step["labels" if mode == "labels" else "caption"][case.language]
+    return answers.ask(case.image, answers.prompt_of(mode, text), case.checkpoint).grounding
+
+
+def truth_of(case: Case, thing: str = "") -> np.ndarray:
+    """[K, 4] boxes of the things in the image; of those with one English name where it is given."""
+    known = [row["visible_box"] for row in case.things if thing in ("", row["en"])]
+    return np.array(known, np.float32).reshape(-1, 4)
+
+
+def figure(case: Case, grounding: Grounding) -> Markup:
+    """The answer as on the first tab."""
+    return draw.figure(case.image, grounding, threshold_of(case), case.lang)
+
+
+def visible(case: Case, grounding: Grounding, phrase: int | None = None) -> np.ndarray:
+    """[R] which boxes (of a phrase) reach the threshold."""
+    above = draw.above(grounding, threshold_of(case))
+    return above if phrase is None else above & (grounding.phrase_indices == phrase)
+
+
+def hits(case: Case, grounding: Grounding, truth: np.ndarray, phrase: int | None = None) -> np.ndarray:
+    """[K] which known boxes are covered by one of the visible boxes (of a phrase)."""
+    corners = grounding.boxes[visible(case, grounding, phrase)]
+    return np.any(boxes.overlaps(corners, truth) >= SAME_PLACE, axis=0)
 
 
 # --- outcomes --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Case:
-    """The image of a step with its known boxes, and the answers of a checkpoint."""
-
-    step: Step
-    checkpoint: str
-    lang: str
-
-    @cached_property
-    def image(self) -> Any:
-        """The image of the step."""
-        return inputs.image(examples()[self.step["example"]]["path"])
-
-    @property
-    def threshold(self) -> float:
-        """The threshold that the checkpoint recommends."""
-        return answers.start_threshold(self.checkpoint)
-
-    def ask(self, mode: str = "sentence") -> Grounding:
-        """The answer to the step's sentence or labels."""
-        language = label_language(PAPER, self.checkpoint, self.lang)
-        text = self.step["labels" if mode == "labels" else "caption"][language]
-        return answers.ask(self.image, answers.prompt_of(mode, text), self.checkpoint).grounding
-
-    def truth(self, thing: str = "") -> np.ndarray:
-        """[K, 4] boxes of the things in the image; of those with one English name where it is given."""
-        rows = examples()[self.step["example"]]["objects"]
-        known = [row["visible_box"] for row in rows if thing in ("", row["en"])]
-        return np.array(known, np.float32).reshape(-1, 4)
-
-    def figure(self, grounding: Grounding) -> Markup:
-        """The answer as on the first tab."""
-        return draw.figure(self.image, grounding, self.threshold, self.lang)
-
-    def visible(self, grounding: Grounding, phrase: int | None = None) -> np.ndarray:
-        """[R] which boxes (of a phrase) reach the threshold."""
-        above = draw.above(grounding, self.threshold)
-        return above if phrase is None else above & (grounding.phrase_indices == phrase)
-
-    def hits(self, grounding: Grounding, truth: np.ndarray, phrase: int | None = None) -> np.ndarray:
-        """[K] which known boxes are covered by one of the visible boxes (of a phrase)."""
-        visible = grounding.boxes[self.visible(grounding, phrase)]
-        return np.any(boxes.overlaps(visible, truth) >= SAME_PLACE, axis=0)
-
-
 def count(case: Case) -> Outcome:
     """How many things of one name get a box of a phrase."""
-    grounding, step = case.ask(), case.step
-    hits = case.hits(grounding, case.truth(step["thing"]), step["phrase"])
-    return Outcome(0 if hits.all() else 1 if hits.any() else 2, case.figure(grounding))
+    grounding, step = ask(case), case.step
+    covered = hits(case, grounding, truth_of(case, step["thing"]), step["phrase"])
+    return Outcome(0 if covered.all() else 1 if covered.any() else 2, figure(case, grounding))
 
 
 def unnamed(case: Case) -> Outcome:
     """Whether a thing that the prompt does not name gets a box."""
-    grounding = case.ask()
-    hits = case.hits(grounding, case.truth(case.step["thing"]))
-    return Outcome(0 if hits.any() else 1, case.figure(grounding))
+    grounding = ask(case)
+    covered = hits(case, grounding, truth_of(case, case.step["thing"]))
+    return Outcome(0 if covered.any() else 1, figure(case, grounding))
 
 
 def where(case: Case) -> Outcome:
     """On which thing the best box of a phrase lies; the last choice where no box of it is visible."""
-    grounding, truth = case.ask(), case.truth()
-    own = np.flatnonzero(case.visible(grounding, case.step["phrase"]))
+    grounding, truth = ask(case), truth_of(case)
+    own = np.flatnonzero(visible(case, grounding, case.step["phrase"]))
     if not len(own):
-        return Outcome(len(truth), case.figure(grounding))
+        return Outcome(len(truth), figure(case, grounding))
     best = own[grounding.scores[own].argmax()]
     overlap = boxes.overlaps(grounding.boxes[[best]], truth)[0]
-    return Outcome(int(overlap.argmax()), case.figure(grounding))
+    return Outcome(int(overlap.argmax()), figure(case, grounding))
 
 
 def same(case: Case) -> Outcome:
     """Whether labels and a sentence give the same boxes."""
-    pair = [case.ask("labels"), case.ask("sentence")]
-    kept = [one.boxes[case.visible(one)] for one in pair]
-    scores = [one.scores[case.visible(one)] for one in pair]
+    pair = {"labels_as_prompt": ask(case, "labels"), "sentence_as_prompt": ask(case, "sentence")}
+    kept = [one.boxes[visible(case, one)] for one in pair.values()]
+    scores = [one.scores[visible(case, one)] for one in pair.values()]
     is_equal = len(kept[0]) == len(kept[1]) and (
         len(kept[0]) == 0
         or bool(
@@ -166,41 +134,32 @@ def same(case: Case) -> Outcome:
             and (boxes.overlaps(*kept).max(1) >= SAME_BOX).all()
         )
     )
-    hits = [case.hits(one, case.truth()).tolist() for one in pair]
-    titles = (
-        pick(case.lang, "The labels as the prompt", "以一组标签为提示"),
-        pick(case.lang, "The sentence", "以句子为提示"),
-    )
+    first, second = (hits(case, one, truth_of(case)).tolist() for one in pair.values())
     figures = [
-        tag("section", tag("h4", title), case.figure(one)) for title, one in zip(titles, pair, strict=True)
+        tag("section", tag("h4", say(title, case.lang)), figure(case, one)) for title, one in pair.items()
     ]
-    index = 0 if is_equal else 1 if hits[0] == hits[1] else 2
-    return Outcome(index, tag("div", *figures, class_="gl-two"))
+    return Outcome(0 if is_equal else 1 if first == second else 2, tag("div", *figures, class_="gl-two"))
 
 
 def fusion(case: Case) -> Outcome:
     """How many boxes match a word of their own thing best, before and after fusion."""
-    grounding = case.ask()
-    rows = np.flatnonzero(case.visible(grounding))
+    grounding = ask(case)
+    rows = np.flatnonzero(visible(case, grounding))
     own = np.zeros((len(grounding.phrases), len(grounding.words)), bool)
     for i, phrase in enumerate(grounding.phrases):
         own[i, list(phrase.words)] = True
     truth = grounding.phrase_indices[rows]
     if len(rows):
         # The phrase of the thing under a box: phrases and things stand in the same order in these scenes.
-        overlap = boxes.overlaps(grounding.boxes[rows], case.truth())
+        overlap = boxes.overlaps(grounding.boxes[rows], truth_of(case))
         truth = np.where(overlap.max(1) >= SAME_PLACE, overlap.argmax(1), truth)
-    counts = [
+    before, after = (
         int(own[truth, values[rows].argmax(1)].sum()) if len(rows) else 0
         for values in (grounding.alignment_before, grounding.alignment)
-    ]
-    sentence = pick(
-        case.lang,
-        f"Boxes that match a word of their own thing best: {counts[0]} of {len(rows)} before fusion, {counts[1]} after it.",
-        f"与自己所在物体的词最匹配的框：共 {len(rows)} 个框，融合之前 {counts[0]} 个，融合之后 {counts[1]} 个。",
     )
-    matrices = draw.alignment(case.image, grounding, case.threshold, case.lang)
-    index = 0 if counts[1] > counts[0] else 1 if counts[1] == counts[0] else 2
+    sentence = say("fusion", case.lang, before=before, after=after, count=len(rows))
+    matrices = draw.alignment(case.image, grounding, threshold_of(case), case.lang)
+    index = 0 if after > before else 1 if after == before else 2
     return Outcome(index, tag("p", sentence, class_="atlas-line") + matrices)
 
 
@@ -212,25 +171,4 @@ def measured(case: Case) -> Outcome:
     return Outcome(0 if gain > 0 else 1 if gain == 0 else 2, body)
 
 
-KINDS: dict[str, Callable[[Case], Outcome]] = {
-    "count": count,
-    "unnamed": unnamed,
-    "where": where,
-    "same": same,
-    "fusion": fusion,
-    "measured": measured,
-}
-
-
-# --- for the walkthrough -----------------------------------------------------------------------------------
-
-
-def card(step: Step, lang: str) -> str:
-    """The image and the sentence of a step."""
-    row = examples()[step["example"]]
-    return walkthrough.picture(row["path"], row["caption"][lang], walkthrough.prompt(step["caption"][lang]))
-
-
-def outcome(step: Step, checkpoint: str, lang: str) -> Outcome:
-    """The choice that came true with a checkpoint."""
-    return KINDS[step["kind"]](Case(step, answers.model(checkpoint).checkpoint, lang))
+KINDS = {kind.__name__: kind for kind in (count, unnamed, where, same, fusion, measured)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -16,15 +16,13 @@ import numpy as np
 
 from core import inputs
 from core.batch import Outcome
-from core.errors import Refusal
 from demos.groupvit import draw
-from demos.kit import batch, library, results
+from demos.groupvit.words import PAPER, examples
+from demos.kit import batch, results
 from demos.kit import files as files_in
 from demos.kit.events import api_errors
-from demos.kit.language import Text
-from demos.kit.menu import label_language, start_row
-from demos.kit.page import Layout
-from demos.kit.scenes_link import SceneOpened
+from demos.kit.menu import start_row
+from demos.kit.page import Layout, labelled
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,15 +30,7 @@ if TYPE_CHECKING:
     from core.segmentation import Grouping, GroupViT
     from demos.groupvit.page import Question
 
-PAPER = "groupvit"
-OPENING = "tree_and_teddy_bear"
-PARTS = {
-    "encode_image": Text("image", "图片"),
-    "encode_text": Text("labels", "标签"),
-    "segment": Text("mask", "掩码"),
-}
-
-examples = partial(library.examples, PAPER)
+EXAMPLES = labelled(PAPER, "tree_and_teddy_bear")
 
 
 @cache
@@ -65,14 +55,6 @@ def start_threshold(checkpoint: str | None) -> float:
     return row_threshold(checkpoint or start_row(PAPER))
 
 
-def checked(threshold: Any) -> float:
-    """A threshold in [0, 1]; Refusal("out_of_range") for anything else."""
-    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if not is_number or not 0 <= threshold <= 1:
-        raise Refusal("out_of_range", name="threshold", low=0, high=1, value=str(threshold)[:20])
-    return float(threshold)
-
-
 @dataclass(frozen=True)
 class Answer:
     """The groups of one image under labels and a threshold."""
@@ -82,19 +64,19 @@ class Answer:
     grouping: Grouping
     seconds: float
 
+    def line(self, lang: str) -> str:
+        """The result line."""
+        return results.answer_line(PAPER, self.grouping, self.seconds, lang)
+
 
 def run(question: Question) -> Answer:
     """The answer to the page's question."""
-    names = inputs.labels(question.labels)
-    return ask(inputs.image(files_in.picture_source(question.image)), names, question)
-
-
-def ask(image: Image.Image, labels: list[str], question: Question) -> Answer:
-    """An image under labels, with threshold and checkpoint of the question."""
+    labels = inputs.labels(question.labels)
+    image = inputs.image(files_in.picture_source(question.image))
     segmenter = model(question.checkpoint)
     start = time.perf_counter()
     encoded = segmenter.encode(image)
-    grouping = segmenter.segment(encoded, labels, checked(question.threshold))
+    grouping = segmenter.segment(encoded, labels, inputs.number("threshold", question.threshold))
     return Answer(image, encoded.digest, grouping, time.perf_counter() - start)
 
 
@@ -124,7 +106,8 @@ def groupvit_segment(
         names = inputs.labels(labels)
         picture = inputs.image(files_in.uploaded(image))
         segmenter = model(checkpoint)
-        least = start_threshold(segmenter.checkpoint) if threshold is None else checked(threshold)
+        own = start_threshold(segmenter.checkpoint)
+        least = inputs.number("threshold", own if threshold is None else threshold)
         grouping = segmenter.segment(picture, names, least)
         return {**grouping.to_json(), "line": grouping.line, "results": masks_of(grouping)}
 
@@ -133,24 +116,16 @@ def masks_of(grouping: Grouping) -> list[dict[str, Any]]:
     """The results of an answer with the run lengths of each label's mask."""
     from core import masks as rle
 
-    count = len(grouping.labels)
-    places = {name: i for i, name in enumerate([*grouping.labels, None])}
-    mask = draw.with_background(grouping.mask, count)
+    places: dict[str | None, int] = {name: i for i, name in enumerate(grouping.labels)}
+    places[None] = -1
     size = list(grouping.mask.shape)
     return [
-        {**row, "mask": {"size": size, "counts": rle.encode(mask == places[row["label"]])}}
+        {**row, "mask": {"size": size, "counts": rle.encode(grouping.mask == places[row["label"]])}}
         for row in grouping.to_json()["results"]
     ]
 
 
 # --- handlers --------------------------------------------------------------------------------------------
-
-
-def line_of(answer: Answer, lang: str) -> str:
-    """The result line."""
-    grouping = answer.grouping
-    parts = " + ".join(f"{text.get(lang)} {grouping.timings[name]:.0f} ms" for name, text in PARTS.items())
-    return results.line(answer.seconds, grouping.checkpoint, grouping.device, lang, parts)
 
 
 def picture(answer: Answer, lang: str) -> dict[str, Any]:
@@ -167,15 +142,8 @@ def segment(question: Question, lang: str) -> dict[str, Any]:
     answer = run(question)
     return {
         **picture(answer, lang),
-        "line": line_of(answer, lang),
-        **results.notes(
-            answer.grouping.checkpoint,
-            lang,
-            digest=answer.digest,
-            page=PAPER,
-            unknown=library.unknown_labels(answer.grouping.labels),
-            more=answer.grouping.notes.sentences(lang),
-        ),
+        "line": answer.line(lang),
+        **results.answer_notes(PAPER, answer.grouping, answer.digest, answer.grouping.labels, lang),
     }
 
 
@@ -197,7 +165,7 @@ def files(question: Question, lang: str) -> str:
 
 def many(question: Question) -> Callable[[Any], Outcome]:
     """The question of the page for each of many images."""
-    names, threshold = inputs.labels(question.labels), checked(question.threshold)
+    names, threshold = inputs.labels(question.labels), inputs.number("threshold", question.threshold)
     segmenter = model(question.checkpoint)
 
     def verb(image: Image.Image) -> Outcome:
@@ -216,28 +184,10 @@ def homes(answer: Answer, lang: str) -> dict[str, int]:
         return {}
     row = examples()[scenes()[answer.digest]]
     truth = labelled.stored(row)
-    own = [answer.grouping.groups[truth == at] for at in range(len(row["names"]["en"]))]
-    return {
-        name: int(np.bincount(groups).argmax())
-        for name, groups in zip(row["names"]["zh" if lang == "zh" else "en"], own, strict=True)
-        if len(groups)
-    }
-
-
-# --- opening, examples -----------------------------------------------------------------------------------
+    own = {name: answer.grouping.groups[truth == at] for at, name in enumerate(row["names"][lang])}
+    return {name: int(np.bincount(groups).argmax()) for name, groups in own.items() if len(groups)}
 
 
 def own_threshold(question: Question, lang: str) -> dict[str, Any]:
     """The slider at the threshold that the question's checkpoint recommends."""
     return {"threshold": start_threshold(question.checkpoint)}
-
-
-def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
-    """The fields that an example sets: its image, and labels in a language that the checkpoint reads."""
-    row = examples()[name]
-    return {"image": row["path"], "labels": row["labels"][label_language(PAPER, question.checkpoint, lang)]}
-
-
-def scene(opened: SceneOpened, question: Question, lang: str) -> dict[str, Any]:
-    """The fields that a scene of the classroom sets."""
-    return {"labels": ", ".join(opened.names)}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-__all__ = ["Markup", "escape", "grid", "join", "table", "tag"]
+__all__ = ["Markup", "escape", "grid", "join", "row", "share", "table", "tag"]
 
 # Elements without an end tag.
 VOID = frozenset(("br", "img", "input", "hr", "source"))
@@ -33,6 +33,16 @@ def tag(name: str, *children: str, **attributes: str | float | bool | None) -> M
 def join(parts: Iterable[str], separator: str = "") -> Markup:
     """Parts one behind the other; texts among them are escaped."""
     return Markup(escape(separator)).join(parts)
+
+
+def row(head: str, *cells: str, kind: str | None = None) -> Markup:
+    """A row of a table: its heading, then `td` elements; `kind` is its class."""
+    return tag("tr", tag("th", head, scope="row"), *cells, class_=kind)
+
+
+def share(value: float, *text: str, best: bool = False) -> Markup:
+    """A cell with a bar of `value` (0 to 1) of its width behind its text; the best one of its row or column is marked."""
+    return tag("td", *text, class_="best" if best else None, style=f"--share:{100 * value:.1f}%")
 
 
 def table(head: Sequence[str], rows: Iterable[Markup], kind: str) -> Markup:

@@ -16,6 +16,7 @@ from typing import Any
 
 from core import inputs
 from demos.draw import base as draw
+from demos.kit.html import Markup
 from demos.kit.language import Text
 
 PAGES = Path(__file__).resolve().parents[1]
@@ -33,6 +34,11 @@ def data(page: str) -> dict[str, Any]:
 def say(page: str, name: str, lang: str, /, **values: Any) -> str:
     """A sentence of the table `says` of a page's data.toml, with values in its places."""
     return data(page)["says"][name]["zh" if lang == "zh" else "en"].format(**values)
+
+
+def markup(page: str, name: str, lang: str, /, **values: Any) -> Markup:
+    """A sentence of the same table that is HTML: its values are escaped."""
+    return Markup(data(page)["says"][name]["zh" if lang == "zh" else "en"]).format(**values)
 
 
 def text(page: str, name: str) -> Text:

@@ -20,14 +20,15 @@ from gradio.context import Context
 from core import checkpoints
 from core.errors import Refusal
 from demos import catalog
-from demos.kit import batch, code, places, results, scenes_link, shell, tensors, walkthrough
+from demos.kit import batch, code, library, places, results, scenes_link, shell, tensors, walkthrough
 from demos.kit.components import output
 from demos.kit.events import Shell
 from demos.kit.examples import chosen, strip
 from demos.kit.form import Form
+from demos.kit.html import tag
 from demos.kit.jobs import STOPS
 from demos.kit.language import Text, pick
-from demos.kit.menu import CheckpointMenu, needs_download
+from demos.kit.menu import CheckpointMenu, label_language, needs_download
 from demos.kit.places import Handler, Place, Slots
 from demos.kit.walkthrough import Walkthrough
 
@@ -85,6 +86,20 @@ class Examples:
     scene: Callable[[scenes_link.SceneOpened, Any, str], dict[str, Any]] | None = None
 
 
+def labelled(paper: str, opening: str) -> Examples:
+    """The examples of a page that asks for an image and labels, in a language that the checkpoint reads."""
+
+    def fill(name: str, question: Any, lang: str) -> dict[str, Any]:
+        row = library.examples(paper)[name]
+        language = label_language(paper, question.checkpoint, lang)
+        return {"image": row["path"], "labels": row["labels"][language]}
+
+    def scene(opened: scenes_link.SceneOpened, question: Any, lang: str) -> dict[str, Any]:
+        return {"labels": ", ".join(opened.names)}
+
+    return Examples(partial(library.examples, paper), opening, fill, scene)
+
+
 @dataclass(frozen=True)
 class Tab:
     """A tab of one button and its answer.
@@ -109,6 +124,12 @@ class Tab:
     slots: Slots | None = None
     inputs: Callable[[Layout], Sequence[Any]] | None = None
     in_turn: bool = False
+
+
+def tab(page: str, name: str, handler: Handler, **options: Any) -> Tab:
+    """A tab whose title, idea and button are texts of the table `tabs` of a page's data.toml; `options` as of `Tab`."""
+    texts: dict[str, Any] = {part: Text(**text) for part, text in library.data(page)["tabs"][name].items()}
+    return Tab(name=name, handler=handler, **texts, **options)
 
 
 @dataclass(frozen=True)
@@ -151,6 +172,29 @@ def code_tab(cards: Handler, idea: Text = code.IDEA) -> Tab:
         return {"out": code.cards(rows, values, lang), "line": line}
 
     return Tab("code", Text("Code", "代码"), idea, handler, Text("Run and show the code", "运行并显示代码"))
+
+
+def traced(page: str, values: Handler, otherwise: Text | None = None) -> list[Tab]:
+    """*Tensors* and *Code* of a page whose data.toml has the tables `steps`, `code` and `made`.
+
+    Args:
+        page: its folder.
+        values: `values(question, lang)` gives what the templates of these tables ask for, and the result line.
+        otherwise: shown in place of the steps where `values` has none.
+    """
+
+    def steps(question: Any, lang: str) -> tuple[Any, str]:
+        found, line = values(question, lang)
+        if not found and otherwise:
+            return tag("p", otherwise.get(lang), class_="atlas-line"), line
+        return tensors.steps(page, **found), line
+
+    def cards(question: Any, lang: str) -> tuple[Any, dict[str, str], str]:
+        found, line = values(question, lang)
+        data = library.data(page)
+        return data["code"], tensors.filled(data["made"], found) if found else {}, line
+
+    return [tensors_tab(steps), code_tab(cards)]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,19 @@ def line(seconds: float, checkpoint: str, device: str, lang: str, details: str =
     return tag("div", " · ".join(facts) + " · ", fold, class_="atlas-line")
 
 
+def answer_line(page: str, answer: Any, seconds: float, lang: str) -> Markup:
+    """The line under an answer of core that has a `checkpoint`, a `device` and `timings` in milliseconds.
+
+    The table `timings` of the page's data.toml names the parts.
+    """
+    names = library.data(page)["timings"]
+    parts = [
+        f"{names[part]['zh' if lang == 'zh' else 'en'] if part in names else part} {value:.0f} ms"
+        for part, value in answer.timings.items()
+    ]
+    return line(seconds, answer.checkpoint, answer.device, lang, " + ".join(parts))
+
+
 def real_row(paper: str) -> str | None:
     """The row with real weights that a page offers first; None where a paper has none on the Hub."""
     names = [row.name for row in checkpoints.rows(paper) if row.repo]
@@ -102,6 +115,23 @@ def notes(
         "notes": join(tag("p", sentence, class_="atlas-hint") for sentence in sentences),
         "get": gr.update(visible=real is not None, value=_offer(real, lang) if real else ""),
     }
+
+
+def answer_notes(
+    page: str,
+    result: Any,
+    digest: str,
+    labels: Sequence[str],
+    lang: str,
+    more: Sequence[str] = (),
+    **options: Any,
+) -> dict[str, Any]:
+    """`notes` on an answer of core to labels, with what the answer itself notes of them."""
+    sentences = [*more, *result.notes.sentences(lang)]
+    unknown = library.unknown_labels(labels)
+    return notes(
+        result.checkpoint, lang, digest=digest, page=page, unknown=unknown, more=sentences, **options
+    )
 
 
 def _offer(name: str, lang: str) -> str:

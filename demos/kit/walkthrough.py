@@ -11,19 +11,21 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from core import runtime
+from core import inputs, runtime
 from core.errors import Refusal
 from demos.draw import base as draw
-from demos.kit import places, results
+from demos.kit import library, places, results
 from demos.kit.components import output
 from demos.kit.events import Shell
 from demos.kit.html import Markup, escape, tag
 from demos.kit.language import Text, pick
+from demos.kit.menu import label_language
 from demos.kit.places import Place, Slots
 
 Lessons = Mapping[str, Any]
@@ -70,6 +72,86 @@ class Walkthrough:
     slot: Callable[[str], Any] = output
     slots: Slots = field(default_factory=dict)
     in_turn: bool = False
+
+
+# --- lessons of a data.toml -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A step of a page's lessons about an example image, with the checkpoint that answers it."""
+
+    page: str
+    step: Step
+    checkpoint: str
+    lang: str
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """The example of the step."""
+        return library.examples(self.page)[self.step["example"]]
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The image of the step."""
+        return inputs.image(self.example["path"])
+
+    @property
+    def things(self) -> list[dict[str, Any]]:
+        """The things that are known to be in the image: {"en", "zh", "visible_box"}."""
+        return list(self.example["objects"])
+
+    @property
+    def thing(self) -> dict[str, Any]:
+        """The one that the step asks about."""
+        return next(one for one in self.things if one["en"] == self.step["thing"])
+
+    @property
+    def language(self) -> str:
+        """The language of labels: the page's where the checkpoint reads it."""
+        return label_language(self.page, self.checkpoint, self.lang)
+
+    def labels(self, name: str = "labels") -> list[str]:
+        """The labels of the step, else those of its example."""
+        return inputs.labels((self.step.get(name) or self.example["labels"])[self.language])
+
+
+def of_page(page: str, kinds: Mapping[str, Callable[[Case], Outcome]], **options: Any) -> Walkthrough:
+    """The walkthrough of a page whose data.toml has `lessons` and `choices`.
+
+    Args:
+        page: its folder.
+        kinds: computes the outcome of a step by its kind.
+        options: of the `Walkthrough`, also in place of what data.toml gives.
+    """
+
+    def outcome(step: Step, checkpoint: str, lang: str) -> Outcome:
+        """Which of a step's choices came true with a checkpoint."""
+        return kinds[step["kind"]](Case(page, step, checkpoint, lang))
+
+    parts: dict[str, Any] = {
+        "lessons": partial(lessons_of, page),
+        "choices": partial(choices_of, page),
+        "card": partial(card_of, page),
+        "outcome": outcome,
+    }
+    return Walkthrough(**(parts | options))
+
+
+def lessons_of(page: str) -> dict[str, Any]:
+    """The lessons of a page by name."""
+    return {row["name"]: row for row in library.data(page)["lessons"]}
+
+
+def choices_of(page: str, step: Step, lang: str) -> list[str]:
+    """What may be predicted in a step, by its kind."""
+    return list(library.data(page)["choices"][step["kind"]][lang])
+
+
+def card_of(page: str, step: Step, lang: str, lines: str = "") -> Markup:
+    """The image of a step's example, and lines of HTML below it."""
+    row = library.examples(page)[step["example"]]
+    return picture(row["path"], row["caption"][lang], lines)
 
 
 # --- places in the lessons ---------------------------------------------------------------------------------
@@ -119,8 +201,6 @@ def picture(path: str | Image.Image, caption: str, lines: str = "") -> Markup:
         caption: said to those who cannot see it.
         lines: HTML, for example the step's prompt.
     """
-    from core import inputs
-
     source = draw.data_uri(inputs.image(path), SIDE)
     return tag("div", tag("img", alt=caption, src=source), Markup(lines), class_="atlas-step-inputs")
 

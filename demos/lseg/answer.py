@@ -9,8 +9,7 @@ import importlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -21,20 +20,20 @@ from core import checkpoints, inputs
 from core.batch import Outcome
 from core.errors import Refusal
 from demos.draw import masks as draw
-from demos.kit import batch, library, results
+from demos.kit import batch, results
 from demos.kit import files as files_in
 from demos.kit.events import api_errors
 from demos.kit.html import Markup
-from demos.kit.language import Text, pick
-from demos.kit.menu import label_language, start_row
+from demos.kit.language import Text
+from demos.kit.menu import start_row
+from demos.kit.page import labelled
 from demos.kit.scenes_link import SceneOpened
+from demos.lseg.words import PAPER, markup, say
 
 if TYPE_CHECKING:
     from core.segmentation.result import Segmentation
     from demos.lseg.page import Question
 
-PAPER = "lseg"
-OPENING = "four_things"
 OPACITY = 0.6
 WAYS = ("lseg", "maskclip")
 PAPERS = ("lseg", "clip")
@@ -44,24 +43,6 @@ SEGMENTERS = {"core.segmentation.lseg": "LSeg", "core.segmentation.clipseg": "CL
 # Labels for what no other label fits; their pixels stay as they are.
 REST = frozenset(("background", "other", "nothing", "背景", "其他", "空白"))
 CUTOUTS = 6  # labels that are cut out for the files, the largest first
-ABOUT_TRICK = Text(
-    "This model has no weights of its own: the value path of CLIP's last attention layer stands for each place. The mask is "
-    "coarse, and the model knows the words that the CLIP knows.",
-    "这个模型没有自己的权重：它用 CLIP 最后一层注意力的 value 通路代表每个位置。掩码比较粗糙，认识的词与那个 CLIP 相同。",
-)
-ONLY_MINIATURES = (
-    Markup(
-        ' For photos, download real weights on the <a href="clip">CLIP page</a>. They are then offered in the settings.'
-    ),
-    Markup('要看照片，请先在 <a href="clip">CLIP 页</a>下载真实权重，之后就可以在设置里选择。'),
-)
-PARTS = {
-    "encode_image": Text("image", "图片"),
-    "encode_text": Text("labels", "标签"),
-    "segment": Text("mask", "掩码"),
-}
-
-examples = partial(library.examples, PAPER)
 
 
 # --- models ----------------------------------------------------------------------------------------------
@@ -111,6 +92,10 @@ class Answer:
     encoded: Any
     result: Segmentation
     seconds: float
+
+    def line(self, lang: str) -> str:
+        """The result line."""
+        return results.answer_line(PAPER, self.result, self.seconds, lang)
 
     @property
     def kind(self) -> str:
@@ -204,36 +189,22 @@ def colours(names: Sequence[str], held: Sequence[str]) -> list[str]:
     return [table[held.index(name)] if name in held else "" for name in names]
 
 
-def overlay(answer: Answer, held: Sequence[str], lang: str) -> str:
+def overlay(answer: Answer, held: Sequence[str], lang: str) -> Markup:
     """The image under its mask."""
     names = answer.result.labels
     painted = colours(names, colour_slots(names, held))
     return draw.overlay(answer.image, answer.result.mask, names, painted, OPACITY, lang, answer.certainty)
 
 
-def line_of(answer: Answer, lang: str) -> str:
-    """The result line."""
-    result = answer.result
-    parts = " + ".join(f"{text.get(lang)} {result.timings[name]:.0f} ms" for name, text in PARTS.items())
-    return results.line(answer.seconds, result.checkpoint, result.device, lang, parts)
-
-
 def notes(answer: Answer, lang: str) -> dict[str, Any]:
     """What to know before reading the answer."""
     trick = answer.kind == "maskclip"
-    more: list[str] = []
-    if trick:
-        bare = all(checkpoints.row(name).bundled for name in plain_rows())
-        more = [Markup(ABOUT_TRICK.get(lang)) + (pick(lang, *ONLY_MINIATURES) if bare else "")]
+    more = markup("about_trick", lang) if trick else ""
+    if trick and all(checkpoints.row(name).bundled for name in plain_rows()):
+        more += markup("only_miniatures", lang)
     words = [name for name in answer.result.labels if name.lower() not in REST]
-    slots = results.notes(
-        answer.result.checkpoint,
-        lang,
-        digest=answer.encoded.digest,
-        page=PAPER,
-        unknown=library.unknown_labels(words),
-        paper=PAPER,
-        more=[*more, *answer.result.notes.sentences(lang)],
+    slots = results.answer_notes(
+        PAPER, answer.result, answer.encoded.digest, words, lang, [more] if more else [], paper=PAPER
     )
     # The checkpoint menu has no rows for the trick.
     return slots | ({"get": gr.update(visible=False)} if trick else {})
@@ -244,7 +215,7 @@ def segment(question: Question, lang: str) -> dict[str, Any]:
     answer = run(question)
     return {
         "mask": overlay(answer, question.held, lang),
-        "line": line_of(answer, lang),
+        "line": answer.line(lang),
         "held": tuple(colour_slots(answer.result.labels, question.held)),
         **notes(answer, lang),
     }
@@ -256,26 +227,15 @@ def files(question: Question, lang: str) -> str:
     result, mask = answer.result, answer.result.mask
     names = result.labels
     painted = colours(names, colour_slots(names, question.held))
-    coco = draw.coco_rle(mask, names, result.size).encode()
-    overlay_png = draw.overlay_png(answer.image, mask, names, painted, OPACITY)
-    rows = [
-        (pick(lang, "overlay PNG", "叠加图 PNG"), "lseg-overlay.png", "image/png", overlay_png),
-        (
-            pick(lang, "label map PNG", "标签图 PNG"),
-            "lseg-labels.png",
-            "image/png",
-            draw.mask_png(mask, names),
-        ),
-        ("COCO JSON", "lseg-coco.json", "application/json", coco),
-    ]
+    made = draw.exports(
+        answer.image, mask, names, painted, OPACITY, result.size, lang, PAPER, overlay_file="lseg-overlay.png"
+    )
     order = np.argsort(-result.shares, kind="stable").tolist()
     largest = [at for at in order if painted[at] and result.shares[at] > 0][:CUTOUTS]
     for number, at in enumerate(largest, 1):
-        title = pick(lang, f"cut-out of “{names[at]}” PNG", f"“{names[at]}”抠图 PNG")
-        rows.append(
-            (title, f"lseg-cutout-{number}.png", "image/png", draw.cutout_png(answer.image, mask, at))
-        )
-    return draw.links(rows, lang)
+        png = draw.cutout_png(answer.image, mask, at)
+        made.append((say("cutout", lang, name=names[at]), f"lseg-cutout-{number}.png", "image/png", png))
+    return draw.links(made, lang)
 
 
 def many(question: Question) -> Callable[[Any], Outcome]:
@@ -306,11 +266,13 @@ def plain_menu(question: Question, lang: str) -> dict[str, Any]:
 
 def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
     """The fields that an example sets: its image and labels, fresh colours."""
-    row = examples()[name]
-    code = label_language(PAPER, question.checkpoint, lang)
-    return {"image": row["path"], "labels": row["labels"][code], "held": ()}
+    return {**LABELLED.fill(name, question, lang), "held": ()}
 
 
 def scene(opened: SceneOpened, question: Question, lang: str) -> dict[str, Any]:
     """The fields that a scene of the classroom sets."""
-    return {"labels": ", ".join([*opened.names, pick(lang, "background", "背景")]), "held": ()}
+    return {"labels": ", ".join([*opened.names, say("background", lang)]), "held": ()}
+
+
+LABELLED = labelled(PAPER, "four_things")
+EXAMPLES = replace(LABELLED, fill=fill, scene=scene)

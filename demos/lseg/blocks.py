@@ -17,9 +17,10 @@ from core.classroom import report
 from demos.draw import base, masks
 from demos.kit.events import api_errors
 from demos.kit.files import uploaded
-from demos.kit.html import Markup, grid, join, tag
-from demos.kit.language import Text, pick
-from demos.lseg.answer import Answer, colour_slots, colours, line_of, model_of, run
+from demos.kit.html import Markup, grid, join, row, share, tag
+from demos.kit.language import Text
+from demos.lseg.answer import Answer, colour_slots, colours, model_of, run
+from demos.lseg.words import data, say
 
 if TYPE_CHECKING:
     from core.segmentation.regularization import Regularized
@@ -29,38 +30,7 @@ if TYPE_CHECKING:
 ALONE, ABLATION = "blocks fitted alone", "ablation of blocks"  # how measures of the report card begin
 LITTLE = 0.01  # of the pixels
 MEAN = "mean"
-BLOCKS = {
-    "bottleneck": Text("bottleneck", "瓶颈式"),
-    "depthwise": Text("depthwise", "逐通道"),
-    MEAN: Text("plain mean", "简单平均"),
-}
-ROWS = {
-    "bottleneck": Text(
-        "trained: a window, plus the best score of the place", "训练过：窗口，加上这个位置的最高分"
-    ),
-    "depthwise": Text("trained: a window alone", "训练过：只有窗口"),
-    MEAN: Text("not trained: the mean of the window", "未训练：窗口内取平均"),
-}
-IDEA = Text(
-    "Should neighbouring pixels vote together? A block smooths the map of every label with one small window, which is the same "
-    "for all labels. It is used once, twice or four times. **Image, labels and network stay the same; only the block "
-    "differs.**",
-    "相邻的像素该不该一起投票？模块用同一个小窗口平滑每个标签的图，可以用一次、两次或四次。**图片、标签、网络都相同，只有模块不同。**",
-)
-BUTTON = Text("Compare the blocks", "比较各种模块")
-NOTE = Text(
-    "Only the blocks were trained, for minutes and on scenes with masks. The network was trained without a block and stays as "
-    "it is. The middle of a window is the place itself, the other eight numbers belong to its neighbours, and a tenth "
-    "number is added to all. A bottleneck and a depthwise block that are used once give the same mask: the best score of a "
-    "place is added to all its labels, and the softmax does not change.",
-    "训练过的只有模块：几分钟，用的是有掩码的场景。网络训练时没有模块，保持不变。窗口中间是这个位置自己，其余八个数属于它的邻居，"
-    "第十个数加在所有位置上。只用一次时，瓶颈式和逐通道给出同样的掩码：位置的最高分加到它的所有标签上，softmax 不变。",
-)
-TOGETHER = Text(
-    "Each decoder was trained together with its block, all for the same small number of steps, and measured on new scenes. "
-    "Compare the rows with each other, not with the checkpoint above. Measured by ",
-    "这里每个解码器都和它的模块一起训练，步数同样很少，并在新的场景上测量：只能行与行比较，不能和上面的权重比。测量命令：",
-)
+BLOCKS = {kind: Text(**texts["name"]) for kind, texts in data()["blocks"].items()}
 
 
 def variants_of(result: Segmentation) -> list[Regularized]:
@@ -113,7 +83,7 @@ def compare(question: Question, lang: str) -> dict[str, Any]:
         "out": figure(answer, variants, question.held, lang)
         + table(variants, rows, answer.result.checkpoint, lang)
         + ablation(rows, lang),
-        "line": line_of(answer, lang),
+        "line": answer.line(lang),
     }
 
 
@@ -130,7 +100,7 @@ def figure(answer: Answer, variants: Sequence[Regularized], held: Sequence[str],
         tag("li", tag("i", style=f"background:{colour or 'transparent'}"), name)
         for name, colour in zip(names, painted, strict=True)
     )
-    toggle = pick(lang, "Show the pixels that changed, enlarged", "显示变化的像素（放大显示）")
+    toggle = say("show_changed", lang)
     ratio = f"--ratio:{answer.image.width / answer.image.height:.4f}"
     return tag(
         "div",
@@ -146,26 +116,15 @@ def figure(answer: Answer, variants: Sequence[Regularized], held: Sequence[str],
 
 def summary(most: Regularized, lang: str) -> str:
     """What the trained block that changes most does."""
-    name, share = block_name(most.name, lang), _share(most, lang)
-    sentence = pick(
-        lang,
-        f"Of the trained blocks, {name} changes most: {share} of the pixels get another label.",
-        f"训练过的模块里变化最大的是{name}：{share} 的像素换了标签。",
-    )
-    if most.share >= LITTLE:
-        return sentence
-    return sentence + pick(
-        lang,
-        " That is little: a decoder that was trained without a block does not need one.",
-        "变化很小：训练时没有模块的解码器并不需要它。",
-    )
+    sentence = say("most_changed", lang, name=block_name(most.name, lang), share=_share(most, lang))
+    return sentence if most.share >= LITTLE else sentence + say("little", lang)
 
 
 def block_name(split: str, lang: str) -> str:
     """The report card's "none" or "depthwise x 2" as people read it: "no block", "depthwise × 2"."""
     kind, _, depth = split.partition(" x ")
     if kind == "none":
-        return pick(lang, "no block", "不用模块")
+        return say("no_block", lang)
     return f"{BLOCKS[kind].get(lang)} × {depth}" if kind in BLOCKS else split
 
 
@@ -173,18 +132,18 @@ def _row(kind: str, variants: Sequence[Regularized], most: int, lang: str) -> Ma
     """The small answers of a kind: none, and used once, twice, four times."""
     title = BLOCKS[kind].get(lang)
     cells = [_cell(i, one, lang, i == most) for i, one in enumerate(variants) if one.kind in ("none", kind)]
-    head = tag("p", tag("b", title), " ", ROWS[kind].get(lang))
+    head = tag("p", tag("b", title), " ", data()["blocks"][kind]["what"][lang])
     return tag("div", head, *cells, class_="row", role="group", aria_label=title)
 
 
 def _share(one: Regularized, lang: str) -> str:
-    return base.percent(one.share) if one.changed.any() else pick(lang, "none", "没有")
+    return base.percent(one.share) if one.changed.any() else say("none", lang)
 
 
 def _caption(one: Regularized, lang: str) -> str:
     if one.kind == "none":
-        return pick(lang, "the network's own mask", "网络自己的掩码")
-    return pick(lang, f"{_share(one, lang)} changed", f"{_share(one, lang)} 有变化")
+        return say("own_mask", lang)
+    return say("changed", lang, share=_share(one, lang))
 
 
 def _stage(i: int, one: Regularized, lang: str) -> Markup:
@@ -201,7 +160,7 @@ def _figure(i: int, one: Regularized, lang: str) -> Markup:
 
 def _cell(i: int, one: Regularized, lang: str, chosen: bool) -> Markup:
     """A small answer; one of those with a block is chosen to be large."""
-    title = pick(lang, "none", "无") if one.kind == "none" else f"× {one.depth}"
+    title = say("without", lang) if one.kind == "none" else f"× {one.depth}"
     text = _stage(i, one, lang), tag("span", tag("b", title), " ", _caption(one, lang), class_="name")
     if one.kind == "none":
         return tag("div", *text, class_="cell")
@@ -224,8 +183,7 @@ def measured(
 def _value(value: float | None, best: float = 2.0) -> Markup:
     if value is None:
         return tag("td", "–")
-    mark = "best" if value == best else None
-    return tag("td", f"{value:.3f}", class_=mark, style=f"--share:{100 * value:.1f}%")
+    return share(value, f"{value:.3f}", best=value == best)
 
 
 def table(
@@ -235,33 +193,26 @@ def table(
     own = [row for row in rows if row["checkpoint"] == checkpoint and row["measure"].startswith(ALONE)]
     names, values = measured(own, ALONE)
     best = {name: max(value for (_, other), value in values.items() if other == name) for name in names}
-    head = [
-        pick(lang, "block", "模块"),
-        pick(lang, "changed in this image", "本图中的变化"),
-        pick(lang, "its window", "它的窗口"),
-        *(report.named(rest, lang) for rest in names.values()),
-    ]
+    head = [say(name, lang) for name in ("block", "changed_here", "its_window")]
+    head += [report.named(rest, lang) for rest in names.values()]
     body = [
-        tag(
-            "tr",
-            tag("th", block_name(one.name, lang), scope="row"),
+        row(
+            block_name(one.name, lang),
             tag("td", _share(one, lang)),
             tag("td", _window(one, lang)),
             *(_value(values.get((one.name, name)), best[name]) for name in names),
         )
         for one in variants
     ]
-    note = [NOTE.get(lang)]
-    if own:
-        note += [pick(lang, " Measured by ", "测量命令："), tag("code", own[0]["command"])]
-    title = pick(lang, "The ten numbers of each block, and what they do", "每个模块的十个数，以及它们的作用")
-    return tag("h3", title) + grid(head, body) + tag("p", *note, class_="atlas-line")
+    command = [say("measured_by", lang), tag("code", own[0]["command"])] if own else []
+    note = tag("p", say("numbers", lang), *command, class_="atlas-line")
+    return tag("h3", say("numbers_title", lang)) + grid(head, body) + note
 
 
 def _window(one: Regularized, lang: str) -> Markup | str:
     if one.window is None:
         return "–"
-    label = pick(lang, "weights of the window, row by row", "窗口的权重，逐行")
+    label = say("window", lang)
     cells = (tag("span", f"{value:+.2f}") for value in one.window.ravel().tolist())
     return tag("span", *cells, class_="atlas-window", role="group", aria_label=label)
 
@@ -273,14 +224,9 @@ def ablation(rows: Sequence[Mapping[str, Any]], lang: str) -> Markup:
         return Markup("")
     names, values = measured(own, ABLATION)
     body = [
-        tag(
-            "tr",
-            tag("th", block_name(split, lang), scope="row"),
-            *(_value(values.get((split, name))) for name in names),
-        )
-        for split in dict.fromkeys(row["split"] for row in own)
+        row(block_name(split, lang), *(_value(values.get((split, name))) for name in names))
+        for split in dict.fromkeys(one["split"] for one in own)
     ]
-    title = pick(lang, "Whole decoders trained with their blocks", "解码器和模块一起训练")
     head = ["", *(report.named(rest, lang) for rest in names.values())]
-    note = tag("p", TOGETHER.get(lang), tag("code", own[0]["command"]), class_="atlas-line")
-    return tag("h3", title) + grid(head, body) + note
+    note = tag("p", say("together", lang), tag("code", own[0]["command"]), class_="atlas-line")
+    return tag("h3", say("together_title", lang)) + grid(head, body) + note

@@ -10,25 +10,16 @@ from PIL import Image
 
 from core import checkpoints
 from demos.draw import base, masks
-from demos.kit import library
-from demos.kit import tensors as table_of
-from demos.kit.html import Markup, grid, tag
-from demos.kit.language import Text, pick
-from demos.lseg.answer import PAPER, Answer, line_of, run
+from demos.kit import tensors
+from demos.kit.html import Markup, grid, join, row, share, tag
+from demos.lseg.answer import Answer, run
+from demos.lseg.words import PAPER, data, say
 
 if TYPE_CHECKING:
     from demos.lseg.page import Question
 
 SIDE = 360  # pixels of the field of features
 MOST_NEAR = 12  # labels in the table of cosines
-MAPS = Text(
-    "The mask keeps the best label of each pixel. These maps show the probability of every label.",
-    "掩码只保留每个像素得分最高的标签；这里是每个标签的概率图。",
-)
-TENSORS = Text(
-    "The image becomes a field of vectors before any label is read. The labels then choose among these vectors.",
-    "还没读标签时，图片已经变成一片向量；标签再与这些向量比较。",
-)
 
 
 def maps(question: Question, lang: str) -> dict[str, Any]:
@@ -37,7 +28,7 @@ def maps(question: Question, lang: str) -> dict[str, Any]:
     sums = answer.result.normalisation == "softmax"
     return {
         "out": masks.heat_maps(answer.image, answer.probabilities, answer.result.labels, lang, sums),
-        "line": line_of(answer, lang),
+        "line": answer.line(lang),
     }
 
 
@@ -64,21 +55,16 @@ def shapes(answer: Answer) -> dict[str, str]:
         "logits": result.logits,
         "mask": result.mask,
     }
-    return {name: "[" + ", ".join(map(str, array.shape)) + "]" for name, array in arrays.items()}
+    return {name: tensors.shape(array) for name, array in arrays.items()}
 
 
-def tensors(question: Question, lang: str) -> tuple[Any, str]:
+def arrays(question: Question, lang: str) -> tuple[Any, str]:
     """The field of features in colours, the cosines of the labels, every tensor's shape, the blocks; and the line."""
     answer = run(question)
-    result = answer.result
-    meanings = library.data(PAPER)["tensors"]
-    steps = [(Text(name, name), shape, Text(**meanings[name])) for name, shape in shapes(answer).items()]
-    return (
-        field_figure(features_of(answer.encoded), answer.image, lang)
-        + nearness(result.text_features, result.labels, lang)
-        + table_of.table(steps, lang)
-        + block_maps(answer, lang)
-    ), line_of(answer, lang)
+    field = field_figure(features_of(answer.encoded), answer.image, lang)
+    cosines = nearness(answer.result.text_features, answer.result.labels, lang)
+    table = tensors.table(tensors.named(PAPER, shapes(answer)), lang)
+    return field + cosines + table + block_maps(answer, lang), answer.line(lang)
 
 
 def principal_colours(features: np.ndarray) -> np.ndarray:
@@ -98,18 +84,12 @@ def field_figure(features: np.ndarray, image: Image.Image, lang: str) -> Markup:
     size.thumbnail((SIDE, SIDE))
     colours = Image.fromarray(principal_colours(features)).resize(size.size, Image.Resampling.NEAREST)
     rows, columns, width = features.shape
-    caption = pick(
-        lang,
-        f"{rows} × {columns} places with {width} numbers each. The colours are the three directions of largest variance, so "
-        "similar colours mean similar vectors. No label was read yet.",
-        f"{rows} × {columns} 个位置，每个位置 {width} 个数。颜色是方差最大的三个方向，颜色相近即向量相近。此时还没读任何标签。",
-    )
-    alt = pick(lang, "the features as colours", "用颜色表示的特征")
+    caption = tag("figcaption", say("field", lang, rows=rows, columns=columns, width=width))
     images = (
         tag("img", alt="", src=base.data_uri(size, SIDE)),
-        tag("img", alt=alt, src=base.data_uri(colours, SIDE)),
+        tag("img", alt=say("field_alt", lang), src=base.data_uri(colours, SIDE)),
     )
-    return tag("figure", tag("div", *images), tag("figcaption", caption), class_="atlas-seg-field")
+    return tag("figure", tag("div", *images), caption, class_="atlas-seg-field")
 
 
 def nearness(texts: np.ndarray, names: Sequence[str], lang: str) -> Markup:
@@ -118,15 +98,10 @@ def nearness(texts: np.ndarray, names: Sequence[str], lang: str) -> Markup:
     unit = texts[: len(names)] / np.linalg.norm(texts[: len(names)], axis=1, keepdims=True)
     cosines = (unit @ unit.T).tolist()
     rows = [
-        tag(
-            "tr",
-            tag("th", name, scope="row"),
-            *(tag("td", f"{value:+.2f}", style=f"--share:{100 * max(value, 0):.0f}%") for value in row),
-        )
-        for name, row in zip(names, cosines, strict=True)
+        row(name, *(share(max(value, 0), f"{value:+.2f}") for value in values))
+        for name, values in zip(names, cosines, strict=True)
     ]
-    title = pick(lang, "Cosines of the labels with each other", "标签之间的余弦相似度")
-    return tag("h3", title) + grid(["", *names], rows)
+    return tag("h3", say("nearness", lang)) + grid(["", *names], rows)
 
 
 def block_maps(answer: Answer, lang: str) -> Markup:
@@ -134,22 +109,13 @@ def block_maps(answer: Answer, lang: str) -> Markup:
     result = answer.result
     options = checkpoints.row(result.checkpoint).options
     kind, depth = str(options.get("block", "none")), int(options.get("depth", 0))
-    title = tag("h3", pick(lang, "Spatial regularization", "空间正则化"))
+    title = tag("h3", say("regularization", lang))
     if kind == "none":
-        sentence = pick(
-            lang,
-            "This checkpoint has no regularization block: the maps before and after are the same. “Compare” shows what a "
-            "block would change.",
-            "这组权重没有正则化模块：前后的图完全相同。加上模块会改变什么，见“比较”。",
-        )
-        return title + tag("p", sentence)
-    pair = (
-        (pick(lang, "before", "之前"), result.before_blocks),
-        (f"{kind} × {depth}", result.after_blocks),
-    )
-    return title + Markup("").join(
-        tag("h4", name) + Markup(masks.heat_maps(answer.image, softmax(array), result.labels, lang))
-        for name, array in pair
+        return title + tag("p", say("no_own_block", lang))
+    pair = ((say("before", lang), result.before_blocks), (f"{kind} × {depth}", result.after_blocks))
+    return title + join(
+        tag("h4", name) + masks.heat_maps(answer.image, softmax(maps), result.labels, lang)
+        for name, maps in pair
     )
 
 
@@ -162,5 +128,5 @@ def softmax(maps: np.ndarray) -> np.ndarray:
 def code(question: Question, lang: str) -> tuple[Any, dict[str, str], str]:
     """The cards of the model that answered, what one answer made of them, and the line."""
     answer = run(question)
-    cards = [card for card in library.data(PAPER)["code"] if card.get("way", answer.kind) == answer.kind]
-    return cards, shapes(answer), line_of(answer, lang)
+    cards = [card for card in data()["code"] if card.get("way", answer.kind) == answer.kind]
+    return cards, shapes(answer), answer.line(lang)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -18,30 +17,24 @@ from PIL import Image
 
 from core import checkpoints, inputs
 from core.batch import Outcome
-from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import boxes
-from demos.kit import batch, library, results
+from demos.kit import batch, results
 from demos.kit import files as files_in
 from demos.kit.components import picked
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress
-from demos.kit.language import pick
-from demos.kit.menu import label_language, needs_download, start_row
-from demos.kit.scenes_link import SceneOpened
+from demos.kit.menu import needs_download, start_row
 from demos.vild import draw
+from demos.vild.words import PAPER, examples, say
 
 if TYPE_CHECKING:
     from core.detection import Detection
     from core.detection.vild import EncodedImage, ViLD
     from demos.vild.page import Question
 
-PAPER = "vild"
-OPENING = "toy_shelf"
 VARIANT = "ensemble"
 PROPOSALS, MOST_PROPOSALS = 100, 300  # the usual number, and the most that the paper distils from one image
-
-examples = partial(library.examples, PAPER)
 
 
 @dataclass(frozen=True)
@@ -53,6 +46,10 @@ class Answer:
     encoded: EncodedImage
     detection: Detection
     seconds: float
+
+    def line(self, lang: str) -> str:
+        """The result line."""
+        return results.answer_line(PAPER, self.detection, self.seconds, lang)
 
 
 def model(checkpoint: str | None) -> ViLD:
@@ -83,29 +80,13 @@ def threshold_for(variant: str, checkpoint: str) -> float:
     return float(row_of(checkpoint).options["thresholds"][variant_for(variant, checkpoint)])
 
 
-def detect_with(
-    vild: ViLD,
-    image: Image.Image | EncodedImage,
-    labels: Sequence[str],
-    variant: str | None,
-    threshold: float | None,
-    proposals: float,
-    base: Sequence[bool] | None = None,
-    across_labels: bool = False,
-) -> Detection:
-    """A detection with values in range.
-
-    Raises:
-        Refusal: "out_of_range", or what core refuses.
-    """
-    for name, value, low, high in (
-        ("threshold", threshold, 0, 1),
-        ("proposals", proposals, 1, MOST_PROPOSALS),
-    ):
-        if value is not None and not low <= value <= high:
-            raise Refusal("out_of_range", name=name, low=low, high=high, value=value)
-    wanted: Any = variant  # core refuses what is none
-    return vild.detect(image, labels, wanted, base, int(proposals), threshold, across_labels=across_labels)
+def options_of(
+    variant: str | None, threshold: float | None, proposals: float, across_labels: bool
+) -> dict[str, Any]:
+    """The options of `ViLD.detect`, with numbers in range; Refusal("out_of_range") for others."""
+    least = None if threshold is None else inputs.number("threshold", threshold)
+    count = int(inputs.number("proposals", proposals, 1, MOST_PROPOSALS))
+    return {"variant": variant, "threshold": least, "proposals": count, "across_labels": across_labels}
 
 
 def ask(question: Question, variant: str | None = None) -> Answer:
@@ -118,9 +99,8 @@ def ask(question: Question, variant: str | None = None) -> Answer:
     # An address or the browser's memory may bring a row that does not have the chosen variant.
     name = variant or variant_for(question.variant, question.checkpoint)
     threshold = None if variant else question.threshold
-    detection = detect_with(
-        vild, encoded, labels, name, threshold, question.proposals, across_labels=question.across_labels
-    )
+    options = options_of(name, threshold, question.proposals, question.across_labels)
+    detection = vild.detect(encoded, labels, **options)
     return Answer(vild, image, encoded, detection, time.perf_counter() - start)
 
 
@@ -145,12 +125,7 @@ def encode_crops(
     start = time.perf_counter()
     for share in vild.encode_crops(image, int(proposals), cancel):
         left = (time.perf_counter() - start) / share * (1 - share)
-        text = pick(
-            lang,
-            f"CLIP encodes every crop: {share:.0%}, about {left:.0f} s left",
-            f"CLIP 正在逐个编码裁剪图：{share:.0%}，大约还需 {left:.0f} 秒",
-        )
-        yield Progress(share, text)
+        yield Progress(share, say("encoding", lang, share=share, left=left))
 
 
 # --- endpoint --------------------------------------------------------------------------------------------
@@ -190,9 +165,8 @@ def vild_detect(
         names = inputs.labels(labels, limit=1000)
         pixels = inputs.image(files_in.uploaded(image))
         is_base = None if base is None else [name in base for name in names]
-        detection = detect_with(
-            model(checkpoint), pixels, names, variant, threshold, proposals, is_base, across_labels
-        )
+        options = options_of(variant, threshold, proposals, across_labels)
+        detection = model(checkpoint).detect(pixels, names, base=is_base, **options)
         result = detection.to_json()
         if coco:
             result |= json.loads(boxes.coco_json(draw.marks(detection), detection.labels, detection.size))
@@ -202,35 +176,16 @@ def vild_detect(
 # --- handlers --------------------------------------------------------------------------------------------
 
 
-def result_line(answer: Answer, lang: str) -> str:
-    """The result line."""
-    detection = answer.detection
-    details = " + ".join(
-        f"{draw.STEPS[name].get(lang) if name in draw.STEPS else name} {value:.0f} ms"
-        for name, value in detection.timings.items()
-    )
-    return results.line(answer.seconds, detection.checkpoint, detection.device, lang, details)
-
-
 def detect(question: Question, lang: str) -> dict[str, Any]:
     """The slots of *Try it*: the image with its boxes, no region yet, the line."""
     answer = ask(question)
     detection = answer.detection
+    unread = results.unreadable(detection.checkpoint, " ".join(detection.labels), lang)
     return {
         "figure": draw.figure(answer.image, detection, lang, "inspect"),
         "region": "",
-        "line": result_line(answer, lang),
-        **results.notes(
-            detection.checkpoint,
-            lang,
-            digest=answer.encoded.digest,
-            page=PAPER,
-            unknown=library.unknown_labels(detection.labels),
-            more=[
-                *results.unreadable(detection.checkpoint, " ".join(detection.labels), lang),
-                *detection.notes.sentences(lang),
-            ],
-        ),
+        "line": answer.line(lang),
+        **results.answer_notes(PAPER, detection, answer.encoded.digest, detection.labels, lang, unread),
     }
 
 
@@ -252,20 +207,16 @@ def compare(question: Question, example: str, lang: str, cancel: Cancel) -> Iter
     detections = [one.detection for one in answers]
     things = examples()[example]["objects"] if example in examples() else []
     last = replace(answers[-1], seconds=time.perf_counter() - start)
-    yield {
-        "out": draw.variants(last.image, detections, things, lang) + draw.best_scores(detections, lang),
-        "line": result_line(last, lang),
-    }
+    cards = draw.variants(last.image, detections, things, lang)
+    yield {"out": cards + draw.best_scores(detections, lang), "line": last.line(lang)}
 
 
 def closed(question: Question, lang: str) -> dict[str, Any]:
     """The slots of *Closed vocabulary*: a detector with a fixed list beside the answer to the labels, and the line."""
     answer = ask(question)
     fixed = answer.model.closed(answer.encoded, language=lang, proposals=int(question.proposals))
-    return {
-        "out": draw.closed_and_open(answer.image, fixed, answer.detection, lang),
-        "line": result_line(answer, lang),
-    }
+    both = draw.closed_and_open(answer.image, fixed, answer.detection, lang)
+    return {"out": both, "line": answer.line(lang)}
 
 
 def files(question: Question, lang: str) -> str:
@@ -278,17 +229,10 @@ def many(question: Question) -> Callable[[Any], Outcome]:
     """The question of the page for each of many images."""
     labels, vild = inputs.labels(question.labels), model(question.checkpoint)
     variant = variant_for(question.variant, question.checkpoint)
+    options = options_of(variant, question.threshold, question.proposals, question.across_labels)
 
     def verb(image: Image.Image) -> Outcome:
-        detection = detect_with(
-            vild,
-            image,
-            labels,
-            variant,
-            question.threshold,
-            question.proposals,
-            across_labels=question.across_labels,
-        )
+        detection = vild.detect(image, labels, **options)
         names = [detection.labels[at] for at in detection.label_indices.tolist()]
         rows = list(zip(names, detection.scores.tolist(), detection.boxes.tolist(), strict=True))
         return batch.detected(rows, detection.to_json(), image)
@@ -296,7 +240,7 @@ def many(question: Question) -> Callable[[Any], Outcome]:
     return verb
 
 
-# --- opening, examples -----------------------------------------------------------------------------------
+# --- fields that follow others ---------------------------------------------------------------------------
 
 
 def own_threshold(question: Question, lang: str) -> dict[str, Any]:
@@ -319,15 +263,3 @@ def settle(question: Question, lang: str) -> dict[str, Any]:
 def other_checkpoint(question: Question, lang: str) -> dict[str, Any]:
     """The fields that follow another checkpoint."""
     return {**own_variants(question, lang), **own_threshold(question, lang)}
-
-
-def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
-    """The fields that an example sets: its image and its labels."""
-    row = examples()[name]
-    language = label_language(PAPER, row_of(question.checkpoint).name, lang)
-    return {"image": row["path"], "labels": row["labels"][language]}
-
-
-def scene(opened: SceneOpened, question: Question, lang: str) -> dict[str, Any]:
-    """The fields that a scene of the classroom sets."""
-    return {"labels": ", ".join(opened.names)}

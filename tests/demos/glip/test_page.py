@@ -25,12 +25,13 @@ from core.runtime import Cancel
 from demos.draw import boxes
 from demos.glip import answer, draw, inside, lessons
 from demos.glip.page import PAGE, Question
+from demos.glip.words import PAPER, data, examples
 from demos.kit import code, library, results, walkthrough
 from demos.kit.html import escape
 from demos.kit.scenes_link import SceneOpened
 from tests.pages import opened, run
 
-EXAMPLES = answer.examples()
+EXAMPLES = examples()
 PAIR = EXAMPLES["dog_and_car"]
 SENTENCE = PAIR["caption"]["en"]
 
@@ -316,16 +317,15 @@ def test_alignment_tensors_and_code_are_those_of_the_run(lang: str) -> None:
     result = answer.run(asked)
     slots = run(inside.alignment, asked, lang)
     assert slots["out"].count("<table") == 2 and 'class="best"' in slots["out"] and "ms" in slots["line"]
-    steps, _ = inside.tensors(asked, lang)
-    sizes = inside.sizes_of(result)
-    assert sizes is not None
-    places = sum(high * wide for high, wide in sizes["levels"])
-    assert any(f"= [{places}, {len(result.grounding.words)}]" in shape for _, shape, _ in steps)
-    rows, values, _ = inside.code(asked, lang)
-    cards = code.cards(rows, values, lang)
-    assert cards.count('class="code-card"') == len(rows) and {
-        row["made"] for row in rows if "made" in row
-    } == set(values)
+    tabs = {tab.name: tab for tab in PAGE.declared.inside}
+    places = sum(level[0].size for level in result.encoded.levels)
+    steps = run(tabs["tensors"].handler, asked, lang)["out"]
+    assert f"= [{places}, {len(result.grounding.words)}]" in steps
+    made = {card["made"] for card in data()["code"] if "made" in card}
+    assert made == set(data()["made"])
+    cards = run(tabs["code"].handler, asked, lang)["out"]
+    assert cards.count('class="code-card"') == len(data()["code"])
+    assert cards.count(">in this run<" if lang == "en" else ">本次运行<") == len(made)
     assert f"{result.grounding.scores[0]:.3f}" in cards
 
 
@@ -378,5 +378,5 @@ def test_a_lesson_asks_before_it_answers(name: str, at: int, lang: str) -> None:
 def test_a_list_and_its_prompt_give_exactly_the_same_boxes() -> None:
     """The point of the lesson holds."""
     step = lessons.lessons()["detection"]["steps"][0]
-    name = checkpoints.default(answer.PAPER)
-    assert lessons.same(lessons.Case(step, name, "en")).index == 0
+    case = walkthrough.Case(PAPER, step, checkpoints.default(PAPER), "en")
+    assert lessons.same(case).index == 0

@@ -19,15 +19,17 @@ from core import masks as rle
 from core.classroom.world import labelled
 from core.runtime import Cancel
 from core.segmentation import groupvit
-from demos.groupvit import answer, inside, lessons, tabs
-from demos.groupvit.page import Question
+from demos.groupvit import answer, inside, tabs
+from demos.groupvit.page import PAGE, Question
+from demos.groupvit.words import data, examples
 from demos.kit.jobs import Progress
 from tests.pages import parts, run
 
-EXAMPLES = answer.examples()
+EXAMPLES = examples()
 DRAWN = [name for name, row in EXAMPLES.items() if row["classroom"]]
 PETS = EXAMPLES["dog_and_cat"]
 LABELS = PETS["labels"]["en"]
+WALK = PAGE.declared.walk
 ASKED = Question(image=PETS["path"], labels=LABELS, threshold=0.2)
 
 
@@ -88,8 +90,12 @@ def test_a_file_that_is_no_image_is_refused(client: Client, tmp_path: Any) -> No
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_opening_example_is_right(lang: str) -> None:
     """At the threshold that the page opens with, each thing and the background have their place."""
-    row = EXAMPLES[answer.OPENING]
-    asked = replace(ASKED, **answer.fill(answer.OPENING, ASKED, lang), **answer.own_threshold(ASKED, lang))
+    row = EXAMPLES[answer.EXAMPLES.opening]
+    asked = replace(
+        ASKED,
+        **answer.EXAMPLES.fill(answer.EXAMPLES.opening, ASKED, lang),
+        **answer.own_threshold(ASKED, lang),
+    )
     grouping = answer.run(asked).grouping
     places = np.array([grouping.labels.index(name) for name in row["names"][lang]] + [-1])
     truth = places[labelled.stored(row)]
@@ -101,7 +107,7 @@ def test_the_opening_example_is_right(lang: str) -> None:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_answers_in_both_languages(name: str) -> None:
     for lang in ("en", "zh"):
-        asked = replace(ASKED, **answer.fill(name, ASKED, lang))
+        asked = replace(ASKED, **answer.EXAMPLES.fill(name, ASKED, lang))
         slots = run(answer.segment, asked, lang)
         assert slots["message"] == "" and "atlas-line" in slots["line"]
         assert "atlas-seg-mask" in slots["mask"] and "gv-bar" in slots["chart"]
@@ -212,23 +218,26 @@ def test_true_names_stand_beside_the_models_own() -> None:
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_tensors_and_code_are_those_of_the_run(lang: str) -> None:
-    steps, line = inside.tensors(ASKED, lang)
-    shapes = [shape for _, shape, _ in steps]
-    assert "[1, 3, 96, 96]" in shapes and "[384, 384]" in shapes and "ms" in line
-    cards, values, _ = inside.code(ASKED, lang)
-    assert {card["made"] for card in cards if "made" in card} == set(values)
-    assert "θ = 0.20" in values["line"]
+    tabs_by_name = {tab.name: tab for tab in PAGE.declared.inside}
+    shown = run(tabs_by_name["tensors"].handler, ASKED, lang)
+    shapes = re.findall("<code>([^<]+)</code>", shown["out"])
+    assert "[1, 3, 96, 96]" in shapes and "[384, 384]" in shapes and "ms" in shown["line"]
+    made = {card["made"] for card in data()["code"] if "made" in card}
+    assert made == set(data()["made"])
+    cards = run(tabs_by_name["code"].handler, ASKED, lang)["out"]
+    assert cards.count("<section") == len(data()["code"]) and "θ = 0.20" in cards
+    assert cards.count(">in this run<" if lang == "en" else ">本次运行<") == len(made)
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-@pytest.mark.parametrize("name", lessons.lessons())
+@pytest.mark.parametrize("name", WALK.lessons())
 def test_a_step_has_an_outcome_among_its_choices(name: str, lang: str) -> None:
-    for step in lessons.lessons()[name]["steps"]:
-        outcome = lessons.outcome(step, "", lang)
-        assert 0 <= outcome.index < len(lessons.choices(step, lang)) and "<" in outcome.body
+    for step in WALK.lessons()[name]["steps"]:
+        outcome = WALK.outcome(step, "", lang)
+        assert 0 <= outcome.index < len(WALK.choices(step, lang)) and "<" in outcome.body
 
 
 @pytest.mark.parametrize(("lang", "word"), [("en", "published"), ("zh", "已发表")])
 def test_published_numbers_are_marked(lang: str, word: str) -> None:
-    table = inside.numbers(lang)
+    table = inside.published(lang)
     assert "52.3 %" in table and word in table and "mIoU" in table

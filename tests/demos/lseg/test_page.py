@@ -22,11 +22,13 @@ from core import masks as rle
 from core.classroom.world import description
 from core.segmentation import lseg
 from demos.kit import library, menu
-from demos.lseg import answer, inside, lessons
-from demos.lseg.page import Question
+from demos.lseg import answer, inside
+from demos.lseg.page import PAGE, Question
+from demos.lseg.words import examples
 from tests.pages import run
 
-EXAMPLES = answer.examples()
+EXAMPLES = examples()
+WALK = PAGE.declared.walk
 DOG = EXAMPLES["dog_under_tree"]
 ASKED = Question(image=DOG["path"], labels="dog, tree, background", plain="classroom-rn")
 
@@ -89,10 +91,10 @@ def truth_of(name: str, lang: str, labels: Sequence[str]) -> np.ndarray:
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_opening_example_is_right(lang: str) -> None:
-    row = EXAMPLES[answer.OPENING]
+    row = EXAMPLES[answer.EXAMPLES.opening]
     labels = inputs.labels(row["labels"][lang])
     result = answer.ask(inputs.image(row["path"]), labels, None).result
-    truth = truth_of(answer.OPENING, lang, labels)
+    truth = truth_of(answer.EXAMPLES.opening, lang, labels)
     for at, label in enumerate(labels):
         own, exact = result.mask == at, truth == at
         assert (own & exact).sum() / (own | exact).sum() > 0.7, label
@@ -213,14 +215,14 @@ def test_a_row_to_import_says_how_and_is_not_downloaded() -> None:
 # --- walkthrough, look inside ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", lessons.lessons())
+@pytest.mark.parametrize("name", WALK.lessons())
 def test_a_step_has_an_outcome_among_its_choices(name: str) -> None:
-    for step in lessons.lessons()[name]["steps"]:
+    for step in WALK.lessons()[name]["steps"]:
         for lang in ("en", "zh"):
-            outcome = lessons.outcome(step, "", lang)
-            assert 0 <= outcome.index < len(lessons.choices(step, lang))
+            outcome = WALK.outcome(step, "", lang)
+            assert 0 <= outcome.index < len(WALK.choices(step, lang))
             assert "atlas-seg-stage" in outcome.body
-            assert all(label in lessons.card(step, lang) for label in inputs.labels(step["labels"][lang]))
+            assert all(label in WALK.card(step, lang) for label in inputs.labels(step["labels"][lang]))
 
 
 @pytest.mark.parametrize("way", answer.WAYS)
@@ -229,7 +231,7 @@ def test_look_inside_shows_what_was_made(way: str, lang: str) -> None:
     asked = replace(ASKED, labels="dog, tree", way=way, plain="classroom-vit")
     maps = inside.maps(asked, lang)
     assert maps["out"].count("<figure>") == 2 and "atlas-line" in maps["line"]
-    tensors, line = inside.tensors(asked, lang)
+    tensors, line = inside.arrays(asked, lang)
     assert "[2, " in tensors and "[320, 320]" in tensors and "ms" in line
     cards, made, _ = inside.code(asked, lang)
     names = [card["name"] for card in cards]

@@ -13,9 +13,10 @@ from gradio_client.exceptions import AppError
 from core.segmentation import lseg, regularization
 from demos.lseg import answer, blocks
 from demos.lseg.page import Question
+from demos.lseg.words import examples
 from tests.pages import run
 
-EXAMPLES = answer.examples()
+EXAMPLES = examples()
 DOG = EXAMPLES["dog_under_tree"]
 STREET = EXAMPLES["street"]
 

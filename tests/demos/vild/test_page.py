@@ -24,9 +24,11 @@ from demos.kit import code, library, scenes_link, walkthrough
 from demos.kit.html import escape
 from demos.vild import answer, draw, inside, lessons
 from demos.vild.page import PAGE, Question
+from demos.vild.words import examples
 from tests.pages import opened, parts, run
 
-EXAMPLES = answer.examples()
+EXAMPLES = examples()
+FILL = PAGE.declared.examples.fill
 TOYS = EXAMPLES["toy_shelf"]
 LABELS = TOYS["labels"]["en"]
 STEPS = [(name, at) for name, row in lessons.lessons().items() for at in range(len(row["steps"]))]
@@ -117,9 +119,7 @@ def test_labels_threshold_and_variant_do_not_encode_the_image_again(monkeypatch:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_runs(name: str, lang: str) -> None:
     row = EXAMPLES[name]
-    slots = run(
-        answer.detect, question(variant="image", threshold=0.4, **answer.fill(name, question(), lang)), lang
-    )
+    slots = run(answer.detect, question(variant="image", threshold=0.4, **FILL(name, question(), lang)), lang)
     assert slots["message"] == "" and slots["figure"].count("<li>") == len(inputs.labels(row["labels"][lang]))
     # A photo from outside the classroom gets a hint and the way to real weights.
     assert ("atlas-hint" in slots["notes"]) == slots["get"]["visible"] == (not row["classroom"])
@@ -232,7 +232,7 @@ def test_an_example_is_in_a_language_of_the_checkpoint() -> None:
     for checkpoint, lang, language in (
         ("", "zh", "zh"), ("vild-crops-b32", "zh", "en"), ("vild-crops-zh", "en", "zh")
     ):  # fmt: skip
-        fields = answer.fill("toy_shelf", question(checkpoint=checkpoint), lang)
+        fields = FILL("toy_shelf", question(checkpoint=checkpoint), lang)
         assert fields["labels"] == TOYS["labels"][language]
 
 
@@ -290,7 +290,7 @@ def test_the_candidate_boxes_are_those_of_the_run() -> None:
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_tensors_have_the_shapes_of_the_run(lang: str) -> None:
     detection = answer.ask(question()).detection
-    html, _ = inside.tensors(question(), lang)
+    html, _ = inside.arrays(question(), lang)
     assert f"[{len(detection.proposals)}, 4]" in html and "atlas-vild-matrix" in html
     assert all(escape(row[lang]) in html for row in library.data("vild")["tensors"].values())
 
@@ -338,7 +338,7 @@ def test_the_step_about_speed_can_be_stopped(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_name_that_an_answer_gives_a_thing() -> None:
     step = {"kind": "find", "example": "toy_shelf", "thing": "duck"}
-    thing = lessons.thing_of(step)
+    thing = walkthrough.Case("vild", step, "", "en").thing
     asked = question(labels="duck, kite", variant="crops", threshold=0.9)
     detection = answer.ask(asked).detection
     on_it = draw.overlap(thing["visible_box"], detection.boxes) >= 0.5

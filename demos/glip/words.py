@@ -1,0 +1,14 @@
+"""The texts and example images of the GLIP page, from data.toml."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from demos.kit import library
+
+PAPER = "glip"
+
+data = partial(library.data, PAPER)
+examples = partial(library.examples, PAPER)
+say = partial(library.say, PAPER)  # a sentence in one language, with its values
+text = partial(library.text, PAPER)  # a sentence in both languages
