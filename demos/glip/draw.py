@@ -102,8 +102,10 @@ def sentence(grounding: Grounding, threshold: float, lang: str) -> Markup:
             parts.append(tag("span", say("prompt", lang, number=part + 1), class_="gl-part"))
         count = int((visible & (grounding.phrase_indices == at)).sum())
         words = grounding.prompt[phrase.start : phrase.end], tag("b", str(count))
-        look = {"class_": "gl-phrase" if count else "gl-phrase none", "style": f"--tone:{tones[at]}"}
-        parts.append(tag("button", *words, type="button", data_group=at, aria_pressed="false", **look))
+        kind, tone = "gl-phrase" if count else "gl-phrase none", f"--tone:{tones[at]}"
+        parts.append(
+            tag("button", *words, type="button", class_=kind, data_group=at, aria_pressed="false", style=tone)
+        )
         end = phrase.end
     parts.append(grounding.prompt[end:])
     if len(grounding.phrases) > MANY:

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from demos.kit import examples, numbers
-from demos.kit.html import Markup, grid, join, table, tag
+from demos.kit.html import Markup, grid, join, row, share, table, tag
 
 
 def test_texts_and_attributes_are_escaped_and_markup_is_not() -> None:
@@ -33,6 +33,15 @@ def test_a_grid_has_a_head_and_scrolls() -> None:
     )
     assert made.partition("<table")[2].startswith(' class="atlas-grid wide"')
     assert table(["a"], [], "kind").startswith('<table class="kind"><thead>')
+
+
+def test_a_row_has_a_heading_and_cells_with_bars() -> None:
+    cells = share(0.5, "<50 %>", tag("small", "+0.1"), best=True), share(0.25, "0.25")
+    assert row("<dog>", *cells, kind="ours") == (
+        '<tr class="ours"><th scope="row">&lt;dog&gt;</th>'
+        '<td class="best" style="--share:50.0%">&lt;50 %&gt;<small>+0.1</small></td>'
+        '<td style="--share:25.0%">0.25</td></tr>'
+    )
 
 
 def test_elements_of_svg_are_closed() -> None:

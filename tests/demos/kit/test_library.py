@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from core import inputs
-from demos.kit import library
+from core import checkpoints, inputs
+from demos.kit import library, results, tensors
+from demos.kit.html import Markup
 from demos.kit.language import Text
 
 PAGES = ("lseg", "vild", "glip")
@@ -42,6 +44,38 @@ def test_sentences_of_a_page_have_places_for_values(monkeypatch: pytest.MonkeyPa
     assert library.say("page", "count", "en", n=3, share=0.5) == "3 images of 50%"
     assert library.say("page", "count", "zh", n=3, share=0.5) == "3 张图片，50%"
     assert library.text("page", "count") == Text(**says["count"])
+
+
+def test_a_sentence_of_html_escapes_its_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = {"best": {"en": "<b>{name}</b> is best", "zh": "最好的是<b>{name}</b>"}}
+    monkeypatch.setattr(library, "data", lambda page: {"says": says})
+    assert library.markup("page", "best", "en", name="<dog>") == "<b>&lt;dog&gt;</b> is best"
+    assert library.markup("page", "best", "zh", name=Markup("<i>狗</i>")) == "最好的是<b><i>狗</i></b>"
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_line_names_the_parts_of_the_time(lang: str) -> None:
+    answer = SimpleNamespace(
+        checkpoint=checkpoints.default("lseg"), device="cpu", timings={"segment": 12.4, "other": 3.0}
+    )
+    line = results.answer_line("lseg", answer, 1.5, lang)
+    assert ("mask 12 ms" if lang == "en" else "掩码 12 ms") + " + other 3 ms" in line and "1.50" in line
+
+
+def test_templates_of_steps_take_the_values_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [
+        {
+            "name": {"en": "image", "zh": "图片"},
+            "shape": "[1, {width}]",
+            "meaning": {"en": "{places} places", "zh": "{places} 个位置"},
+        }
+    ]
+    texts = {"steps": steps, "tensors": {"mask": {"en": "the mask", "zh": "掩码"}}}
+    monkeypatch.setattr(library, "data", lambda page: texts)
+    ((name, shape, meaning),) = tensors.steps("page", width=96, places=4)
+    assert (name.zh, shape, meaning) == ("图片", "[1, 96]", Text("4 places", "4 个位置"))
+    ((name, shape, meaning),) = tensors.named("page", {"mask": tensors.shape(np.zeros((2, 3)))})
+    assert (name.en, shape, meaning.zh) == ("mask", "[2, 3]", "掩码")
 
 
 def test_the_boxes_of_a_drawn_image_are_known() -> None:

@@ -221,7 +221,7 @@ def test_a_step_has_an_outcome_among_its_choices(name: str) -> None:
         for lang in ("en", "zh"):
             outcome = WALK.outcome(step, "", lang)
             assert 0 <= outcome.index < len(WALK.choices(step, lang))
-            assert "atlas-seg-stage" in outcome.body
+            assert "atlas-seg-stage" in outcome.body and "&lt;" not in outcome.body
             assert all(label in WALK.card(step, lang) for label in inputs.labels(step["labels"][lang]))
 
 
