@@ -76,6 +76,13 @@
     later();
   };
 
+  // On a phone the answer that a visitor asked for comes into view.
+  function bring(name) {
+    const state = run(name);
+    if (state.user && window.innerWidth < 700) place(name).scrollIntoView({ behavior: "smooth", block: "start" });
+    state.user = false;
+  }
+
   function finished(name, answered) {
     const state = run(name);
     if (!state.running) return;
@@ -85,9 +92,7 @@
       state.seconds = (performance.now() - state.start) / 1000;
       if (!state.dirty) {
         grey(name, false);
-        if (state.user && window.innerWidth < 700) {
-          place(name).scrollIntoView({ behavior: "smooth", block: "start" });
-        }
+        bring(name);
       } else {
         later();
       }
@@ -107,6 +112,8 @@
         // What was there when the page opened took nobody's time: it is never asked again by itself.
         if (!state.running) Object.assign(state, { running: true, start: -Infinity });
         finished(name, !state.mark.startsWith("none"));
+      } else if (state.running && visible(document.getElementById(`${name}-stop`))) {
+        bring(name); // a run that takes long: one watches it
       }
     }
     if (document.querySelector("#atlas-message .atlas-refusal")) {

@@ -1,10 +1,10 @@
 """Jobs of a page: what a handler yields while it works, the Stop button, and the line of those that wait for a device.
 
-A handler answers at once, `handler(question, lang) -> {slot: value}`, or it is a job, a generator
+A handler answers in one step, `handler(question, lang) -> {slot: value}`, or it is a job, a generator
 `handler(question, lang, cancel)` that yields `Progress` and dictionaries of slots and ends within a step once `cancel`
-is set. A visitor has one job of a name at a time on an open page; Stop and a closed tab set its flag. Between its steps
-a job also takes its turn at the device (`core.runtime.semaphore`), so that quick questions of other visitors are
-answered while it runs.
+is set. Both get Stop when they take long. A visitor has one run of a name at a time on an open page; Stop, the next run
+and a closed tab set its flag. Between its steps a job also takes its turn at the device (`core.runtime.semaphore`), so
+that quick questions of other visitors are answered while it runs.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
 from core import runtime
+from core.errors import Refusal
 from core.runtime import Cancel
 from demos.kit.html import tag
 from demos.kit.language import pick
 
+R = TypeVar("R")
 POLL_SECONDS = 0.1
+SLOW_SECONDS = 1.5  # a run that has said nothing for so long gets Stop
 # A job ends here with what it has reached: nobody watches longer, and others wait.
 PAGE_SECONDS, ENDPOINT_SECONDS = 1200.0, 600.0
 
@@ -64,6 +69,10 @@ class Stops:
         """Asks the session's job of this name to stop, if there is one."""
         if running := self._running.get((session, name)):
             running.set()
+
+    def is_replaced(self, session: str, name: str, flag: Cancel) -> bool:
+        """Whether the session has begun another job of this name since the one with this flag."""
+        return self._running.get((session, name)) is not flag
 
     def leave(self, request: gr.Request) -> None:
         """Asks every job of a session to stop: `Blocks.unload` calls it when a tab closes."""
@@ -131,6 +140,50 @@ def in_turn(cancel: Cancel, seconds: float, job: Callable[[], Iterator[Any]]) ->
         finally:
             end.cancel()
             cancel.set()
+
+
+# --- runs that take longer than expected -------------------------------------------------------------------
+
+# Two pools: a step waits for a function, and must not take its thread.
+_steps = ThreadPoolExecutor(64, "step")
+_functions = ThreadPoolExecutor(64, "function")
+_END = object()
+
+
+def _next(parts: Iterator[Any]) -> Any:
+    return next(parts, _END)
+
+
+def noticing(parts: Iterator[Any]) -> Generator[Any, None, None]:
+    """Passes on what a job yields; None where it has yielded nothing for `SLOW_SECONDS`."""
+    context = copy_context()
+    step: Future[Any] | None = None
+    try:
+        while True:
+            step = _steps.submit(context.run, _next, parts)
+            if not wait([step], SLOW_SECONDS).done:
+                yield None
+            part = step.result()
+            if part is _END:
+                return
+            yield part
+    finally:
+        if step is not None:  # nobody listens any more: the job ends behind the step that runs
+            step.add_done_callback(lambda _: parts.close())  # type: ignore[attr-defined]
+
+
+def stoppable(function: Callable[[], R], cancel: Cancel) -> R:
+    """What a function without steps returns. After a stop it goes on without its visitor, and its value is thrown away.
+
+    Raises:
+        Refusal: "cancelled" as soon as a stop is asked for.
+    """
+    value: Future[R] = _functions.submit(copy_context().run, function)
+    while not wait([value], POLL_SECONDS).done:
+        if cancel.is_set():
+            value.cancel()
+            raise Refusal("cancelled")
+    return value.result()
 
 
 # --- how far it is -----------------------------------------------------------------------------------------

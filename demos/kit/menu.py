@@ -210,7 +210,7 @@ class CheckpointMenu:
                     variant="primary",
                     size="sm",
                     visible=fetchable(start),
-                    elem_id="download",
+                    elem_id="download-checkpoint",
                 )
                 self.stop = gr.Button(
                     tr("Stop", "停止"), variant="stop", size="sm", visible=False, elem_id="stop-download"

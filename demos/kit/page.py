@@ -567,6 +567,14 @@ def opening_state(
     return fields | given | settled, refused
 
 
+def _recorded(try_it: Try, lang: str) -> dict[str, Any]:
+    """The recorded answer; none where its row is not in the registry of this server."""
+    try:
+        return dict(try_it.opening(lang)) if try_it.opening is not None else {}
+    except Refusal:
+        return {}
+
+
 def _opening(
     layout: Layout,
     place: Place,
@@ -592,7 +600,7 @@ def _opening(
         linked = set(query) & {*form.fields, "example", scenes_link.PARAMETER}
         step = query.get(walkthrough.PARAMETER, "") if walk is not None else ""
         runs = try_it.runs_on_opening or (bool(linked) and not step)
-        shown = dict(try_it.opening(lang)) if try_it.opening is not None and not linked else {}
+        shown = {} if linked else _recorded(try_it, lang)
         if shown and not runs:
             shown = places.done(shown)
         turn = walkthrough.turn(walk, step, lang) if walk is not None and step else {}
@@ -669,11 +677,14 @@ def _checkpoint(layout: Layout, place: Place, menu: CheckpointMenu) -> None:
     def bundled(question: Any) -> Any:
         return question if checkpoints.row(question.checkpoint).bundled else None
 
+    def present(question: Any) -> Any:  # a download may have been stopped, or have failed
+        return None if needs_download(question.checkpoint) else question
+
     gr.on([menu.value.input], None, None, None, js="() => { window.atlas.touched(true); }", **QUIET)
     chosen = layout.fill(menu.value.input, react)
     downloaded = layout.fill(None, react, behind=menu.downloaded)
     fetched = layout.fill(None, react, behind=menu.fetch(layout.fill(place.slots["get"].click, real)))
     if not layout.declared.try_it.in_turn:
         layout.answer(place, when=bundled, behind=chosen)
-        layout.answer(place, behind=downloaded)
-        layout.answer(place, behind=fetched)
+        layout.answer(place, when=present, behind=downloaded)
+        layout.answer(place, when=present, behind=fetched)

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -32,11 +33,12 @@ log = logging.getLogger(__name__)
 Handler = Callable[..., Any]
 Slots = Mapping[str, Callable[[str], Any]]
 READY = ("Getting ready …", "正在准备……")
+WORKING = ("Working …", "正在计算……")
 _answers = itertools.count(1)
 
 
 class Last(dict[str, Any]):
-    """The slots of an answer that nothing follows: a job that yields it at once needs no Stop."""
+    """The slots of an answer that nothing follows: where it comes at once no Stop is shown."""
 
 
 @dataclass
@@ -163,9 +165,6 @@ def wire(
     if asks is not None:
         script = f"(...values) => values[{len(inputs)}] ? ({script})(...values) : values"
 
-    def nothing(values: Sequence[Any]) -> bool:
-        return asks is not None and not values[len(inputs)]
-
     def named(values: Mapping[str, Any]) -> dict[Any, Any]:
         return {components[name]: value for name, value in values.items()}
 
@@ -175,56 +174,55 @@ def wire(
         sentence = refusal_html(error, lang) if isinstance(error, Refusal) else alert(WRONG.get(lang))
         return {shell.message: sentence}
 
-    def arguments(request: gr.Request, values: Sequence[Any]) -> tuple[Any, ...]:
-        first = (str(request.session_hash),) if session else ()
-        return (*first, *read(values[: len(inputs)]), language(values))
-
     @hinted(request=gr.Request)
-    def answer(request: gr.Request, *values: Any) -> dict[Any, Any]:
+    def run(request: gr.Request, *values: Any) -> Generator[dict[Any, Any], None, None]:
         lang = language(values)
-        if nothing(values):
-            return {shell.message: gr.skip()}
-        try:
-            made = handler(*arguments(request, values))
-            return {shell.message: "", **named(done(made) if made else {})}
-        except Exception as error:
-            return failure(error, lang)
-
-    @hinted(request=gr.Request)
-    def job(request: gr.Request, *values: Any) -> Generator[dict[Any, Any], None, None]:
-        lang = language(values)
-        if nothing(values):
+        if asks is not None and not values[len(inputs)]:
             yield {shell.message: gr.skip()}
             return
         running = {"stop": gr.update(visible=True, interactive=True), "run": gr.update(visible=False)}
         resting = {"stop": gr.update(visible=False), "run": gr.update(visible=True)}
         values_of: dict[str, Any] = {}
-        visible = False
+        last: Mapping[str, Any] = {}
+        visible = False  # whether Stop is
         with jobs.STOPS.job(str(request.session_hash), place.name) as cancel:
 
             def begin() -> Iterator[Any]:
-                return handler(*arguments(request, values), cancel)
+                first = (str(request.session_hash),) if session else ()
+                return parts(handler, (*first, *read(values[: len(inputs)]), lang), cancel)
 
             try:
                 if in_turn:
                     yield named({"line": Progress(None, pick(lang, *READY)).bar, **running})
                     visible = True
                 source = jobs.in_turn(cancel, jobs.PAGE_SECONDS, begin) if in_turn else begin()
-                with closing(source) as parts:  # type: ignore[type-var]
-                    for part in parts:
-                        if isinstance(part, int):
+                with closing(jobs.noticing(source)) as steps:
+                    for part in steps:
+                        if isinstance(part, Last):
+                            last = part
+                            values_of |= part
+                            continue
+                        if part is None:
+                            if visible:
+                                continue
+                            part = {"line": Progress(None, pick(lang, *WORKING)).bar}
+                        elif isinstance(part, int):
                             part = {"line": jobs.waiting(part, lang)}
                         elif isinstance(part, Progress):
                             part = {"line": part.bar}
                         else:
                             values_of |= part
-                        if not visible and not isinstance(part, Last):
-                            part, visible = {**part, **running}, True
-                        yield named(part)
-                line = done(values_of, complete=bool(values_of))["line"]
-                yield {shell.message: "", **named({"line": line, **resting})}
+                        yield named(part if visible else {**part, **running})
+                        visible = True
+                end = {**last, **(resting if visible else {})}
+                if visible or values_of:
+                    end["line"] = done(values_of, complete=bool(values_of))["line"]
+                final = {shell.message: "", **named(end)}
             except Exception as error:
-                yield {**failure(error, lang), **named({"line": "", **resting})}
+                final = {**failure(error, lang), **(named({"line": "", **resting}) if visible else {})}
+            # The buttons belong to the newest run.
+            is_replaced = jobs.STOPS.is_replaced(str(request.session_hash), place.name, cancel)
+            yield {shell.message: gr.skip()} if is_replaced else final
 
     options: dict[str, Any] = {
         "api_visibility": "private",
@@ -234,20 +232,19 @@ def wire(
     }
     if trigger_mode is not None:
         options["trigger_mode"] = trigger_mode
-    function = job if is_job else answer
     outputs = [shell.message, *dict.fromkeys(components.values())]
     if behind is not None:
-        return behind.then(function, given, outputs, **options)
+        return behind.then(run, given, outputs, **options)
     listen = list(triggers) if isinstance(triggers, list | tuple) else [triggers]
-    return gr.on(listen, function, given, outputs, **options)
+    return gr.on(listen, run, given, outputs, **options)
 
 
 def parts(handler: Handler, arguments: Sequence[Any], cancel: Any) -> Iterator[Any]:
-    """What a handler yields; one that answers at once yields its answer."""
+    """What a handler yields; one without steps yields its answer."""
     if inspect.isgeneratorfunction(handler):
         yield from handler(*arguments, cancel)
     else:
-        yield Last(handler(*arguments))
+        yield Last(jobs.stoppable(partial(handler, *arguments), cancel) or {})
 
 
 def stopping(shell: Shell, places: Sequence[Place]) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 from core import inputs, runtime
 from core.errors import Refusal
 from demos.draw import base as draw
-from demos.kit import library, places, results
+from demos.kit import jobs, library, places, results
 from demos.kit.components import output
 from demos.kit.events import Shell
 from demos.kit.html import Markup, escape, tag
@@ -278,7 +278,7 @@ def reveal(
         if outcome is None:
             return
     else:
-        outcome = walk.outcome(step, checkpoint, lang)
+        outcome = jobs.stoppable(partial(walk.outcome, step, checkpoint, lang), cancel)
     body = verdict(choices, guess, outcome.index, lang) + Markup(outcome.body)
     row = outcome.checkpoint or checkpoint
     line = results.line(time.perf_counter() - start, row, runtime.pick_device(), lang) if row else ""

@@ -129,7 +129,7 @@ def _stays_up(place: Place) -> Iterator[None]:
 
 def download(place: Place) -> str:
     """Presses the page's Download button for the row on the Hub; everything that it showed."""
-    return Tab(place.url).run("download", "click", checkpoint="fetched")
+    return Tab(place.url).run("download-checkpoint", "click", checkpoint="fetched")
 
 
 def sentences(shown: str) -> set[str]:
@@ -223,7 +223,7 @@ def test_a_hub_that_sends_garbage_or_nothing(
 def test_a_slow_hub_keeps_nobody_else_waiting_and_can_be_stopped(place: Place) -> None:
     place.hub.fault(f"{REPO}/{PADDING}", "pause", after=500_000)
     tab = Tab(place.url)
-    assert tab.join(tab.event("download", "click"), {"checkpoint": "fetched"})[0] == 200
+    assert tab.join(tab.event("download-checkpoint", "click"), {"checkpoint": "fetched"})[0] == 200
     with tab.stream() as messages:
         shown = (json.dumps(message) for message in messages)
         assert any("B/s" in text for text in shown)  # how fast it comes is on the page

@@ -14,7 +14,7 @@ import pytest
 
 from core.checkpoints import registry
 from tests import standin_hub
-from tests.browser.test_clip import FILLED
+from tests.browser.driving import ANSWERED, STALE
 from tests.conftest import Visit, running_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -55,24 +55,27 @@ def tab(chromium: Any, hub: tuple[str, standin_hub.StandInHub]) -> Iterator[Visi
 
 
 def test_a_real_row_is_downloaded_and_answers(tab: Visit, hub: tuple[str, standin_hub.StandInHub]) -> None:
-    page = tab.open("/clip", FILLED)
+    page = tab.open("/clip?labels=a rose, a horse, a teapot", ANSWERED)
     choose(page, "ResNet-50")
     note = page.locator("#download-note")
     page.wait_for_function("document.querySelector('#download-note').innerText.includes('MB')")
     assert "408 MB" in note.inner_text() and "mit" in note.inner_text().lower()
+    # The answer on the page is the miniature's: it is greyed.
+    assert page.evaluate(STALE)
 
     # Asked before it is here: a sentence that says what to do, the page stays on what it has.
-    page.locator("#classify-button").click()
+    page.locator("#try-run").click()
     alert = page.locator("#atlas-message [role=alert]")
     alert.wait_for()
     assert "408 MB" in alert.inner_text()
 
-    page.locator("#download").click()
+    # Once it is here it answers by itself.
+    page.locator("#download-checkpoint").click()
     page.wait_for_function(
         "document.querySelector('#checkpoint input').value.includes('· downloaded')", timeout=180_000
     )
-    page.locator("#labels textarea").fill("a rose, a horse, a teapot")
-    page.locator("#classify-button").click()
-    page.wait_for_function("document.querySelector('#line').innerText.includes('ResNet-50')", timeout=180_000)
-    assert "real weights" in page.locator("#line").inner_text()
-    assert page.locator("#bars tbody tr").count() == 3
+    page.wait_for_function(
+        "document.querySelector('#try-line').innerText.includes('ResNet-50')", timeout=180_000
+    )
+    assert not page.evaluate(STALE) and alert.count() == 0
+    assert page.locator("#try-bars tbody tr").count() == 3

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.driving import open_tab
 from tests.conftest import settle
 
 pytestmark = pytest.mark.browser
@@ -104,13 +105,16 @@ def test_blocks_are_compared_and_one_is_looked_at(visit: Visits) -> None:
 
 def test_a_training_starts_and_stops(visit: Visits) -> None:
     page = visit(locale="zh-CN").open("/lseg", ANSWERED)
-    page.get_by_role("tab", name="动手训练", exact=True).click()
+    open_tab(page, "动手训练")
     page.locator("#live-run").click()
     page.locator("#live-stop").wait_for()
     page.locator("#live-mask .atlas-seg-stage").wait_for(timeout=120_000)
-    # The truth stands beside the mask; another label leaves both as they are.
+    # The truth stands beside the mask; another label, on the first tab, leaves both as they are.
     assert page.locator("#live-truth img").count() == 1
+    open_tab(page, "试一试")
     page.locator("#labels input").fill("猫，")
+    open_tab(page, "动手训练")
+    page.locator("#live-mask .atlas-seg-stage").wait_for()
     assert page.evaluate("document.querySelector('#live-result').dataset.stale") is None
     page.locator("#live-stop").click()
     page.wait_for_function("document.querySelector('#live-line').innerText.includes('已停止')")

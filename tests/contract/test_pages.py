@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import tomllib
 from functools import cache
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from demos import catalog
@@ -184,6 +186,27 @@ def test_handlers_take_the_question_and_the_language(slug: str) -> None:
     for handler in handlers:
         names = list(inspect.signature(handler).parameters)
         assert names[0] == "question" and "lang" in names, (slug, handler)
+
+
+@pytest.mark.parametrize("slug", PAGES)
+def test_every_run_can_be_stopped_from_whatever_it_was_started(slug: str) -> None:
+    """Whatever begins a run (assets/js/form.js is told of it) shows and hides the Stop button of its place."""
+    with gr.Blocks() as blocks:
+        page.build(slug, PAGES[slug])
+    ids = {one.elem_id for one in blocks.blocks.values()}
+    runs = [event for event in blocks.fns.values() if "atlas.started(" in str(event.js)]
+    begun = set()
+    for event in runs:
+        (name,) = re.findall(r"atlas\.started\('([\w-]+)'\)", str(event.js))
+        begun.add(name)
+        outputs = {one.elem_id for one in event.outputs}
+        assert {f"{name}-stop", f"{name}-run"} <= outputs and inspect.isgeneratorfunction(event.fn)
+    assert {"try", *(["walk"] if PAGES[slug].walk else [])} <= begun
+    assert {one.removesuffix("-stop") for one in ids if str(one).endswith("-stop")} == begun
+    stopping = [target for event in blocks.fns.values() for target in event.targets if target[1] == "click"]
+    for name in begun:
+        (stop,) = [at for at, one in blocks.blocks.items() if one.elem_id == f"{name}-stop"]
+        assert (stop, "click") in stopping
 
 
 @pytest.mark.parametrize("card", CARDS)

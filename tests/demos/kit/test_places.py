@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import gradio as gr
 import pytest
 
 from core.errors import Refusal
-from demos.kit import places
+from demos.kit import jobs, places
 from demos.kit.components import output
 from demos.kit.events import Shell
 from demos.kit.jobs import Progress
@@ -19,7 +20,7 @@ from demos.kit.language import Text
 STEP = Progress(0.5, "half")
 
 
-def steps(handler: Callable[..., Any]) -> list[dict[str, Any]]:
+def steps(handler: Callable[..., Any]) -> Iterator[dict[str, Any]]:
     """What a place shows of a handler, step by step: values by "out", "line", "stop", "run", "message"."""
     with gr.Blocks() as demo:
         shell = Shell()
@@ -28,9 +29,8 @@ def steps(handler: Callable[..., Any]) -> list[dict[str, Any]]:
     (function,) = [one.fn for one in demo.fns.values()]
     named = {**place.slots, "stop": place.stop, "run": place.button, "message": shell.message}
     names = {component: name for name, component in named.items()}
-    made = function(SimpleNamespace(session_hash="session"), "en")
-    shown = made if isinstance(made, Iterator) else [made]
-    return [{names[component]: value for component, value in step.items()} for step in shown]
+    for step in function(SimpleNamespace(session_hash="session"), "en"):
+        yield {names[component]: value for component, value in step.items()}
 
 
 def stopped(step: dict[str, Any]) -> bool | None:
@@ -58,10 +58,10 @@ def test_a_prepared_answer_offers_stop_only_while_something_is_prepared(bars: in
         yield from [STEP] * bars
         yield from places.parts(plain, (lang,), cancel)
 
-    *before, answer, last = steps(prepared)
+    *before, last = steps(prepared)
     assert [stopped(step) for step in before] == [True] * bars
-    assert answer["out"] == "en" and stopped(answer) is None
-    assert stopped(last) is False and "data-answer" in last["line"]
+    assert last["out"] == "en" and "data-answer" in last["line"]
+    assert stopped(last) is (False if bars else None)
 
 
 def test_a_job_offers_stop_from_its_first_step() -> None:
@@ -70,6 +70,61 @@ def test_a_job_offers_stop_from_its_first_step() -> None:
         yield {"out": "second"}
 
     assert [stopped(step) for step in steps(job)] == [True, None, False]
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Every step that waits for this event is a slow one."""
+    monkeypatch.setattr(jobs, "SLOW_SECONDS", 0.02)
+    over = threading.Event()
+    yield over
+    over.set()
+
+
+@pytest.mark.parametrize("is_job", [False, True])
+def test_a_slow_run_gets_stop_and_then_answers(slow: threading.Event, is_job: bool) -> None:
+    def job(lang: str, cancel: Any) -> Iterator[Any]:
+        slow.wait(60)
+        yield {"out": lang}
+
+    def function(lang: str) -> dict[str, Any]:
+        slow.wait(60)
+        return {"out": lang}
+
+    shown = steps(job if is_job else function)
+    first = next(shown)
+    assert stopped(first) is True and first["run"]["visible"] is False and "progressbar" in first["line"]
+    slow.set()
+    *between, last = shown
+    assert [step["out"] for step in (*between, last) if "out" in step] == ["en"]
+    assert stopped(last) is False and last["run"]["visible"] and "data-answer" in last["line"]
+
+
+def test_a_function_is_left_alone_by_a_visitor_who_stops_it(slow: threading.Event) -> None:
+    def function(lang: str) -> dict[str, Any]:
+        slow.wait(60)
+        return {"out": "too late"}
+
+    shown = steps(function)
+    next(shown)
+    jobs.STOPS.stop("session", "try")
+    (last,) = shown
+    assert "Stopped" in last["message"] and stopped(last) is False and "out" not in last
+
+
+def test_the_next_run_takes_the_place_of_one_that_is_not_over(slow: threading.Event) -> None:
+    def function(lang: str) -> dict[str, Any]:
+        slow.wait(60)
+        return {"out": lang}
+
+    first, second = steps(function), steps(function)
+    next(first)
+    assert stopped(next(second)) is True
+    (last,) = first  # neither its answer nor a sentence, and Stop stays: it is the second run's
+    assert set(last) == {"message"} and not isinstance(last["message"], str)
+    slow.set()
+    *_, last = second
+    assert last["out"] == "en" and stopped(last) is False
 
 
 def test_a_refusal_is_a_sentence_and_gives_the_button_back() -> None:
