@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from core import documents, terminal
+from core.errors import Refusal
 from demos.kit.language import Text
 
 logger = logging.getLogger(__name__)
@@ -166,6 +167,9 @@ def load(row: Entry | Room) -> Page | str:
         return "coming"
     try:
         return importlib.import_module(row.module).PAGE
+    except Refusal as refusal:  # a registry of one's own may lack the rows of a paper
+        logger.warning("The page %s cannot be imported: %s", row.slug, refusal)
+        return str(refusal)
     except Exception as error:
         logger.exception("The page %s cannot be imported", row.slug)
         return f"{type(error).__name__}: {error}"

@@ -70,6 +70,10 @@ class Stops:
         if running := self._running.get((session, name)):
             running.set()
 
+    def is_running(self, session: str, name: str) -> bool:
+        """Whether a job of this name runs in the session."""
+        return (session, name) in self._running
+
     def is_replaced(self, session: str, name: str, flag: Cancel) -> bool:
         """Whether the session has begun another job of this name since the one with this flag."""
         return self._running.get((session, name)) is not flag

@@ -184,7 +184,8 @@ def wire(
         resting = {"stop": gr.update(visible=False), "run": gr.update(visible=True)}
         values_of: dict[str, Any] = {}
         last: Mapping[str, Any] = {}
-        visible = False  # whether Stop is
+        visible = False  # whether this run has shown Stop
+        takes_over = jobs.STOPS.is_running(str(request.session_hash), place.name)  # one that may have shown it
         with jobs.STOPS.job(str(request.session_hash), place.name) as cancel:
 
             def begin() -> Iterator[Any]:
@@ -214,12 +215,14 @@ def wire(
                             values_of |= part
                         yield named(part if visible else {**part, **running})
                         visible = True
-                end = {**last, **(resting if visible else {})}
+                end = {**last, **(resting if visible or takes_over else {})}
                 if visible or values_of:
                     end["line"] = done(values_of, complete=bool(values_of))["line"]
                 final = {shell.message: "", **named(end)}
             except Exception as error:
-                final = {**failure(error, lang), **(named({"line": "", **resting}) if visible else {})}
+                final = failure(error, lang)
+                if visible or takes_over:
+                    final |= named({"line": "", **resting})
             # The buttons belong to the newest run.
             is_replaced = jobs.STOPS.is_replaced(str(request.session_hash), place.name, cancel)
             yield {shell.message: gr.skip()} if is_replaced else final
