@@ -127,13 +127,16 @@ def test_the_next_run_takes_the_place_of_one_that_is_not_over(slow: threading.Ev
     assert last["out"] == "en" and stopped(last) is False
 
 
-def test_a_quick_run_after_a_slow_one_gives_the_button_back(slow: threading.Event) -> None:
+def test_a_quick_run_after_a_slow_one_gives_the_button_back(
+    slow: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def function(lang: str) -> dict[str, Any]:
         slow.wait(60)
         return {"out": lang}
 
     first = steps(function)
     next(first)
+    monkeypatch.setattr(jobs, "SLOW_SECONDS", 60)
     (last,) = steps(plain)
     assert last["out"] == "en" and stopped(last) is False and last["run"]["visible"]
 
