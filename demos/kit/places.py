@@ -185,7 +185,9 @@ def wire(
         values_of: dict[str, Any] = {}
         last: Mapping[str, Any] = {}
         visible = False  # whether this run has shown Stop
-        takes_over = jobs.STOPS.is_running(str(request.session_hash), place.name)  # one that may have shown it
+        takes_over = jobs.STOPS.is_running(
+            str(request.session_hash), place.name
+        )  # one that may have shown it
         with jobs.STOPS.job(str(request.session_hash), place.name) as cancel:
 
             def begin() -> Iterator[Any]:
