@@ -71,13 +71,13 @@ def get(url: str) -> bytes | None:
 
 
 @contextmanager
-def first_page(command: list[str], port: int) -> Iterator[tuple[int, dict[str, float]]]:
-    """Starts a server and yields its process with what it took until the first page was served."""
+def first_page(command: list[str], port: int, root: Path = ROOT) -> Iterator[tuple[int, dict[str, float]]]:
+    """Starts a server in a checkout and yields its process with what it took until the first page was served."""
     started = time.perf_counter()
-    environment = {**os.environ, "CLIP_ATLAS_DEVICE": "cpu", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "CLIP_ATLAS_DEVICE": "cpu", "PYTHONPATH": str(root)}
     with subprocess.Popen(
         [sys.executable, *command, "--port", str(port)],
-        cwd=ROOT,
+        cwd=root,
         env=environment,
         stdout=subprocess.DEVNULL,
     ) as process:

@@ -113,6 +113,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert "Traceback" not in log.read_text(), log.read_text()[-3000:]
 
 
+def open_client(server: str) -> Any:
+    """A gradio_client that waits as long as a busy machine needs."""
+    from gradio_client import Client
+
+    return Client(server, verbose=False, httpx_kwargs={"timeout": 300})
+
+
+@pytest.fixture(scope="session")
+def client(server: str) -> Any:
+    """One client of the warm app for the whole session."""
+    return open_client(server)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """A headless browser; tests that ask for it are skipped, loudly, where there is none."""

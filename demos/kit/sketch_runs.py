@@ -212,7 +212,7 @@ def below(name: str, go_on: Handler, judge: Handler | None = None) -> Callable[[
 def downloads(layout: Layout, place: Place, name: str) -> None:
     """Lays out the downloads of a place whose slot "made" has the last run; its slot "files" takes them away again."""
     prefix = "" if place.name == "try" else f"{place.name}-"
-    with gr.Accordion(Text("Download", "下载").tr, open=False, elem_id=f"{prefix}download"):
+    with gr.Accordion(Text("Download", "下载").tr, open=False, elem_id=f"{prefix}downloads"):
         files_place = layout.place(f"{prefix}files", Text("Make the files", "生成文件"), {"out": output})
     place.slots["files"] = files_place.slots["out"]
     layout.ask(files_place.button.click, files_place, partial(files, name), [place.slots["made"]])

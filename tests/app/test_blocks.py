@@ -57,6 +57,15 @@ def test_the_configuration_is_gradios_own(monkeypatch: pytest.MonkeyPatch) -> No
     assert ours.get_api_info() == original.get_api_info()
 
 
+def test_no_two_parts_of_a_page_have_one_name() -> None:
+    """Links, styles and tests find a part by its id."""
+    config = site.build().get_config_file()
+    names = {part["id"]: part["props"].get("elem_id") for part in config["components"]}
+    for slug, page in config["page"].items():
+        ids = [names[number] for number in page["components"] if names.get(number)]
+        assert len(ids) == len(set(ids)), (slug, [name for name in ids if ids.count(name) > 1])
+
+
 def test_one_server_and_one_configuration_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     create, configure = App.create_app, gr.blocks.BlocksConfig.get_config

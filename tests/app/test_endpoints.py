@@ -253,12 +253,12 @@ def test_every_other_call_says_why_not(server: str, path: str, body: Any, senten
 
 @pytest.mark.parametrize("endpoint", ["/clip_classify", "/vild_detect", "/lseg_segment"])
 @pytest.mark.parametrize("address", ["https://example.org/a.png", "http://127.0.0.1:9/a.png"])
-def test_a_client_reads_why_an_address_is_not_fetched(server: str, endpoint: str, address: str) -> None:
+def test_a_client_reads_why_an_address_is_not_fetched(client: Client, endpoint: str, address: str) -> None:
     file = {"path": address, "url": address, "meta": META}
     with pytest.raises(Exception, match="upload the file or send it as a data URI"):
-        Client(server, verbose=False).predict(file, "a cat", api_name=endpoint)
+        client.predict(file, "a cat", api_name=endpoint)
 
 
-def test_a_client_reads_what_is_too_large(server: str) -> None:
+def test_a_client_reads_what_is_too_large(client: Client) -> None:
     with pytest.raises(Exception, match="larger than the 8 MB"):
-        Client(server, verbose=False).predict("data:," + "x" * (9 << 20), "a cat", api_name="/clip_classify")
+        client.predict("data:," + "x" * (9 << 20), "a cat", api_name="/clip_classify")

@@ -26,6 +26,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from safetensors.torch import save_file
 
+from core.checkpoints import registry
 from demos.kit import library
 from tests import standin_hub, tiny
 from tests.conftest import ROOT, get, process_of, running_app
@@ -99,7 +100,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     # Something that takes its time on a slow line.
     (repo / PADDING).write_bytes(random.Random(0).randbytes(4_000_000))
     tables.append(as_hub_row(tiny.row("fetched", repo)))
-    (folder / "registry.toml").write_text("\n".join(tables), encoding="utf-8")
+    shipped = Path(registry.__file__).with_name("registry.toml").read_text(encoding="utf-8")
+    (folder / "registry.toml").write_text("\n".join([shipped, *tables]), encoding="utf-8")
     with standin_hub.serve(folder / "repos") as hub:
         environment = {
             "CLIP_ATLAS_REGISTRY": str(folder / "registry.toml"),

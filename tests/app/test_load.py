@@ -62,7 +62,7 @@ def lesson(server: str) -> Iterator[Callable[[], tuple[Tab, Any, Iterator[dict[s
     def start() -> tuple[Tab, Any, Iterator[dict[str, Any]]]:
         for _ in range(60):
             tab = Tab(server)
-            assert tab.join(tab.event("live-button", "click"), {"live-minutes": 5})[0] == 200
+            assert tab.join(tab.event("live-run", "click"), {"live-minutes": 5})[0] == 200
             stream = tab.stream()
             messages = stream.__enter__()
             opened.append(stream)
@@ -84,7 +84,7 @@ def lesson(server: str) -> Iterator[Callable[[], tuple[Tab, Any, Iterator[dict[s
 def is_free(server: str) -> bool:
     """Whether the server would run another lesson; the one that is begun to find out is given up at once."""
     tab = Tab(server)
-    assert tab.join(tab.event("live-button", "click"), {"live-minutes": 1})[0] == 200
+    assert tab.join(tab.event("live-run", "click"), {"live-minutes": 1})[0] == 200
     with tab.stream() as messages:
         for message in messages:
             text = json.dumps(message, ensure_ascii=False)
@@ -105,11 +105,11 @@ def work_after(server: str, end: Callable[[], Any]) -> float:
     Seconds of a clock would measure what else the machine is busy with.
     """
     pid = process_of(server)
-    start = before = startup.cpu_seconds(pid)
+    start = before = startup.cpu_seconds(pid)[1]
     end()
     for _ in range(15):
         time.sleep(4)
-        now = startup.cpu_seconds(pid)
+        now = startup.cpu_seconds(pid)[1]
         if now - before < RESTING:
             return before - start
         if now - start > ENOUGH:

@@ -67,8 +67,8 @@ def listed(server: str) -> dict[str, Tool]:
     return session(server, work)
 
 
-def test_every_public_endpoint_is_a_tool_and_nothing_else_is(server: str, listed: dict[str, Tool]) -> None:
-    endpoints = Client(server, verbose=False).view_api(return_format="dict", print_info=False)
+def test_every_public_endpoint_is_a_tool_and_nothing_else_is(client: Client, listed: dict[str, Tool]) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)
     assert set(listed) == {name.lstrip("/") for name in endpoints["named_endpoints"]}
     assert {"clip_classify", "clip_compare_templates"} <= set(listed)
 
@@ -87,11 +87,11 @@ def test_a_tool_says_what_it_does_and_what_each_parameter_is(listed: dict[str, T
     assert listed["clip_classify"].inputSchema["required"] == ["image", "labels"]
 
 
-def test_a_call_gives_the_endpoints_answer_as_json(server: str) -> None:
+def test_a_call_gives_the_endpoints_answer_as_json(server: str, client: Client) -> None:
     result = call(server, image=URI, labels=LABELS)
     assert not result.isError
     there = json.loads(words(result))
-    here = Client(server, verbose=False).predict(handle_file(str(PICTURE)), LABELS, api_name="/clip_classify")
+    here = client.predict(handle_file(str(PICTURE)), LABELS, api_name="/clip_classify")
     assert there["results"] == here["results"] and there["results"][0]["label"] == "red envelope"
 
 

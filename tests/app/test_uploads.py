@@ -19,7 +19,7 @@ from demos.app import site
 from demos.app import uploads as ledger
 from demos.app.uploads import Uploads, kept_files
 from demos.kit import library
-from tests.conftest import ROOT, get
+from tests.conftest import ROOT, get, open_client
 from tests.wire import Tab, connect, post, upload
 
 PICTURE = library.shared()["toys"]["path"]
@@ -150,7 +150,7 @@ def test_an_api_clients_upload_goes_when_it_closes(server: str, tmp_path: Path) 
     folder = Path(upload(server, "x.png", b"probe")).parents[1]
     picture = tmp_path / f"{uuid.uuid4().hex}.png"
     picture.write_bytes(Path(PICTURE).read_bytes())
-    client = Client(server, verbose=False)
+    client = open_client(server)
     client.predict(handle_file(str(picture)), "dog, cat", api_name="/clip_classify")
     assert list(folder.rglob(picture.name))
     client.close()
@@ -238,24 +238,23 @@ def test_no_folder_is_opened_for_everybody() -> None:
         {"labels": "x" * 2_000_000},
     ],
 )
-def test_wrong_kinds_of_values_are_one_sentence(server: str, arguments: dict[str, Any]) -> None:
+def test_wrong_kinds_of_values_are_one_sentence(client: Client, arguments: dict[str, Any]) -> None:
     """Gradio checks neither the type nor the length of what reaches an endpoint."""
     uri = "data:image/png;base64," + base64.b64encode(Path(PICTURE).read_bytes()).decode()
     with pytest.raises(Exception) as caught:
-        Client(server, verbose=False).predict(uri, api_name="/clip_classify", **arguments)
+        client.predict(uri, api_name="/clip_classify", **arguments)
     sentence = str(caught.value)
     assert 10 < len(sentence) < 400 and "Traceback" not in sentence and "/work" not in sentence
     assert "went wrong on our side" not in sentence, "a wrong value is the caller's, not the server's"
 
 
-def test_a_bomb_is_refused_before_it_grows(server: str) -> None:
+def test_a_bomb_is_refused_before_it_grows(server: str, client: Client) -> None:
     import zlib
 
     from tests.demos.clip.test_page import bomb
 
     data = bomb()
     path = upload(server, "bomb.png", data + zlib.compress(bytes(1000)))
-    client = Client(server, verbose=False)
     with pytest.raises(Exception, match=r"20,?000"):
         client.predict({"path": path}, "dog", api_name="/clip_classify")
     os.stat(path)

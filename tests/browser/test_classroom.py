@@ -24,9 +24,9 @@ DRAWN = "/\\d (s|秒)/.test(document.querySelector('#line').innerText)"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def opened_world(server: str) -> None:
+def opened_world(client: Client) -> None:
     """The drawings are opened once a process, which takes seconds, on a busy machine minutes: not each test's to wait."""
-    Client(server, verbose=False).predict(["dog"], size=48, api_name="/classroom_compose")
+    client.predict(["dog"], size=48, api_name="/classroom_compose")
 
 
 def choose(page: Any, elem_id: str, typed: str, entry: str) -> None:

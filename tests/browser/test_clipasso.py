@@ -124,7 +124,7 @@ def test_a_point_is_dragged_and_the_run_goes_on_from_there(visit: Visits) -> Non
     finish(page, "#continue")
     assert page.locator("#try-view path.stroke").count() == 5
     assert page.locator("#try-view circle").count() == 0
-    page.locator("#download > button").click()
+    page.locator("#downloads > button").click()
     page.locator("#files-run").click()
     page.locator("#files-out video").wait_for()
     assert page.locator("#files-out a[download='clipasso-5.svg']").count() == 1

@@ -53,7 +53,7 @@ def test_the_threshold_hides_boxes_in_the_browser(visit: Visits) -> None:
     number.press("Tab")
     page.wait_for_function(f"{VISIBLE} === {before}")
     settle(page)
-    page.locator("div#download > button").first.click()
+    page.locator("#downloads > button").first.click()
     page.locator("#files-run").click()
     with page.expect_download() as download:
         page.locator("#files-out a", has_text="COCO JSON").click()

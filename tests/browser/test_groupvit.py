@@ -28,7 +28,7 @@ def test_the_threshold_repaints_the_mask(visit: Visits) -> None:
     number.press("Tab")
     page.wait_for_function(f"{SAID}.includes('1 of') && {SAID}.includes('one group always has a label')")
     settle(page)
-    page.locator("#download button").first.click()
+    page.locator("#downloads button").first.click()
     page.locator("#files-run").click()
     with page.expect_download() as download:
         page.locator("#files-out a", has_text="groups CSV").click()

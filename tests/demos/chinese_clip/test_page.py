@@ -22,11 +22,6 @@ LYING = EXAMPLES["sheep_lying"]
 SHEEP = answer.published()["sheep"]
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 def question(**fields: Any) -> Question:
     """The opening question with some fields changed."""
     opening = {"image": LYING["path"], "labels": LYING["labels"]["zh"], "english": LYING["labels"]["en"]}

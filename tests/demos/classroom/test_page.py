@@ -28,11 +28,6 @@ from demos.kit import scenes_link, shell
 PAIR = "1F415.x-50.y10.s44.d60.ttwemoji_1F697.x50.y10.s44.d60.tnoto_grass.colour.0"
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 def compose(client: Client, **fields: Any) -> dict[str, Any]:
     return client.predict(api_name="/classroom_compose", **fields)
 

@@ -26,11 +26,6 @@ PICTURES = [EXAMPLES[name]["path"] for name in ("red_envelope", "sheep_eating", 
 CAPTIONS = ["a red envelope", "a sheep eating grass", "an airplane"]
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 def ask(
     change: Any = dataclasses.replace, drafts: bool = False, lang: str = "en", **fields: Any
 ) -> dict[str, Any]:

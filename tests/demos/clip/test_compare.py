@@ -24,11 +24,6 @@ CAT, TOYS = EXAMPLES["cat_left_of_car"], EXAMPLES["toys"]
 LABELS = ["a cat", "a car", "a duck"]
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 def test_two_pictures_through_the_endpoint(client: Client) -> None:
     answer = client.predict(
         handle_file(CAT["path"]), LABELS, handle_file(TOYS["path"]), api_name="/clip_compare"

@@ -23,11 +23,6 @@ TOYS = EXAMPLES["toys"]
 LABELS = ["a duck", "a teddy bear", "a balloon"]
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 def test_the_endpoint_answers_boxes_and_the_whole(client: Client) -> None:
     boxes = [crop["box"] for crop in TOYS["objects"]]
     answer = client.predict(handle_file(TOYS["path"]), LABELS, boxes, api_name="/clip_crops")

@@ -28,11 +28,6 @@ CAT = EXAMPLES["cat_left_of_car"]
 LABELS = ["a cat", "a car", "a dog"]
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 def test_where_through_the_endpoint(client: Client) -> None:
     answer = client.predict(handle_file(CAT["path"]), LABELS, "gradcam", api_name="/clip_inside")
     assert set(answer) == {"checkpoint", "seconds", "method", "crop", "relevance", "tensors"}

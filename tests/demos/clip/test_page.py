@@ -29,11 +29,6 @@ from tests.pages import run
 LABELS = ["red envelope", "sheep", "airplane", "dog"]
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 def classify(client: Client, picture: Any, labels: Any, **options: Any) -> dict[str, Any]:
     return client.predict(picture, labels, api_name="/clip_classify", **options)
 

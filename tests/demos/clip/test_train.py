@@ -124,6 +124,6 @@ def test_captions_are_in_the_language_of_the_page_or_the_chosen_one(monkeypatch:
     assert [one.language for one in made] == ["zh", "en"]
 
 
-def test_nothing_of_a_training_is_a_named_endpoint(server: str) -> None:
-    names = Client(server, verbose=False).view_api(return_format="dict", print_info=False)["named_endpoints"]
+def test_nothing_of_a_training_is_a_named_endpoint(client: Client) -> None:
+    names = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert "/clip_matrix" in names and not [name for name in names if "train" in name or "live" in name]

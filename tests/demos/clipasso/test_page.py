@@ -34,11 +34,6 @@ def question(**fields: Any) -> Question:
 
 
 @pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
-@pytest.fixture(scope="module")
 def made() -> sketch_runs.Made:
     """A short run of the first tab."""
     slots = run(answer.sketch, question(), "en")

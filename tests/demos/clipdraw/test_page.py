@@ -18,11 +18,6 @@ from tests.contract.test_pages import form
 from tests.pages import parts, run
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 def draw(client: Client, prompt: str, **options: Any) -> dict[str, Any]:
     return client.predict(prompt, api_name="/clipdraw_draw", **options)
 

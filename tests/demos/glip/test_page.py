@@ -36,11 +36,6 @@ PAIR = EXAMPLES["dog_and_car"]
 SENTENCE = PAIR["caption"]["en"]
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 def question(text: str = SENTENCE, threshold: Any = 0.3, **fields: Any) -> Question:
     """A question about the dog and the car."""
     return Question(**{"image": PAIR["path"], "text": text, "threshold": threshold, **fields})

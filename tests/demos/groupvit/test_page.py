@@ -33,11 +33,6 @@ WALK = PAGE.declared.walk
 ASKED = Question(image=PETS["path"], labels=LABELS, threshold=0.2)
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 # --- endpoint --------------------------------------------------------------------------------------------
 
 

@@ -33,11 +33,6 @@ DOG = EXAMPLES["dog_under_tree"]
 ASKED = Question(image=DOG["path"], labels="dog, tree, background", plain="classroom-rn")
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 # --- endpoint --------------------------------------------------------------------------------------------
 
 

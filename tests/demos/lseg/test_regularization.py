@@ -21,11 +21,6 @@ DOG = EXAMPLES["dog_under_tree"]
 STREET = EXAMPLES["street"]
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 def test_the_endpoint_compares_every_block(client: Client) -> None:
     reply = client.predict(handle_file(DOG["path"]), "dog, tree, background", api_name="/lseg_regularize")
     named = [(row["block"], row["depth"]) for row in reply["results"]]

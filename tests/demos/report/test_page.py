@@ -19,11 +19,6 @@ from demos.report import page as card_page
 
 
 @pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
-@pytest.fixture(scope="module")
 def page() -> str:
     """The HTML of the card."""
     return card_page.whole(report.cards(), report.rows())

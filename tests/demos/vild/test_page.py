@@ -34,11 +34,6 @@ LABELS = TOYS["labels"]["en"]
 STEPS = [(name, at) for name, row in lessons.lessons().items() for at in range(len(row["steps"]))]
 
 
-@pytest.fixture(scope="module")
-def client(server: str) -> Client:
-    return Client(server, verbose=False)
-
-
 def question(**fields: Any) -> Question:
     """A question about the shelf of toys."""
     return Question(**{"image": TOYS["path"], "labels": LABELS, "threshold": 0.3, "proposals": 60, **fields})
