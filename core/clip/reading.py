@@ -17,11 +17,14 @@ from typing import Any, Literal, Protocol
 from core import checkpoints, runtime
 from core.clip import DUAL_ENCODERS, tokenizers
 from core.clip.tokenizers import Tokenizer
+from core.errors import Refusal
 
 Kind = Literal["special", "piece", "byte", "unknown"]
 Pooling = Literal["first", "end", "last"]
 CLIP_CONTEXT = 77
 OWN_FILES = {"tokenizer.json", "vocab.txt"}
+# The files that a row's vocabulary was read from.
+_FILES: dict[str, tuple[tuple[str, Path], ...]] = {}
 POOLING: dict[str, Pooling] = {"argmax": "end", "eos": "end", "first": "first", "last": "last"}
 
 
@@ -164,7 +167,15 @@ def _vocabulary(checkpoint: str) -> Vocabulary:
         return _built_in(row.options["model"])
     if row.requires and not {file.path for file in row.files} & OWN_FILES:
         return _vocabulary(next(iter(row.requires)))
-    return _from_files(row.loader, tuple(checkpoints.open(checkpoint, download=False).items()))
+    try:
+        files = tuple(checkpoints.open(checkpoint, download=False).items())
+    except Refusal:
+        # A checkpoint that is loaded answers without its files; so does its vocabulary.
+        if checkpoint not in _FILES:
+            raise
+        files = _FILES[checkpoint]
+    _FILES[checkpoint] = files
+    return _from_files(row.loader, files)
 
 
 @lru_cache(maxsize=8)
