@@ -3,7 +3,7 @@
 Environment:
 
     CLIP_ATLAS_DEVICE          "cpu", "cuda", "cuda:1", "mps": forces the device
-    CLIP_ATLAS_MODEL_MEMORY    GiB that loaded models may keep (`core.memory`)
+    CLIP_ATLAS_MODEL_MEMORY    GiB that loaded models and features may keep (`core.memory`)
     OMP_NUM_THREADS            CPU threads of torch; without it the cores that this process may really use
 
 torch is imported by the functions that need it, never by `import core.runtime`.
@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from core.errors import Refusal
-from core.memory import ByteCache, Pool, available_memory, first_line, is_out_of_memory
+from core.memory import ByteCache, Pool, available_memory, first_line, is_out_of_memory, relieve
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +49,7 @@ __all__ = [
     "optional",
     "pick_device",
     "pick_dtype",
+    "relieve",
     "semaphore",
     "system_line",
     "threads",

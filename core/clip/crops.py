@@ -23,7 +23,7 @@ MAX_BOXES = 64
 MIN_SIDE = 4  # pixels of the image; anything smaller is a slip of the hand
 
 # Image features of crops by checkpoint, image and box: new labels encode no crop again.
-CROP_FEATURES: runtime.ByteCache[np.ndarray] = runtime.ByteCache(16 << 20)
+CROP_FEATURES: runtime.ByteCache[np.ndarray] = runtime.ByteCache()
 
 
 @dataclass(frozen=True)

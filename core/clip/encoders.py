@@ -39,7 +39,7 @@ IMAGE_BATCH = 32
 
 # Features of texts that were asked for before, by checkpoint, arithmetic and text: a changed label encodes
 # only what is new.
-TEXT_FEATURES: runtime.ByteCache[np.ndarray] = runtime.ByteCache(64 << 20)
+TEXT_FEATURES: runtime.ByteCache[np.ndarray] = runtime.ByteCache()
 
 
 class Preprocess(Protocol):

@@ -37,7 +37,7 @@ MAX_LABELS = 12  # each costs a backward pass
 LEAST_PLACES = 16
 CHUNK = 32  # texts that are encoded between two looks at a flag
 
-ATTENTIONS: runtime.ByteCache[Attention] = runtime.ByteCache(64 << 20)
+ATTENTIONS: runtime.ByteCache[Attention] = runtime.ByteCache()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from core.clip.labels import NO_NOTES, Notes, read
 from core.errors import Refusal
 
 # Encoded images by checkpoint and content, so that a new label or slider never encodes an image again.
-ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache(64 << 20)
+ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
 # The share of unrelated words that stays under the absence line.
 ABSENCE_QUANTILE = 0.95
 MAX_LOGIT_SCALE = 1000

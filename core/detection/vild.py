@@ -48,10 +48,8 @@ PROPOSALS = 100  # looked at unless told otherwise
 STRIDE = 32  # the coarsest map's; sides of a picture are multiples of it
 CROPS_AT_ONCE = 16
 
-ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache(192 << 20)
-CROPS: runtime.ByteCache[np.ndarray] = runtime.ByteCache(
-    64 << 20
-)  # of the first proposals of a picture, [K, D]
+ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
+CROPS: runtime.ByteCache[np.ndarray] = runtime.ByteCache()  # of the first proposals of a picture, [K, D]
 
 
 @cache
@@ -98,7 +96,7 @@ class EncodedImage:
     def nbytes(self) -> int:
         """Bytes that it takes in memory."""
         arrays = [*self.regions.embeddings.values(), self.regions.proposals, self.regions.boxes]
-        return sum(a.nbytes for a in arrays) + 3 * self.picture.width * self.picture.height
+        return sum(a.nbytes for a in arrays) + 4 * self.picture.width * self.picture.height  # Pillow pads RGB
 
 
 class Loaded(Protocol):

@@ -33,7 +33,7 @@ from core.clip.labels import read
 from core.segmentation.result import Segmentation, answer
 
 LABELS_AT_ONCE = 16  # passes of the decoder together
-ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache(128 << 20)
+ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
 
 
 @dataclass(frozen=True)

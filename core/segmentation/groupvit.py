@@ -37,7 +37,7 @@ MAX_SCALE = 100.0
 MAX_ASPECT = 4
 BACKGROUND = -1
 
-ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache(64 << 20)
+ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
 
 
 @dataclass(frozen=True)

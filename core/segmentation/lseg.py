@@ -40,7 +40,7 @@ from core.segmentation.result import Segmentation, answer
 TEMPERATURE = 0.07  # a constant of the released code; CLIP's own logit_scale is not used
 STRIDE = 32  # the coarsest map's; sides of a picture are multiples of it
 
-ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache(384 << 20)
+ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
 
 
 @cache

@@ -22,7 +22,7 @@ from core.clip.labels import read
 from core.segmentation.result import Segmentation, answer
 
 WINDOWS_AT_ONCE = 16
-ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache(128 << 20)
+ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from core import proxies
+from core import memory, proxies
 from core.errors import Refusal, terminal_language
 from core.terminal import Door
 from demos.app import address
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 
 def prepare() -> None:
-    """Sets what Gradio and the Hub client read when they are imported.
+    """Sets what Gradio and the Hub client read when they are imported, and how threads share memory.
 
     Raises:
         Refusal: "temp_unwritable" where there is no place for temporary files.
     """
+    memory.share_arenas()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     parent = os.environ.get("GRADIO_TEMP_DIR")

@@ -20,6 +20,8 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from core import memory
+
 KEPT_SECONDS = 3600
 SWEEP_SECONDS = 60
 # Gradio's name of a file's folder: the digest of its bytes.
@@ -89,12 +91,13 @@ class Uploads:
 
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:
-        """Sweeps every minute while the server runs; `launch(app_kwargs={"lifespan": ...})`."""
+        """Sweeps every minute while the server runs, memory too; `launch(app_kwargs={"lifespan": ...})`."""
 
         async def sweeping() -> None:
             while True:
                 await asyncio.sleep(SWEEP_SECONDS)
                 await asyncio.to_thread(self.sweep, kept=kept_files(app.get_blocks()))
+                await asyncio.to_thread(memory.give_back, collect=False)
 
         task = asyncio.create_task(sweeping())
         try:

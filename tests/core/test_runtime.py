@@ -50,6 +50,11 @@ def small_heap() -> Iterator[None]:
     gc.unfreeze()
 
 
+def features(nbytes: int) -> runtime.ByteCache[Any]:
+    """A cache that keeps so many bytes."""
+    return runtime.ByteCache(memory.Budget(nbytes * memory.FEATURE_SHARE))
+
+
 def together(count: int, work: Callable[[int], Any]) -> list[Any]:
     """Runs `work(i)` in `count` threads that start at once; their results or exceptions, by number."""
     barrier = threading.Barrier(count)
@@ -83,7 +88,7 @@ def waiting(pool: runtime.Pool, key: str, users: int) -> None:
 
 
 def test_concurrent_first_calls_load_once() -> None:
-    pool = runtime.Pool(100)
+    pool = runtime.Pool(memory.Budget(100))
     loads: list[int] = []
 
     def work(i: int) -> Model:
@@ -102,7 +107,7 @@ def test_concurrent_first_calls_load_once() -> None:
 
 
 def test_different_models_load_side_by_side() -> None:
-    pool = runtime.Pool(100)
+    pool = runtime.Pool(memory.Budget(100))
     both = threading.Barrier(2)
 
     def work(i: int) -> str:
@@ -117,7 +122,7 @@ def test_different_models_load_side_by_side() -> None:
 
 
 def test_a_load_may_use_the_pool() -> None:
-    pool = runtime.Pool(100)
+    pool = runtime.Pool(memory.Budget(100))
 
     def head() -> Model:
         with pool.use("tower", lambda: Model("tower")) as tower:
@@ -129,7 +134,7 @@ def test_a_load_may_use_the_pool() -> None:
 
 
 def test_a_failed_load_refuses_all_who_wait_and_leaves_nothing() -> None:
-    pool = runtime.Pool(100)
+    pool = runtime.Pool(memory.Budget(100))
     attempts: list[int] = []
 
     def work(i: int) -> None:
@@ -150,7 +155,7 @@ def test_a_failed_load_refuses_all_who_wait_and_leaves_nothing() -> None:
 
 
 def test_an_unexpected_failure_reaches_all_who_wait() -> None:
-    pool = runtime.Pool(100)
+    pool = runtime.Pool(memory.Budget(100))
 
     def work(i: int) -> None:
         def load() -> Model:
@@ -167,7 +172,7 @@ def test_an_unexpected_failure_reaches_all_who_wait() -> None:
 
 @pytest.mark.parametrize("stop", [Refusal("cancelled"), KeyboardInterrupt(), GeneratorExit()])
 def test_when_the_loading_caller_is_stopped_another_loads(stop: BaseException) -> None:
-    pool = runtime.Pool(100)
+    pool = runtime.Pool(memory.Budget(100))
     attempts: list[int] = []
 
     def work(i: int) -> Model:
@@ -189,14 +194,14 @@ def test_when_the_loading_caller_is_stopped_another_loads(stop: BaseException) -
 
 
 def test_a_size_that_cannot_be_told_is_a_failed_load() -> None:
-    pool = runtime.Pool(100)
+    pool = runtime.Pool(memory.Budget(100))
     with pytest.raises(AttributeError), pool.use("clip", object, size_bytes=lambda m: m.nbytes):
         raise AssertionError("not reached")
     assert pool.contents() == {}
 
 
 def test_least_recently_used_models_go() -> None:
-    pool = runtime.Pool(10)
+    pool = runtime.Pool(memory.Budget(10))
     for name in "abc":
         touch(pool, name, 3)
     touch(pool, "a", 3)
@@ -207,7 +212,7 @@ def test_least_recently_used_models_go() -> None:
 
 
 def test_a_model_larger_than_the_budget_stays_until_another_comes() -> None:
-    pool = runtime.Pool(10)
+    pool = runtime.Pool(memory.Budget(10))
     first = touch(pool, "giant", 50)
     assert touch(pool, "giant", 50) is first
     touch(pool, "small", 1)
@@ -215,7 +220,7 @@ def test_a_model_larger_than_the_budget_stays_until_another_comes() -> None:
 
 
 def test_a_model_in_use_is_never_evicted() -> None:
-    pool = runtime.Pool(10)
+    pool = runtime.Pool(memory.Budget(10))
     with pool.use("a", lambda: Model("a", 8), size_bytes=size) as a:
         with pool.use("b", lambda: Model("b", 8), size_bytes=size):
             assert pool.contents() == {"a": 8, "b": 8}
@@ -231,14 +236,14 @@ def test_a_model_in_use_is_never_evicted() -> None:
 def test_an_evicted_model_is_freed() -> None:
     import weakref
 
-    pool = runtime.Pool(10)
+    pool = runtime.Pool(memory.Budget(10))
     gone = weakref.ref(touch(pool, "a", 8))
     touch(pool, "b", 8)
     assert gone() is None
 
 
 def test_many_threads_on_a_small_budget() -> None:
-    pool = runtime.Pool(5)
+    pool = runtime.Pool(memory.Budget(5))
     loaded: list[str] = []
 
     def work(i: int) -> int:
@@ -274,7 +279,7 @@ def test_many_threads_on_a_small_budget() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_out_of_memory_drops_the_idle_and_tries_once_more(error: Exception) -> None:
-    pool = runtime.Pool(100)
+    pool = runtime.Pool(memory.Budget(100))
     touch(pool, "idle")
     attempts: list[dict[Any, int]] = []
 
@@ -302,7 +307,7 @@ def test_out_of_memory_drops_the_idle_and_tries_once_more(error: Exception) -> N
 
 def test_torch_says_out_of_memory_in_words_we_know() -> None:
     torch = pytest.importorskip("torch")
-    pool = runtime.Pool(100)
+    pool = runtime.Pool(memory.Budget(100))
     touch(pool, "idle")
     with (
         pytest.raises(Refusal) as caught,
@@ -315,7 +320,7 @@ def test_torch_says_out_of_memory_in_words_we_know() -> None:
 
 
 def test_other_errors_pass_unchanged() -> None:
-    pool = runtime.Pool(100)
+    pool = runtime.Pool(memory.Budget(100))
     with pytest.raises(ZeroDivisionError), pool.use("clip", lambda: Model("clip")):
         raise ZeroDivisionError
     assert not runtime.is_out_of_memory(ValueError("out of memory"))
@@ -328,20 +333,22 @@ def test_the_budget_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert memory.model_memory() == 1 << 29
     for wrong in ("half", "-1", "nan", "inf", "0"):
         monkeypatch.setenv("CLIP_ATLAS_MODEL_MEMORY", wrong)
-        pool = runtime.Pool()
+        pool = runtime.Pool(memory.Budget())
         with pytest.raises(Refusal, match="CLIP_ATLAS_MODEL_MEMORY"), pool.use("clip", lambda: Model("clip")):
             raise AssertionError("not reached")
     monkeypatch.delenv("CLIP_ATLAS_MODEL_MEMORY")
-    available = runtime.available_memory()
-    assert available is not None and available > 64 << 20
-    assert memory.model_memory() > 16 << 20
+    machine, available = memory.machine_memory(), runtime.available_memory()
+    assert machine is not None and available is not None and machine > available > 64 << 20
+    assert memory.model_memory() == machine // 8
+    monkeypatch.setattr(memory.system, "machine_memory", lambda: None)
+    assert memory.model_memory() == 1 << 30  # of 8 GiB where the system does not say
 
 
 # --- cache, turns, stops, times ----------------------------------------------------------------------------
 
 
 def test_byte_cache_forgets_the_least_recently_used() -> None:
-    cache: runtime.ByteCache[str] = runtime.ByteCache(10)
+    cache: runtime.ByteCache[str] = features(10)
     for key in "abc":
         cache.put(key, key.upper(), 3)
     assert cache.get("a") == "A"
@@ -359,16 +366,16 @@ def test_byte_cache_forgets_the_least_recently_used() -> None:
 
 
 def test_byte_cache_makes_what_is_missing() -> None:
-    cache: runtime.ByteCache[np.ndarray] = runtime.ByteCache(100)
+    cache: runtime.ByteCache[np.ndarray] = features(100)
     made = cache.get_or("x", lambda: np.zeros(5, np.float32))
     assert cache.nbytes == 20
     assert cache.get_or("x", lambda: np.ones(5, np.float32)) is made
-    words: runtime.ByteCache[str] = runtime.ByteCache(100)
+    words: runtime.ByteCache[str] = features(100)
     assert words.get_or("y", lambda: "text", nbytes=len) == "text" and words.nbytes == 4
 
 
 def test_byte_cache_counts_right_under_threads() -> None:
-    cache: runtime.ByteCache[int] = runtime.ByteCache(50)
+    cache: runtime.ByteCache[int] = features(50)
 
     def work(i: int) -> None:
         for step in range(500):
@@ -377,7 +384,7 @@ def test_byte_cache_counts_right_under_threads() -> None:
             assert cache.get(key) in (key, None)
 
     assert together(6, work) == [None] * 6
-    assert cache.nbytes == sum(nbytes for _, nbytes in cache._items.values()) <= 50
+    assert cache.nbytes == cache.budget.nbytes <= 50
 
 
 def test_one_at_a_time_on_a_device() -> None:
@@ -719,8 +726,8 @@ def test_generators_come_back_step_by_step_and_can_be_closed() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_worker_gets_open_locks() -> None:
-    cache: runtime.ByteCache[int] = runtime.ByteCache(10)
-    pool = runtime.Pool(10)
+    cache: runtime.ByteCache[int] = features(10)
+    pool = runtime.Pool(memory.Budget(10))
     kept = touch(pool, "ready")
     turns = runtime.semaphore("test:fork")
     loading, proceed = threading.Event(), threading.Event()
@@ -733,7 +740,7 @@ def test_a_forked_worker_gets_open_locks() -> None:
     other = threading.Thread(target=lambda: pool.use("slow", slow).__enter__())
     other.start()
     assert loading.wait(SOON)
-    with cache._lock, pool._lock, turns, warnings.catch_warnings():
+    with cache.budget.lock, pool.budget.lock, turns, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # forking with threads around is what is tested
         child = os.fork()
         if child == 0:

@@ -6,20 +6,21 @@ S is the number of sprites, C of concepts, T of styles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import ItemsView, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from core import runtime
 from core.classroom.world import sprites
 from core.classroom.world.concepts import by_code, concepts
 
 LEVELS = (96, 48, 24)
 POSES = ("standing", "eating", "lying")
 SHEEP = "1F411"
+PART = 256  # sprites that are made at a time
 
 
 class Atlas:
@@ -36,18 +37,13 @@ class Atlas:
         self, cells: Mapping[str, Mapping[str, sprites.Sprite]], mono: Mapping[str, bool], device: str = "cpu"
     ) -> None:
         self.styles = tuple(cells)
-        stack: list[sprites.Sprite] = []
         concept: list[int] = []
         style: list[int] = []
         table = torch.full((len(cells), len(concepts()), len(POSES)), -1, dtype=torch.long)
-        for t, (_, drawings) in enumerate(cells.items()):
-            for code, cell in drawings.items():
-                poses = [cell]
-                if code == SHEEP:
-                    poses += [eating(cell), lying(cell)]
-                for p, drawing in enumerate(poses):
-                    table[t, by_code()[code].index, p] = len(stack)
-                    stack.append(drawing)
+        for t, drawings in enumerate(cells.values()):
+            for code in drawings:
+                for p in range(len(POSES) if code == SHEEP else 1):
+                    table[t, by_code()[code].index, p] = len(concept)
                     concept.append(by_code()[code].index)
                     style.append(t)
         self.device = torch.device(device)
@@ -55,24 +51,37 @@ class Atlas:
         self.concept = torch.tensor(concept)
         self.style = torch.tensor(style)
         self.mono = torch.tensor([mono[name] for name in cells], dtype=torch.bool)[self.style]
-        self.levels: dict[int, Tensor] = {}
-        rgba = torch.from_numpy(np.stack(stack)).permute(0, 3, 1, 2)
-        top = torch.empty(rgba.shape, dtype=torch.uint8)
-        for part in torch.arange(len(rgba)).split(256):
-            values = rgba[part].float()
-            values[:, :3] *= values[:, 3:] / 255
-            top[part] = values.round().to(torch.uint8)
-        inked = torch.nonzero(self.mono)[:, 0]
-        top[inked, 0] = enclosed(top[inked, 3])
-        self.levels[LEVELS[0]] = top.to(self.device)
-        for size in LEVELS[1:]:
-            halves = [F.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in top.split(256)]
-            top = torch.cat(halves)
-            self.levels[size] = top.to(self.device)
+        self.levels = {
+            size: torch.empty((len(concept), 4, size, size), dtype=torch.uint8, device=self.device)
+            for size in LEVELS
+        }
+        # A few at a time: all of them in floats would take several times the memory of the atlas.
+        start = 0
+        for part in _parts(cells, PART):
+            self._put(start, part)
+            start += len(part)
         self.box = boxes(self.levels[LEVELS[0]]).cpu()
+
+    def _put(self, start: int, drawings: Sequence[sprites.Sprite]) -> None:
+        """Puts sprites at `start` and behind it, in every size."""
+        rows = slice(start, start + len(drawings))
+        values = torch.from_numpy(np.stack(drawings)).permute(0, 3, 1, 2).float()
+        values[:, :3] *= values[:, 3:] / 255
+        level = values.round().to(torch.uint8)
+        inked = self.mono[rows]
+        level[inked, 0] = enclosed(level[inked, 3])
+        self.levels[LEVELS[0]][rows] = level.to(self.device)
+        for size in LEVELS[1:]:
+            level = F.avg_pool2d(level.float(), 2).round().to(torch.uint8)
+            self.levels[size][rows] = level.to(self.device)
 
     def __len__(self) -> int:
         return len(self.concept)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the sprites."""
+        return sum(level.nbytes for level in self.levels.values())
 
     def drawable(self, styles: Sequence[int] | None = None) -> Tensor:
         """[C] bool: concepts that at least one of the styles (all when None) draws."""
@@ -80,14 +89,52 @@ class Atlas:
         return (table[:, :, 0] >= 0).any(0)
 
 
-@lru_cache(maxsize=4)
+def load_atlas(styles: tuple[str, ...] = tuple(sprites.STYLES), device: str = "cpu") -> Atlas:
+    """The committed sheets of these styles: an atlas of the caller's own."""
+    return Atlas({style: _Sheet(style) for style in styles}, sprites.STYLES, device)
+
+
 def open_atlas(styles: tuple[str, ...] = tuple(sprites.STYLES), device: str = "cpu") -> Atlas:
-    """The committed sheets of these styles; kept, so that every page and recipe shares one copy."""
-    cells = {}
-    for style in styles:
-        sheet = sprites.sheet(style)
-        cells[style] = {code: sheet[by_code()[code].index] for code in sprites.drawn()[style]}
-    return Atlas(cells, sprites.STYLES, device)
+    """The same, kept in the pool of models, so that every page and recipe shares one copy."""
+    with runtime.POOL.use(
+        ("sprites", styles, device),
+        lambda: load_atlas(styles, device),
+        size_bytes=lambda atlas: atlas.nbytes,
+    ) as atlas:
+        return atlas
+
+
+class _Sheet(Mapping[str, sprites.Sprite]):
+    """code -> sprite of a committed sheet, which is read when its sprites are asked for, and not kept."""
+
+    def __init__(self, style: str) -> None:
+        self.style = style
+
+    def __getitem__(self, code: str) -> sprites.Sprite:
+        return sprites.sheet(self.style)[by_code()[code].index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sprites.drawn()[self.style])
+
+    def __len__(self) -> int:
+        return len(sprites.drawn()[self.style])
+
+    def items(self) -> ItemsView[str, sprites.Sprite]:
+        sheet = sprites.sheet(self.style)
+        return {code: sheet[by_code()[code].index] for code in self}.items()
+
+
+def _parts(cells: Mapping[str, Mapping[str, sprites.Sprite]], count: int) -> Iterator[list[sprites.Sprite]]:
+    """Every sprite with its poses, in the order of the atlas, `count` or a few more at a time."""
+    part: list[sprites.Sprite] = []
+    for drawings in cells.values():
+        for code, cell in drawings.items():
+            part += [cell, eating(cell), lying(cell)] if code == SHEEP else [cell]
+            if len(part) >= count:
+                yield part
+                part = []
+    if part:
+        yield part
 
 
 def enclosed(ink: Tensor) -> Tensor:

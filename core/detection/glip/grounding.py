@@ -35,8 +35,8 @@ from core.errors import Refusal
 STRIDE = 32  # sides of a picture are filled up to multiples of it
 LIMIT = 100  # boxes of an answer
 
-ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache(384 << 20)
-ANSWERS: runtime.ByteCache[Grounding] = runtime.ByteCache(64 << 20)
+ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
+ANSWERS: runtime.ByteCache[Grounding] = runtime.ByteCache()
 
 
 @dataclass(frozen=True)

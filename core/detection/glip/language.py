@@ -26,7 +26,7 @@ from core.errors import Refusal
 WORDS = 256  # of a prompt
 SEPARATOR = " . "
 TEXTS_AT_ONCE = 64
-PHRASES_KEPT = 4 << 20  # bytes of features that a reader remembers
+PHRASE_FEATURES: runtime.ByteCache[Tensor] = runtime.ByteCache()
 
 Mode = Literal["grounding", "detection"]
 Span = tuple[int, int]
@@ -198,7 +198,7 @@ class ClipReader:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model, self.tokenizer, self._cut = model, tokenizer, clip_cutter(tokenizer)
         self.start, self.end = self._frame()
-        self.known: runtime.ByteCache[Tensor] = runtime.ByteCache(PHRASES_KEPT)
+        self._key = object()  # of this reader in PHRASE_FEATURES
 
     def _frame(self) -> tuple[int, int]:
         """The ids that stand before and behind every text."""
@@ -231,13 +231,13 @@ class ClipReader:
 
     def phrases(self, texts: Sequence[str]) -> Tensor:
         """Features [N, D] of phrases, each read by itself, norm 1; remembered."""
-        every = {text: self.known.get(text) for text in texts}
+        every = {text: PHRASE_FEATURES.get((self._key, text)) for text in texts}
         missing = sorted((text for text, feature in every.items() if feature is None), key=len)
         for start in range(0, len(missing), TEXTS_AT_ONCE):
             batch = missing[start : start + TEXTS_AT_ONCE]
             for text, feature in zip(batch, self._texts(batch), strict=True):
                 every[text] = feature = feature.clone()  # not the whole batch with it
-                self.known.put(text, feature, feature.nbytes)
+                PHRASE_FEATURES.put((self._key, text), feature, feature.nbytes)
         return torch.stack([feature for text in texts if (feature := every[text]) is not None])
 
     def _states(self, prompts: Sequence[Prompt]) -> list[Tensor]:

@@ -42,7 +42,7 @@ from core.classroom.recipes.common.running import Run
 from core.classroom.recipes.groupvit import train as groupvit
 from core.classroom.recipes.lseg import train as lseg
 from core.classroom.recipes.lseg.evaluate import DISTRACTORS, IoU, offers
-from core.classroom.world.atlas import Atlas, open_atlas
+from core.classroom.world.atlas import Atlas, load_atlas
 from core.classroom.world.concepts import concepts, seen
 from core.classroom.world.scenes import render
 from core.classroom.world.specs import SceneSettings, new_pair, sample
@@ -248,7 +248,7 @@ def lesson(settings: MaskSettings, atlas: Atlas | None = None, **options: Any) -
         Refusal: "lesson_range" for minutes out of their limits.
     """
     settings.check()
-    atlas = atlas or open_atlas(STYLES)
+    atlas = atlas or load_atlas(STYLES)
     recipe, kind, own = LESSONS[settings.paper]
     options = {"minutes": settings.minutes, "seed": settings.seed, **own, **options}
     # The recipe looks for an earlier run in its folder: this one is empty, and gone before the first step.
