@@ -143,7 +143,9 @@ def same(one: dict[str, float], other: dict[str, float]) -> bool:
     return one.keys() == other.keys() and all(abs(one[key] - other[key]) < TOLERANCE for key in one)
 
 
-def crowd(url: str, clients: int, seconds: float, pid: int | None = None, pause: float = 0.0) -> Tally:
+def crowd(
+    url: str, clients: int, seconds: float, pid: int | None = None, pause: float = 0.0, least: int = 1
+) -> Tally:
     """Lets clients ask at once for some seconds.
 
     Args:
@@ -152,6 +154,7 @@ def crowd(url: str, clients: int, seconds: float, pid: int | None = None, pause:
         seconds: how long, from the moment that all are ready.
         pid: the app's process, whose memory is read each second.
         pause: seconds that a client thinks between its questions.
+        least: questions that each client asks, however long they take.
     """
     tally = Tally()
     # What each client asks, and the answer before the others start.
@@ -165,7 +168,7 @@ def crowd(url: str, clients: int, seconds: float, pid: int | None = None, pause:
 
     def work(asker: Client, labels: list[str], known: list[tuple[str, dict[str, float]]]) -> None:
         turn = 0
-        while time.monotonic() < start + seconds:
+        while turn < least or time.monotonic() < start + seconds:
             place, expected = known[turn % len(known)]
             turn += 1
             began = time.perf_counter()

@@ -2,27 +2,38 @@
 
     python -m benchmarks.soak                 # 60 minutes, 6 visitors at any time
     python -m benchmarks.soak --minutes 5
+    python -m benchmarks.soak --all-pages     # every page once, then 60 minutes of 2 visitors who use all of them
 
 A visitor opens the page, uploads an image, asks some questions at the pace of a person, makes mistakes, and closes the tab,
 often in the middle of an answer. Every minute a line prints answers, errors, memory, open files, threads and the uploads
 that are still there. The last line is the result: what grew between the first ten minutes (or the first quarter of a
 shorter run) and the end. Reads /proc, so it runs on Linux only.
+
+With --all-pages a first round does everything that `benchmarks.pages` finds on every page: each tab, lesson, option, live
+training and drawing, a large image, several files. Then visitors go from page to page in any order and do the same. The app
+has the budget of a machine with 8 GiB. The last line says the memory after the start, after the first round, at its peak
+and at the end; the run fails above 1,500 MB, or when the second half of the hour needs more than the first.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
+import os
 import random
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks import pages
 from benchmarks.load import LABELS, Client, Mixup, app, pictures, same
 from benchmarks.startup import get, memory_mb
 
 SETTLED = 600.0  # seconds
+MOST = 1500.0  # MB that the app may take with all pages in use
+FLAT = 60.0  # MB by which the peak of the second half may pass that of the first
+BUDGET = "1"  # GiB, as on a machine of 8 GiB
 # Refused in one sentence each; anything else is an error.
 MISTAKES: tuple[tuple[str, list[str]], ...] = (("", list(LABELS)), ("/etc/hostname", list(LABELS)))
 
@@ -104,14 +115,122 @@ def visitors(url: str, first: int, step: int, end: float, count: Count) -> None:
         number += step
 
 
+def wander(url: str, number: int, end: float, count: Count) -> None:
+    """One visitor after another, each of whom does everything on the pages in an order of their own."""
+    chance = random.Random(number)
+    while time.monotonic() < end:
+        order = pages.slugs()
+        chance.shuffle(order)
+        for slug in order:
+            if time.monotonic() < end:
+                everything(url, slug, chance, end, count)
+                count.visits += 1
+
+
+def everything(url: str, slug: str, chance: random.Random, end: float, count: Count) -> None:
+    """Everything on one page, until the time is up."""
+    try:
+        tab = pages.Tab(url, slug, chance.choice(("en", "zh")))
+    except (OSError, http.client.HTTPException, KeyError) as error:
+        count.errors.append(f"{slug}: {type(error).__name__}: {error}")
+        return
+    try:
+        for name, do in pages.deeds(tab, chance):
+            if time.monotonic() > end:
+                break
+            try:
+                do()
+                count.answers += 1
+            except (pages.Failure, OSError, http.client.HTTPException, ValueError) as error:
+                count.errors.append(f"{slug}, {name}: {type(error).__name__}: {error}")
+    finally:
+        tab.close()
+
+
+class Watch:
+    """Reads the memory of a process once a second while the context lasts."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.memory: list[tuple[float, float]] = []  # (when, MB)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def _read(self) -> None:
+        while not self._over.wait(1):
+            self.memory.append((time.monotonic(), memory_mb(self.pid)))
+
+    def peak(self, start: float = 0, end: float = float("inf")) -> float:
+        """The most MB between two moments."""
+        return max((mb for at, mb in self.memory if start <= at < end), default=0.0)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def all_pages(minutes: float, users: int) -> None:
+    """The soak of all pages; exit status 1 after an error, above `MOST`, or where memory grows."""
+    os.environ["CLIP_ATLAS_MODEL_MEMORY"] = BUDGET
+    count = Count()
+    with app() as (url, pid):
+        assert pid is not None
+        begun = memory_mb(pid)
+        print(f"start {begun:.0f} MB", flush=True)
+        with Watch(pid) as watch:
+            for number, slug in enumerate(pages.slugs()):
+                everything(url, slug, random.Random(number), float("inf"), count)
+                print(f"{slug} {memory_mb(pid):.0f} MB", flush=True)
+            first = memory_mb(pid)
+            start = time.monotonic()
+            end = start + 60 * minutes
+            threads = [
+                threading.Thread(target=wander, args=(url, 100 + i, end, count), daemon=True)
+                for i in range(users)
+            ]
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                time.sleep(min(60.0, 5 + 6 * minutes))
+                print(
+                    f"minute {(time.monotonic() - start) / 60:.0f}: {memory_mb(pid):.0f} MB, {count.answers} answers, "
+                    f"{len(count.errors)} errors",
+                    flush=True,
+                )
+            half = (start + time.monotonic()) / 2
+            # The server gives memory back once a minute.
+            time.sleep(70)
+            last = memory_mb(pid)
+        peak, earlier, later = watch.peak(), watch.peak(start, half), watch.peak(half)
+    for error in count.errors[:10]:
+        print(f"  {error}")
+    grows = later > earlier + FLAT
+    print(
+        f"{minutes:.0f} minutes, {count.visits} pages visited, {count.answers} answers, {len(count.errors)} errors; memory "
+        f"{begun:.0f} MB after the start, {first:.0f} MB after the first round, {peak:.0f} MB at its peak, {last:.0f} MB at the "
+        f"end; peak of the first half {earlier:.0f} MB, of the second {later:.0f} MB"
+    )
+    if count.errors or peak > MOST or grows:
+        raise SystemExit(1)
+
+
 def main() -> None:
     """Runs the soak and prints its figure; exit status 1 after an error."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--users", type=int, default=6)
+    parser.add_argument("--users", type=int, help="visitors at any time; 6, or 2 of all pages")
+    parser.add_argument("--all-pages", action="store_true", help="everything on every page")
     arguments = parser.parse_args()
+    if arguments.all_pages:
+        all_pages(arguments.minutes, arguments.users or 2)
+        return
+    users = arguments.users or 6
     count = Count()
     samples = []
     with app() as (url, pid):
@@ -119,8 +238,8 @@ def main() -> None:
         start = time.monotonic()
         end = start + 60 * arguments.minutes
         threads = [
-            threading.Thread(target=visitors, args=(url, i, arguments.users, end, count), daemon=True)
-            for i in range(arguments.users)
+            threading.Thread(target=visitors, args=(url, i, users, end, count), daemon=True)
+            for i in range(users)
         ]
         for thread in threads:
             thread.start()

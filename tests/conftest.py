@@ -50,7 +50,7 @@ def free_port() -> int:
 
 def get(url: str, **headers: str) -> tuple[int, bytes]:
     """Status and body of one request."""
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=120) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=600) as answer:
         return answer.status, answer.read()
 
 

@@ -381,7 +381,7 @@ def app(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 
@@ -398,7 +398,7 @@ def test_importing_the_app_gives_a_demo_and_starts_nothing() -> None:
         "import app, threading; print(type(app.demo).__name__, len(app.demo.pages), threading.active_count())"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=600
     )
     name, pages, threads = answer.stdout.split()[-3:]
     assert name == "Blocks" and int(pages) == 1 + len(catalog.open_rows()) and int(threads) <= 3

@@ -26,7 +26,7 @@ from tests.wire import Tab, connect, post, upload
 PICTURE = library.shared()["toys"]["path"]
 
 
-def until(condition: Any, seconds: float = 120) -> bool:
+def until(condition: Any, seconds: float = 600) -> bool:
     """Whether something becomes true in time."""
     end = time.monotonic() + seconds
     while not condition():

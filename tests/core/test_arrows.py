@@ -143,7 +143,7 @@ def test_torch_stays_out_until_it_is_asked_for(statement: str) -> None:
         f"{statement}\nimport sys\nprint(sorted({{'torch', 'open_clip', 'transformers'}} & set(sys.modules)))"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=600
     )
     assert answer.stdout.strip().splitlines()[-1] == "[]"
 

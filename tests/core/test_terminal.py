@@ -33,7 +33,7 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[bytes
         cwd=ROOT,
         env={**own, **environment},
         capture_output=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
