@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-
-import gradio as gr
+from functools import partial
 
 from core.classroom import report
 from demos.catalog import COMING, KINDS, OPEN, PAGES, Entry, Room, listed_rooms
-from demos.kit import headline, shell
-from demos.kit.html import escape
-from demos.kit.language import both, both_of
+from demos.kit import headline, library, shell
+from demos.kit.components import markup, output
+from demos.kit.html import Markup, escape, join, tag
+from demos.kit.language import both_of
 
 # The map, in its own units.
 LEFT, TOP, MONTH, LANE = 176, 34, 34, 44
@@ -19,71 +19,42 @@ START_YEAR, YEARS = 2021, 2
 WIDTH, HEIGHT = LEFT + MONTH * 12 * YEARS + 24, TOP + LANE * len(KINDS) + 6
 LETTER = 7.6  # a Latin letter of a station's name; others are twice as wide
 
-# One small drawing a kind of task, 24 by 24, stroked.
-GLYPHS = {
-    "matching": "M4 4h5v5H4zM15 15h5v5h-5zM9.5 9.5l5 5M15 4h5v5h-5z",
-    "segmentation": "M3 12C3 6 8 3 13 4s8 5 7 10-6 7-10 6-7-4-7-8zM9 4.5c1 4 5 4 4 8s2 5 5 5",
-    "detection": "M4 8V4h4M16 4h4v4M20 16v4h-4M8 20H4v-4M9 9h6v6H9z",
-    "drawing": "M4 18C8 6 11 6 12 12s4 5 8-6M4 21h6",
-    "video": "M3 6h18v12H3zM7 6v12M17 6v12M3 10h4M3 14h4M17 10h4M17 14h4",
-    "spatial": "M12 3l8 4.5v9L12 21l-8-4.5v-9zM12 12l8-4.5M12 12v9M12 12L4 7.5",
-    "answering": "M4 5h16v11H11l-5 4v-4H4zM9.5 9a2.5 2 0 1 1 2.5 2v1M12 13.8v.2",
-    "audio": "M3 12h2M7 8v8M10 4v16M13 9v6M16 6v12M19 10v4",
-    "search": "M10.5 4a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13zM15.5 15.5L21 21",
-}
-
-TITLE = "A map of the CLIP family", "CLIP 家族的地图"
-LINES = (
-    (
-        "CLIP encodes images and sentences in one space. Models that segment, detect, draw, answer questions and search "
-        "grew from this idea.",
-        "CLIP 把图片和句子编码到同一个空间；分割、检测、绘画、问答和搜索的许多模型都由此发展而来。",
-    ),
-    (
-        "Every paper has a page where you try its model on your own images, compare checkpoints and look inside.",
-        "每篇论文有一个页面：用自己的图片试用模型，比较不同的权重，查看模型内部。",
-    ),
-    (
-        "A page starts with a miniature: a small model trained on a synthetic world of drawings. It answers at once, "
-        "without a network. Published weights can be chosen in the checkpoint menu.",
-        "页面默认使用微缩模型：它在合成的图画世界里训练而成，无需联网，立即作答。论文公布的权重可以在权重菜单里选用。",
-    ),
-)
-RESULTS = (
-    'The number on a card was measured on the miniature of that paper. The <a href="report">report card</a> has every '
-    "measured number.",
-    '卡片上的数字在该论文的微缩模型上测得；全部结果见<a href="report">成绩单</a>。',
-)
+words = partial(library.html, "app")
 
 
 def build() -> None:
     """Draws the home page from the catalog and the report card."""
     shell.top_bar()
     results = {card.paper: headline.line(card) for card in report.cards()}
-    lines = "".join(f"<li>{both(*line)}</li>" for line in LINES)
     first = next((row for row in PAGES if row.ready), None)
     start = (
-        f'<a class="atlas-start" href="{first.slug}">{both("Start with", "从")} {both_of(first.title)}'
-        f"{both(' →', ' 开始 →')}</a>"
+        tag(
+            "a",
+            words("start"),
+            " ",
+            both_of(first.title),
+            words("started"),
+            class_="atlas-start",
+            href=first.slug,
+        )
         if first
         else ""
     )
-    gr.HTML(
-        f'<header class="atlas-hero"><div><h1>{both(*TITLE)}</h1><ul>{lines}</ul>{start}</div>{matrix()}</header>'
-        f'<section class="atlas-family"><h2 id="map">{both("The family, 2021 and 2022", "家族地图，2021 至 2022")}</h2>'
-        f"{family_map()}{family_list()}</section>"
-        f'<h2 id="rooms">{both("Where the miniatures learn", "微缩模型在哪里学习")}</h2>'
-        f'<div class="atlas-cards atlas-rooms">{"".join(room_card(row) for row in listed_rooms())}</div>'
-        f'<h2 id="all">{both("All papers", "全部论文")}</h2><p class="atlas-line">{both(*RESULTS)}</p>'
-        + "".join(section(kind, results) for kind in KINDS)
-        + f'<footer class="atlas-foot"><p>{shell.PRIVACY}</p></footer>',
-        padding=False,
-        apply_default_css=False,
-        elem_id="home",
+    body = markup(
+        "home",
+        first=start,
+        matrix=matrix(),
+        map=family_map(),
+        list=family_list(),
+        cards=join(map(room_card, listed_rooms())),
+        sections=join(section(kind, results) for kind in KINDS),
+        privacy=shell.words("privacy"),
+        **{name: words(name) for name in library.data("app")["says"]},
     )
+    output("home", body)
 
 
-def matrix(n: int = 6) -> str:
+def matrix(n: int = 6) -> Markup:
     """The image of the idea: n images by n sentences, the pairs on the diagonal lit."""
     cells = []
     for row in range(n):
@@ -96,7 +67,7 @@ def matrix(n: int = 6) -> str:
                 f'<rect class="{kind}" x="{30 * column}" y="{30 * row}" width="26" height="26" rx="4"{style}/>'
             )
     size = 30 * n
-    return (
+    return Markup(
         f'<svg class="atlas-matrix" viewBox="-34 -34 {size + 40} {size + 40}" aria-hidden="true">'
         f'<text class="l-en" x="{size / 2 - 2}" y="-12">sentences</text>'
         f'<text class="l-zh" x="{size / 2 - 2}" y="-12">句子</text>'
@@ -138,7 +109,7 @@ def sides(rows: Sequence[Entry]) -> list[str]:
     return chosen
 
 
-def family_map() -> str:
+def family_map() -> Markup:
     """The papers as stations by month on one line a task, branching off where CLIP appeared; for wide screens."""
     parts = []
     for year in range(YEARS):
@@ -165,8 +136,14 @@ def family_map() -> str:
             f'<text class="kind l-zh" x="{LEFT - 22}" y="{y + 4}">{escape(KINDS[kind].zh)}</text>'
         )
         parts += [station(row, side, y) for row, side in zip(rows, sides(rows), strict=True)]
-    label = escape("Timeline of the CLIP family / CLIP 家族时间线")
-    return f'<svg class="atlas-map" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{label}">{"".join(parts)}</svg>'
+    return tag(
+        "svg",
+        Markup("".join(parts)),
+        class_="atlas-map",
+        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        role="group",
+        aria_label="Timeline of the CLIP family / CLIP 家族时间线",
+    )
 
 
 def station(row: Entry, side: str, y: int) -> str:
@@ -190,64 +167,59 @@ def station(row: Entry, side: str, y: int) -> str:
     return f'<g class="stop">{tip}{dot}{texts}</g>'
 
 
-def family_list() -> str:
+def family_list() -> Markup:
     """The same by year as a list; for narrow screens."""
     years: dict[str, list[Entry]] = {}
     for row in sorted(PAGES, key=month):
         years.setdefault(row.date[:4], []).append(row)
-    items = "".join(
-        f"<li><strong>{year}</strong><ul>{''.join(f'<li>{name(row)}</li>' for row in rows)}</ul></li>"
+    items = (
+        tag("li", tag("strong", year), tag("ul", *(tag("li", name(row)) for row in rows)))
         for year, rows in years.items()
     )
-    return f'<ol class="atlas-years">{items}</ol>'
+    return tag("ol", *items, class_="atlas-years")
 
 
-def name(row: Entry) -> str:
+def name(row: Entry) -> Markup:
     """A paper's name, a link where its page is open."""
-    title = both_of(row.title)
-    return (
-        f'<a class="atlas-chip" href="{row.slug}">{title}</a>'
-        if row.ready
-        else f'<span class="atlas-chip">{title}</span>'
-    )
+    title, kind = both_of(row.title), "atlas-chip"
+    return tag("a", title, class_=kind, href=row.slug) if row.ready else tag("span", title, class_=kind)
 
 
 # --- the cards -----------------------------------------------------------------------------------------------
 
 
-def section(kind: str, results: Mapping[str, str]) -> str:
+def section(kind: str, results: Mapping[str, Markup]) -> Markup:
     """The cards of one kind of task.
 
     Args:
         kind: of the catalog, "detection".
         results: one line of HTML for each measured paper.
     """
-    rows = [row for row in PAGES if row.kind == kind]
-    glyph = (
-        f'<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><path d="{GLYPHS[kind]}"/></svg>'
-    )
-    cards = "".join(card(row, results.get(row.slug, "")) for row in rows)
-    return f'<section class="atlas-kind"><h3>{glyph}{both_of(KINDS[kind])}</h3><div class="atlas-cards">{cards}</div></section>'
+    path = tag("path", d=library.data("app")["glyphs"][kind])
+    glyph = tag("svg", path, viewBox="0 0 24 24", width=22, height=22, aria_hidden="true")
+    cards = (card(row, results.get(row.slug, Markup())) for row in PAGES if row.kind == kind)
+    title = tag("h3", glyph, both_of(KINDS[kind]))
+    return tag("section", title, tag("div", *cards, class_="atlas-cards"), class_="atlas-kind")
 
 
-def card(row: Entry, result: str) -> str:
+def card(row: Entry, result: Markup) -> Markup:
     """One paper with the result of its miniature; a page that is not built yet is marked as coming and links nowhere."""
-    state = OPEN if row.ready else COMING
-    inner = (
-        f'<span class="atlas-card-head"><strong>{both_of(row.title)}</strong>'
-        f'<span class="atlas-pill">{both_of(state)}</span></span>'
-        f'<span class="atlas-card-idea">{both_of(row.idea)}</span>{result}'
-        f"<small>{escape(row.paper.venue)} · {escape(row.paper.authors.split(', ')[0])}"
-        f"{both(' et al.', ' 等') if ', ' in row.paper.authors else ''}</small>"
-    )
+    state = tag("span", both_of(OPEN if row.ready else COMING), class_="atlas-pill")
+    first, *others = row.paper.authors.split(", ")
+    source = tag("small", f"{row.paper.venue} · {first}", words("others") if others else "")
+    inner = (*card_head(row, state), result, source)
     if row.ready:
-        return f'<a class="atlas-card open" href="{row.slug}">{inner}</a>'
-    return f'<div class="atlas-card">{inner}</div>'
+        return tag("a", *inner, class_="atlas-card open", href=row.slug)
+    return tag("div", *inner, class_="atlas-card")
 
 
-def room_card(row: Room) -> str:
+def room_card(row: Room) -> Markup:
     """A page that is about no paper."""
-    return (
-        f'<a class="atlas-card open" href="{row.slug}"><span class="atlas-card-head"><strong>{both_of(row.title)}'
-        f'</strong></span><span class="atlas-card-idea">{both_of(row.idea)}</span></a>'
-    )
+    return tag("a", *card_head(row), class_="atlas-card open", href=row.slug)
+
+
+def card_head(row: Entry | Room, *marks: Markup) -> tuple[Markup, Markup]:
+    """Title, with marks beside it, and idea."""
+    title = tag("strong", both_of(row.title))
+    idea = tag("span", both_of(row.idea), class_="atlas-card-idea")
+    return tag("span", title, *marks, class_="atlas-card-head"), idea

@@ -10,12 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-
 from demos import catalog
-from demos.kit import shell
-from demos.kit.html import escape
-from demos.kit.language import Text
+from demos.kit.components import output
+from demos.kit.events import Shell
+from demos.kit.html import Markup, join, tag
+from demos.kit.language import Text, both, both_of
 
 
 @cache
@@ -24,30 +23,31 @@ def words() -> dict[str, Any]:
     return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
-def section(row: dict[str, Any]) -> str:
+def section(row: dict[str, Any]) -> Markup:
     """One heading with its points."""
-    points = "".join(
-        f"<div><dt>{shell.both_of(Text(**point['lead']))}</dt>"
-        f"<dd>{shell.both_of(Text(point['en'], point['zh']))}</dd></div>"
+    points = (
+        tag(
+            "div",
+            tag("dt", both_of(Text(**point["lead"]))),
+            tag("dd", both_of(Text(point["en"], point["zh"]))),
+        )
         for point in row["points"]
     )
-    return f"<section><h2>{shell.both_of(Text(**row['title']))}</h2><dl>{points}</dl></section>"
+    return tag("section", tag("h2", both_of(Text(**row["title"]))), tag("dl", *points))
 
 
 def build() -> None:
     """Lays the page out; it has no inputs."""
-    shell.Shell()
-    sources = ", ".join(
-        f'<a href="{escape(row["url"])}" target="_blank" rel="noopener">{shell.both_of(Text(**row["title"]))}</a>'
-        for row in words()["sources"]
+    Shell()
+    sources = join(
+        (
+            tag("a", both_of(Text(**row["title"])), href=row["url"], target="_blank", rel="noopener")
+            for row in words()["sources"]
+        ),
+        ", ",
     )
-    told = shell.both("Told in our own words after", "以上用我们自己的话转述自")
-    gr.HTML(
-        f'<div class="privacy">{"".join(map(section, words()["sections"]))}<p class="atlas-line">{told} {sources}.</p></div>',
-        padding=False,
-        apply_default_css=False,
-        elem_id="privacy",
-    )
+    told = tag("p", both(**words()["told"]), " ", sources, ".", class_="atlas-line")
+    output("privacy", tag("div", *map(section, words()["sections"]), told, class_="privacy"))
 
 
 PAGE = catalog.page("privacy", build)

@@ -23,8 +23,10 @@ from demos.app.guard import Guard, Warm
 from demos.app.theme import theme
 from demos.app.uploads import UPLOADS
 from demos.kit import shell, thumbnails
-from demos.kit.html import escape
-from demos.kit.language import Text
+from demos.kit.components import output
+from demos.kit.events import CONCURRENCY
+from demos.kit.html import tag
+from demos.kit.language import Text, both, both_of, translations
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ def build() -> gr.Blocks:
         demo.unload(UPLOADS.left)
         demo.unload(forget)
     values.check_endpoints(demo)
-    demo.queue(api_open=False, max_size=QUEUE, default_concurrency_limit=shell.CONCURRENCY)
+    demo.queue(api_open=False, max_size=QUEUE, default_concurrency_limit=CONCURRENCY)
     if runtime.zero_gpu():
         # A ZeroGPU Space wants its models on the GPU while the app starts; its workers inherit them.
         from core.clip import ZeroShot
@@ -90,17 +92,13 @@ def _no_navbar() -> None:
 
 def _broken(row: catalog.Entry | catalog.Room, reason: str) -> None:
     shell.top_bar(row.slug)
-    gr.HTML(f"<h1>{shell.both_of(row.title)}</h1>", apply_default_css=False, padding=False)
+    output(None, tag("h1", both_of(row.title)))
     _reason(reason)
 
 
 def _reason(failure: str) -> None:
-    sentence = shell.both("This page does not load on this server:", "这一页无法在本服务器上加载：")
-    gr.HTML(
-        f'<p role="alert" class="atlas-refusal">{sentence} <code>{escape(failure)}</code></p>',
-        apply_default_css=False,
-        padding=False,
-    )
+    sentence = both("This page does not load on this server:", "这一页无法在本服务器上加载：")
+    output(None, tag("p", sentence, " ", tag("code", failure), role="alert", class_="atlas-refusal"))
 
 
 def titles() -> dict[str, Text]:
@@ -145,7 +143,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme(),
         "css_paths": stylesheets(),
-        "i18n": shell.translations(),
+        "i18n": translations(),
         "favicon_path": ASSETS / "favicon.svg",
         "show_error": False,
         "ssr_mode": False,

@@ -14,12 +14,13 @@ from core import checkpoints, inputs
 from core.batch import Outcome
 from core.clip import prompts
 from demos.chinese_clip import draw
-from demos.draw import base, sigmoid
+from demos.chinese_clip.draw import data, say, text
+from demos.draw import base
 from demos.kit import batch, classifier, files, library, results
 from demos.kit.components import output
 from demos.kit.events import api_errors
-from demos.kit.html import Markup, tag
-from demos.kit.language import Text, both, pick, tr
+from demos.kit.html import tag
+from demos.kit.language import both_of, tr
 from demos.kit.menu import start_row
 
 if TYPE_CHECKING:
@@ -33,11 +34,6 @@ OPENING = "sheep_lying"
 SCENES = ("flock", "red_envelope", "dog_under_tree", "cat_left_of_car", "toys", "airplane_drawing")
 PHOTOS = ("goat_eating_grass", "teapot", "camel", "peacock")
 POSES = ("lying", "eating", "standing")  # the order of the lecture notes
-
-
-def published() -> dict[str, Any]:
-    """What the lecture notes report, and the page's own data."""
-    return library.data("chinese_clip")
 
 
 @cache
@@ -146,15 +142,6 @@ def translations(chinese: Sequence[str], english: str) -> list[str]:
     return typed if len(typed) == len(chinese) else []
 
 
-def line_of(result: Classification, seconds: float, lang: str) -> Markup:
-    """The result line, behind what the probabilities of a sigmoid row mean."""
-    line = results.line(seconds, result.checkpoint, result.device, lang)
-    if result.normalisation != "sigmoid":
-        return line
-    shares = result.probabilities.tolist()
-    return Markup(sigmoid.sum_note(shares, result.logit_scale, result.logit_bias, lang)) + line
-
-
 def notes(result: Classification, encoded: EncodedImage, names: Sequence[str], lang: str) -> dict[str, Any]:
     """What to know before reading an answer."""
     digest = "" if encoded.digest in sheep_digests() else encoded.digest
@@ -187,7 +174,7 @@ def classify(question: Question, lang: str) -> dict[str, Any]:
     return {
         "bars": base.probability_bars(rows, lang),
         "lesson": table,
-        "line": line_of(result, seconds, lang) + Markup(files.downloads(exports)),
+        "line": classifier.line(result, seconds, lang) + files.downloads(exports),
         **notes(result, encoded, names, lang),
     }
 
@@ -215,17 +202,14 @@ def many(question: Question) -> Callable[[Any], Outcome]:
 
 def lesson_slot(elem_id: str) -> Any:
     """The place of the sheep lesson under its title."""
-    title = both(
-        "Three sheep: the published answers and the answers here", "三只羊：已发表的结果与本机的结果"
-    )
-    output(f"{elem_id}-title", f"<h3>{title}</h3>")
+    output(f"{elem_id}-title", tag("h3", both_of(text("lesson"))))
     return output(elem_id)
 
 
 def sheep_answers(checkpoint: str) -> dict[str, list[float]]:
     """A row's probabilities of the three labels for each of the page's three sheep, by pose."""
     zero_shot = model(checkpoint)
-    labels = published()["sheep"]["labels"]
+    labels = data()["sheep"]["labels"]
     return {
         pose: zero_shot.classify(
             inputs.image(examples()[f"sheep_{pose}"]["path"]), labels
@@ -238,29 +222,25 @@ def lesson_table(
     ours: dict[str, list[float]], checkpoint: str, lang: str, poses: Sequence[str] = POSES
 ) -> str:
     """The notes' answers with a row's own under each."""
-    sheep = published()["sheep"]
-    labels = sheep["labels"]
-    heads = (
-        labels if lang == "zh" else [f"{zh} {en}" for zh, en in zip(labels, sheep["english"], strict=True)]
-    )
-    titles = {
-        "lying": Text("A sheep that lies", "躺着的羊"),
-        "eating": Text("A sheep that eats", "进食的羊"),
-        "standing": Text("A sheep that stands", "站立的羊"),
-    }
+    sheep = data()["sheep"]
     correct = {"standing": 0, "eating": 1, "lying": 2}
-    table = [(titles[pose].get(lang), correct[pose], sheep[pose], ours[pose]) for pose in poses]
+    table = [(say(pose, lang), correct[pose], sheep[pose], ours[pose]) for pose in poses]
     title = checkpoints.row(checkpoint).title[lang]
-    return draw.published_table(heads, table, sheep["source"][lang], title, lang)
+    return draw.published_table(heads(sheep, lang), table, sheep["source"][lang], title, lang)
+
+
+def heads(published: dict[str, Any], lang: str) -> list[str]:
+    """The labels of a published answer; an English reader sees what each means."""
+    labels = published["labels"]
+    if lang == "zh":
+        return labels
+    return [f"{zh} {en}" for zh, en in zip(labels, published["english"], strict=True)]
 
 
 def flock_html(lang: str) -> str:
     """The published answer of an English-only CLIP to Chinese labels, with where it stands."""
-    flock = published()["flock"]
-    heads = flock["labels"]
-    if lang != "zh":
-        heads = [f"{zh} {en}" for zh, en in zip(heads, flock["english"], strict=True)]
-    return draw.flock_note(heads, flock["probabilities"], flock["source"][lang], lang)
+    flock = data()["flock"]
+    return draw.flock_note(heads(flock, lang), flock["probabilities"], flock["source"][lang], lang)
 
 
 # --- opening ---------------------------------------------------------------------------------------------
@@ -275,12 +255,12 @@ def record() -> dict[str, Any]:
 def opening(lang: str) -> dict[str, Any]:
     """The recorded answers that are there until the first answer is computed."""
     made = record()
-    sheep = published()["sheep"]
+    sheep = data()["sheep"]
     meanings = dict(zip(sheep["labels"], sheep["english"], strict=True))
     rows = [with_meaning(row, meanings, lang) for row in made["results"]]
-    note = pick(lang, f"Recorded answer of {made['checkpoint']}.", f"{made['checkpoint']} 的预先记录的结果。")
+    note = say("recorded", lang, checkpoint=made["checkpoint"])
     return {
-        "bars": tag("p", note, class_="atlas-line") + Markup(base.probability_bars(rows, lang)),
+        "bars": tag("p", note, class_="atlas-line") + base.probability_bars(rows, lang),
         "lesson": lesson_table(made["sheep"], made["checkpoint"], lang),
     }
 

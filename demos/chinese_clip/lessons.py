@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from demos.chinese_clip import answer
 from demos.kit import walkthrough
 from demos.kit.menu import start_row
 from demos.kit.walkthrough import Outcome, Step
 
 ALL = "sheep"  # a step that shows all three sheep
-
-
-def lessons() -> dict[str, Any]:
-    """The lessons by name."""
-    return {row["name"]: row for row in answer.published()["lessons"]}
 
 
 def choices(step: Step, lang: str) -> list[str]:

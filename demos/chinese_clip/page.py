@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from demos.chinese_clip import answer, compare, inside, lessons, stages
-from demos.kit import batch, form, page, train
+from demos.chinese_clip.draw import PAGE as FOLDER
+from demos.chinese_clip.draw import text
+from demos.kit import batch, form, library, page, train
 from demos.kit.components import output
 from demos.kit.language import Text
 from demos.kit.walkthrough import Walkthrough
@@ -17,16 +20,10 @@ class Question:
 
     checkpoint: str = form.checkpoint("clip", language="zh", remember="chinese-clip")
     image: str | None = form.image()
-    labels: str = form.words(Text("Labels in Chinese, separated by commas", "中文标签，用逗号分开"), lines=2)
-    english: str = form.words(
-        Text("The same labels in English, in the same order", "同样的标签用英文写，顺序一致"), lines=2
-    )
+    labels: str = form.words(text("labels"), lines=2)
+    english: str = form.words(text("english"), lines=2)
     template: str = form.menu(answer.templates, "none", Text("Prompt template", "提示模板"))
-    own: str = form.words(
-        Text("Own template, {} is the label", "自定义模板，{} 是标签"),
-        place="settings",
-        placeholder="一张{}的照片。",
-    )
+    own: str = form.words(text("own"), place="settings", placeholder="一张{}的照片。")
 
 
 PAGE = page.declare(
@@ -43,7 +40,7 @@ PAGE = page.declare(
         page.Tab(
             "readers",
             Text("Can it read Chinese?", "它读得懂中文吗？"),
-            compare.READERS_IDEA,
+            text("readers"),
             compare.readers,
             Text("Compare the three ways", "比较三种问法"),
             {"out": output, "tokens": output, "noise": compare.noise_slot},
@@ -51,14 +48,14 @@ PAGE = page.declare(
         page.Tab(
             "names",
             Text("Two languages", "两种语言"),
-            compare.NAMES_IDEA,
+            text("names"),
             compare.agree,
             Text("Compare the names", "比较名称"),
             inputs=compare.name_boxes,
         ),
     ],
-    inside=[page.tensors_tab(inside.tensors, inside.IDEA), page.code_tab(inside.code)],
-    walk=Walkthrough(lessons.lessons, lessons.choices, lessons.card, lessons.outcome),
+    inside=[page.tensors_tab(inside.tensors, text("inside")), page.code_tab(inside.code)],
+    walk=Walkthrough(partial(library.lessons, FOLDER), lessons.choices, lessons.card, lessons.outcome),
     train=[train.tab(stages.LIVE)],
     many=batch.Many(answer.many),
     endpoints=[answer.chinese_clip_classify, answer.chinese_clip_tokens],

@@ -10,6 +10,7 @@ from typing import Any
 from core import checkpoints, inputs
 from demos.chinese_clip import answer
 from demos.draw import base as draw
+from demos.kit import classifier
 
 
 def record() -> dict[str, Any]:
@@ -19,12 +20,8 @@ def record() -> dict[str, Any]:
     result = (
         answer.model(name).classify(inputs.image(row["path"]), inputs.labels(row["labels"]["zh"])).to_json()
     )
-    results = [
-        {**row, "probability": round(row["probability"], 4), "cosine": round(row["cosine"], 4)}
-        for row in result["results"]
-    ]
     sheep = {pose: [round(value, 4) for value in row] for pose, row in answer.sheep_answers(name).items()}
-    return {"checkpoint": name, "results": results, "sheep": sheep}
+    return {"checkpoint": name, "results": classifier.rounded(result), "sheep": sheep}
 
 
 def write() -> None:

@@ -11,10 +11,9 @@ import shutil
 import tempfile
 import threading
 import time
-import tomllib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,21 +29,24 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import base as draw
 from demos.draw import scene as draw_scene
-from demos.kit import scenes_link, shell
+from demos.kit import library, scenes_link
+from demos.kit.events import api_errors, refusal_html
 from demos.kit.examples import chosen as strip_choice
-from demos.kit.html import tag
+from demos.kit.files import downloads
+from demos.kit.html import Markup, tag
 from demos.kit.jobs import Progress
 from demos.kit.language import Text
-from demos.kit.shell import pick
 
 if TYPE_CHECKING:
     from core.classroom import Placed
     from core.classroom.world.description import Description
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets" / "examples" / "classroom"
+ASSETS = library.ASSETS / "classroom"
+say = partial(library.say, "classroom")
 OPENING = "dog_left_of_car"
 SLOTS = 4
 OBJECT = ("concept", "x", "y", "half", "depth", "angle", "flip", "pose", "style")
+EMPTY = ["", *[gr.skip()] * (len(OBJECT) - 1)]  # what the controls of an empty slot show
 SCENE = ("arrangement", "background", "rendering", "seed")
 PLACES = ("x", "y", "half", "depth")
 UNPLACED = (0.0, 0.0, 0.44, 0.6)  # what the sliders of a slot say before anything stood there
@@ -60,8 +62,8 @@ _world = threading.Event()  # set once the drawings are in memory
 @cache
 def choices() -> dict[str, dict[str, Text]]:
     """The page's choices in both languages, by list and value."""
-    tables = tomllib.loads(Path(__file__).with_name("data.toml").read_text(encoding="utf-8"))
-    return {name: {value: Text(**both) for value, both in table.items()} for name, table in tables.items()}
+    tables = library.data("classroom").items()
+    return {name: {value: Text(**both) for value, both in table.items()} for name, table in tables}
 
 
 @cache
@@ -124,7 +126,7 @@ def controls(scene: Description, filled: Sequence[int], arrangement: str) -> lis
     shown: list[Any] = []
     placed = dict(zip(filled, scene.objects, strict=True))
     for slot in range(SLOTS):
-        shown += _object(placed[slot]) if slot in placed else ["", *[gr.skip()] * (len(OBJECT) - 1)]
+        shown += _object(placed[slot]) if slot in placed else EMPTY
     return [*shown, arrangement, scene.background, scene.rendering, scene.seed]
 
 
@@ -139,14 +141,14 @@ def _object(placed: Placed) -> list[Any]:
 def views(image: np.ndarray, known: dict[str, Any], lang: str, line: str) -> Answer:
     """Everything that is shown of a scene: the outputs behind the controls."""
     files = [
-        ("scene.png", "image/png", draw_scene.png(image)),
+        ("scene.png", "image/png", draw.png(image)),
         ("scene.json", "application/json", draw.to_json(known).encode()),
         ("scene.csv", "text/csv", draw_scene.to_csv(known).encode("utf-8-sig")),
     ]
     return (
         draw_scene.stage(image, known, lang),
         line,
-        shell.downloads(files),
+        downloads(files),
         scenes_link.links(known["scene"], lang),
         known["scene"],
     )
@@ -159,27 +161,15 @@ def _draw(scene: Description, lang: str) -> Answer:
     drawn = description.draw(scene)
     seconds = time.perf_counter() - start
     size = drawn.truth["size"]
-    line = pick(
-        lang,
-        f"{seconds:.2f} s · {size} x {size} pixels · composed on the CPU without a model",
-        f"{seconds:.2f} 秒 · {size} x {size} 像素 · 在 CPU 上合成，不使用模型",
-    )
-    return views(drawn.picture, drawn.truth, lang, f'<p class="atlas-line">{line}</p>')
+    line = tag("p", say("scene", lang, seconds=seconds, size=size), class_="atlas-line")
+    return views(drawn.picture, drawn.truth, lang, line)
 
 
 def _waiting(lang: str) -> Iterator[Answer]:
     """Says that the drawings are being opened, which takes seconds once; nothing when they are in memory."""
     if not _world.is_set():
-        text = pick(
-            lang,
-            "Opening the drawings. This takes a few seconds, once.",
-            "正在打开图画，只需几秒，且只有第一次。",
-        )
-        yield (
-            *[gr.skip()] * (CONTROLS + 1),
-            f'<p class="atlas-line" role="status">{text}</p>',
-            *[gr.skip()] * (VIEWS - 2),
-        )
+        line = tag("p", say("waiting", lang), class_="atlas-line", role="status")
+        yield (*[gr.skip()] * (CONTROLS + 1), line, *[gr.skip()] * (VIEWS - 2))
     from core.classroom import open_atlas
 
     open_atlas()
@@ -231,33 +221,27 @@ def of_seed(seed: Any, lang: str) -> Generator[Answer, None, None]:
 
 def opened(lang: str, query: dict[str, str]) -> Answer:
     """A page's first state: the scene that its address asks for, else the recorded example, saying why."""
-    refused = ""
+    refused = Markup()
     if query.get(scenes_link.PARAMETER):
         try:
             *_, answer = show(query[scenes_link.PARAMETER], lang)
             return answer
         except Refusal as refusal:
-            refused = shell.refusal_html(refusal, lang)
+            refused = Markup(refusal_html(refusal, lang))
     row = examples()[OPENING]
     image = np.asarray(Image.open(row["path"]).convert("RGB"))
-    line = pick(
-        lang,
-        "Recorded example; press Compose, or change anything, to draw it now.",
-        "预先记录的例子；点“合成”或改动任何选项即可现场画出。",
-    )
-    shown = views(image, row["truth"], lang, f'{refused}<p class="atlas-line">{line}</p>')
+    line = refused + tag("p", say("recorded", lang), class_="atlas-line")
+    shown = views(image, row["truth"], lang, line)
     return (*recorded_controls(row["truth"]), *shown)
 
 
 def recorded_controls(known: dict[str, Any]) -> list[Any]:
     """The controls of a recorded scene, without opening the world."""
     shown: list[Any] = []
-    for slot in range(SLOTS):
-        if slot < len(known["placed"]):
-            placed = {**known["placed"][slot], "style": known["placed"][slot]["style"] or ""}
-            shown += [placed[name] for name in OBJECT]
-        else:
-            shown += ["", *[gr.skip()] * (len(OBJECT) - 1)]
+    for placed in known["placed"]:
+        shown += [placed[name] if name != "style" else placed[name] or "" for name in OBJECT]
+    for _ in range(len(known["placed"]), SLOTS):
+        shown += EMPTY
     return [*shown, known["arrangement"] or "free", known["background"], known["rendering"], known["seed"]]
 
 
@@ -273,27 +257,16 @@ def dataset(
         Refusal: "cancelled" once `cancel` is set; what was written is removed.
     """
     total = few(scenes, size)
-    yield Progress(0.0, pick(lang, "Opening the drawings …", "正在打开图画……"))
+    yield Progress(0.0, say("opening", lang))
     start = time.monotonic()
     for done, path in packed(total, whole(seed), int(size), kind, look, 0.0 if plain else 0.5):
         cancel.check()
         file = path
         left = round((time.monotonic() - start) * (total - done) / max(done, 1))
-        yield Progress(
-            done / total,
-            pick(
-                lang,
-                f"{done} of {total} scenes, about {left} s left",
-                f"已完成 {done} / {total} 个场景，大约还需 {left} 秒",
-            ),
-        )
+        yield Progress(done / total, say("progress", lang, done=done, total=total, left=left))
     weight = human(file.stat().st_size)
-    note = pick(
-        lang,
-        f"{total} scenes, seed {whole(seed)}, {weight}. The same settings give the same file.",
-        f"{total} 个场景，种子 {whole(seed)}，{weight}。同样的设置得到同样的文件。",
-    )
-    label = pick(lang, f"Download ({weight})", f"下载（{weight}）")
+    note = say("made", lang, total=total, seed=whole(seed), weight=weight)
+    label = say("download", lang, weight=weight)
     yield {
         "line": tag("p", note, class_="atlas-line", role="status"),
         "file": gr.update(value=str(file), label=label, visible=True),
@@ -362,7 +335,7 @@ def classroom_compose(
         {"scene", "captions": {"en", "zh"}, "swapped", "objects": [{"en", "zh", "box", "visible_box", "mask",
         "visible_mask", "depth", ...}], "picture": a PNG file, ...}; boxes are xyxy pixels, masks COCO run lengths.
     """
-    with shell.api_errors():
+    with api_errors():
         from core.classroom.world import description
 
         if scene is not None:
@@ -378,7 +351,7 @@ def classroom_compose(
             wanted = description.check(description.Description(found, background, rendering, chosen))
         drawn = description.draw(wanted, whole(size))
         _world.set()
-        path = save_bytes_to_cache(draw_scene.png(drawn.picture), "scene.png", get_upload_folder())
+        path = save_bytes_to_cache(draw.png(drawn.picture), "scene.png", get_upload_folder())
         return {**drawn.truth, "picture": file_data(path)}
 
 
@@ -403,7 +376,7 @@ def classroom_dataset(
     Returns:
         {"done", "scenes", "archive"} again and again; "archive" is the zip file once all scenes are done.
     """
-    with shell.api_errors():
+    with api_errors():
         total = few(scenes, size)
         for done, file in packed(total, inputs.seed(whole(seed)), whole(size), kind, look, augment):
             last = file

@@ -6,6 +6,7 @@ What its controls do is in `demos.classroom.answer`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -13,30 +14,20 @@ import gradio as gr
 from core.classroom.world.concepts import concepts
 from demos import catalog
 from demos.classroom import answer as handlers
-from demos.kit import places, shell
-from demos.kit.components import output
+from demos.kit import form, library, places, shell
+from demos.kit.components import code_of, output
+from demos.kit.events import Shell
 from demos.kit.examples import strip
-from demos.kit.language import Text, both
-from demos.kit.shell import Shell, tr
+from demos.kit.html import tag
+from demos.kit.language import both_of, tr
 
-DATASET_IDEA = both(
-    "One archive: PNG images, COCO instances (boxes and masks, also of what is hidden), captions in English and Chinese, "
-    "the licences of the drawings. No pair of things in val is a pair in train. More than 200 scenes: "
-    "<code>python -m core.classroom dataset --out DIR --scenes N --seed S</code>",
-    "一个压缩包：PNG 图片、COCO 标注（框和掩码，挡住的部分也有）、中英文描述、素材的许可证。val 里的组合在 train 里都没有出现过。"
-    "超过 200 个场景请用 <code>python -m core.classroom dataset --out DIR --scenes N --seed S</code>",
-)
-# A click on a view makes it the big one, and keeps it so while scenes change: the stylesheet does the rest.
-SHOW_BIG = """element.dataset.shown = "picture";
-element.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-view]");
-  if (button) element.dataset.shown = element.dataset.shown === button.dataset.view ? "picture" : button.dataset.view;
-})"""
+text = partial(library.text, "classroom")
+MOST_SEED = 2**31 - 1
 
 
 def options(name: str, first: tuple[Any, str] | None = None) -> list[tuple[Any, str]]:
     """A list of choices as a menu shows it."""
-    rows = [(tr(text.en, text.zh), value) for value, text in handlers.choices()[name].items()]
+    rows = [(title.tr, value) for value, title in handlers.choices()[name].items()]
     return [first, *rows] if first else rows
 
 
@@ -64,7 +55,7 @@ def concept_menus() -> list[gr.Dropdown]:
     for pair in ((1, 2), (3, 4)):
         with gr.Row(elem_classes="atlas-tight"):
             for number in pair:
-                empty = [] if number == 1 else [(tr("– nothing –", "–（空）–"), "")]
+                empty = [] if number == 1 else [(text("nothing").tr, "")]
                 menus.append(
                     gr.Dropdown(
                         [*empty, *things],
@@ -77,146 +68,88 @@ def concept_menus() -> list[gr.Dropdown]:
     return menus
 
 
-def placement(number: int) -> list[Any]:
+@dataclass(frozen=True)
+class Placement:
     """Place, size, distance, turn, mirror, pose and style of one object."""
-    x = gr.Slider(-1, 1, 0, step=0.01, label=tr("Left to right", "左右"), elem_id=f"x-{number}")
-    y = gr.Slider(-1, 1, 0, step=0.01, label=tr("Top to bottom", "上下"), elem_id=f"y-{number}")
-    half = gr.Slider(0.08, 1.2, 0.44, step=0.01, label=tr("Size", "大小"), elem_id=f"half-{number}")
-    depth = gr.Slider(
-        0.02,
-        0.98,
-        0.6,
-        step=0.01,
-        label=tr("Distance: near hides far", "距离：近的挡住远的"),
-        elem_id=f"depth-{number}",
+
+    x: float = form.slider(-1, 1, 0, text("x"), step=0.01)
+    y: float = form.slider(-1, 1, 0, text("y"), step=0.01)
+    half: float = form.slider(0.08, 1.2, 0.44, text("half"), step=0.01)
+    depth: float = form.slider(0.02, 0.98, 0.6, text("depth"), step=0.01)
+    angle: float = form.slider(-180, 180, 0, text("angle"))
+    flip: bool = form.switch(False, text("flip"))
+    pose: str = form.choice(handlers.choices()["poses"], "standing", text("pose"))
+    style: str = form.menu(lambda: options("styles", (text("any_style").tr, "")), "", text("style"), value="")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is said of the whole scene."""
+
+    arrangement: str = form.menu(lambda: options("arrangements"), "left", text("arrangement"))
+    background: str = form.menu(
+        lambda: options("backgrounds"), "grass", text("background"), filterable=True, min_width=140
     )
-    angle = gr.Slider(-180, 180, 0, step=1, label=tr("Turn, degrees", "旋转角度"), elem_id=f"angle-{number}")
-    flip = gr.Checkbox(False, label=tr("Mirrored", "左右翻转"), elem_id=f"flip-{number}")
-    pose = gr.Radio(
-        options("poses"),
-        value="standing",
-        label=tr("Pose (of a sheep)", "姿态（只有羊有）"),
-        elem_id=f"pose-{number}",
+    rendering: str = form.menu(lambda: options("renderings"), "colour", text("rendering"), min_width=140)
+    seed: int = form.number(0, text("seed"), text("seed_info"), minimum=0, maximum=MOST_SEED, min_width=160)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What is said of a data set."""
+
+    count: int = form.slider(10, handlers.MOST_SCENES, 50, text("count"), step=10, min_width=220)
+    seed: int = form.number(0, text("seed"), minimum=0, maximum=MOST_SEED, min_width=120)
+    size: int = form.menu(
+        lambda: [(f"{side} x {side}", side) for side in (96, 160, 224, 320)], 224, text("size"), min_width=140
     )
-    style = gr.Dropdown(
-        options("styles", (tr("any: the seed chooses", "任意：由种子决定"), "")),
-        value="",
-        label=tr("Drawing style", "画风"),
-        elem_id=f"style-{number}",
-        filterable=False,
+    kind: str = form.menu(lambda: options("kinds"), "mixed", text("kind"), min_width=200)
+    look: str = form.menu(
+        lambda: options("renderings", (text("every_look").tr, "mixed")),
+        "mixed",
+        text("rendering"),
+        min_width=160,
     )
-    return [x, y, half, depth, angle, flip, pose, style]
+    plain: bool = form.switch(False, text("plain"))
 
 
 def scene_controls() -> tuple[Controls, gr.Button, gr.Button, gr.Button]:
     """Lays out the controls; returns them with Compose, Surprise me and Scene of this seed."""
     menus = concept_menus()
-    arrangement = gr.Dropdown(
-        options("arrangements"),
-        value="left",
-        label=tr("Arrangement", "位置关系"),
-        elem_id="arrangement",
-        filterable=False,
-    )
+    scene = form.makers(Scene)
+    made = {"arrangement": scene["arrangement"]("arrangement")}
     with gr.Row(elem_classes="atlas-tight"):
-        background = gr.Dropdown(
-            options("backgrounds"),
-            value="grass",
-            label=tr("Background", "背景"),
-            elem_id="background",
-            min_width=140,
-        )
-        rendering = gr.Dropdown(
-            options("renderings"),
-            value="colour",
-            label=tr("Rendering", "画法"),
-            elem_id="rendering",
-            filterable=False,
-            min_width=140,
-        )
+        made |= {name: scene[name](name) for name in ("background", "rendering")}
     with gr.Row(elem_classes="atlas-tight"):
-        run = gr.Button(tr("Compose", "合成"), variant="primary", elem_id="compose-button", min_width=120)
-        surprise = gr.Button(tr("Surprise me", "随机来一个"), elem_id="surprise-button", min_width=120)
-    with gr.Accordion(
-        tr("Place, size, turn, style of each", "每个物体的位置、大小、角度、画风"),
-        open=False,
-        elem_id="placement",
-    ):
+        run = gr.Button(text("compose").tr, variant="primary", elem_id="compose-button", min_width=120)
+        surprise = gr.Button(text("surprise").tr, elem_id="surprise-button", min_width=120)
+    with gr.Accordion(text("placement").tr, open=False, elem_id="placement"):
         rows = []
         with gr.Tabs():
             for number in range(1, handlers.SLOTS + 1):
                 with gr.Tab(str(number), id=number):
-                    rows.append(placement(number))
-    with gr.Accordion(tr("Seed", "种子"), open=False, elem_id="seeds"):
-        seed = gr.Number(
-            0,
-            label=tr("Seed", "种子"),
-            info=tr(
-                "It chooses what is left open: styles and the colours of patterns.",
-                "决定没有指定的部分：画风和花纹的颜色。",
-            ),
-            precision=0,
-            minimum=0,
-            maximum=2**31 - 1,
-            elem_id="seed",
-        )
-        of_seed = gr.Button(
-            tr("The surprise of this seed", "这个种子的随机场景"), size="sm", elem_id="seed-button"
-        )
+                    rows.append([make(f"{name}-{number}") for name, make in form.makers(Placement).items()])
+    with gr.Accordion(text("seed").tr, open=False, elem_id="seeds"):
+        made["seed"] = scene["seed"]("seed")
+        of_seed = gr.Button(text("of_seed").tr, size="sm", elem_id="seed-button")
     objects = [[menu, *row] for menu, row in zip(menus, rows, strict=True)]
-    return Controls(objects, [arrangement, background, rendering, seed]), run, surprise, of_seed
+    return Controls(objects, list(made.values())), run, surprise, of_seed
 
 
 def dataset_part(page: Shell) -> None:
     """Lays out *A data set of scenes* and wires it."""
-    gr.HTML(
-        f'<div class="atlas-part"><h2>{both("A data set of scenes", "批量生成数据集")}</h2><p>{DATASET_IDEA}</p></div>',
-        padding=False,
-        apply_default_css=False,
-    )
+    title = tag("h2", both_of(text("dataset")))
+    idea = tag("p", library.html("classroom", "dataset_idea"))
+    output(None, tag("div", title, idea, class_="atlas-part"))
+    make = form.makers(DataSet)
     with gr.Row():
-        count = gr.Slider(
-            10,
-            handlers.MOST_SCENES,
-            50,
-            step=10,
-            label=tr("Scenes", "场景数"),
-            elem_id="count",
-            min_width=220,
-        )
-        kind = gr.Dropdown(
-            options("kinds"), value="mixed", label=tr("Contents of a scene", "场景内容"), elem_id="kind",
-            filterable=False, min_width=200,
-        )  # fmt: skip
-        look = gr.Dropdown(
-            [(tr("every rendering", "各种画法"), "mixed"), *options("renderings")],
-            value="mixed",
-            label=tr("Rendering", "画法"),
-            elem_id="look",
-            filterable=False,
-            min_width=160,
-        )
-        size = gr.Dropdown(
-            [(f"{side} x {side}", side) for side in (96, 160, 224, 320)],
-            value=224,
-            label=tr("Pixels", "像素"),
-            elem_id="size",
-            filterable=False,
-            min_width=140,
-        )
-        seed = gr.Number(
-            0, label=tr("Seed", "种子"), precision=0, minimum=0, maximum=2**31 - 1, elem_id="set-seed", min_width=120
-        )  # fmt: skip
-    plain = gr.Checkbox(
-        False,
-        label=tr("Plain drawings, without changes of colour and shape", "原样的图画，不改变颜色和形状"),
-        elem_id="plain",
-    )
-    made = places.lay_out("dataset", Text("Make the data set", "生成数据集"), {"file": download})
-    places.wire(
-        page, made.button.click, made, handlers.dataset, [count, seed, size, kind, look, plain], tuple
-    )
-    places.stopping(page, [made])
+        given = {name: make[name](name) for name in ("count", "kind", "look", "size")}
+        given["seed"] = make["seed"]("set-seed")
+    given["plain"] = make["plain"]("plain")
+    made = places.lay_out("dataset", text("make"), {"file": download})
+    settings = [given[name] for name in make]
+    places.wire(page, made.button.click, made, handlers.dataset, settings, tuple)
+    places.stopping([made])
 
 
 def download(elem_id: str) -> gr.DownloadButton:
@@ -232,10 +165,10 @@ def build() -> None:
             thumbnails = strip(handlers.examples(), "examples")
             controls, run, surprise, of_seed = scene_controls()
         with gr.Column(scale=8, min_width=320):
-            stage = output("stage", js_on_load=SHOW_BIG)
+            stage = output("stage", js_on_load=code_of("scene.js"))
             line, links, files = (output(name) for name in ("line", "links", "files"))
             scene = gr.Textbox("", visible="hidden", label="scene", elem_id="scene-text")
-            shell.link_button({"scene": scene}, elem_id="link")
+            shell.link_button({"scene": scene})
     outputs = [*controls.all, stage, line, files, links, scene]
     menus = [*controls.named("concept", "flip", "pose", "style"), *controls.scene[:3]]
     placed = [part.release for part in controls.named(*handlers.PLACES)]

@@ -15,7 +15,6 @@ from core.batch import Outcome
 from core.clip import prompts
 from demos.clip.words import say
 from demos.draw import base as draw
-from demos.draw import sigmoid
 from demos.kit import batch, classifier, library, results
 from demos.kit import files as files_in
 from demos.kit.events import api_errors
@@ -153,15 +152,6 @@ def notes(result: Classification, digest: str, lang: str) -> dict[str, Any]:
     )
 
 
-def line_of(result: Classification, seconds: float, lang: str) -> Markup:
-    """The result line; in front of it what the probabilities of a sigmoid mean."""
-    line = results.line(seconds, result.checkpoint, result.device, lang)
-    if result.normalisation != "sigmoid":
-        return line
-    shares = result.probabilities.tolist()
-    return sigmoid.sum_note(shares, result.logit_scale, result.logit_bias, lang) + line
-
-
 def below(
     answers: Sequence[tuple[Classification, str]], seconds: float, lang: str, files: Sequence[File] = ()
 ) -> Markup:
@@ -175,7 +165,7 @@ def below(
     """
     hints = (notes(result, digest, lang)["notes"] for result, digest in answers)
     downloads = Markup(files_in.downloads(files)) if files else ""
-    return next(filter(None, hints), Markup()) + line_of(answers[0][0], seconds, lang) + downloads
+    return next(filter(None, hints), Markup()) + classifier.line(answers[0][0], seconds, lang) + downloads
 
 
 def as_json(name: str, value: Any) -> File:
@@ -197,7 +187,7 @@ def classify(question: Question, lang: str) -> dict[str, Any]:
     slots = {
         "bars": draw.probability_bars(result.to_json()["results"], lang),
         "relevance": draw.relevance_figure(answer.image, relevance, result.crop, name, lang),
-        "line": line_of(result, answer.seconds, lang),
+        "line": classifier.line(result, answer.seconds, lang),
         **notes(result, answer.encoded.digest, lang),
     }
     if question.scale_of != result.checkpoint:

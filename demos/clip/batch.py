@@ -24,7 +24,7 @@ from demos.clip import answer as answers
 from demos.clip.words import data, say, text
 from demos.draw import base as draw
 from demos.draw import charts, matrix
-from demos.kit import classifier, form, library, results
+from demos.kit import classifier, components, form, library, results
 from demos.kit import files as files_in
 from demos.kit.components import button_row, output
 from demos.kit.events import api_errors
@@ -282,11 +282,6 @@ def harder(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
 # --- layout ----------------------------------------------------------------------------------------------
 
 
-def plot(elem_id: str) -> gr.Plot:
-    """The place of the matrix."""
-    return gr.Plot(show_label=False, elem_id=elem_id, container=False)
-
-
 def lay_out(layout: Layout) -> None:
     """Lays the tab out and wires it."""
     tab: Any = Context.block
@@ -299,7 +294,7 @@ def lay_out(layout: Layout) -> None:
             changes = button_row("batch", {name: text(name) for name in CHANGES})
         with gr.Column(scale=6, min_width=320):
             slots: dict[str, Any] = dict.fromkeys(("card", "note", "plot", "line", "curve"), output)
-            slots |= {"plot": plot, "code": folded(text("pseudocode"))}
+            slots |= {"plot": components.plot, "code": folded(text("pseudocode"))}
             place = layout.place("batch", Text("Compute the loss", "计算损失"), slots, **own)
 
     def on(triggers: Any, change: Change = replace, drafts: bool = False) -> None:

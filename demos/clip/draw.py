@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from core import checkpoints, inputs
 from demos.clip.words import data, say
 from demos.draw import base as draw
 from demos.draw import scatter
-from demos.kit.html import Markup, escape, grid, join, table, tag
+from demos.kit.html import Markup, escape, grid, join, row, scroll, table, tag
 
 if TYPE_CHECKING:
     from core.clip import Classification
@@ -34,22 +33,6 @@ KINDS = {  # of the points of a map: colour, symbol, size, whether the names are
     "captions": (draw.GREEN, "cross", 8, True),
 }
 LEAST = 0.005  # a smaller change of a probability counts as none
-
-
-def cell(probability: float, cosine: float, best: bool) -> Markup:
-    """A probability with its cosine; the best one of its row or column is marked."""
-    return tag(
-        "td",
-        f"{'✓ ' if best else ''}{draw.percent(probability)}",
-        tag("small", f"{cosine:+.3f}"),
-        class_="best" if best else None,
-        style=f"--share:{100 * probability:.1f}%",
-    )
-
-
-def row(head: str, cells: Iterable[str]) -> Markup:
-    """A row of a table below its head."""
-    return tag("tr", tag("th", head, scope="row"), *cells)
 
 
 def thumbnail(image: Image.Image, alt: str = "") -> Markup:
@@ -83,9 +66,10 @@ def template_table(columns: Sequence[tuple[str, draw.Rows]], labels: Sequence[st
     body = [
         row(
             label,
-            (
-                cell(found[label]["probability"], found[label]["cosine"], rows[0]["label"] == label)
+            *(
+                draw.share_cell(one["probability"], rows[0]["label"] == label, one["cosine"])
                 for (_, rows), found in zip(columns, by_label, strict=True)
+                for one in [found[label]]
             ),
         )
         for label in labels
@@ -111,7 +95,7 @@ def crop_table(result: CropClassification, image: Image.Image, lang: str) -> Mar
     body = [
         row(
             thumbnail(part) + tag("br") + name,
-            (cell(float(p[i]), float(c[i]), i == int(c.argmax())) for i in columns),
+            *(draw.share_cell(float(p[i]), i == int(c.argmax()), float(c[i])) for i in columns),
         )
         for name, part, p, c in zip(
             part_names(len(result.boxes), lang), images, probabilities, cosines, strict=True
@@ -147,15 +131,13 @@ def language_table(english: Classification, chinese: Classification, lang: str) 
     """
     checkpoint = checkpoints.row(english.checkpoint)
     best = [int(one.order[0]) for one in (english, chinese)]
+
+    def cell(answer: Classification, i: int) -> Markup:
+        share, cosine = float(answer.probabilities[i]), float(answer.cosines[i])
+        return draw.share_cell(share, i == int(answer.order[0]), cosine)
+
     body = [
-        row(
-            english.labels[i],
-            (
-                cell(float(english.probabilities[i]), float(english.cosines[i]), i == best[0]),
-                tag("th", chinese.labels[i], scope="row"),
-                cell(float(chinese.probabilities[i]), float(chinese.cosines[i]), i == best[1]),
-            ),
-        )
+        row(english.labels[i], cell(english, i), tag("th", chinese.labels[i], scope="row"), cell(chinese, i))
         for i in range(len(english.labels))
     ]
     # Independent of the image: does each Chinese label lie nearest to the English label of the same meaning?
@@ -204,7 +186,7 @@ def pair_table(pair: Pair, lang: str) -> Markup:
         moved = float(pair.moved[i])
         kind, sign = ("", "=") if abs(moved) < LEAST else (" up", "▲") if moved > 0 else (" down", "▼")
         change = f"{sign} {100 * abs(moved):.1f}" if kind else sign
-        body.append(row(pair.first.labels[i], (tag("td", *bars), tag("td", change, class_=f"moved{kind}"))))
+        body.append(row(pair.first.labels[i], tag("td", *bars), tag("td", change, class_=f"moved{kind}")))
     head = [say(name, lang) for name in ("label", "a_and_b", "change")]
     return table(head, body, "atlas-pair")
 
@@ -246,7 +228,7 @@ def batch_table(
     body = [
         row(
             thumbnail(image, caption),
-            (
+            *(
                 tag("td", names[mark], tag("small", f"{value:+.3f}"), class_="best" if mark else None)
                 for value, mark in zip(values, marks, strict=True)
             ),
@@ -356,12 +338,11 @@ def nearest_table(captions: Sequence[str], cosines: Sequence[float], pool: int, 
     """The captions nearest to the image, best first, with their cosines as bars."""
     low, high = min(0.0, *cosines), max(cosines)
     body = [
-        tag(
-            "tr",
-            tag("th", text, scope="row"),
+        row(
+            text,
             draw.bar((value - low) / max(high - low, 1e-9)),
             tag("td", f"{value:+.3f}"),
-            class_="best" if i == 0 else None,
+            kind="best" if i == 0 else None,
         )
         for i, (text, value) in enumerate(zip(captions, cosines, strict=True))
     ]
@@ -373,24 +354,17 @@ def stage_table(stages: Sequence[Stage], lang: str) -> Markup:
     """The tensors from the image to the probabilities: name, shape, mean and deviation, a picture of the values."""
     head = [say(name, lang) for name in ("tensor", "shape", "values")]
     made = table(head, (_stage_row(stage, lang) for stage in stages), "atlas-tensors")
-    return tag("div", made, class_="atlas-scroll", tabindex="0") + tag(
-        "p", say("colours", lang), class_="atlas-line"
-    )
+    return scroll(made) + tag("p", say("colours", lang), class_="atlas-line")
 
 
 def _stage_row(stage: Stage, lang: str) -> Markup:
     known = data()["stages"]
     meaning = known.get(stage.name) or known[re.sub(r"\d+$", "", stage.name)]
-    buffer = io.BytesIO()
-    Image.fromarray(stage.picture).save(buffer, "PNG")
-    pixels = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     shape = " × ".join(map(str, stage.shape))
-    return tag(
-        "tr",
-        tag(
-            "th", tag("code", stage.name), tag("small", meaning["zh" if lang == "zh" else "en"]), scope="row"
-        ),
+    words = tag("small", meaning["zh" if lang == "zh" else "en"])
+    return row(
+        tag("code", stage.name) + words,
         tag("td", tag("b", shape), tag("small", f"{stage.mean:+.3f} ± {stage.deviation:.3f}")),
-        tag("td", tag("img", alt="", src=pixels)),
-        class_=stage.kind,
+        tag("td", tag("img", alt="", src=draw.png_uri(stage.picture))),
+        kind=stage.kind,
     )

@@ -18,7 +18,7 @@ from demos.draw import base as draw
 from demos.kit import classifier, components, form, library, results
 from demos.kit import files as files_in
 from demos.kit.events import api_errors
-from demos.kit.html import Markup, join, tag
+from demos.kit.html import Markup, join, scroll, tag
 from demos.kit.language import Text
 from demos.kit.page import Layout
 
@@ -252,7 +252,7 @@ def _source(function: FunctionRun, marks: list[str], lang: str) -> Markup:
     title = tag("span", say("lines_of", lang), class_="atlas-only-read")
     head = tag("p", tag("b", function.name), " ", title, tag("code", function.file))
     lines = tag("table", tag("tbody", *(_line(line, marks) for line in function.lines)))
-    return tag("div", head, tag("div", lines, class_="atlas-scroll", tabindex="0"), class_="atlas-source")
+    return tag("div", head, scroll(lines), class_="atlas-source")
 
 
 def _line(line: SourceLine, marks: list[str]) -> Markup:

@@ -39,12 +39,6 @@ ENGLISH_ONLY = "clip-vit-b32"
 
 
 @cache
-def lessons() -> dict[str, dict[str, Any]]:
-    """The lessons by name."""
-    return {row["name"]: row for row in data()["lessons"]}
-
-
-@cache
 def image_of(name: str) -> Image.Image:
     """The image of a step: an example by its name, or a scene of the classroom by its text."""
     if name in library.shared():

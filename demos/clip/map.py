@@ -119,8 +119,3 @@ def lay_map(
         "nearest": views.nearest_table([texts[i] for i in best], cosines[best].tolist(), len(texts), lang),
         "line": answers.below([(result, inputs.digest(image))], time.perf_counter() - start, lang),
     }
-
-
-def plot(elem_id: str) -> gr.Plot:
-    """The place of the figure."""
-    return gr.Plot(show_label=False, elem_id=elem_id, container=False, visible=False)

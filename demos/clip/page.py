@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from demos.clip import answer, batch, compare, crops, inside, lessons, map, train, whatif
 from demos.clip.words import text
-from demos.kit import form, page
+from demos.kit import form, library, page
 from demos.kit import train as live
 from demos.kit.batch import Many
-from demos.kit.components import output
+from demos.kit.components import output, plot
 from demos.kit.language import Text
 from demos.kit.walkthrough import Walkthrough
 
@@ -58,7 +59,7 @@ MAP = page.Tab(
     text("map"),
     map.lay_map,
     Text("Draw the map", "画出地图"),
-    {"plot": map.plot, "note": output, "nearest": output},
+    {"plot": partial(plot, visible=False), "note": output, "nearest": output},
     form.inputs(map.Settings, "map"),
 )
 CODE = page.Tab(
@@ -89,7 +90,7 @@ PAGE = page.declare(
         page.tensors_tab(inside.tensors),
         CODE,
     ],
-    walk=Walkthrough(lessons.lessons, lessons.choices, lessons.card, lessons.outcome),
+    walk=Walkthrough(partial(library.lessons, "clip"), lessons.choices, lessons.card, lessons.outcome),
     train=[
         page.Custom("batch", Text("Contrastive batch", "对比批次"), batch.lay_out),
         live.tab(train.LIVE, Text("Train CLIP live", "现场训练 CLIP")),

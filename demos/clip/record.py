@@ -20,12 +20,7 @@ def record() -> dict[str, Any]:
     for lang in ("en", "zh"):
         row = clip.examples()[clip.OPENING]
         answer = model.classify(inputs.image(row["path"]), inputs.labels(row["labels"][lang])).to_json()
-        # Four digits: the rest differs between processors.
-        results = [
-            {**row, "probability": round(row["probability"], 4), "cosine": round(row["cosine"], 4)}
-            for row in answer["results"]
-        ]
-        found[lang] = {"checkpoint": answer["checkpoint"], "results": results}
+        found[lang] = {"checkpoint": answer["checkpoint"], "results": classifier.rounded(answer)}
     return found
 
 

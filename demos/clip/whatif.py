@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
 from functools import partial
@@ -96,10 +95,8 @@ def ask(question: Question, value: str | None, fill: str, lang: str) -> dict[str
         raise Refusal("nothing_changed")
     changed = edit.changed(image, strokes, pastes, [], fill, sprites.drawing)
     pair = edit.ask_twice((model, model), (image, changed), labels, answers.template_of(question))
-    buffer = io.BytesIO()
-    changed.save(buffer, "PNG")
     files = answers.pair_files("clip-what-if", pair, views.pair_csv(pair))
-    files.append(("clip-what-if.png", "image/png", buffer.getvalue()))
+    files.append(("clip-what-if.png", "image/png", draw.png(changed)))
     titles = (say("before", lang), say("after", lang))
     return {
         "sides": views.sides(titles, (image, changed)) + views.pair_verdict(pair, lang),

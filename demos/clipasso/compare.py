@@ -14,6 +14,7 @@ from core import inputs
 from core.runtime import Cancel
 from demos.clipasso import answer
 from demos.clipasso.answer import PAGE, say
+from demos.draw import base as draw
 from demos.draw import strokes
 from demos.kit import files, form, library, sketch_runs
 from demos.kit.html import tag
@@ -158,7 +159,7 @@ def edges(question: Question, made: Made | None, lang: str) -> dict[str, Any]:
     for title, image, loss, feature in zip(titles, drawings, values, features, strict=True):
         best = sketch_runs.best(feature, made)
         caption = strokes.caption(canny.ink(image), float(loss), best, lang)
-        rows.append((strokes.png_uri(image), title.get(lang), caption))
+        rows.append((draw.png_uri(image), title.get(lang), caption))
     return {"out": strokes.figures(rows), "line": sketch_runs.line(result, lang)}
 
 

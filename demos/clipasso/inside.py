@@ -10,6 +10,7 @@ import gradio as gr
 
 from core.runtime import Cancel
 from demos.clipasso.answer import PAGE, say
+from demos.draw import base as draw
 from demos.draw import strokes
 from demos.kit import library, sketch_runs
 from demos.kit.components import output
@@ -73,5 +74,5 @@ def growth(made: Made, lang: str) -> str:
     for i, image, loss, feature in zip(keep, images, losses, features, strict=True):
         step = one.history_steps[i]
         caption = strokes.caption(None, float(loss), sketch_runs.best(feature, made), lang)
-        rows.append((strokes.png_uri(image), pick(lang, f"Step {step}", f"第 {step} 步"), caption))
+        rows.append((draw.png_uri(image), pick(lang, f"Step {step}", f"第 {step} 步"), caption))
     return strokes.figures(rows)

@@ -5,7 +5,6 @@ Colours are of the Okabe-Ito palette, which colour-blind readers can tell apart;
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
@@ -16,7 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from core import inputs
-from demos.kit.html import Markup, join, table, tag
+from demos.kit.files import to_data_uri
+from demos.kit.html import Markup, join, row, share, table, tag
 from demos.kit.language import pick
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
@@ -55,18 +55,23 @@ def bar(share: float) -> Markup:
     return tag("td", tag("span", style=f"width:{100 * share:.2f}%"), class_="bar")
 
 
+def share_cell(probability: float, is_best: bool, cosine: float | None = None) -> Markup:
+    """A cell with a probability and its cosine; the best one of its row or column is marked."""
+    small = "" if cosine is None else tag("small", f"{cosine:+.3f}")
+    return share(probability, f"{'✓ ' if is_best else ''}{percent(probability)}", small, best=is_best)
+
+
 def probability_bars(rows: Rows, lang: str, limit: int = 20) -> Markup:
     """Labels with their probability as bars and the cosine behind each, best first, as a table."""
     lines = [
-        tag(
-            "tr",
-            tag("th", row["label"], scope="row"),
-            bar(row["probability"]),
-            tag("td", percent(row["probability"])),
-            tag("td", f"{row['cosine']:+.3f}"),
-            class_="best" if i == 0 else None,
+        row(
+            one["label"],
+            bar(one["probability"]),
+            tag("td", percent(one["probability"])),
+            tag("td", f"{one['cosine']:+.3f}"),
+            kind="best" if i == 0 else None,
         )
-        for i, row in enumerate(rows[:limit])
+        for i, one in enumerate(rows[:limit])
     ]
     head = [
         pick(lang, "label", "标签"),
@@ -109,13 +114,29 @@ def heat_overlay(
     return shown
 
 
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """An image as a file of a kind, "PNG" or "JPEG"; `options` of Pillow's `save`."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png(image: Image.Image | np.ndarray, **options: Any) -> bytes:
+    """An image, uint8 [H, W, C] or of Pillow, as a PNG."""
+    return encoded(image if isinstance(image, Image.Image) else Image.fromarray(image), "PNG", **options)
+
+
+def png_uri(image: Image.Image | np.ndarray, **options: Any) -> str:
+    """The same as a data URI."""
+    return to_data_uri("image/png", png(image, **options))
+
+
 def data_uri(image: Image.Image, side: int = 480, quality: int = 88) -> str:
     """An image as a JPEG data URI of bounded size; from a quality of 95 on every pixel has its own colour."""
     small = image.copy()
     small.thumbnail((side, side))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=quality, subsampling="4:4:4" if quality >= 95 else "4:2:0")
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    subsampling = "4:4:4" if quality >= 95 else "4:2:0"
+    return to_data_uri("image/jpeg", encoded(small, "JPEG", quality=quality, subsampling=subsampling))
 
 
 def relevance_figure(
@@ -141,8 +162,8 @@ def bars_svg(rows: Rows, title: str) -> str:
         tag("rect", width=width, height=height, fill="white"),
         tag("text", title, x=12, y=26, font_weight="bold"),
     ]
-    for i, row in enumerate(rows):
-        y, label = 48 + 34 * i, row["label"]
+    for i, one in enumerate(rows):
+        y, label = 48 + 34 * i, one["label"]
         parts += [
             tag(
                 "text",
@@ -151,8 +172,8 @@ def bars_svg(rows: Rows, title: str) -> str:
                 y=y + 17,
                 text_anchor="end",
             ),
-            tag("rect", x=244, y=y, width=f"{max(360 * row['probability'], 1):.1f}", height=24, fill=BLUE),
-            tag("text", percent(row["probability"]), x=614, y=y + 17),
+            tag("rect", x=244, y=y, width=f"{max(360 * one['probability'], 1):.1f}", height=24, fill=BLUE),
+            tag("text", percent(one["probability"]), x=614, y=y + 17),
         ]
     return tag(
         "svg",
@@ -175,15 +196,13 @@ def png_beside(image: Image.Image, rows: Rows) -> bytes:
     canvas.paste(shown, ((canvas.width - shown.width) // 2, 0))
     pen = ImageDraw.Draw(canvas)
     font = typeface(18)
-    for i, row in enumerate(rows):
+    for i, one in enumerate(rows):
         y = shown.height + 10 + 30 * i
-        pen.rectangle((0, y, int(canvas.width * row["probability"]), y + 26), fill=SKY)
+        pen.rectangle((0, y, int(canvas.width * one["probability"]), y + 26), fill=SKY)
         pen.text(
-            (8, y + 2), f"{percent(row['probability']):>6}  {row['label'][:40]}", fill="black", font=font
+            (8, y + 2), f"{percent(one['probability']):>6}  {one['label'][:40]}", fill="black", font=font
         )
-    buffer = io.BytesIO()
-    canvas.save(buffer, "PNG")
-    return buffer.getvalue()
+    return png(canvas)
 
 
 def typeface(size: int) -> Any:
@@ -207,8 +226,8 @@ def csv_of(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
     writer = csv.writer(buffer)
     writer.writerow(head)
     writer.writerows(
-        [f"{value:.6f}" if isinstance(value, float) else plain_cell(str(value)) for value in row]
-        for row in rows
+        [f"{value:.6f}" if isinstance(value, float) else plain_cell(str(value)) for value in cells]
+        for cells in rows
     )
     return buffer.getvalue()
 
@@ -216,7 +235,7 @@ def csv_of(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
 def to_csv(rows: Rows) -> str:
     """label, probability, cosine."""
     columns = ("label", "probability", "cosine")
-    return csv_of(columns, ([row[name] for name in columns] for row in rows))
+    return csv_of(columns, ([one[name] for name in columns] for one in rows))
 
 
 def to_json(value: Any) -> str:

@@ -21,6 +21,7 @@ from core import inputs
 from core.coco import Coco
 from demos.draw import base as draw
 from demos.draw import masks as segment_draw
+from demos.kit.files import downloads
 from demos.kit.html import Markup, escape, join, tag
 from demos.kit.language import pick
 
@@ -334,9 +335,7 @@ def annotated_png(image: Image.Image, marks: Sequence[Mark]) -> bytes:
             _stroke(canvas, one.chip, one.mark.colour, 1)
             at = one.chip[0] + 0.3 * pen.letter, one.chip[1] + 1.02 * pen.letter
             ImageDraw.Draw(canvas).text(at, one.words, fill="black", font=font, anchor="ls")
-    buffer = io.BytesIO()
-    canvas.save(buffer, "PNG")
-    return buffer.getvalue()
+    return draw.png(canvas)
 
 
 def _stroke(
@@ -458,24 +457,27 @@ def crops_zip(image: Image.Image, marks: Sequence[Mark]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for at, mark in enumerate(marks, 1):
-            crop = io.BytesIO()
-            image.crop(whole(mark.box, image.size)).save(crop, "PNG")
+            crop = draw.png(image.crop(whole(mark.box, image.size)))
             name = re.sub(r"[^\w-]+", "_", mark.label).strip("_")[:40] or "box"
             # Every entry gets the same moment, so that the same boxes give the same file.
-            archive.writestr(zipfile.ZipInfo(f"{at:02d}_{name}.png"), crop.getvalue())
+            archive.writestr(zipfile.ZipInfo(f"{at:02d}_{name}.png"), crop)
     return buffer.getvalue()
 
 
 def exports(image: Image.Image, marks: Sequence[Mark], names: Sequence[str], stem: str, lang: str) -> str:
     """Links to all downloads of one answer; the file names begin with `stem`."""
     image = inputs.full_size(image)
-    rows = [
-        (pick(lang, "image with boxes PNG", "带框图片 PNG"), "boxes.png", "image/png", annotated_png(image, marks)),
-        ("SVG", "boxes.svg", "image/svg+xml", svg(image, marks).encode()),
-        ("COCO JSON", "coco.json", "application/json", coco_json(marks, names, inputs.size_of(image)).encode()),
-        ("CSV", "boxes.csv", "text/csv", to_csv(marks).encode("utf-8-sig")),
-        (pick(lang, "crops ZIP", "裁剪图 ZIP"), "crops.zip", "application/zip", crops_zip(image, marks)),
-    ]  # fmt: skip
-    return segment_draw.links(
-        [(title, f"{stem}-{name}", mime, data) for title, name, mime, data in rows], lang
-    )
+    size = inputs.size_of(image)
+    files = [
+        (
+            "boxes.png",
+            "image/png",
+            annotated_png(image, marks),
+            pick(lang, "image with boxes PNG", "带框图片 PNG"),
+        ),
+        ("boxes.svg", "image/svg+xml", svg(image, marks).encode(), "SVG"),
+        ("coco.json", "application/json", coco_json(marks, names, size).encode(), "COCO JSON"),
+        ("boxes.csv", "text/csv", to_csv(marks).encode("utf-8-sig"), "CSV"),
+        ("crops.zip", "application/zip", crops_zip(image, marks), pick(lang, "crops ZIP", "裁剪图 ZIP")),
+    ]
+    return downloads((f"{stem}-{name}", *file) for name, *file in files)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from demos.draw.matrix import ink, paint, rgb
-from demos.kit.html import Markup, escape
+from demos.draw.matrix import ink, paint, rgb, say
+from demos.kit.html import Markup, escape, tag
 
 if TYPE_CHECKING:
     from core.clip.contrastive import Batch, Difficulty
@@ -25,7 +25,7 @@ def curve(
     ticks: Sequence[tuple[float, str]],
     top: float | None = None,
     spot_at: tuple[float, float] | None = None,
-) -> str:
+) -> Markup:
     """One or two curves from zero up: the first drawn through, the second (what guessing would be) dashed.
 
     Args:
@@ -75,41 +75,26 @@ def _height(value: float, top: float) -> str:
     return f"{100 * value:.0f}%" if top == 1.0 else f"{value:.2f}"
 
 
-def difficulty_figure(found: Difficulty, lang: str) -> str:
+def difficulty_figure(found: Difficulty, lang: str) -> Markup:
     """Loss and accuracy by batch size, with guessing beside them."""
-    sizes = [float(np.log2(n)) for n in found.sizes]
+    sizes = np.log2(found.sizes).tolist()
     ticks = [(x, str(n)) for x, n in zip(sizes, found.sizes.tolist(), strict=True)]
-    zh = lang == "zh"
-    axis = "批次大小 n" if zh else "batch size n"
-    loss = curve(
-        [
-            list(zip(sizes, found.losses.tolist(), strict=True)),
-            list(zip(sizes, found.chance.tolist(), strict=True)),
-        ],
-        "损失" if zh else "Loss",
-        ("这组权重", "随机猜：log n") if zh else ("this checkpoint", "guessing: log n"),
-        axis,
-        ticks,
-    )
-    accuracy = curve(
-        [
-            list(zip(sizes, found.accuracies.tolist(), strict=True)),
-            [(x, 1 / n) for x, n in zip(sizes, found.sizes.tolist(), strict=True)],
-        ],
-        "图片找到自己描述的比例" if zh else "Images that find their caption",
-        ("这组权重", "随机猜：1/n") if zh else ("this checkpoint", "guessing: 1/n"),
-        axis,
-        ticks,
-        top=1.0,
-    )
-    return Markup(f'<div class="batch-curves">{loss}{accuracy}</div>')
+
+    def figure(name: str, values: np.ndarray, chance: np.ndarray, top: float | None = None) -> Markup:
+        points = [list(zip(sizes, one.tolist(), strict=True)) for one in (values, chance)]
+        names = say("checkpoint", lang), say(f"guess_{name}", lang)
+        return curve(points, say(f"{name}_title", lang), names, say("size", lang), ticks, top)
+
+    loss = figure("loss", found.losses, found.chance)
+    accuracy = figure("accuracy", found.accuracies, 1 / found.sizes, top=1.0)
+    return tag("div", loss, accuracy, class_="batch-curves")
 
 
 def temperature_figure(batch: Batch, lang: str) -> str:
     """The loss of the batch at every logit scale, with a spot where the slider is."""
     from core.clip.contrastive import losses_by_scale
 
-    made, zh = batch.contrast, lang == "zh"
+    made = batch.contrast
     scales = np.geomspace(1, 200, 60)
     where = np.log10(scales)
     here = (float(np.log10(min(max(made.logit_scale, 1), 200))), made.loss)
@@ -117,10 +102,8 @@ def temperature_figure(batch: Batch, lang: str) -> str:
     points = list(zip(where.tolist(), losses_by_scale(made, scales).tolist(), strict=True))
     return curve(
         [points, [(0.0, made.chance), (points[-1][0], made.chance)]],
-        "温度对损失的影响" if zh else "Temperature against loss",
-        ("这一批的损失", f"随机猜：log {len(batch.captions)}")
-        if zh
-        else ("this batch", f"guessing: log {len(batch.captions)}"),
+        say("temperature", lang),
+        (say("batch", lang), say("guess_batch", lang, n=len(batch.captions))),
         "logit scale",
         ticks,
         # A swapped pair costs ever more as the scale grows: what is far above guessing is cut off.
@@ -158,11 +141,7 @@ def live_matrix(probabilities: np.ndarray, pictures: Sequence[str], names: Seque
         f"{escape(name)}</text>"
         for j, name in enumerate(names)
     )
-    label = (
-        f"{n} 张没训练过的图片里，{int(wins.sum())} 张选对了描述"
-        if lang == "zh"
-        else f"{int(wins.sum())} of {n} images never trained on choose their own caption"
-    )
+    label = say("live", lang, n=n, won=int(wins.sum()))
     side = (n + 1) * cell
     return Markup(
         f'<figure class="live-matrix"><figcaption>{label}</figcaption><svg viewBox="-40 0 {side + 44} {side + 60}" '

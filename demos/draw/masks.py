@@ -7,12 +7,9 @@ as it is, for a background. assets/js/segments.js is what the browser does with 
 
 from __future__ import annotations
 
-import base64
 import colorsys
-import io
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -22,6 +19,7 @@ from core import inputs
 from core import masks as rle
 from core.coco import Coco
 from demos.draw import base as draw
+from demos.kit.files import File
 from demos.kit.html import Markup, join, tag
 from demos.kit.language import pick
 
@@ -32,7 +30,6 @@ LIGHTNESSES = (0.72, 0.42, 0.56)
 PICTURE_SIDE, MASK_SIDE, POINTED_SIDE, GRID = 960, 640, 320, 48  # pixels of the long side of what travels
 NAMED_SHARE = 0.004  # a smaller region has no room for its name
 BYTES = 256
-File = tuple[str, str, str, bytes]  # a download: its title, its name, its MIME type, its bytes
 IMAGE_FILE = "image.png"  # what a COCO file calls an image whose own name nobody knows
 
 
@@ -205,15 +202,9 @@ def spots_layer(where: np.ndarray, colour: str) -> str:
     return png_uri(_coloured(np.asarray(grown), ["", colour]))
 
 
-def _png(image: Image.Image, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", **options)
-    return buffer.getvalue()
-
-
 def png_uri(image: Image.Image) -> str:
     """An image as a PNG data URI, with every pixel as it is."""
-    return "data:image/png;base64," + base64.b64encode(_png(image, compress_level=3)).decode()
+    return draw.png_uri(image, compress_level=3)
 
 
 def heat_maps(
@@ -262,10 +253,10 @@ def mask_png(mask: np.ndarray, names: Sequence[str]) -> bytes:
     info = PngInfo()
     info.add_itxt("labels", json.dumps(list(names), ensure_ascii=False))
     if len(names) > BYTES:
-        return _png(Image.fromarray(mask.astype(np.uint16)), pnginfo=info)
+        return draw.png(Image.fromarray(mask.astype(np.uint16)), pnginfo=info)
     indexed = Image.fromarray(mask.astype(np.uint8))
     indexed.putpalette([level for colour in palette(len(names)) for level in _rgb(colour)])
-    return _png(indexed, pnginfo=info)
+    return draw.png(indexed, pnginfo=info)
 
 
 def cutout_png(image: Image.Image, mask: np.ndarray, k: int) -> bytes:
@@ -274,10 +265,10 @@ def cutout_png(image: Image.Image, mask: np.ndarray, k: int) -> bytes:
     chosen = rle.resized(mask, image.size) == k
     rows, columns = np.flatnonzero(chosen.any(1)), np.flatnonzero(chosen.any(0))
     if not len(rows):
-        return _png(Image.new("RGBA", (1, 1)))
+        return draw.png(Image.new("RGBA", (1, 1)))
     cut = image.convert("RGB")
     cut.putalpha(Image.fromarray(np.where(chosen, 255, 0).astype(np.uint8)))
-    return _png(cut.crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)))
+    return draw.png(cut.crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)))
 
 
 def overlay_png(
@@ -300,7 +291,7 @@ def overlay_png(
         y = image.height + line // 4 + row * line
         pen.rectangle((line // 4, y + 2, line, y + line - 4), fill=colours[i] or "white", outline="black")
         pen.text((line + line // 3, y), names[i][:60], fill="black", font=font)
-    return _png(canvas)
+    return draw.png(canvas)
 
 
 def coco_rle(mask: np.ndarray, names: Sequence[str], size: tuple[int, int]) -> str:
@@ -337,25 +328,7 @@ def exports(
     painted = overlay_png(image, mask, names, colours, opacity)
     coco = coco_rle(mask, names, size).encode()
     return [
-        (pick(lang, "overlay PNG", "叠加图 PNG"), overlay_file, "image/png", painted),
-        (pick(lang, "label map PNG", "标签图 PNG"), f"{stem}-labels.png", "image/png", mask_png(mask, names)),
-        ("COCO JSON", f"{stem}-coco.json", "application/json", coco),
+        (overlay_file, "image/png", painted, pick(lang, "overlay PNG", "叠加图 PNG")),
+        (f"{stem}-labels.png", "image/png", mask_png(mask, names), pick(lang, "label map PNG", "标签图 PNG")),
+        (f"{stem}-coco.json", "application/json", coco, "COCO JSON"),
     ]
-
-
-def links(files: Sequence[File], lang: str) -> Markup:
-    """Download links (title, name, MIME type, bytes) that carry their data, as `demos.kit.files.downloads` does."""
-    chips = join(
-        (
-            tag(
-                "a",
-                title,
-                class_="atlas-chip",
-                download=name,
-                href=f"data:{mime};base64,{base64.b64encode(data).decode()}",
-            )
-            for title, name, mime, data in files
-        ),
-        " ",
-    )
-    return tag("p", pick(lang, "Download", "下载"), " ", chips, class_="atlas-downloads")

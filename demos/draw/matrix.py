@@ -6,52 +6,23 @@ where another caption wins, so that no meaning is in colour alone.
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from demos.draw import base as draw
-from demos.kit.html import Markup, escape, join, table, tag
-from demos.kit.language import Text
+from demos.kit import library
+from demos.kit.html import Markup, escape, join, scroll, table, tag
 
 if TYPE_CHECKING:
     from core.clip.contrastive import Batch, Contrast, Line
 
-VIEWS = {
-    "rows": Text("Images choose captions (rows sum to 1)", "图片选描述（每行和为 1）"),
-    "columns": Text("Captions choose images (columns sum to 1)", "描述选图片（每列和为 1）"),
-    "logits": Text("Logits: cosine × scale", "logits：余弦 × 尺度"),
-    "gradient": Text("Gradient: what pulls, what pushes", "梯度：拉近谁，推开谁"),
-    "sigmoid": Text("SigLIP: yes or no for each cell", "SigLIP：每格各答是否"),
-}
-NOTES = {
-    "rows": Text(
-        "A row has the probabilities of the captions for one image.", "每一行是一张图片对各条描述的概率。"
-    ),
-    "columns": Text(
-        "A column has the probabilities of the images for one caption.", "每一列是一条描述对各张图片的概率。"
-    ),
-    "logits": Text(
-        "The input of both softmaxes; a higher scale spreads these numbers out.",
-        "两个 softmax 的输入；尺度越大，这些数拉得越开。",
-    ),
-    "gradient": Text(
-        "Blue, below 0: training pulls the pair together. Orange, above 0: it pushes the pair apart. Near 0: little to learn.",
-        "蓝色（小于 0）：训练把这一对拉近；橙色（大于 0）：推开；接近 0：没什么可学的了。",
-    ),
-    "sigmoid": Text(
-        "SigLIP decides for each cell alone whether it is a pair: rows need not sum to 1, and no cell depends on the others.",
-        "SigLIP 对每一格单独判断“是不是一对”：行的和不必为 1，每格也不依赖其他格。",
-    ),
-}
-OUTLINE = Text(
-    "The outlined cells are the pairs; a dashed outline means that another caption or image wins.",
-    "描边的格子是正确的配对；虚线表示概率最高的是另一条描述或另一张图。",
-)
+say = partial(library.say, "draw")
+VIEWS = library.options("draw", "views")
 # Below 0 blue (pulled together), above 0 vermilion (pushed apart): Okabe and Ito's, through near-white.
 DIVERGING = np.array(
     [[0, 82, 140], [120, 180, 220], [246, 244, 240], [236, 160, 110], [190, 70, 0]], np.float32
@@ -132,22 +103,19 @@ def figure(batch: Batch, thumbnails: Sequence[str], view: str, lang: str) -> Any
     made, n = batch.contrast, len(batch.captions)
     shown, share = values(made, view), shares(made, view)
     colour, steps = paint(share, view), np.linspace(0, 1, 11)
-    numbers = {
-        "en": "image {} × caption {}<br>“{}”<br>cosine {:+.3f} · logit {:.2f}<br>"
-        "image chooses it: {}<br>caption chooses it: {}<br>gradient {:+.4f}",
-        "zh": "图 {} × 描述 {}<br>“{}”<br>余弦 {:+.3f} · logit {:.2f}<br>图片选它：{}<br>描述选它：{}<br>梯度 {:+.4f}",
-    }["zh" if lang == "zh" else "en"]
     hover = [
         [
-            numbers.format(
-                i + 1,
-                j + 1,
-                escape(batch.captions[j]),
-                made.cosines[i, j],
-                made.logits[i, j],
-                draw.percent(float(made.by_picture[i, j])),
-                draw.percent(float(made.by_caption[i, j])),
-                made.gradient[i, j],
+            say(
+                "hover",
+                lang,
+                i=i + 1,
+                j=j + 1,
+                caption=escape(batch.captions[j]),
+                cosine=made.cosines[i, j],
+                logit=made.logits[i, j],
+                by_image=draw.percent(float(made.by_picture[i, j])),
+                by_caption=draw.percent(float(made.by_caption[i, j])),
+                gradient=made.gradient[i, j],
             )
             for j in range(n)
         ]
@@ -198,87 +166,49 @@ def figure(batch: Batch, thumbnails: Sequence[str], view: str, lang: str) -> Any
 def loss_card(batch: Batch, before: float | None, lang: str) -> Markup:
     """The loss, large, between perfect and guessing; what it was `before`; who finds whom; SigLIP's beside it."""
     made, n = batch.contrast, len(batch.captions)
-    zh = lang == "zh"
     place = min(100 * made.loss / max(made.chance, 1e-9) / 2, 100)
     found_i, found_t = round(made.picture_accuracy * n), round(made.caption_accuracy * n)
     facts = (
-        [
-            (f"{found_i} / {n}", "张图片找到自己的描述"),
-            (f"{found_t} / {n}", "条描述找到自己的图片"),
-            (f"{made.loss_i:.3f}", "loss_i：图片选描述"),
-            (f"{made.loss_t:.3f}", "loss_t：描述选图片"),
-            (f"{made.sigmoid.loss:.3f}", f"同样余弦下 SigLIP 的损失（偏置 {made.sigmoid.bias:.1f}）"),
-        ]
-        if zh
-        else [
-            (f"{found_i} of {n}", "images find their caption"),
-            (f"{found_t} of {n}", "captions find their image"),
-            (f"{made.loss_i:.3f}", "loss_i: images choose"),
-            (f"{made.loss_t:.3f}", "loss_t: captions choose"),
-            (f"{made.sigmoid.loss:.3f}", f"SigLIP's loss on the same cosines (bias {made.sigmoid.bias:.1f})"),
-        ]
+        (say("images_count", lang, found=found_i, n=n), say("images_find", lang)),
+        (say("images_count", lang, found=found_t, n=n), say("captions_find", lang)),
+        (f"{made.loss_i:.3f}", say("loss_of_images", lang)),
+        (f"{made.loss_t:.3f}", say("loss_of_captions", lang)),
+        (f"{made.sigmoid.loss:.3f}", say("loss_of_sigmoid", lang, bias=made.sigmoid.bias)),
     )
-    least = ""
-    if made.least > 1e-6:
-        least = (
-            f"相同的描述互为正确答案，本批次损失最低为 {made.least:.3f}。"
-            if zh
-            else f"Identical captions belong to each other's images: the loss of this batch cannot fall below "
-            f"{made.least:.3f}."
-        )
-    guess = f"随机猜：log {n} = {made.chance:.2f}" if zh else f"guessing: log {n} = {made.chance:.2f}"
-    was = ""
-    if before is not None and abs(before - made.loss) >= 0.0005:
-        was = tag("small", f"{'刚才' if zh else 'was'} {before:.3f}")
-    number = (tag("span", "损失" if zh else "loss"), " ", tag("strong", f"{made.loss:.3f}"), was)
+    least = tag("p", say("least", lang, least=made.least)) if made.least > 1e-6 else ""
+    guess = say("guessing_log", lang, n=n, chance=made.chance)
+    is_new = before is not None and abs(before - made.loss) >= 0.0005
+    was = tag("small", say("was", lang, before=before)) if is_new else ""
+    number = (tag("span", say("loss", lang)), " ", tag("strong", f"{made.loss:.3f}"), was)
     scale = (tag("i", style=f"width:{place:.1f}%"), tag("span", f"{guess} ▲"))
     return tag(
         "div",
         tag("p", *number, class_="batch-number"),
         tag("div", *scale, class_="batch-scale"),
         tag("ul", *(tag("li", tag("b", value), " ", meaning) for value, meaning in facts)),
-        tag("p", least) if least else "",
+        least,
         class_=f"batch-loss{' many' if n > ROOMY else ''}",
     )
 
 
 def note(view: str, lang: str) -> Markup:
     """How to read the view."""
-    return tag("p", f"{NOTES[view].get(lang)} {OUTLINE.get(lang)}", class_="atlas-line")
-
-
-SAYS = {
-    "I_f": Text(
-        "the output of the image encoder, a row for each image; here already after W_i and at length 1",
-        "图像编码器的输出，一行一张图；这里已包含 W_i 和归一化",
-    ),
-    "T_f": Text(
-        "the output of the text encoder, a row for each caption; likewise",
-        "文本编码器的输出，一行一条描述；同上",
-    ),
-    "I_e": Text("in the joint space, every row at length 1", "进入共同空间，每行长度为 1"),
-    "T_e": Text("the same for captions", "描述也一样"),
-    "logits": Text("all cosines, times the scale: the matrix above", "所有余弦乘以尺度：就是上面的矩阵"),
-    "labels": Text("image 0 belongs to caption 0, and so on", "第 0 张图对应第 0 条描述，依此类推"),
-    "loss_i": Text("does each image choose its caption?", "每张图片选对描述了吗？"),
-    "loss_t": Text("does each caption choose its image?", "每条描述选对图片了吗？"),
-    "loss": Text("both count the same", "两者各占一半"),
-}
+    return tag("p", f"{say(f'note_{view}', lang)} {say('outline', lang)}", class_="atlas-line")
 
 
 def code_table(lines: Sequence[Line], lang: str) -> Markup:
     """The pseudocode of the paper's figure 3, each line with the shape and the first numbers of what it made."""
-    head = ("代码", "形状", "这一批的值") if lang == "zh" else ("code", "shape", "value in this batch")
     rows = (
         tag(
             "tr",
-            tag("td", tag("code", line.code), tag("small", SAYS[line.name].get(lang))),
+            tag("td", tag("code", line.code), tag("small", say(f"line_{line.name}", lang))),
             tag("td", tag("code", str(list(line.shape)) if line.shape else "–")),
             tag("td", tag("code", _preview(line.value))),
         )
         for line in lines
     )
-    return tag("div", table(head, rows, "batch-code"), class_="atlas-scroll", tabindex="0")
+    head = [say(name, lang) for name in ("code", "shape", "value")]
+    return scroll(table(head, rows, "batch-code"))
 
 
 def _preview(value: np.ndarray) -> Markup:
@@ -339,6 +269,4 @@ def to_png(batch: Batch, pictures: Sequence[Image.Image], view: str, title: str)
             (16 + (j + 1.5) * cell, 68 + n * cell), str(j + 1), fill="black", font=text_font, anchor="ma"
         )
         pen.text((16, 100 + n * cell + 28 * j), f"{j + 1}  {text[:60]}", fill="black", font=text_font)
-    buffer = io.BytesIO()
-    canvas.save(buffer, "PNG")
-    return buffer.getvalue()
+    return draw.png(canvas)

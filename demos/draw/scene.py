@@ -5,7 +5,6 @@ Pure functions of plain values: what is shown is decoded from the same JSON that
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from PIL import Image
 
 from core import masks as rle
 from demos.draw import base as draw
+from demos.kit.files import to_data_uri
 from demos.kit.html import escape
 from demos.kit.language import pick
 
@@ -30,18 +30,10 @@ CSV_HEAD = (
 )  # fmt: skip
 
 
-def png(image: NDArray[np.uint8]) -> bytes:
-    """The image [H, W, 3] as a PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def source(image: NDArray[np.uint8]) -> str:
     """The image as the address of an `img`: a JPEG, a third of the PNG that is downloaded."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=92, subsampling=0)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    data = draw.encoded(Image.fromarray(image), "JPEG", quality=92, subsampling=0)
+    return to_data_uri("image/jpeg", data)
 
 
 def masks(known: Truth, name: str) -> list[NDArray[np.bool_]]:

@@ -1,4 +1,4 @@
-"""Drawings of strokes as the pages show them: messages to `assets/js/strokes.js`, maps, tables.
+"""Drawings of strokes as the pages show them: messages to `assets/js/strokes.js`, maps, tables, files.
 
 A message is one JSON text: a run's name, its step, and one column for each drawing with path data, widths and colours.
 Rounded to a tenth of a pixel, sixteen strokes are less than a kilobyte, so that many frames a second can travel.
@@ -6,9 +6,8 @@ Rounded to a tenth of a pixel, sixteen strokes are less than a kilobyte, so that
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -18,16 +17,20 @@ from PIL import Image
 from core.drawing.strokes import CANVAS, Drawn, Frame, Start, Strokes
 from core.errors import Refusal
 from demos.draw import base as draw
-from demos.draw.stroke_files import uri
 from demos.kit import components
-from demos.kit.html import Markup, grid, join, tag
-from demos.kit.language import Text, both_of, pick
+from demos.kit.files import downloads, to_data_uri
+from demos.kit.html import Markup, grid, join, row, tag
+from demos.kit.language import Text, pick
 
 if TYPE_CHECKING:
     from core.clip import Classification
 
     Opinions = Mapping[str, Classification]  # by the title of the model, "" for the only one
 
+# Moments of an animated SVG and of a film, and how long they play.
+MOMENTS, FILM_MOMENTS, SECONDS = 24, 40, 5.0
+FILM_SIDES = (448, 336, 224, 224)  # pixels of each column of a film by the number of columns
+PNG_SIDE = 1024
 # Moments of a run that a replay has, the strokes in all of them together, and the labels beside a drawing.
 REPLAY, REPLAY_STROKES, LABELS = 60, 1200, 3
 MAX_EDIT = 200_000  # characters of what the surface sends back
@@ -35,43 +38,7 @@ MAX_EDIT = 200_000  # characters of what the surface sends back
 
 def surface(elem_id: str) -> gr.HTML:
     """The component that shows drawings."""
-    replay, moment, edit = (
-        Markup(both_of(text))
-        for text in (
-            Text("Replay", "重放"),
-            Text("Moment of the run", "运行的时刻"),
-            Text("Edit strokes", "编辑笔画"),
-        )
-    )
-    curve = tag("figure", class_="sketch-curve", data_curve=True, hidden=True)
-    board = tag(
-        "div",
-        tag("div", class_="sketch-columns", data_columns=True),
-        tag("div", curve, class_="sketch-aside", data_aside=True),
-        class_="sketch-board",
-    )
-    worth = tag("p", class_="atlas-verdict some", data_worth=True, role="status", hidden=True)
-    slider = tag("input", type="range", min="0", step="any", value="0", data_replay=True)
-    tools = tag(
-        "div",
-        tag("button", "▶ ", replay, type="button", class_="atlas-chip", data_play=True, aria_pressed="false"),
-        tag("label", tag("span", moment, class_="atlas-only-read"), slider),
-        tag("span", data_moment=True),
-        tag(
-            "button",
-            edit,
-            type="button",
-            class_="atlas-chip",
-            data_edit=True,
-            aria_pressed="false",
-            hidden=True,
-        ),
-        class_="sketch-tools",
-        data_tools=True,
-        hidden=True,
-    )
-    template = tag("div", board, worth, tools, class_="sketch", hidden=True)
-    return components.surface(elem_id, "strokes.js", template)
+    return components.surface(elem_id, "strokes.js", components.markup("strokes"))
 
 
 # --- messages --------------------------------------------------------------------------------------------------
@@ -245,13 +212,6 @@ def edited(value: str | None, strokes: Strokes) -> Strokes | None:
 # --- images -----------------------------------------------------------------------------------------------------
 
 
-def png_uri(image: np.ndarray | Image.Image) -> str:
-    """An image, uint8 [H, W, 3] or of Pillow, as a PNG data URI."""
-    buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, "PNG")
-    return uri("image/png", buffer.getvalue())
-
-
 def figures(images: Sequence[tuple[str, str, str]]) -> Markup:
     """Images side by side: (data URI, title, caption)."""
     return tag(
@@ -277,17 +237,17 @@ def start_maps(start: Start, lang: str) -> Markup:
             Text("where CLIP looks, averaged over heads and layers", "CLIP 在看哪里，对所有头和层取平均"),
         ),
         (
-            png_uri(edge),
+            draw.png_uri(edge),
             Text("2 · Edges", "2 · 边缘"),
             Text("the dark side of every contour (XDoG)", "每条轮廓的暗侧（XDoG）"),
         ),
         (
-            png_uri(draw.heat_colors(strength)),
+            draw.png_uri(draw.heat_colors(strength)),
             Text("3 · Product", "3 · 乘积"),
             Text("the probability that a stroke begins there", "一笔从这里开始的概率"),
         ),
         (
-            png_uri(with_points(start)),
+            draw.png_uri(with_points(start)),
             Text("4 · Start points", "4 · 起点"),
             Text(f"{count} points sampled from the product", f"按乘积抽出的 {count} 个点"),
         ),
@@ -309,8 +269,7 @@ def with_points(start: Start) -> np.ndarray:
 
 def rows_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
     """A table of plain texts; the first cell of a row names it."""
-    cells = (tag("th", row[0], scope="row") + join(tag("td", cell) for cell in row[1:]) for row in rows)
-    return grid(head, [tag("tr", row) for row in cells])
+    return grid(head, (row(first, *(tag("td", cell) for cell in cells)) for first, *cells in rows))
 
 
 def caption(share: float | None, loss: float, best: Mapping[str, Any] | None, lang: str) -> str:
@@ -319,3 +278,81 @@ def caption(share: float | None, loss: float, best: Mapping[str, Any] | None, la
     if share is not None:
         parts.append(pick(lang, f"ink {share:.1%}", f"墨量 {share:.1%}"))
     return " · ".join([*parts, pick(lang, f"loss {loss:.3f}", f"损失 {loss:.3f}")])
+
+
+# --- files ------------------------------------------------------------------------------------------------------
+
+
+def drawing_json(drawn: Drawn) -> dict[str, Any]:
+    """A drawing for programs: control points in pixels of the 224 canvas, widths, colours, losses."""
+    strokes = drawn.strokes
+    return {
+        "canvas": strokes.side,
+        "background": [round(float(value), 4) for value in strokes.background],
+        "points": strokes.points.astype(float).round(3).tolist(),
+        "widths": strokes.widths.astype(float).round(3).tolist(),
+        "colors": strokes.colors.astype(float).round(4).tolist(),
+        "seed": drawn.seed,
+        "loss": round(drawn.loss, 5),
+        "losses": drawn.losses.astype(float).round(5).tolist(),
+        "terms": {name: round(value, 5) for name, value in drawn.terms.items()},
+    }
+
+
+def run_of(drawn: Drawn, most: int) -> list[Strokes]:
+    """Up to `most` moments of a run, evenly; the last one is the drawing itself."""
+    return [*(drawn.history[i] for i in spread(len(drawn.history), most - 1)), drawn.strokes]
+
+
+def links(name: str, drawn: Sequence[Drawn], facts: Mapping[str, Any], lang: str) -> Markup:
+    """The downloads of a run: SVG, animated SVG and PNG in one row for each drawing, and the JSON of all.
+
+    Args:
+        name: of the files, without an ending.
+        drawn: the columns.
+        facts: what the JSON says of the run besides its drawings.
+        lang: "en" or "zh".
+    """
+    from core.drawing import film
+
+    rows = []
+    for one in drawn:
+        count, svg = len(one.strokes), "image/svg+xml"
+        replay = film.svg(run_of(one, MOMENTS), SECONDS).encode()
+        made = [
+            (f"{name}-{count}.svg", svg, one.strokes.svg().encode()),
+            (f"{name}-{count}-run.svg", svg, replay, pick(lang, "animated SVG", "动画 SVG")),
+            (f"{name}-{count}.png", "image/png", draw.png(one.strokes.image(PNG_SIDE))),
+        ]
+        rows.append(downloads(made, pick(lang, f"{count} strokes", f"{count} 笔")))
+    data = draw.to_json({**facts, "drawings": [drawing_json(one) for one in drawn]}).encode()
+    together = downloads([(f"{name}.json", "application/json", data)], pick(lang, "All together", "全部"))
+    return join([*rows, together])
+
+
+def films(name: str, drawn: Sequence[Drawn], lang: str) -> Iterator[tuple[float, Markup]]:
+    """The run as a GIF and an MP4, columns side by side.
+
+    Yields:
+        The share of the work that is done and, at the end, the film with its downloads as HTML.
+    """
+    from core.drawing import film
+
+    side = FILM_SIDES[min(len(drawn), len(FILM_SIDES)) - 1]
+    columns = []
+    for i, one in enumerate(drawn):
+        scenes, parts = run_of(one, FILM_MOMENTS), []
+        for part in film.parts(scenes, side):
+            parts.append(part)
+            yield (i + sum(map(len, parts)) / len(scenes)) / (len(drawn) + 1), Markup()
+        columns.append(np.concatenate(parts))
+    frames = np.concatenate(columns, axis=2)  # [F, H, W, 3] of even sides
+    made = []
+    for ending, mime, write in (("gif", "image/gif", film.gif), ("mp4", "video/mp4", film.mp4)):
+        data = write(frames, SECONDS)
+        made.append((f"{name}.{ending}", mime, data, f"{ending.upper()} · {len(data) / 1024:.0f} KB"))
+    title = pick(lang, "The run as a film", "绘制过程的影片")
+    source = to_data_uri(*made[-1][1:3])
+    plays: dict[str, Any] = dict.fromkeys(("controls", "autoplay", "loop", "muted", "playsinline"), True)
+    video = tag("video", class_="sketch-film", aria_label=title, src=source, **plays)
+    yield 1.0, downloads(made, title) + video

@@ -19,18 +19,18 @@ def _card(row: Mapping[str, Any]) -> Markup:
     """One fact, with a link where it has one."""
     link = ""
     if "link" in row:
-        link = tag("p", tag("a", Markup(both(**row["word"])), " →", class_="atlas-chip", href=row["link"]))
-    return tag("li", tag("b", Markup(both(**row["title"]))), Markup(both(**row["text"])), link)
+        link = tag("p", tag("a", both(**row["word"]), " →", class_="atlas-chip", href=row["link"]))
+    return tag("li", tag("b", both(**row["title"])), both(**row["text"]), link)
 
 
 def body() -> Markup:
     """The page as HTML in both languages."""
     facts = library.data("glipv2")
     status = facts["status"]
-    title = tag("strong", Markup(both(**status["title"])))
-    parts = [tag("p", title, " ", Markup(both(**status["text"])), class_="atlas-verdict none")]
+    title = tag("strong", both(**status["title"]))
+    parts = [tag("p", title, " ", both(**status["text"]), class_="atlas-verdict none")]
     for heading, rows in ((ADDS, facts["adds"]), (INSTEAD, facts["instead"])):
-        parts.append(tag("h2", Markup(both(heading.en, heading.zh))))
+        parts.append(tag("h2", both(heading.en, heading.zh)))
         parts.append(tag("ul", join(map(_card, rows)), class_="gl-way"))
     return tag("div", *parts, class_="gl-facts")
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from demos.draw import base, masks
 from demos.groupvit.words import PAPER, markup, say
+from demos.kit.files import downloads
 from demos.kit.html import Markup, grid, join, row, share, table, tag
 
 if TYPE_CHECKING:
@@ -137,10 +138,10 @@ def files(image: Image.Image, grouping: Grouping, lang: str) -> Markup:
     painted = *layers(grouping, lang), STRENGTH
     made = [
         *masks.exports(image, *painted, grouping.size, lang, stem=PAPER, overlay_file="groupvit.png"),
-        ("JSON", "groupvit.json", "application/json", json_text.encode()),
-        (say("groups_csv", lang), "groupvit.csv", "text/csv", csv_text.encode("utf-8-sig")),
+        ("groupvit.json", "application/json", json_text.encode()),
+        ("groupvit.csv", "text/csv", csv_text.encode("utf-8-sig"), say("groups_csv", lang)),
     ]
-    return masks.links(made, lang)
+    return downloads(made)
 
 
 # --- one group across images -------------------------------------------------------------------------------

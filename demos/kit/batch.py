@@ -6,7 +6,6 @@ once, so that labels are encoded once.
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,15 @@ import gradio as gr
 from PIL import Image
 
 from core import batch, inputs
-from core.batch import Outcome, Row, Step, detected, ranked, segmented
+from core.batch import Outcome, Row, detected, ranked, segmented
 from core.errors import Refusal
 from core.inputs.archives import MAX_BYTES, MAX_FILES
 from core.runtime import Cancel
 from demos.draw import base as draw
+from demos.kit import library
 from demos.kit.components import output
-from demos.kit.html import Markup, join, tag
+from demos.kit.files import downloads
+from demos.kit.html import Markup, grid, join, tag
 from demos.kit.jobs import Progress
 from demos.kit.language import Text, pick
 
@@ -37,20 +38,13 @@ __all__ = [
     "ranked",
     "rows_of",
     "segmented",
-    "sentence",
     "summary",
     "table",
     "thumbnail",
     "without_image",
 ]
 
-IDEA = Text(
-    f"Give several files, or one zip archive of them: at most {MAX_FILES} files and {MAX_BYTES >> 20} MB. Each image is asked "
-    "the question of this page, with its labels, its settings and its checkpoint. A file that cannot be read is listed with "
-    "the reason.",
-    f"可以一次给多个文件，也可以给一个 zip 压缩包：最多 {MAX_FILES} 个文件、{MAX_BYTES >> 20} MB。"
-    "每张图片都用本页的标签、设置和权重来处理；无法读取的文件会列出原因。",
-)
+IDEA = Text(*(library.kit("many", lang, files=MAX_FILES, size=MAX_BYTES >> 20) for lang in ("en", "zh")))
 FILES = Text("Images, or a zip archive", "图片或 zip 压缩包")
 RUN = Text("Run over all files", "处理全部文件")
 SIDE = 56  # pixels of a thumbnail
@@ -96,7 +90,9 @@ def rows_of(
         thumbnails.append(thumbnail(step.row) if len(rows) <= LISTED else "")
         # The pixels are not needed any more; 500 images would fill the memory.
         rows[-1] = without_image(step.row)
-        yield Progress(step.done / step.total, sentence(step, lang))
+        left = round(step.seconds_left)
+        text = library.kit("files_done", lang, done=step.done, total=step.total, left=left)
+        yield Progress(step.done / step.total, text)
         if time.monotonic() - drawn > PAUSE:
             yield {"table": table(rows, thumbnails, lang)}
             drawn = time.monotonic()
@@ -109,26 +105,12 @@ def rows_of(
     }
 
 
-def sentence(step: Step, lang: str) -> str:
-    """How far the job is."""
-    left = round(step.seconds_left)
-    return pick(
-        lang,
-        f"{step.done} of {step.total} files, about {left} s left",
-        f"已处理 {step.done} / {step.total} 个文件，大约还需 {left} 秒",
-    )
-
-
 def summary(rows: Sequence[Row], total: int, lang: str) -> Markup:
     """How many files were answered and refused, and whether the job was stopped."""
     refused = sum(row.refusal is not None for row in rows)
-    text = pick(
-        lang,
-        f"{len(rows) - refused} of {total} files answered, {refused} refused.",
-        f"共 {total} 个文件，处理了 {len(rows) - refused} 个，{refused} 个无法处理。",
-    )
+    text = library.kit("files_answered", lang, answered=len(rows) - refused, total=total, refused=refused)
     if len(rows) < total:
-        text += pick(lang, " Stopped; what was done is kept.", "已停止，完成的部分已保留。")
+        text += library.kit("files_stopped", lang)
     return tag("p", text, class_="atlas-line")
 
 
@@ -149,25 +131,19 @@ def without_image(row: Row) -> Row:
 def table(rows: Sequence[Row], thumbnails: Sequence[str], lang: str) -> Markup:
     """The first rows as a table: thumbnail, file, the verb's columns; a refusal in place of the columns."""
     columns = list(dict.fromkeys(name for row in rows if row.outcome for name in row.outcome.cells))
-    head = join(tag("th", name, scope="col") for name in ("", pick(lang, "file", "文件"), *columns))
     body = []
     for row, source in zip(rows[:LISTED], thumbnails, strict=False):
         image = tag("img", src=source, alt="", class_="atlas-thumb") if source else ""
         if row.outcome is not None:
-            cells = join(tag("td", _shown(row.outcome.cells.get(name, ""))) for name in columns)
+            values = (row.outcome.cells.get(name, "") for name in columns)
+            cells = join(tag("td", f"{v:.3f}" if isinstance(v, float) else str(v)) for v in values)
         else:
             reason = row.refusal.text(lang) if row.refusal else ""
             cells = tag("td", reason, colspan=max(1, len(columns)), class_="atlas-refused")
         body.append(tag("tr", tag("td", image), tag("th", row.file, scope="row"), cells))
-    grid = tag("table", tag("thead", tag("tr", head)), tag("tbody", join(body)), class_="atlas-grid")
     more = len(rows) - LISTED
-    rest = pick(lang, f"{more} more rows are in the files.", f"另有 {more} 行在下载的文件中。")
-    note = tag("p", rest, class_="atlas-line") if more > 0 else ""
-    return tag("div", grid, class_="atlas-scroll", tabindex="0") + note
-
-
-def _shown(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.3f}" if isinstance(value, float) else str(value)
+    note = tag("p", library.kit("more_rows", lang, more=more), class_="atlas-line") if more > 0 else ""
+    return grid(["", pick(lang, "file", "文件"), *columns], body) + note
 
 
 def links(rows: Sequence[Row], name: str, lang: str) -> Markup:
@@ -177,17 +153,4 @@ def links(rows: Sequence[Row], name: str, lang: str) -> Markup:
         (f"{name}.jsonl", "application/jsonl", batch.json_lines(rows, lang).encode()),
         (f"{name}.zip", "application/zip", batch.archive(rows, lang)),
     ]
-    chips = join(
-        (
-            tag(
-                "a",
-                file.rpartition(".")[2].upper(),
-                class_="atlas-chip",
-                download=file,
-                href=f"data:{mime};base64,{base64.b64encode(data).decode()}",
-            )
-            for file, mime, data in parts
-        ),
-        " ",
-    )
-    return tag("p", pick(lang, "Download", "下载"), " ", chips, class_="atlas-downloads")
+    return downloads(parts)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from core import checkpoints, inputs
-from demos.kit import files
+from demos.kit import files, library, results
+from demos.kit.html import Markup, tag
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from core.clip import ZeroShot
+    from core.clip import Classification, ZeroShot
 
 
 def model(checkpoint: str | None) -> ZeroShot:
@@ -30,6 +32,22 @@ def asked(
     """
     names = inputs.labels(labels, limit=limit)
     return inputs.image(files.uploaded(image)), names, model(checkpoint)
+
+
+def line(result: Classification, seconds: float, lang: str) -> Markup:
+    """The result line; in front of it what the probabilities of a sigmoid mean."""
+    below = results.line(seconds, result.checkpoint, result.device, lang)
+    if result.normalisation != "sigmoid":
+        return below
+    total = float(result.probabilities.sum())
+    sentence = library.kit("sigmoid", lang, scale=result.logit_scale, bias=result.logit_bias, total=total)
+    return tag("p", sentence, class_="atlas-line atlas-sigmoid") + below
+
+
+def rounded(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The results of an answer with four digits, for a record: the rest differs between processors."""
+    digits = ("probability", "cosine")
+    return [{**row, **{name: round(row[name], 4) for name in digits}} for row in answer["results"]]
 
 
 def language(checkpoint: str | None, lang: str) -> str:

@@ -28,6 +28,8 @@ WRONG = Text(
     "Something went wrong on our side; it has been logged. Please try again.",
     "服务器出了点问题，已经记录下来，请再试一次。",
 )
+# Of events that nobody calls by name and that show no progress of their own.
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # Requests of one event that may be under way at once; models take their turns per step below this.
 CONCURRENCY = 8
 # Runs in the browser in front of a load handler: its last input is the language.
@@ -70,8 +72,7 @@ class Shell:
             [*inputs, self.lang],
             [self.message, self.lang, *outputs],
             js=LANGUAGE_LAST,
-            api_visibility="private",
-            show_progress="hidden",
+            **QUIET,
         )
 
     def on(
@@ -97,9 +98,8 @@ class Shell:
         Returns:
             The event, for `.then` and `cancels`.
         """
-        listen = list(triggers) if isinstance(triggers, list | tuple) else [triggers]
         return gr.on(
-            listen,
+            listening(triggers),
             (with_session if session else guarded)(handler, len(outputs)),
             [*inputs, self.lang],
             [self.message, *outputs],
@@ -146,12 +146,6 @@ def guarded(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]:
     """
     still = [gr.skip()] * outputs
 
-    def sentence(error: Exception, values: Sequence[Any]) -> str:
-        if isinstance(error, Refusal):
-            return refusal_html(error, lang_of(values))
-        log.error("%s failed", getattr(handler, "__name__", "a handler"), exc_info=error)
-        return alert(WRONG.get(lang_of(values)))
-
     if inspect.isgeneratorfunction(handler):
 
         @hinted()
@@ -161,7 +155,7 @@ def guarded(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]:
                 for result in steps:
                     yield ("", *result)
             except Exception as error:
-                yield (sentence(error, values), *still)
+                yield (failure(error, handler, lang_of(values)), *still)
             finally:
                 # A closed tab closes this generator; the handler's own `finally` has to run then.
                 steps.close()
@@ -173,7 +167,7 @@ def guarded(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]:
         try:
             return ("", *handler(*values, **special))
         except Exception as error:
-            return (sentence(error, values), *still)
+            return (failure(error, handler, lang_of(values)), *still)
 
     return call
 
@@ -208,6 +202,19 @@ def alert(sentence: str) -> str:
 def refusal_html(refusal: Refusal, lang: str) -> str:
     """A refusal as an alert; what a user typed is escaped."""
     return alert(refusal.text(lang))
+
+
+def failure(error: Exception, handler: Any, lang: str) -> str:
+    """What a handler was ended by as an alert: a refusal, or a sentence that the error was logged."""
+    if isinstance(error, Refusal):
+        return refusal_html(error, lang)
+    log.error("%s failed", getattr(handler, "__name__", "a handler"), exc_info=error)
+    return alert(WRONG.get(lang))
+
+
+def listening(triggers: Any) -> list[Any]:
+    """One event, or several, as a list."""
+    return list(triggers) if isinstance(triggers, list | tuple) else [triggers]
 
 
 @contextmanager

@@ -8,16 +8,9 @@ from typing import Any
 import gradio as gr
 
 from demos.kit import thumbnails
+from demos.kit.components import code_of, output
 from demos.kit.html import Markup, join, tag
 from demos.kit.language import Text, both_of
-
-# The moment makes a second click on the same example a change again.
-ON_CLICK = """element.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-example]");
-  if (!button) return;
-  props.value = button.dataset.example + " " + Date.now();
-  trigger("change");
-})"""
 
 TITLES = {
     False: Text("Examples: one click fills and runs", "例子：点一下就运行"),
@@ -38,21 +31,14 @@ def strip(rows: Mapping[str, Mapping[str, Any]], elem_id: str) -> gr.HTML:
         some = {name: row for name, row in rows.items() if bool(row.get("real")) is is_real}
         if some:
             buttons = tag("div", join(map(_button, some, some.values())))
-            groups += tag("section", tag("p", Markup(both_of(title))), buttons)
+            groups += tag("section", tag("p", both_of(title)), buttons)
     # `$` and backticks would be read as parts of a template; captions have none.
     template = tag("div", groups, class_="atlas-examples")
-    return gr.HTML(
-        value="",
-        html_template=template,
-        js_on_load=ON_CLICK,
-        elem_id=elem_id,
-        padding=False,
-        apply_default_css=False,
-    )
+    return output(elem_id, html_template=template, js_on_load=code_of("examples.js"))
 
 
 def _button(name: str, row: Mapping[str, Any]) -> Markup:
-    text = Markup(both_of(Text(**row["caption"])))
+    text = both_of(Text(**row["caption"]))
     if "path" not in row:
         return tag("button", text, type="button", class_="atlas-chip", data_example=name)
     image = tag("img", alt="", src=thumbnails.of_file(row["path"]))

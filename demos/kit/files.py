@@ -1,9 +1,9 @@
-"""Pictures in and downloads out: uploads are handed to core unopened, answers leave as links that carry their data."""
+"""Images in and downloads out: uploads are handed to core unopened, answers leave as links that carry their data."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -12,8 +12,13 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from core.errors import Refusal
-from demos.kit.html import escape
+from demos.kit.events import QUIET
+from demos.kit.html import Markup, join, tag
 from demos.kit.language import both, tr
+
+# Name, MIME type, bytes, and the title of its link where that is not the ending of the name.
+File = tuple[str, str, bytes] | tuple[str, str, bytes, str]
+DOWNLOAD = both("Download", "下载")
 
 
 class Picture(gr.Image):
@@ -44,15 +49,7 @@ def picture_input(**options: Any) -> Picture:
         **options,
     }
     picture = Picture(**settings)
-    gr.on(
-        [picture.upload, picture.input],
-        lambda given: None,
-        [picture],
-        None,
-        queue=False,
-        api_visibility="private",
-        show_progress="hidden",
-    )
+    gr.on([picture.upload, picture.input], lambda given: None, [picture], None, queue=False, **QUIET)
     return picture
 
 
@@ -100,11 +97,17 @@ def from_data_uri(uri: str) -> bytes:
         raise Refusal("bad_data_uri") from None
 
 
-def downloads(files: Sequence[tuple[str, str, bytes]]) -> str:
-    """Download links (name, MIME type, bytes) that carry their data: nothing stays on the server."""
-    links = [
-        f'<a class="atlas-chip" download="{escape(name)}" '
-        f'href="data:{mime};base64,{base64.b64encode(data).decode()}">{escape(name.rpartition(".")[2].upper())}</a>'
-        for name, mime, data in files
-    ]
-    return f'<p class="atlas-downloads">{both("Download", "下载")} {" ".join(links)}</p>'
+def to_data_uri(mime: str, data: bytes) -> str:
+    """Bytes as an address that carries them."""
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+def link(name: str, mime: str, data: bytes, title: str = "") -> Markup:
+    """A download that carries its data: nothing stays on the server. Its title is the ending where none is given."""
+    title = title or name.rpartition(".")[2].upper()
+    return tag("a", title, class_="atlas-chip", download=name, href=to_data_uri(mime, data))
+
+
+def downloads(files: Iterable[File], title: str = DOWNLOAD) -> Markup:
+    """Links to files in one line behind a title."""
+    return tag("p", title, " ", join((link(*file) for file in files), " "), class_="atlas-downloads")

@@ -110,8 +110,8 @@ def choice(
 
 
 def menu(
-    options: Callable[[], Sequence[tuple[Any, str]]],
-    default: str,
+    options: Callable[[], Sequence[tuple[Any, Any]]],
+    default: Any,
     label: Text,
     *,
     place: str = "settings",
@@ -120,9 +120,8 @@ def menu(
     """One of several options, as a dropdown; the options are read when the page is built."""
 
     def make(name: str) -> gr.Dropdown:
-        return gr.Dropdown(
-            list(options()), value=default or None, label=label.tr, elem_id=name, filterable=False, **more
-        )
+        settings = {"value": default or None, "filterable": False, **more}
+        return gr.Dropdown(list(options()), label=label.tr, elem_id=name, **settings)
 
     return field(default, Field(make, place, lambda text: one_of(text, [value for _, value in options()])))
 
@@ -191,6 +190,7 @@ def slider(
     script: str = "",
     followed: bool = False,
     place: str = "settings",
+    **more: Any,
 ) -> Any:
     """A number between two others.
 
@@ -200,9 +200,8 @@ def slider(
     """
 
     def make(name: str) -> gr.Slider:
-        return gr.Slider(
-            low, high, value, step=step, label=label.tr, info=info.tr if info else None, elem_id=name
-        )
+        text = info.tr if info else None
+        return gr.Slider(low, high, value, step=step, label=label.tr, info=text, elem_id=name, **more)
 
     def read(text: str) -> float:
         number = between(text, low, high)
@@ -211,11 +210,12 @@ def slider(
     return field(value, Field(make, place, read, script, followed))
 
 
-def number(value: int, label: Text, *, place: str = "settings") -> Any:
+def number(value: int, label: Text, info: Text | None = None, *, place: str = "settings", **more: Any) -> Any:
     """A whole number, such as a seed."""
 
     def make(name: str) -> gr.Number:
-        return gr.Number(value, label=label.tr, precision=0, elem_id=name, min_width=90)
+        settings = {"min_width": 90, "info": info.tr if info else None, **more}
+        return gr.Number(value, label=label.tr, precision=0, elem_id=name, **settings)
 
     return field(value, Field(make, place, int))
 
@@ -335,6 +335,11 @@ class Form:
     def events(self, name: str) -> list[Any]:
         """The events of a field's component that a visitor causes, never a handler."""
         return events_of(self.components[name])
+
+
+def makers(kind: type[Any]) -> dict[str, Callable[[str], Any]]:
+    """For each field of a dataclass what makes its component from an element id, for a layout of its own."""
+    return {one.name: one.metadata["form"].make for one in dataclasses.fields(kind)}
 
 
 def lay_out_fields(kind: type[Any], prefix: str, fold: Text = SETTINGS) -> dict[str, Any]:

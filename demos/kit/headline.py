@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from core.classroom.report import Card
 from demos.kit import library, thumbnails
-from demos.kit.html import Markup, escape, tag
-from demos.kit.language import both
+from demos.kit.html import Markup, tag
+from demos.kit.language import Text, both_of
 
 
 def parts(card: Card) -> tuple[str, str, Markup] | None:
@@ -17,7 +17,7 @@ def parts(card: Card) -> tuple[str, str, Markup] | None:
     if head is None or value is None:
         return None
     image = thumbnails.of_file(library.ASSETS / head["image"])
-    return image, f"{value:.0%}", Markup(both(escape(head["en"]), escape(head["zh"])))
+    return image, f"{value:.0%}", both_of(Text(head["en"], head["zh"]))
 
 
 def figure(card: Card) -> Markup:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-__all__ = ["Markup", "escape", "grid", "join", "row", "share", "table", "tag"]
+__all__ = ["Markup", "escape", "grid", "join", "row", "scroll", "share", "table", "tag"]
 
 # Elements without an end tag.
 VOID = frozenset(("br", "img", "input", "hr", "source"))
@@ -45,6 +45,11 @@ def share(value: float, *text: str, best: bool = False) -> Markup:
     return tag("td", *text, class_="best" if best else None, style=f"--share:{100 * value:.1f}%")
 
 
+def scroll(inner: str) -> Markup:
+    """What may be wider than a narrow screen, in a box that scrolls sideways, also by keyboard."""
+    return tag("div", inner, class_="atlas-scroll", tabindex="0")
+
+
 def table(head: Sequence[str], rows: Iterable[Markup], kind: str) -> Markup:
     """A table.
 
@@ -65,5 +70,4 @@ def grid(head: Sequence[str], rows: Iterable[Markup], kind: str = "") -> Markup:
         rows: `tr` elements.
         kind: further classes of the table.
     """
-    inner = table(head, rows, f"atlas-grid {kind}".strip())
-    return tag("div", inner, class_="atlas-scroll", tabindex="0")
+    return scroll(table(head, rows, f"atlas-grid {kind}".strip()))

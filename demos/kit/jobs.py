@@ -24,8 +24,8 @@ import gradio as gr
 from core import runtime
 from core.errors import Refusal
 from core.runtime import Cancel
+from demos.kit import library
 from demos.kit.html import tag
-from demos.kit.language import pick
 
 R = TypeVar("R")
 POLL_SECONDS = 0.1
@@ -195,15 +195,15 @@ def stoppable(function: Callable[[], R], cancel: Cancel) -> R:
 # --- how far it is -----------------------------------------------------------------------------------------
 
 
-def progress(share: float | None, text: str) -> str:
-    """A bar with a sentence; None is a bar without an end in sight."""
+def progress(share: float | None, text: str, label: str = "") -> str:
+    """A bar with a sentence, which also names it where no label is given; None is a bar without an end in sight."""
     value = None if share is None else f"{100 * share:.0f}"
     return tag(
         "div",
         tag("span", style=f"width:{100 * (share or 0):.1f}%"),
         class_="atlas-progress",
         role="progressbar",
-        aria_label=text,
+        aria_label=label or text,
         aria_valuemin="0",
         aria_valuemax="100",
         aria_valuenow=value,
@@ -212,26 +212,4 @@ def progress(share: float | None, text: str) -> str:
 
 def waiting(before: int, lang: str) -> str:
     """The bar of a job that waits for others."""
-    return progress(
-        None,
-        pick(
-            lang,
-            f"Another drawing is being made on this server; {before} before yours …",
-            f"服务器正在画别人的图，前面还有 {before} 个……",
-        ),
-    )
-
-
-def steps_done(step: int, steps: int, seconds: float, left: float, lang: str) -> str:
-    """The bar of a job of known length."""
-    text = pick(
-        lang,
-        f"Step {step} of {steps} · {_time(seconds)} · about {_time(left)} left",
-        f"第 {step} / {steps} 步 · 已用 {_time(seconds)} · 大约还需 {_time(left)}",
-    )
-    return progress(step / steps, text)
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"
+    return progress(None, library.kit("run_waits", lang, before=before))

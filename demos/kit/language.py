@@ -17,7 +17,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.i18n import I18nData
 
-from demos.kit.html import escape
+from demos.kit.html import Markup, escape
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "assets" / "js"
 # Gradio looks a locale up by its exact code, then by its language alone.
@@ -53,9 +53,9 @@ def tr(en: str, zh: str) -> I18nData:
     return I18nData(key)
 
 
-def both(en: str, zh: str) -> str:
+def both(en: str, zh: str) -> Markup:
     """Both languages as HTML, one of them hidden by the stylesheet; for trusted text only, it is not escaped."""
-    return f'<span class="l-en" lang="en">{en}</span><span class="l-zh" lang="zh-CN">{zh}</span>'
+    return Markup(f'<span class="l-en" lang="en">{en}</span><span class="l-zh" lang="zh-CN">{zh}</span>')
 
 
 def pick(lang: str, en: str, zh: str) -> str:
@@ -68,7 +68,7 @@ def has_chinese(text: str) -> bool:
     return any("\u4e00" <= sign <= "\u9fff" for sign in text)
 
 
-def both_of(text: Text) -> str:
+def both_of(text: Text) -> Markup:
     """A plain text in both languages, escaped."""
     return both(escape(text.en), escape(text.zh))
 

@@ -10,14 +10,14 @@ import json
 import sys
 import tomllib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from core import inputs
 from demos.draw import base as draw
 from demos.kit.html import Markup
-from demos.kit.language import Text
+from demos.kit.language import Text, both
 
 PAGES = Path(__file__).resolve().parents[1]
 ASSETS = PAGES.parent / "assets" / "examples"
@@ -44,6 +44,24 @@ def markup(page: str, name: str, lang: str, /, **values: Any) -> Markup:
 def text(page: str, name: str) -> Text:
     """A sentence of the same table in both languages."""
     return Text(**data(page)["says"][name])
+
+
+def html(page: str, name: str) -> Markup:
+    """The same as HTML, which the sentence may contain."""
+    return both(**data(page)["says"][name])
+
+
+def options(page: str, name: str) -> dict[str, Text]:
+    """The options of a choice by their values, a row of the table `options`."""
+    return {value: Text(**title) for value, title in data(page)["options"][name].items()}
+
+
+def lessons(page: str) -> dict[str, dict[str, Any]]:
+    """The lessons of a page by name."""
+    return {row["name"]: row for row in data(page)["lessons"]}
+
+
+kit = partial(say, "kit")  # a sentence of the kit itself
 
 
 @cache

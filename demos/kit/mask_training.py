@@ -5,7 +5,6 @@ Loss, IoU and the mask of a fixed scene, whose pair of things is in no training 
 
 from __future__ import annotations
 
-import base64
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from core.classroom.recipes.common import lessons
 from demos.draw import masks
-from demos.kit import form, train
+from demos.kit import form, library, train
 from demos.kit.components import mask_stage, output
+from demos.kit.files import to_data_uri
 from demos.kit.html import tag
 from demos.kit.language import Text, pick
 from demos.kit.page import Custom
@@ -84,11 +84,7 @@ def moment(frame: Frame, lesson: Lesson, meaning: Text, lang: str) -> Moment:
     return Moment(
         share=frame.seconds / (60 * settings.minutes),
         left=frame.left,
-        facts=pick(
-            lang,
-            f"{frame.step:,} steps · {frame.pictures:,} images",
-            f"{frame.step:,} 步 · {frame.pictures:,} 张图片",
-        ),
+        facts=library.kit("mask_facts", lang, step=frame.step, images=frame.pictures),
         state="running" if not frame.done else "stopped" if frame.stopped else "done",
         numbers=[
             (f"{frame.iou:.2f}", meaning.get(lang)),
@@ -97,7 +93,7 @@ def moment(frame: Frame, lesson: Lesson, meaning: Text, lang: str) -> Moment:
         ],
         curves=[
             Curve(
-                pick(lang, "IoU on scenes with new pairs", "新组合场景上的 IoU"),
+                library.kit("mask_new", lang),
                 [
                     (pick(lang, "six scenes", "六个场景"), frame.points("mean iou")),
                     (pick(lang, "this scene", "这个场景"), frame.points("iou")),
@@ -107,12 +103,7 @@ def moment(frame: Frame, lesson: Lesson, meaning: Text, lang: str) -> Moment:
                 top=1.0,
             ),
             *learned(frame, lang, seconds, end),
-            Curve(
-                pick(lang, "Loss on training batches", "训练批次的损失"),
-                [(pick(lang, "loss", "损失"), losses)],
-                seconds,
-                end,
-            ),
+            Curve(library.kit("mask_loss", lang), [(pick(lang, "loss", "损失"), losses)], seconds, end),
         ],
         rows=frame.curve,
         # The truth stays what it is, so that it travels once.
@@ -127,17 +118,11 @@ def learned(frame: Frame, lang: str, seconds: str, end: float) -> list[Curve]:
     """LSeg's *where* and *what*: objects told from the background, and pixels of objects with the correct label."""
     if not frame.points("found"):
         return []
-    where = pick(lang, "where: objects against background (IoU)", "在哪里：物体与背景的 IoU")
-    what = pick(lang, "what: pixels of objects with the correct label", "是什么：物体像素标签正确的比例")
-    return [
-        Curve(
-            pick(lang, "Where and what, on training batches", "训练批次上的“在哪里”和“是什么”"),
-            [(where, frame.points("found")), (what, frame.points("named"))],
-            seconds,
-            end,
-            top=1.0,
-        )
+    lines = [
+        (library.kit("mask_where", lang), frame.points("found")),
+        (library.kit("mask_what", lang), frame.points("named")),
     ]
+    return [Curve(library.kit("mask_both", lang), lines, seconds, end, top=1.0)]
 
 
 def mask(frame: Frame, lesson: Lesson, lang: str) -> str:
@@ -151,8 +136,7 @@ def truth(lesson: Lesson, lang: str) -> str:
     """The exact mask of the scene."""
     names = list(lesson.labels)
     png = masks.overlay_png(lesson.picture, lesson.true_mask, names, colours("lseg", len(names)), OPACITY)
-    source = "data:image/png;base64," + base64.b64encode(png).decode()
-    text = TRUTH.get(lang)
+    source, text = to_data_uri("image/png", png), TRUTH.get(lang)
     return tag("figure", tag("figcaption", text), tag("img", alt=text, src=source), class_="segment-truth")
 
 

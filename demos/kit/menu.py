@@ -11,9 +11,10 @@ from core import checkpoints
 from core.checkpoints import Checkpoint, Progress
 from core.errors import Refusal
 from core.runtime import Cancel
+from demos.kit import jobs, library
 from demos.kit.events import Shell, browser_state, refusal_html
-from demos.kit.html import escape
-from demos.kit.language import Text, both, pick, tr
+from demos.kit.html import escape, tag
+from demos.kit.language import Text, both, both_of, pick, tr
 
 # Downloads that the server runs at once; more of them wait.
 DOWNLOADS = 2
@@ -81,22 +82,18 @@ def card(name: str) -> str:
     row = checkpoints.row(name)
     state = STATES[checkpoints.state(name)]
     size = checkpoints.human(row.size_bytes)
-    languages = ", ".join(both(LANGUAGES[code].en, LANGUAGES[code].zh) for code in row.languages)
+    languages = ", ".join(both_of(LANGUAGES[code]) for code in row.languages)
     facts = [
-        (both("State", "状态"), f"{both(state.en, state.zh)}, {size}"),
+        (both("State", "状态"), f"{both_of(state)}, {size}"),
         (both("Labels in", "标签语言"), languages),
-        (both("Licence", "许可证"), f"{escape(row.licence)}. {_pair(row.licence_note)}"),
-        (both("Knows", "擅长"), _pair(row.knows)),
-        (both("Does not know", "不擅长"), _pair(row.lacks)),
+        (both("Licence", "许可证"), f"{escape(row.licence)}. {both_of(Text(**row.licence_note))}"),
+        (both("Knows", "擅长"), both_of(Text(**row.knows))),
+        (both("Does not know", "不擅长"), both_of(Text(**row.lacks))),
         (both("Source", "来源"), _source(row)),
         (both("Cite", "引用"), escape(row.citation)),
     ]
     rows = "".join(f"<dt>{term}</dt><dd>{fact}</dd>" for term, fact in facts)
     return f'<dl class="atlas-facts">{rows}</dl>'
-
-
-def _pair(text: Any) -> str:
-    return both(escape(text["en"]), escape(text["zh"]))
 
 
 def _source(row: Checkpoint) -> str:
@@ -117,20 +114,15 @@ def cost(name: str, lang: str) -> str:
         return ""
     row = checkpoints.row(name)
     if row.original and not row.repo:
-        how = Refusal("not_imported", checkpoint=name, source=row.original.source)
-        return f'<p class="atlas-hint">{escape(how.text(lang))}</p>'
-    size, licence = checkpoints.human(row.size_bytes), row.licence
-    sentence = pick(
-        lang,
-        f"Not on this machine yet: {size} to download once, licence: {licence}.",
-        f"本机尚无这组权重：需要下载一次，{size}，许可证：{licence}。",
-    )
-    return f'<p class="atlas-hint">{escape(sentence)}</p>'
+        sentence = Refusal("not_imported", checkpoint=name, source=row.original.source).text(lang)
+    else:
+        size = checkpoints.human(row.size_bytes)
+        sentence = library.kit("not_here", lang, size=size, licence=row.licence)
+    return tag("p", sentence, class_="atlas-hint")
 
 
 def bar(progress: Progress | None, lang: str) -> str:
     """A download's progress as an accessible bar with bytes, speed and the time that is left."""
-    label = pick(lang, "Download", "下载")
     if progress is None or not progress.total:
         share, text = 0.0, pick(lang, "Asking the Hub …", "正在连接 Hub……")
     else:
@@ -145,11 +137,7 @@ def bar(progress: Progress | None, lang: str) -> str:
             minutes, seconds = divmod(round(progress.eta), 60)
             parts.append(pick(lang, f"{minutes}:{seconds:02d} left", f"剩余 {minutes}:{seconds:02d}"))
         text = " · ".join(parts)
-    return (
-        f'<div class="atlas-progress" role="progressbar" aria-label="{label}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{100 * share:.0f}"><span style="width:{100 * share:.1f}%"></span></div>'
-        f'<p class="atlas-line">{escape(text)}</p>'
-    )
+    return jobs.progress(share, text, pick(lang, "Download", "下载"))
 
 
 def download(name: str, cancel: Cancel) -> Generator[Progress | None, None, None]:
@@ -193,7 +181,6 @@ class CheckpointMenu:
         """
         self.paper, self.language, self.page = paper, language, page
         self.names = [row.name for row in offered(paper, language)]
-        self._running: dict[str, Cancel] = {}  # by session
         self.remembered = browser_state(f"checkpoint_{remember or paper}", "")
         start = start_row(paper, language)
         with gr.Column(elem_classes="atlas-checkpoint"):
@@ -269,22 +256,19 @@ class CheckpointMenu:
 
     def _stop(self, session: str, lang: str) -> tuple[Any, ...]:
         """Asks the session's download to stop; its own handler shows that it has."""
-        if session in self._running:
-            self._running[session].set()
+        jobs.STOPS.stop(session, "download")
         return (gr.update(interactive=False),)
 
     def _download(self, session: str, name: str, lang: str) -> Generator[tuple[Any, ...], None, None]:
         """The progress bar while a row is fetched, then its new state."""
         same = gr.skip()
-        cancel = self._running[session] = Cancel()
-        try:
-            for progress in download(name, cancel):
-                shown = gr.update(visible=True, interactive=not cancel.is_set())
-                yield same, bar(progress, lang), same, gr.update(visible=False), shown
-        except Refusal as refusal:
-            note, *rest = self._shown(name, lang)
-            yield same, note if refusal.code == "cancelled" else refusal_html(refusal, lang), *rest
-            return
-        finally:
-            self._running.pop(session, None)
+        with jobs.STOPS.job(session, "download") as cancel:
+            try:
+                for progress in download(name, cancel):
+                    shown = gr.update(visible=True, interactive=not cancel.is_set())
+                    yield same, bar(progress, lang), same, gr.update(visible=False), shown
+            except Refusal as refusal:
+                note, *rest = self._shown(name, lang)
+                yield same, note if refusal.code == "cancelled" else refusal_html(refusal, lang), *rest
+                return
         yield gr.update(choices=choices(self.paper, lang, self.language)), *self._shown(name, lang)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from demos.kit.html import Markup, grid, tag
+from demos.kit import library
+from demos.kit.html import Markup, escape, grid, row, tag
 from demos.kit.language import pick
 
 Row = Mapping[str, Any]
@@ -26,25 +27,13 @@ def number_table(published: Sequence[Mapping[str, Any]], ours: Sequence[Row], la
     """The report card's numbers of the miniature, then the published ones, marked as such."""
     code = "zh" if lang == "zh" else "en"
     body = []
-    for row in ours:
-        name = row["title"], " ", tag("small", f"{row['split_title']}, {row['language']}")
-        source = f"{pick(lang, 'measured here', '本仓库测得')}: ", tag("code", row["command"])
-        value = f"{row['value']:.3f}"
-        body.append(
-            tag("tr", tag("th", *name, scope="row"), tag("td", value), tag("td", *source), class_="ours")
-        )
-    for row in published:
-        source_line = f"{pick(lang, 'published', '已发表')}: {row['source'][code]}"
-        cells = (
-            tag("th", row["what"][code], scope="row"),
-            tag("td", row["value"]),
-            tag("td", source_line),
-        )
-        body.append(tag("tr", *cells, class_="published"))
+    for one in ours:
+        name = escape(one["title"]) + " " + tag("small", f"{one['split_title']}, {one['language']}")
+        source = tag("td", f"{pick(lang, 'measured here', '本仓库测得')}: ", tag("code", one["command"]))
+        body.append(row(name, tag("td", f"{one['value']:.3f}"), source, kind="ours"))
+    for one in published:
+        source = tag("td", f"{pick(lang, 'published', '已发表')}: {one['source'][code]}")
+        body.append(row(one["what"][code], tag("td", one["value"]), source, kind="published"))
     head = pick(lang, "measure", "指标"), pick(lang, "value", "数值"), pick(lang, "source", "来源")
-    note = pick(
-        lang,
-        "Do not compare the rows with each other: some were measured on photos, the others on drawn scenes.",
-        "各行之间不能直接比较：有的在照片上测得，有的在绘制的场景上测得。",
-    )
-    return grid(head, body, "atlas-published") + tag("p", note, class_="atlas-line")
+    note = tag("p", library.kit("not_comparable", lang), class_="atlas-line")
+    return grid(head, body, "atlas-published") + note

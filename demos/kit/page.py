@@ -22,7 +22,7 @@ from core.errors import Refusal
 from demos import catalog
 from demos.kit import batch, code, library, places, results, scenes_link, shell, tensors, walkthrough
 from demos.kit.components import output
-from demos.kit.events import Shell
+from demos.kit.events import QUIET, Shell, alert, lang_of, listening, refusal_html
 from demos.kit.examples import chosen, strip
 from demos.kit.form import Form
 from demos.kit.html import tag
@@ -32,7 +32,6 @@ from demos.kit.menu import CheckpointMenu, label_language, needs_download
 from demos.kit.places import Handler, Place, Slots
 from demos.kit.walkthrough import Walkthrough
 
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 SHOW = Text("Show", "显示")
 OWN = "own"  # value of "image" in a link that was made with a visitor's own image
 LINK_WITHOUT_IMAGE = (
@@ -269,23 +268,24 @@ class Layout:
 
         `options` are Gradio's: `trigger_mode="always_last"` while a slider moves.
         """
-        slots, count = place.slots, len(self.form.fields)
+        wired = self._setting(handler, place.slots, more)
+        return gr.on(listening(triggers), *wired, **{**QUIET, **options})
 
-        def update(*values: Any) -> dict[Any, Any]:
-            lang = places.language(values)
+    def _setting(
+        self, handler: Handler, targets: Mapping[str, Any], more: Sequence[Any]
+    ) -> tuple[Callable[..., dict[Any, Any]], list[Any], list[Any]]:
+        """A function that sets the components that `handler(question, *more, lang)` names; its inputs; its outputs."""
+        count, message = len(self.form.fields), self.shell.message
+
+        def set_named(*values: Any) -> dict[Any, Any]:
+            lang = lang_of(values)
             try:
                 made = handler(self.form.question(values), *values[count:-1], lang)
             except Refusal as refusal:
-                return {self.shell.message: shell.refusal_html(refusal, lang)}
-            return {self.shell.message: "", **{slots[name]: value for name, value in made.items()}}
+                return {message: refusal_html(refusal, lang)}
+            return {message: "", **{targets[name]: value for name, value in made.items()}}
 
-        return gr.on(
-            list(triggers) if isinstance(triggers, list | tuple) else [triggers],
-            update,
-            [*self.form.inputs, *more, self.shell.lang],
-            [self.shell.message, *slots.values()],
-            **{**QUIET, **options},
-        )
+        return set_named, [*self.form.inputs, *more, self.shell.lang], [message, *targets.values()]
 
     def prepared(self, handler: Handler) -> Handler:
         """The handler behind the page's `prepare`."""
@@ -333,25 +333,12 @@ class Layout:
         behind: Any = None,
     ) -> Any:
         """Wires `handler(question, *inputs, lang) -> {field: value}`, also for "example" and "scene"."""
-        targets = self.fields
-        count = len(self.form.fields)
-
-        def fill(*values: Any) -> dict[Any, Any]:
-            lang = places.language(values)
-            try:
-                made = handler(self.form.question(values), *values[count:-1], lang)
-            except Refusal as refusal:
-                return {self.shell.message: shell.refusal_html(refusal, lang)}
-            return {self.shell.message: "", **{targets[name]: value for name, value in made.items()}}
-
-        given = [*self.form.inputs, *inputs, self.shell.lang]
-        outputs = [self.shell.message, *targets.values()]
+        wired = self._setting(handler, self.fields, inputs)
         if behind is not None:
-            return behind.then(fill, given, outputs, **QUIET)
-        listen = list(triggers) if isinstance(triggers, list | tuple) else [triggers]
+            return behind.then(*wired, **QUIET)
         # The first tab answers behind the new fields; the answers of the other tabs are old ones.
         script = "(...values) => { window.atlas.touched(false, 'try'); return values; }"
-        return gr.on(listen, fill, given, outputs, js=script, **QUIET)
+        return gr.on(listening(triggers), *wired, js=script, **QUIET)
 
 
 def _when(handler: Handler, when: Handler) -> Handler:
@@ -445,7 +432,7 @@ def build(slug: str, declared: Declaration) -> None:
                     with gr.Tab(Text("Many files", "批量处理").tr, id="many", elem_id="group-many"):
                         batch.lay_out(layout, declared.many, slug)
 
-    places.stopping(page, layout.places)
+    places.stopping(layout.places)
     _opening(layout, place, steps, htmls, tabs)
     _inputs(layout, place)
     if form.menu is not None:
@@ -479,22 +466,8 @@ def _try_tab(layout: Layout) -> Place:
     if try_it.files is not None:
         with gr.Accordion(Text("Download", "下载").tr, open=False, elem_id="downloads"):
             layout.place("files", Text("Make the files", "生成文件"), {"out": output})
-    _link(form)
+    shell.link_button(form.link, form.components.get("image"))
     return place
-
-
-def _link(form: Form) -> None:
-    """The button that copies the page's address with its question."""
-    parts = form.link
-    button = gr.Button(Text("Copy a link to this", "复制本页链接").tr, size="sm", elem_id="link")
-    has_image = "image" in form.components
-    values = [*parts.values(), *([form.components["image"]] if has_image else [])]
-    button.click(
-        None,
-        values,
-        None,
-        js=f"(...values) => {{ window.atlas.copyLink({list(parts)!r}, values, {str(has_image).lower()}); }}",
-    )
 
 
 def _group(layout: Layout, name: str, title: Text, tabs: Sequence[AnyTab]) -> dict[Any, Callable[[str], str]]:
@@ -554,7 +527,7 @@ def opening_state(
         try:
             scene = scenes_link.opened(query, lang)
         except Refusal as refusal:
-            scene, refused = None, shell.refusal_html(refusal, lang)
+            scene, refused = None, refusal_html(refusal, lang)
         if scene is not None:
             more = examples.scene(scene, question, lang)
             text = query[scenes_link.PARAMETER]
@@ -562,7 +535,7 @@ def opening_state(
     if declared.opening is not None:
         fields |= declared.opening(question, lang)
     if query.get("image") == OWN:
-        refused = shell.alert(pick(lang, *LINK_WITHOUT_IMAGE))
+        refused = alert(pick(lang, *LINK_WITHOUT_IMAGE))
     settled = dict(declared.settle(question, lang)) if declared.settle is not None else {}
     return fields | given | settled, refused
 

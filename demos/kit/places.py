@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,16 +18,13 @@ from typing import Any
 
 import gradio as gr
 
-from core.errors import Refusal
 from demos.kit import jobs
 from demos.kit.components import output
-from demos.kit.events import CONCURRENCY, WRONG, Shell, alert, hinted, refusal_html
+from demos.kit.events import CONCURRENCY, QUIET, Shell, failure, hinted, lang_of, listening
 from demos.kit.form import events_of
 from demos.kit.html import Markup, tag
 from demos.kit.jobs import Progress
 from demos.kit.language import Text, pick
-
-log = logging.getLogger(__name__)
 
 Handler = Callable[..., Any]
 Slots = Mapping[str, Callable[[str], Any]]
@@ -72,7 +68,7 @@ class Place:
         changes = [event for one in fresh for event in events_of(one)]
         if changes:
             script = f"() => {{ window.atlas.touched(false, '', {self.name!r}); }}"
-            gr.on(changes, None, None, None, js=script, api_visibility="private", show_progress="hidden")
+            gr.on(changes, None, None, None, js=script, **QUIET)
 
 
 def lay_out(
@@ -168,15 +164,9 @@ def wire(
     def named(values: Mapping[str, Any]) -> dict[Any, Any]:
         return {components[name]: value for name, value in values.items()}
 
-    def failure(error: Exception, lang: str) -> dict[Any, Any]:
-        if not isinstance(error, Refusal):
-            log.error("%s failed", getattr(handler, "__name__", "a handler"), exc_info=error)
-        sentence = refusal_html(error, lang) if isinstance(error, Refusal) else alert(WRONG.get(lang))
-        return {shell.message: sentence}
-
     @hinted(request=gr.Request)
     def run(request: gr.Request, *values: Any) -> Generator[dict[Any, Any], None, None]:
-        lang = language(values)
+        lang = lang_of(values)
         if asks is not None and not values[len(inputs)]:
             yield {shell.message: gr.skip()}
             return
@@ -222,7 +212,7 @@ def wire(
                     end["line"] = done(values_of, complete=bool(values_of))["line"]
                 final = {shell.message: "", **named(end)}
             except Exception as error:
-                final = failure(error, lang)
+                final = {shell.message: failure(error, handler, lang)}
                 if visible or takes_over:
                     final |= named({"line": "", **resting})
             # The buttons belong to the newest run.
@@ -240,8 +230,7 @@ def wire(
     outputs = [shell.message, *dict.fromkeys(components.values())]
     if behind is not None:
         return behind.then(run, given, outputs, **options)
-    listen = list(triggers) if isinstance(triggers, list | tuple) else [triggers]
-    return gr.on(listen, run, given, outputs, **options)
+    return gr.on(listening(triggers), run, given, outputs, **options)
 
 
 def parts(handler: Handler, arguments: Sequence[Any], cancel: Any) -> Iterator[Any]:
@@ -252,7 +241,7 @@ def parts(handler: Handler, arguments: Sequence[Any], cancel: Any) -> Iterator[A
         yield Last(jobs.stoppable(partial(handler, *arguments), cancel) or {})
 
 
-def stopping(shell: Shell, places: Sequence[Place]) -> None:
+def stopping(places: Sequence[Place]) -> None:
     """Wires the Stop buttons of places."""
     for place in places:
 
@@ -260,9 +249,7 @@ def stopping(shell: Shell, places: Sequence[Place]) -> None:
             jobs.STOPS.stop(str(request.session_hash), name)
             return gr.update(interactive=False)
 
-        place.stop.click(
-            stop, None, [place.stop], queue=False, api_visibility="private", show_progress="hidden"
-        )
+        place.stop.click(stop, None, [place.stop], queue=False, **QUIET)
 
 
 def done(values: Mapping[str, Any], complete: bool = True) -> dict[str, Any]:
@@ -274,8 +261,3 @@ def done(values: Mapping[str, Any], complete: bool = True) -> dict[str, Any]:
     number = next(_answers)
     mark = tag("span", hidden=True, data_answer=number if complete else f"none-{number}")
     return {**values, "line": Markup(values.get("line", "")) + mark}
-
-
-def language(values: Sequence[Any]) -> str:
-    """The language behind the inputs of a handler."""
-    return "zh" if values and values[-1] == "zh" else "en"

@@ -59,14 +59,7 @@ def unreadable(checkpoint: str, text: str, lang: str) -> list[str]:
     """A sentence for `notes` where a text has Chinese words and the checkpoint was not trained on Chinese."""
     if "zh" in checkpoints.row(checkpoint).languages or not CHINESE.search(text):
         return []
-    return [
-        pick(
-            lang,
-            "This checkpoint was not trained on Chinese: its answers to Chinese words are guesses. Write English, or choose "
-            "the miniature.",
-            "这组权重没有学过中文，对中文词的回答只是猜测。请写英文，或改用微缩模型。",
-        )
-    ]
+    return [library.kit("unread", lang)]
 
 
 def notes(
@@ -94,22 +87,10 @@ def notes(
     sentences = list(more)
     outside = row.bundled is not None and bool(digest) and not is_classroom(digest, page)
     if outside:
-        sentences.append(
-            pick(
-                lang,
-                "This miniature has only seen the drawings of the classroom. Its answer to this image is a guess.",
-                "这个微缩模型只见过“教室”里的图画，对这张图片的回答只是猜测。",
-            )
-        )
+        sentences.append(library.kit("outside", lang))
     if row.bundled is not None and unknown:
         names = "、".join(unknown) if lang == "zh" else ", ".join(unknown)
-        sentences.append(
-            pick(
-                lang,
-                f"The miniature has never read these words: {names}.",
-                f"微缩模型从未读过这些词：{names}。",
-            )
-        )
+        sentences.append(library.kit("unknown", lang, names=names))
     real = real_row(paper or row.paper) if outside or (row.bundled is not None and unknown) else None
     return {
         "notes": join(tag("p", sentence, class_="atlas-hint") for sentence in sentences),

@@ -16,7 +16,7 @@ from gradio.utils import get_upload_folder
 
 from core import inputs
 from demos import catalog
-from demos.draw import scene as draw_scene
+from demos.draw import base as draw
 from demos.kit.html import escape
 from demos.kit.language import both_of, pick
 
@@ -58,7 +58,7 @@ def _draw(text: str, lang: str) -> tuple[bytes, str, str, tuple[str, ...]]:
     from core.classroom.world import description
 
     drawn = description.draw(description.parse(text))
-    data = draw_scene.png(drawn.picture)
+    data = draw.png(drawn.picture)
     _drawn[inputs.digest(inputs.image(data))] = None
     while len(_drawn) > REMEMBERED:
         _drawn.popitem(last=False)

@@ -16,7 +16,7 @@ from core import checkpoints, inputs
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import base as draw
-from demos.draw import stroke_files, strokes
+from demos.draw import strokes
 from demos.kit import jobs, library, results
 from demos.kit.components import output
 from demos.kit.html import tag
@@ -153,11 +153,7 @@ def title(row: str, lang: str) -> str:
 def progress(frame: Frame, lang: str) -> Progress:
     """How far a run is, with the time that is left."""
     spent, left = clock(frame.seconds), clock(frame.seconds_left)
-    text = pick(
-        lang,
-        f"Step {frame.step} of {frame.steps} · {spent} · about {left} left",
-        f"第 {frame.step} / {frame.steps} 步 · 已用 {spent} · 大约还需 {left}",
-    )
+    text = library.kit("run_progress", lang, step=frame.step, steps=frame.steps, spent=spent, left=left)
     return Progress(frame.step / frame.steps, text)
 
 
@@ -224,9 +220,9 @@ def files(
     """Downloads of a run: its drawings at once, then its films."""
     result = needed(made).result
     facts = {"checkpoint": result.checkpoint, "steps": result.steps, "seconds": round(result.seconds, 2)}
-    links = stroke_files.links(name, result.drawn, facts, lang)
+    links = strokes.links(name, result.drawn, facts, lang)
     yield {"out": links}
-    for share, html in stroke_files.films(name, result.drawn, lang):
+    for share, html in strokes.films(name, result.drawn, lang):
         if html:
             yield {"out": links + html}
         elif cancel.is_set():
@@ -286,11 +282,7 @@ def opening(page: str, button: Text, lang: str) -> dict[str, Any]:
     """The slots "view" and "line" that a page opens with; `button` makes a run of the visitor's own."""
     value = recorded(page)
     name, press = title(value["checkpoint"], lang), button.get(lang)
-    note = pick(
-        lang,
-        f"This run was recorded with {name}, {value['steps']} steps. Press “{press}” to run it now.",
-        f"这是预先记录的一次运行：{name}，{value['steps']} 步。按“{press}”即可现场运行。",
-    )
+    note = library.kit("run_recorded", lang, name=name, steps=value["steps"], press=press)
     labels = [strokes.opinions(headed(value["opinions"]["zh" if lang == "zh" else "en"], lang))]
     view = json.dumps({**value["message"], "labels": labels}, ensure_ascii=False)
     return {"view": view, "line": tag("p", note, class_="atlas-line")}

@@ -18,9 +18,13 @@ Step = tuple[Text, str, Text]  # its name, its shape, its meaning
 
 
 def steps(page: str, **values: Any) -> list[Step]:
-    """The rows of the table `steps` of a page's data.toml, with the values of a run in the places of shapes and meanings."""
+    """The rows of the table `steps` of a page's data.toml, with the values of a run in their places."""
     return [
-        (Text(**one["name"]), one["shape"].format(**values), Text(**filled(one["meaning"], values)))
+        (
+            Text(**filled(one["name"], values)),
+            one["shape"].format(**values),
+            Text(**filled(one["meaning"], values)),
+        )
         for one in library.data(page)["steps"]
     ]
 

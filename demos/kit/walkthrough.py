@@ -22,7 +22,7 @@ from core.errors import Refusal
 from demos.draw import base as draw
 from demos.kit import jobs, library, places, results
 from demos.kit.components import output
-from demos.kit.events import Shell
+from demos.kit.events import QUIET, Shell
 from demos.kit.html import Markup, escape, tag
 from demos.kit.language import Text, pick
 from demos.kit.menu import label_language
@@ -214,13 +214,7 @@ def verdict(choices: Sequence[str], predicted: int, index: int, lang: str) -> Ma
     """The prediction beside the outcome."""
     guess, truth = choices[predicted], choices[index]
     correct = predicted == index
-    sentence = (
-        pick(lang, f"You predicted “{guess}”. That is correct.", f"你预测“{guess}”，预测正确。")
-        if correct
-        else pick(
-            lang, f"You predicted “{guess}”. The answer is “{truth}”.", f"你预测“{guess}”，实际是“{truth}”。"
-        )
-    )
+    sentence = library.kit("predicted" if correct else "mispredicted", lang, guess=guess, truth=truth)
     mark = "✓" if correct else "✗"
     kind = "some" if correct else "none"
     return tag("p", tag("strong", f"{mark} {sentence}"), class_=f"atlas-verdict {kind}")
@@ -318,15 +312,14 @@ def lay_out(shell: Shell, walk: Walkthrough, tab: Any, checkpoint: Any) -> tuple
         return {card: gr.skip()} if value else show(turn(walk, "", lang))
 
     outputs = list(targets.values())
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     for name, button in buttons.items():
-        button.click(lambda lang, name=name: show(turn(walk, name, lang)), [shell.lang], outputs, **quiet)
-    tab.select(first, [where, shell.lang], outputs, **quiet)
+        button.click(lambda lang, name=name: show(turn(walk, name, lang)), [shell.lang], outputs, **QUIET)
+    tab.select(first, [where, shell.lang], outputs, **QUIET)
     onwards.click(
         lambda value, lang: show(turn(walk, following(value, lessons), lang)),
         [where, shell.lang],
         outputs,
-        **quiet,
+        **QUIET,
     )
     link.click(
         None,

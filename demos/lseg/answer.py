@@ -234,8 +234,8 @@ def files(question: Question, lang: str) -> str:
     largest = [at for at in order if painted[at] and result.shares[at] > 0][:CUTOUTS]
     for number, at in enumerate(largest, 1):
         png = draw.cutout_png(answer.image, mask, at)
-        made.append((say("cutout", lang, name=names[at]), f"lseg-cutout-{number}.png", "image/png", png))
-    return draw.links(made, lang)
+        made.append((f"lseg-cutout-{number}.png", "image/png", png, say("cutout", lang, name=names[at])))
+    return files_in.downloads(made)
 
 
 def many(question: Question) -> Callable[[Any], Outcome]:

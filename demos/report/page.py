@@ -17,7 +17,10 @@ from core.classroom.report import Card, Line
 from core.errors import Refusal
 from demos import catalog
 from demos.draw import base as draw
-from demos.kit import headline, shell
+from demos.kit import headline
+from demos.kit.components import code_of, output
+from demos.kit.events import api_errors
+from demos.kit.files import downloads
 from demos.kit.html import escape
 from demos.kit.language import Text, both, both_of
 
@@ -39,25 +42,6 @@ FIELDS = {
     "minutes": Text("minutes of training", "训练分钟"),
     "hardware": Text("hardware", "硬件"),
 }
-# Shows one paper or all; the address keeps the choice.
-FILTER = """const show = (paper) => {
-  const cards = [...element.querySelectorAll(".atlas-paper-card")];
-  const known = cards.some((card) => card.dataset.paper === paper);
-  cards.forEach((card) => { card.hidden = known && card.dataset.paper !== paper; });
-  element.querySelectorAll("[data-only]").forEach((button) => {
-    button.setAttribute("aria-pressed", String(button.dataset.only === (known ? paper : "")));
-  });
-};
-show(new URLSearchParams(location.search).get("paper"));
-element.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-only]");
-  if (!button) return;
-  show(button.dataset.only);
-  const url = new URL(location.href);
-  if (button.dataset.only) url.searchParams.set("paper", button.dataset.only);
-  else url.searchParams.delete("paper");
-  history.replaceState(history.state, "", url);
-})"""
 
 
 def report_rows(paper: str | None = None) -> list[dict[str, Any]]:
@@ -70,7 +54,7 @@ def report_rows(paper: str | None = None) -> list[dict[str, Any]]:
         Rows {"paper", "measure", "split", "language", "value", "unit", "checkpoint", "published", "command", "seed",
         "commit", "minutes", "hardware"}; "minutes" is the training time, "command" measures the row again.
     """
-    with shell.api_errors():
+    with api_errors():
         found = report.rows()
         known = list(dict.fromkeys(row["paper"] for row in found))
         if paper is not None and paper not in known:
@@ -83,7 +67,7 @@ def build() -> None:
     rows = report.rows()
     order = {row.slug: at for at, row in enumerate(catalog.PAGES)}
     cards = sorted(report.cards(rows), key=lambda card: order.get(card.paper, len(order)))
-    gr.HTML(whole(cards, rows), padding=False, apply_default_css=False, elem_id="report", js_on_load=FILTER)
+    output("report", whole(cards, rows), js_on_load=code_of("report.js"))
     gr.api(report_rows, api_name="report_rows")
 
 
@@ -109,7 +93,7 @@ def whole(cards: Sequence[Card], rows: Sequence[dict[str, Any]]) -> str:
         for paper, name, count in papers
     )
     return (
-        f'<div class="atlas-report"><p class="atlas-report-note">{note}</p>{shell.downloads(files)}'
+        f'<div class="atlas-report"><p class="atlas-report-note">{note}</p>{downloads(files)}'
         f'<p class="atlas-downloads">{both("Show", "显示")} {choice}</p>{"".join(map(section, cards))}</div>'
     )
 
@@ -283,7 +267,7 @@ def training(card: Card) -> str:
     """What each checkpoint was trained with."""
     facts = ""
     for row in card.training:
-        what = []
+        what: list[str] = []
         if row["minutes"] is not None:
             what.append(both(f"{row['minutes']:g} minutes", f"{row['minutes']:g} 分钟"))
         what += [escape(str(row["hardware"]))] if row["hardware"] else []

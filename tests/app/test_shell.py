@@ -248,7 +248,7 @@ def test_a_page_without_a_picture_is_told_so() -> None:
 
 def test_downloads_carry_their_data_and_escape_their_name() -> None:
     body = files.downloads([('a"b.csv', "text/csv", "猫".encode())])
-    assert 'download="a&quot;b.csv"' in body and ">CSV</a>" in body
+    assert 'download="a&#34;b.csv"' in body and ">CSV</a>" in body
     assert base64.b64decode(body.split("base64,")[1].split('"')[0]).decode() == "猫"
 
 

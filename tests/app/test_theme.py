@@ -42,7 +42,7 @@ def test_text_can_be_read(text: str, surface: str, mode: int) -> None:
 @pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
 def test_text_on_the_accent_can_be_read(mode: int) -> None:
     for fill in ("accent", "accent-strong"):
-        assert contrast(theme.ON_ACCENT[mode], theme.VARIABLES[fill][mode]) >= 4.5
+        assert contrast(theme.VARIABLES["on-accent"][mode], theme.VARIABLES[fill][mode]) >= 4.5
 
 
 @pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])

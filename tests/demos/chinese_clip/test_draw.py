@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -58,7 +61,9 @@ def test_the_matrix_counts_pairs_that_find_each_other() -> None:
 
 
 def test_numbers_are_the_given_ones() -> None:
-    table = chinese_draw.number_table([("<羊>", 0.25, 5.0, 0.75)], 20.0, 0.0, "softmax", "zh")
+    numbers = {"labels": ["<羊>"], "order": [0], "cosines": [0.25], "logits": [5.0], "probabilities": [0.75]}
+    result: Any = SimpleNamespace(**numbers, logit_scale=20.0, logit_bias=0.0, normalisation="softmax")
+    table = chinese_draw.number_table(result, "zh")
     assert "+0.2500" in table and "+5.00" in table and "75.0%" in table and "<羊>" not in table
 
 

@@ -12,14 +12,14 @@ from gradio_client.exceptions import AppError
 
 from core import checkpoints
 from core.runtime import Cancel
-from demos.chinese_clip import answer, compare, inside, lessons, record, stages
+from demos.chinese_clip import answer, compare, inside, record, stages
 from demos.chinese_clip.page import PAGE, Question
-from demos.kit import walkthrough
+from demos.kit import library, walkthrough
 from tests.pages import run
 
 EXAMPLES = answer.examples()
 LYING = EXAMPLES["sheep_lying"]
-SHEEP = answer.published()["sheep"]
+SHEEP = answer.data()["sheep"]
 
 
 def question(**fields: Any) -> Question:
@@ -118,7 +118,7 @@ def test_the_same_question_in_each_way(lang: str) -> None:
 
 
 def test_names_of_two_languages() -> None:
-    names = answer.published()["names"]
+    names = answer.data()["names"]
     english, chinese = ", ".join(names["english"]), "，".join(names["chinese"])
     slots = run(compare.agree, question(), english, chinese, "en")
     assert slots["message"] == "" and slots["out"].count('class="pair') == len(names["english"])
@@ -150,7 +150,7 @@ def test_every_row_of_the_page_has_its_own_text_tower_card() -> None:
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_walkthrough_compares_the_prediction_with_what_was_published(lang: str) -> None:
     walk = PAGE.declared.walk
-    for name, lesson in lessons.lessons().items():
+    for name, lesson in library.lessons("chinese_clip").items():
         for at, step in enumerate(lesson["steps"]):
             replies = [
                 run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from core.runtime import Cancel
 from demos import catalog
 from demos.classroom import answer as handlers
 from demos.clip import answer as clip_handlers
-from demos.kit import scenes_link, shell
+from demos.clip.page import PAGE as CLIP
+from demos.kit import events, scenes_link
+from tests import pages
 
 PAIR = "1F415.x-50.y10.s44.d60.ttwemoji_1F697.x50.y10.s44.d60.tnoto_grass.colour.0"
 
@@ -184,7 +187,7 @@ def test_the_endpoints_are_typed_and_documented(client: Client) -> None:
 
 def page(handler: Any, *values: Any) -> tuple[str, list[Any], tuple[Any, ...]]:
     """The last answer of a handler as the page gets it: message, controls, views."""
-    steps = shell.guarded(handler, handlers.CONTROLS + handlers.VIEWS)(*values)
+    steps = events.guarded(handler, handlers.CONTROLS + handlers.VIEWS)(*values)
     message, *rest = steps if isinstance(steps, tuple) else [*steps][-1]
     return message, rest[: handlers.CONTROLS], tuple(rest[handlers.CONTROLS :])
 
@@ -267,20 +270,20 @@ def test_a_data_set_stops_and_leaves_nothing_behind() -> None:
     ("lang", "caption"), [("en", "a dog to the left of a car"), ("zh", "狗在汽车的左边")]
 )
 def test_the_clip_page_opens_with_a_scene(lang: str, caption: str) -> None:
-    path, labels, present, missing, lab, example, scene, note, _ = clip_handlers.opened(lang, {"scene": PAIR})
-    assert inputs.labels(labels)[0] == caption and labels == present == lab and example == note == ""
-    assert scene == PAIR and missing
-    message, bars, line, *_ = shell.guarded(clip_handlers.classify, 6)(
-        path, labels, "none", "", 1.0, "", "", lang
-    )
-    # A picture of the classroom: no hint that the miniature cannot know it.
-    assert message == "" and caption in bars and "atlas-hint" not in line
+    fields, refused = pages.opened(CLIP.declared, {"scene": PAIR}, lang)
+    assert refused == "" and fields["scene"] == PAIR and fields["example"] == ""
+    assert inputs.labels(fields["labels"])[0] == caption
+    form = pages.form(CLIP.declared.question)
+    own = {name: value for name, value in fields.items() if name in form.fields}
+    slots = pages.run(clip_handlers.classify, replace(form.first, **own), lang)
+    # An image of the classroom: no hint that the miniature cannot know it.
+    assert slots["message"] == "" and caption in slots["bars"] and slots["notes"] == ""
 
 
 def test_the_clip_page_says_that_a_link_holds_no_scene() -> None:
-    path, *_, scene, note, _ = clip_handlers.opened("en", {"scene": "1F415.q3_grass.colour.0"})
-    assert 'role="alert"' in note and "<table" in note and scene == ""
-    assert path == clip_handlers.examples()[clip_handlers.OPENING]["path"]
+    fields, refused = pages.opened(CLIP.declared, {"scene": "1F415.q3_grass.colour.0"})
+    assert 'role="alert"' in refused and fields["scene"] == ""
+    assert fields["image"] == clip_handlers.examples()[clip_handlers.OPENING]["path"]
 
 
 def test_links_lead_to_every_open_page_that_takes_a_scene() -> None:

@@ -125,7 +125,7 @@ def test_the_table_has_a_line_an_object() -> None:
     lines = [*csv.DictReader(io.StringIO(draw_scene.to_csv(known(DOG, SHEEP))))]
     assert [line["zh"] for line in lines] == ["狗", "羊"]
     assert (lines[1]["right"], lines[1]["seen_right"], lines[1]["visible_area"]) == ("35", "28", "286")
-    assert Image.open(io.BytesIO(draw_scene.png(PICTURE))).format == "PNG"
+    assert Image.open(io.BytesIO(draw.png(PICTURE))).format == "PNG"
 
 
 # --- links ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from PIL import Image
 
 from core import masks as rle
 from demos.draw import masks as draw
+from demos.kit.files import downloads
 
 NAMES = ["dog", "<b>tree</b>", "车 & co"]
 HEIGHT, WIDTH = 60, 90
@@ -141,7 +142,7 @@ def test_heat_maps_share_one_scale(image: Image.Image) -> None:
 
 
 def test_links_carry_their_data() -> None:
-    page = draw.links([("Cut-out of <dog>", "dog.png", "image/png", b"abc")], "en")
+    page = downloads([("dog.png", "image/png", b"abc", "Cut-out of <dog>")])
     assert (
         "&lt;dog&gt;" in page and base64.b64encode(b"abc").decode() in page and 'download="dog.png"' in page
     )

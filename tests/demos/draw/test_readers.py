@@ -24,7 +24,7 @@ from core import masks as rle
 from core.coco import Coco
 from core.drawing import film
 from core.drawing.strokes import Strokes
-from demos.draw import base, boxes, masks, stroke_files
+from demos.draw import base, boxes, masks
 
 NAMES = ["sky", "dog", "a <b> & “c”", "红包"]
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"]
@@ -234,7 +234,7 @@ def test_drawings_are_read_by_every_program_and_look_like_their_png(kind: str, t
     assert set(found.values()) == {1 + len(made)}, found  # the paper and the strokes
     assert len(SVG.fromstring(text).topicosvg().shapes()) >= 1
     if kind != "hair":  # cairo draws no line thinner than its own
-        are_alike(raster(text, 512), pixels(stroke_files.png(made, 512)))
+        are_alike(raster(text, 512), pixels(base.png(made.image(512))))
 
 
 @pytest.mark.parametrize("kind", ["colours", "long paths", "a dark paper"])

@@ -14,7 +14,6 @@ from PIL import Image
 
 from core.drawing.strokes import Drawn, Frame, Strokes
 from core.errors import Refusal
-from demos.draw import stroke_files
 from demos.draw import strokes as draw
 
 
@@ -169,26 +168,26 @@ def payloads(text: str) -> dict[str, bytes]:
 
 def test_downloads_hold_the_drawing() -> None:
     one = drawn()
-    files = payloads(stroke_files.links("clipasso", [one], {"checkpoint": "classroom-rn"}, "en"))
+    files = payloads(draw.links("clipasso", [one], {"checkpoint": "classroom-rn"}, "en"))
     assert list(files) == ["clipasso-3.svg", "clipasso-3-run.svg", "clipasso-3.png", "clipasso.json"]
     back = Strokes.from_svg(files["clipasso-3.svg"].decode())
     np.testing.assert_array_equal(back.points, one.strokes.points)
     assert b"<animate" in files["clipasso-3-run.svg"]
     picture = Image.open(io.BytesIO(files["clipasso-3.png"]))
-    assert picture.size == (stroke_files.PNG_SIDE,) * 2
+    assert picture.size == (draw.PNG_SIDE,) * 2
     answer = json.loads(files["clipasso.json"])
     assert answer["checkpoint"] == "classroom-rn" and np.shape(answer["drawings"][0]["points"]) == (3, 4, 2)
 
 
 def test_each_column_has_its_own_downloads() -> None:
-    files = payloads(stroke_files.links("ladder", [drawn(2), drawn(5)], {}, "zh"))
+    files = payloads(draw.links("ladder", [drawn(2), drawn(5)], {}, "zh"))
     assert {"ladder-2.svg", "ladder-5.svg", "ladder.json"} < set(files)
     assert len(json.loads(files["ladder.json"])["drawings"]) == 2
 
 
 def test_films_show_the_run_and_rest_on_the_drawing() -> None:
     one = drawn()
-    *shares, (whole, html) = stroke_files.films("clipasso", [one], "en")
+    *shares, (whole, html) = draw.films("clipasso", [one], "en")
     assert whole == 1 and 0 < shares[0][0] < 1 and not shares[0][1]
     files = payloads(html)
     film = Image.open(io.BytesIO(files["clipasso.gif"]))
