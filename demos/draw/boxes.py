@@ -468,7 +468,7 @@ def exports(image: Image.Image, marks: Sequence[Mark], names: Sequence[str], ste
     """Links to all downloads of one answer; the file names begin with `stem`."""
     image = inputs.full_size(image)
     size = inputs.size_of(image)
-    files = [
+    files: list[tuple[str, str, bytes, str]] = [
         (
             "boxes.png",
             "image/png",
@@ -480,4 +480,4 @@ def exports(image: Image.Image, marks: Sequence[Mark], names: Sequence[str], ste
         ("boxes.csv", "text/csv", to_csv(marks).encode("utf-8-sig"), "CSV"),
         ("crops.zip", "application/zip", crops_zip(image, marks), pick(lang, "crops ZIP", "裁剪图 ZIP")),
     ]
-    return downloads((f"{stem}-{name}", *file) for name, *file in files)
+    return downloads((f"{stem}-{name}", mime, data, title) for name, mime, data, title in files)

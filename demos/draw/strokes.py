@@ -18,7 +18,7 @@ from core.drawing.strokes import CANVAS, Drawn, Frame, Start, Strokes
 from core.errors import Refusal
 from demos.draw import base as draw
 from demos.kit import components
-from demos.kit.files import downloads, to_data_uri
+from demos.kit.files import File, downloads, to_data_uri
 from demos.kit.html import Markup, grid, join, row, tag
 from demos.kit.language import Text, pick
 
@@ -319,7 +319,7 @@ def links(name: str, drawn: Sequence[Drawn], facts: Mapping[str, Any], lang: str
     for one in drawn:
         count, svg = len(one.strokes), "image/svg+xml"
         replay = film.svg(run_of(one, MOMENTS), SECONDS).encode()
-        made = [
+        made: list[File] = [
             (f"{name}-{count}.svg", svg, one.strokes.svg().encode()),
             (f"{name}-{count}-run.svg", svg, replay, pick(lang, "animated SVG", "动画 SVG")),
             (f"{name}-{count}.png", "image/png", draw.png(one.strokes.image(PNG_SIDE))),
