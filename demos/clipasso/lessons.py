@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core import checkpoints, inputs
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 STROKES = 16
 
 
-@cache
-def lessons() -> dict[str, dict[str, Any]]:
-    """The lessons by name."""
-    return {row["name"]: row for row in library.data(PAGE)["lessons"]}
+lessons = partial(walkthrough.lessons_of, PAGE)
 
 
 def readings(made: Made) -> list[Classification]:

@@ -7,9 +7,8 @@ from functools import partial
 
 from demos.clipasso import answer, compare, inside, lessons
 from demos.draw import strokes
-from demos.kit import code, form, library, page, sketch_runs
+from demos.kit import form, library, page, sketch_runs
 from demos.kit.components import output
-from demos.kit.html import Markup
 from demos.kit.language import Text
 from demos.kit.walkthrough import Walkthrough
 
@@ -33,11 +32,6 @@ class Question:
     steps: int = form.slider(0, 2001, 0, Text("Steps", "步数"), says("steps"))
 
 
-def cards(lang: str) -> Markup:
-    """The lines that draw beside the paper's equations."""
-    return code.cards(library.data(answer.PAGE)["code"], {}, lang)
-
-
 PAGE = page.declare(
     answer.PAGE,
     Question,
@@ -53,46 +47,27 @@ PAGE = page.declare(
     examples=page.Examples(answer.examples, answer.OPENING, answer.fill, answer.scene),
     compare=[
         page.Custom("ladder", says("ladder_title"), compare.ladder_tab),
-        page.Tab(
+        page.tab(
+            answer.PAGE,
             "losses",
-            says("losses_title"),
-            says("losses_idea"),
             compare.losses,
-            says("losses_button"),
-            {"view": strokes.surface},
-            form.inputs(compare.Losses, "losses"),
+            slots={"view": strokes.surface},
+            inputs=form.inputs(compare.Losses, "losses"),
             in_turn=True,
         ),
-        page.Tab(
+        page.tab(
+            answer.PAGE,
             "starts",
-            says("starts_title"),
-            says("starts_idea"),
             compare.starts,
-            says("starts_button"),
-            {"view": strokes.surface, "verdict": output},
-            form.inputs(compare.Starts, "starts"),
+            slots={"view": strokes.surface, "verdict": output},
+            inputs=form.inputs(compare.Starts, "starts"),
             in_turn=True,
         ),
-        page.Tab(
-            "edges",
-            says("edges_title"),
-            says("edges_idea"),
-            compare.edges,
-            says("edges_button"),
-            inputs=compare.last_run,
-        ),
+        page.tab(answer.PAGE, "edges", compare.edges, inputs=compare.last_run),
     ],
     inside=[
-        page.Tab(
-            "strokes-worth",
-            says("inside_title"),
-            says("inside_idea"),
-            inside.inside,
-            says("inside_button"),
-            inside.SLOTS,
-            compare.last_run,
-        ),
-        page.Html("code", Text("Code", "代码"), cards, code.IDEA),
+        page.tab(answer.PAGE, "strokes-worth", inside.inside, slots=inside.SLOTS, inputs=compare.last_run),
+        page.cards_tab(answer.PAGE),
     ],
     walk=Walkthrough(
         lessons.lessons,

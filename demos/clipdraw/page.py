@@ -7,9 +7,8 @@ from functools import partial
 
 from demos.clipdraw import answer
 from demos.draw import strokes
-from demos.kit import code, form, library, page, sketch_runs
+from demos.kit import form, library, page, sketch_runs
 from demos.kit.components import output
-from demos.kit.html import Markup
 from demos.kit.language import Text
 
 says = partial(library.text, answer.PAGE)
@@ -30,11 +29,6 @@ class Question:
     steps: int = form.slider(0, 2000, 0, Text("Steps", "步数"), says("steps"))
 
 
-def cards(lang: str) -> Markup:
-    """The lines that draw beside the paper's equations."""
-    return code.cards(library.data(answer.PAGE)["code"], {}, lang)
-
-
 PAGE = page.declare(
     answer.PAGE,
     Question,
@@ -50,6 +44,6 @@ PAGE = page.declare(
     ),
     examples=page.Examples(answer.examples, answer.OPENING, answer.fill),
     opening=answer.first_labels,
-    inside=[page.Html("code", Text("Code", "代码"), cards, code.IDEA)],
+    inside=[page.cards_tab(answer.PAGE)],
     endpoints=[answer.clipdraw_draw],
 )

@@ -173,6 +173,15 @@ def code_tab(cards: Handler, idea: Text = code.IDEA) -> Tab:
     return Tab("code", Text("Code", "代码"), idea, handler, Text("Run and show the code", "运行并显示代码"))
 
 
+def cards_tab(page: str) -> Html:
+    """*Code* of a page whose cards stand without a run."""
+
+    def cards(lang: str) -> str:
+        return code.cards(library.data(page)["code"], {}, lang)
+
+    return Html("code", Text("Code", "代码"), cards, code.IDEA)
+
+
 def traced(page: str, values: Handler, otherwise: Text | None = None) -> list[Tab]:
     """*Tensors* and *Code* of a page whose data.toml has the tables `steps`, `code` and `made`.
 
