@@ -3,11 +3,11 @@
   "use strict";
   const QUICK = 1; // seconds
   const PAUSE = 350; // milliseconds after the last change of an input
-  const runs = {}; // by place: { running, dirty, answered, seconds, start, mark, user }
+  const runs = {}; // by place: { running, dirty, answered, seconds, start, mark, user, title }
   let timer;
 
   const run = (name) => (runs[name] ||= {
-    running: false, dirty: false, answered: false, seconds: null, start: 0, mark: "", user: false,
+    running: false, dirty: false, answered: false, seconds: null, start: 0, mark: "", user: false, title: "",
   });
   const place = (name) => document.getElementById(`${name}-result`);
   const button = (name) => document.getElementById(`${name}-run`);
@@ -18,7 +18,8 @@
     const element = place(name);
     if (!element) return;
     if (!stale) { delete element.dataset.stale; return; }
-    const title = (button(name) || {}).textContent || "";
+    // While Stop stands in its place the button is not in the page.
+    const title = (run(name).title = (button(name) || {}).textContent || run(name).title);
     element.dataset.stale = window.atlasLang === "zh"
       ? `输入已改变，请按“${title.trim()}”更新`
       : `The inputs have changed. Press “${title.trim()}” to update.`;
@@ -54,7 +55,8 @@
   // A run begins; Gradio calls it in front of the handler.
   window.atlas.started = (name) => {
     const state = run(name);
-    Object.assign(state, { running: true, dirty: false, start: performance.now() });
+    const title = (button(name) || {}).textContent || state.title;
+    Object.assign(state, { running: true, dirty: false, start: performance.now(), title });
   };
 
   // Whether the answer of a place depends on the page's question, or on its checkpoint alone.

@@ -28,7 +28,7 @@ def body() -> Markup:
     facts = library.data("glipv2")
     status = facts["status"]
     title = tag("strong", both(**status["title"]))
-    parts = [tag("p", title, " ", both(**status["text"]), class_="atlas-verdict none")]
+    parts = [tag("p", title, Markup("<br>"), both(**status["text"]), class_="atlas-verdict none")]
     for heading, rows in ((ADDS, facts["adds"]), (INSTEAD, facts["instead"])):
         parts.append(tag("h2", both(heading.en, heading.zh)))
         parts.append(tag("ul", join(map(_card, rows)), class_="gl-way"))

@@ -223,6 +223,7 @@ def wire(
         "api_visibility": "private",
         "concurrency_limit": CONCURRENCY,
         "show_progress": "hidden" if is_job else show_progress,
+        "show_progress_on": place.slots["line"],  # not on the inputs, which a handler may set as well
         "js": script,
     }
     if trigger_mode is not None:

@@ -66,10 +66,11 @@ def footer(page: Page) -> None:
     previous = ready[at - 1] if at else None
     following = ready[at + 1] if at + 1 < len(ready) else None
     bibtex = page.paper.bibtex if page.paper else ""
+    licence = "drawings" if page.paper is None else "code" if page.declared is None else "licences"
     foot = markup(
         "foot",
         citation=markup("citation", slug=page.slug, bibtex=bibtex) if bibtex else "",
-        licence=words("licences" if page.paper else "drawings"),
+        licence=words(licence),
         privacy=words("privacy"),
         before=tag("a", "← ", both_of(previous.title), href=previous.slug)
         if previous

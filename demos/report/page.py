@@ -25,7 +25,13 @@ from demos.kit.html import escape
 from demos.kit.language import Text, both, both_of
 
 LANGUAGES = {"en": Text("English", "英文"), "zh": Text("Chinese", "中文")}
-COLOURS = ("bar", "mark", "accent", "muted")  # of the chart's columns, from the theme; a fifth begins again
+# Of the chart's columns, from the theme; a fifth begins again. Both languages of the second checkpoint are paler.
+COLOURS = (
+    "var(--atlas-bar)",
+    "var(--atlas-mark)",
+    "color-mix(in srgb, var(--atlas-bar) 45%, var(--atlas-paper))",
+    "color-mix(in srgb, var(--atlas-mark) 45%, var(--atlas-paper))",
+)
 EMPTY = "<td></td>"
 FIELDS = {
     "paper": Text("paper", "论文"),
@@ -313,7 +319,7 @@ def chart(card: Card) -> str:
     colours = {column: COLOURS[at % len(COLOURS)] for at, column in enumerate(card.columns)}
     rows = "".join(f"<span>{split_name(line)}</span><div>{_bars(line, colours)}</div>" for line in lines)
     names = "".join(
-        f'<li><i style="background:var(--atlas-{colour})"></i>{escape(checkpoint)}, {_language(lang)}</li>'
+        f'<li><i style="background:{colour}"></i>{escape(checkpoint)}, {_language(lang)}</li>'
         for (checkpoint, lang), colour in colours.items()
     )
     goal = f'<li><i class="goal"></i>{both("goal", "目标")}</li>'
@@ -328,7 +334,7 @@ def chart(card: Card) -> str:
 def _bars(line: Line, colours: Mapping[tuple[str, str], str]) -> str:
     """The bars of one line, and its tick."""
     bars = "".join(
-        f'<i style="width:{100 * min(max(line.values[column], 0), 1):.1f}%;background:var(--atlas-{colour})">'
+        f'<i style="width:{100 * min(max(line.values[column], 0), 1):.1f}%;background:{colour}">'
         f"<b>{line.values[column]:.0%}</b></i>"
         for column, colour in colours.items()
         if column in line.values

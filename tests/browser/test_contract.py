@@ -211,7 +211,8 @@ def test_a_word_outside_the_miniature_is_named_above_the_answer(desk: Desk) -> N
     hint = page.locator("#try-notes .atlas-hint", has_text=word).first
     hint.wait_for()
     button = page.locator("#try-get")
-    assert button.is_visible() and button.inner_text().strip()
+    button.wait_for()
+    assert button.inner_text().strip()
     assert hint.bounding_box()["y"] < page.locator("#try-line").bounding_box()["y"]
 
 
@@ -227,7 +228,8 @@ def test_a_photo_is_a_guess_for_the_miniature(desk: Desk) -> None:
     hint.wait_for()
     assert ("drawings of the classroom" if desk.lang == "en" else "图画") in hint.inner_text()
     button = page.locator("#try-get")
-    assert button.is_visible() and button.inner_text().strip()
+    button.wait_for()
+    assert button.inner_text().strip()
     above = [one.bounding_box()["y"] for one in (hint, button, page.locator("#try-line"))]
     assert above == sorted(above)
 
