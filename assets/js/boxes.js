@@ -149,5 +149,7 @@ element.querySelector("[data-clear]").addEventListener("click", () => {
   commit();
 });
 
+// The pane has the shape of the image: places on it are shares of its sides.
+image.addEventListener("load", () => pane.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight));
 watch("value", () => { if (!drag) read(); });
 read();

@@ -179,7 +179,8 @@ element.querySelector("[data-clear]").addEventListener("click", () => {
   draw();
   commit();
 });
-image.addEventListener("load", () => draw());
+// The pane has the shape of the image: places on it are shares of its sides.
+image.addEventListener("load", () => pane.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight));
 new ResizeObserver(() => draw()).observe(image);
 
 watch("value", () => { if (!drag) read(); });

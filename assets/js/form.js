@@ -3,11 +3,12 @@
   "use strict";
   const QUICK = 1; // seconds
   const PAUSE = 350; // milliseconds after the last change of an input
-  const runs = {}; // by place: { running, dirty, answered, seconds, start, mark, user, title }
+  const runs = {}; // by place: { running, dirty, answered, seconds, start, mark, title, asked: "", "click" or "drawing" }
   let timer;
+  let refusal = ""; // "PLACE NUMBER" of the last run that was refused
 
   const run = (name) => (runs[name] ||= {
-    running: false, dirty: false, answered: false, seconds: null, start: 0, mark: "", user: false, title: "",
+    running: false, dirty: false, answered: false, seconds: null, start: 0, mark: "", asked: "", title: "",
   });
   const place = (name) => document.getElementById(`${name}-result`);
   const button = (name) => document.getElementById(`${name}-run`);
@@ -78,11 +79,22 @@
     later();
   };
 
-  // On a phone the answer that a visitor asked for comes into view.
+  // Shows an answer that somebody asked for, from its button on: notes stand between the two. On a wide screen, and where
+  // somebody draws, as much as possible of what is above stays in sight.
   function bring(name) {
     const state = run(name);
-    if (state.user && window.innerWidth < 700) place(name).scrollIntoView({ behavior: "smooth", block: "start" });
-    state.user = false;
+    const { asked } = state;
+    const element = place(name);
+    state.asked = "";
+    if (!asked || !visible(element)) return;
+    const first = visible(button(name)) ? button(name) : element;
+    const missing = element.getBoundingClientRect().top - 0.6 * window.innerHeight;
+    const hidden = first.getBoundingClientRect().top < 0;
+    if (asked === "click" && (hidden || window.innerWidth < 700)) {
+      first.scrollIntoView({ behavior: "smooth", block: "start" });
+    } else if (missing > 0) {
+      window.scrollBy({ top: missing, behavior: "smooth" });
+    }
   }
 
   function finished(name, answered) {
@@ -102,7 +114,7 @@
       state.dirty = true;
       if (state.answered) grey(name, true);
     }
-    state.user = false;
+    state.asked = "";
   }
 
   function look() {
@@ -118,16 +130,20 @@
         bring(name); // a run that takes long: one watches it
       }
     }
-    if (document.querySelector("#atlas-message .atlas-refusal")) {
-      Object.keys(runs).forEach((name) => finished(name, false));
-    }
+    // The sentence of an earlier run may still be in sight while the next one works.
+    const refused = document.querySelector("#atlas-message [data-refused]")?.dataset.refused;
+    if (refused && refused !== refusal) finished(refused.split(" ")[0], false);
+    refusal = refused || refusal;
     const walking = visible(document.getElementById("walk-step"));
     document.body.toggleAttribute("data-walking", walking);
   }
 
   document.addEventListener("click", (event) => {
-    const asked = event.target.closest && event.target.closest(".atlas-run, [data-example]");
-    if (asked && event.isTrusted) places().forEach((name) => { run(name).user = true; });
+    const source = event.target.closest && event.target.closest(".atlas-run, [data-example], .atlas-surface");
+    if (source && event.isTrusted) {
+      const asked = source.matches(".atlas-surface") ? "drawing" : "click";
+      places().filter((name) => visible(place(name))).forEach((name) => { run(name).asked = asked; });
+    }
     // A tab that comes into view may hold an answer to other inputs.
     setTimeout(() => { look(); later(); }, 60);
   });

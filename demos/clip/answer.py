@@ -68,10 +68,17 @@ def own_scale(scale: float, scale_of: str, checkpoint: str) -> float | None:
 
     Args:
         scale: of the slider; it starts at the lowest value.
-        scale_of: the checkpoint whose learned value the slider was set to; "" before the first answer.
+        scale_of: what `learned_scale` made when the slider was last set; "" before the first answer.
         checkpoint: that answers. Another one starts with its own learned value.
     """
-    return float(scale) if scale_of == checkpoint or (not scale_of and scale != SCALES[0]) else None
+    name, _, learned = scale_of.rpartition(" ")
+    is_own = f"{scale:.2f}" != learned if name == checkpoint else not scale_of and scale != SCALES[0]
+    return float(scale) if is_own else None
+
+
+def learned_scale(checkpoint: str, learned: float) -> str:
+    """A checkpoint and the value that it has learned, as the slider shows it."""
+    return f"{checkpoint} {learned:.2f}"
 
 
 def run(question: Question) -> Answer:
@@ -190,13 +197,10 @@ def classify(question: Question, lang: str) -> dict[str, Any]:
         "line": classifier.line(result, answer.seconds, lang),
         **notes(result, answer.encoded.digest, lang),
     }
-    if question.scale_of != result.checkpoint:
-        slots |= {
-            "scale": gr.update(
-                value=result.logit_scale, info=say("learned", lang, scale=result.learned_logit_scale)
-            ),
-            "scale_of": result.checkpoint,
-        }
+    scale_of = learned_scale(result.checkpoint, result.learned_logit_scale)
+    if question.scale_of != scale_of:
+        info = say("learned", lang, scale=result.learned_logit_scale)
+        slots |= {"scale": gr.update(value=round(result.logit_scale, 2), info=info), "scale_of": scale_of}
     return slots
 
 

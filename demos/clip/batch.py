@@ -90,7 +90,7 @@ class Batch:
 
     Attributes:
         where: the name of a set of data.toml, "scenes:7" by a seed, or "uploaded".
-        scale_of: "CHECKPOINT LEARNED", the learned value that the slider was set to.
+        scale_of: what `learned_scale` made when the slider was last set.
         before: the loss of the last answer.
     """
 
@@ -226,10 +226,7 @@ def compute(batch: Batch, checkpoint: str, lang: str) -> dict[str, Any]:
 
     images = images_of(batch)
     model = classifier.model(checkpoint)
-    name, _, learned = batch.scale_of.rpartition(" ")
-    # The slider counts where somebody moved it away from what this checkpoint has learned.
-    is_own = name == model.checkpoint and f"{batch.scale:.2f}" != learned
-    scale = float(batch.scale) if is_own else None
+    scale = answers.own_scale(batch.scale, batch.scale_of, model.checkpoint) if batch.scale_of else None
     answer = contrastive.match(model, images, lines_of(batch.captions), scale)
     made, view = answer.contrast, batch.view if batch.view in matrix.VIEWS else "rows"
     title = f"CLIP · {answer.checkpoint} · loss {made.loss:.3f}"
@@ -254,7 +251,7 @@ def compute(batch: Batch, checkpoint: str, lang: str) -> dict[str, Any]:
         "curve": charts.temperature_figure(answer, lang),
         "code": matrix.code_table(made.lines, lang),
         "scale": gr.update(value=round(made.logit_scale, 2), info=info),
-        "scale_of": f"{answer.checkpoint} {answer.learned_logit_scale:.2f}",
+        "scale_of": answers.learned_scale(answer.checkpoint, answer.learned_logit_scale),
         "before": f"{made.loss:.6f}",
     }
 

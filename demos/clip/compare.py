@@ -111,7 +111,7 @@ def lay_out(layout: Layout) -> None:
     title = tr("Second image (B)", "第二张图片（B）")
     with gr.Row():
         with gr.Column(min_width=240):
-            other = files_in.picture_input(height=180, elem_id="compare-image", label=title)
+            other = files_in.picture_input(height=230, elem_id="compare-image", label=title)
         with gr.Column(min_width=240):
             second = gr.Dropdown(
                 rows(),

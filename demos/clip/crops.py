@@ -106,6 +106,7 @@ def lay_out(layout: Layout) -> None:
     with gr.Row(equal_height=True):
         sliders = list(form.lay_out_fields(Grid, "crops").values())
     place = layout.place("crops", Text("Classify each part", "逐块分类"), {"table": output})
+    place.depends_on([surface])
     place.slots["surface"] = surface
     layout.ask(place.button.click, place, classify, [surface, *sliders])
 

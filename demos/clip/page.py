@@ -25,7 +25,7 @@ class Question:
     template: str = form.menu(answer.templates, "none", text("template"))
     own: str = form.words(text("own"), place="settings", longest=300, placeholder="a photo of a {}.")
     scale: float = form.slider(*answer.SCALES, answer.SCALES[0], text("scale"), step=0.1)
-    scale_of: str = form.memory("")  # the checkpoint whose learned value the slider was set to
+    scale_of: str = form.memory("")  # the checkpoint and the learned value that the slider was set to
 
 
 PROMPTS = page.Tab(

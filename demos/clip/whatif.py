@@ -99,8 +99,8 @@ def ask(question: Question, value: str | None, fill: str, lang: str) -> dict[str
     files.append(("clip-what-if.png", "image/png", draw.png(changed)))
     titles = (say("before", lang), say("after", lang))
     return {
-        "sides": views.sides(titles, (image, changed)) + views.pair_verdict(pair, lang),
-        "table": views.pair_table(pair, lang),
+        "table": views.pair_verdict(pair, lang) + views.pair_table(pair, lang),
+        "sides": views.sides(titles, (image, changed)),
         "line": answers.below([(pair.first, inputs.digest(image))], pair.seconds, lang, files),
     }
 
@@ -110,7 +110,7 @@ def ask_quietly(question: Question, value: str | None, fill: str, lang: str) -> 
     drawn = components.read(value)
     if drawn.get("strokes") or drawn.get("pastes"):
         return ask(question, value, fill, lang)
-    return {"sides": "", "table": "", "line": ""}
+    return {"table": "", "sides": "", "line": ""}
 
 
 def put_in(question: Question, value: str | None, fill: str, name: str, lang: str) -> dict[str, Any]:
@@ -167,13 +167,14 @@ def lay_out(layout: Layout) -> None:
     shelf = [(one["en"], Text(**one), thumbnail(one["en"])) for one in data()["whatif"]["shelf"]]
     pane = components.edit_surface("whatif-surface", shelf)
     components.follow(pane, layout.components["image"], keep=True)
-    with gr.Row(elem_classes="atlas-put"):
-        typed = gr.Textbox(
-            label=text("put_in").tr, placeholder=text("dog").tr, elem_id="whatif-name", submit_btn=True
-        )
-    choices = [(title.tr, name) for name, title in options("fills").items()]
-    fill = gr.Radio(choices, value="around", label=text("fill").tr, elem_id="whatif-fill")
-    place = layout.place("whatif", Text("Ask again", "再问一次"), {"sides": output, "table": output})
+    place = layout.place("whatif", Text("Ask again", "再问一次"), {"table": output, "sides": output})
+    with gr.Accordion(text("more_changes").tr, open=False, elem_id="whatif-more"):
+        with gr.Row(elem_classes="atlas-put"):
+            typed = gr.Textbox(
+                label=text("put_in").tr, placeholder=text("dog").tr, elem_id="whatif-name", submit_btn=True
+            )
+        choices = [(title.tr, name) for name, title in options("fills").items()]
+        fill = gr.Radio(choices, value="around", label=text("fill").tr, elem_id="whatif-fill")
     place.slots["surface"] = pane
     layout.ask(place.button.click, place, ask, [pane, fill])
     layout.ask(

@@ -30,7 +30,7 @@ Handler = Callable[..., Any]
 Slots = Mapping[str, Callable[[str], Any]]
 READY = ("Getting ready …", "正在准备……")
 WORKING = ("Working …", "正在计算……")
-_answers = itertools.count(1)
+_numbers = itertools.count(1)  # of answers and refusals
 
 
 class Last(dict[str, Any]):
@@ -212,7 +212,9 @@ def wire(
                     end["line"] = done(values_of, complete=bool(values_of))["line"]
                 final = {shell.message: "", **named(end)}
             except Exception as error:
-                final = {shell.message: failure(error, handler, lang)}
+                # The sentence of an earlier run may still be in sight: the browser tells them apart by their numbers.
+                mark = tag("span", hidden=True, data_refused=f"{place.name} {next(_numbers)}")
+                final = {shell.message: Markup(failure(error, handler, lang)) + mark}
                 if visible or takes_over:
                     final |= named({"line": "", **resting})
             # The buttons belong to the newest run.
@@ -259,6 +261,6 @@ def done(values: Mapping[str, Any], complete: bool = True) -> dict[str, Any]:
     Args:
         complete: False where the run was stopped before it had an answer.
     """
-    number = next(_answers)
+    number = next(_numbers)
     mark = tag("span", hidden=True, data_answer=number if complete else f"none-{number}")
     return {**values, "line": Markup(values.get("line", "")) + mark}

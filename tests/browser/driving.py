@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.conftest import settle
@@ -10,6 +12,7 @@ from tests.conftest import settle
 ANSWERED = "document.querySelector('#try-result [data-answer]') !== null"
 MARK = "document.querySelector('#try-result [data-answer]')?.dataset.answer"
 STALE = "document.querySelector('#try-result').dataset.stale"
+PATIENCE = 30_000  # milliseconds that an answer may take
 LABELS = "[...document.querySelectorAll('#labels li')].map((chip) => chip.firstChild.textContent)"
 
 
@@ -21,6 +24,29 @@ def write_labels(page: Any, text: str) -> None:
         page.keyboard.press("Backspace")
     box.fill(text)
     box.press("Enter")
+
+
+@contextmanager
+def newer(page: Any, place: str = "try", press: bool = False) -> Iterator[None]:
+    """What is done inside asks for an answer of a place, which is there behind it.
+
+    Args:
+        page: of the browser.
+        place: the name of the place, "try" for the first tab.
+        press: whether its button has to be pressed in any case.
+    """
+    mark = f"document.querySelector('#{place}-result [data-answer]')?.dataset.answer ?? ''"
+    stale = f"document.querySelector('#{place}-result').dataset.stale"
+    before = page.evaluate(mark)
+    yield
+    if press:
+        page.locator(f"#{place}-run").click()
+    else:
+        page.wait_for_function(f"({mark}) !== '{before}' || {stale}", timeout=PATIENCE)
+        settle(page, rounds=2)
+        if page.evaluate(stale):  # a slow machine asks for a click
+            page.locator(f"#{place}-run").click()
+    page.wait_for_function(f"({mark}) !== '{before}' && !({stale})", timeout=PATIENCE)
 
 
 def answer_to(page: Any, text: str) -> None:
@@ -39,10 +65,22 @@ def ask(page: Any) -> None:
     page.wait_for_function(f"!({STALE})")
 
 
-def open_tab(page: Any, name: str) -> None:
-    """Opens a tab by its title; on a narrow screen it may be behind the bar's menu."""
-    shown = page.get_by_role("tab", name=name, exact=True).locator("visible=true")
-    if not shown.count():
-        page.locator(".overflow-menu > button:visible").first.click()
-        shown = page.locator(".overflow-dropdown button:visible", has_text=name)
-    shown.first.click()
+def run(page: Any, place: str) -> None:
+    """Presses the button of a place and waits for its answer."""
+    with newer(page, place, press=True):
+        pass
+
+
+def first_label(page: Any) -> str:
+    """The label that the first tab's bars begin with: the best one."""
+    return str(page.locator("#try-bars tbody tr").first.locator("th").inner_text())
+
+
+def open_tab(page: Any, *names: str) -> None:
+    """Opens a tab by its title, one of a group after its group; on a narrow screen it may be behind a bar's menu."""
+    for name in names:
+        shown = page.get_by_role("tab", name=name, exact=True).locator("visible=true")
+        if not shown.count():
+            shown = page.locator(".overflow-menu:visible .overflow-dropdown button", has_text=name)
+            shown.locator("xpath=../../button").click()
+        shown.first.click()

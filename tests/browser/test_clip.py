@@ -9,130 +9,130 @@ from typing import Any
 
 import pytest
 
+from tests.browser.driving import ANSWERED, LABELS, answer_to, first_label, newer, open_tab, run
+
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).resolve().parents[2]
-PHOTO = ROOT / "assets" / "examples" / "photos" / "rose.jpg"
 SHOTS = ROOT / "shots"
 
 Visits = Callable[..., Any]
-# True once the page's load handlers have filled it in: what a test does before that would be overwritten.
-FILLED = "document.querySelector('#labels textarea')?.value.length > 0"
-
-
-def first_label(page: Any) -> str:
-    """The winning label of the bars."""
-    return page.locator("#bars tbody tr").first.locator("th").inner_text()
-
-
-def classify(page: Any, labels: str) -> None:
-    """Types labels, presses the button, and waits for bars with as many rows."""
-    page.locator("#labels textarea").fill(labels)
-    page.locator("#classify-button").click()
-    wanted = sorted(label.strip() for label in re.split("[,，\\n]", labels))
-    page.wait_for_function(
-        """wanted => {
-          const rows = [...document.querySelectorAll("#bars tbody th")].map(cell => cell.innerText).sort();
-          return JSON.stringify(rows) === JSON.stringify(wanted);
-        }""",
-        arg=wanted,
-    )
+# Keeps each answer that the page shows, also one that another answer replaces at once.
+REMEMBER = """window.seen = [];
+new MutationObserver(() => {
+  const text = document.querySelector("#try-bars:has(table)")?.innerText;
+  if (text && window.seen.at(-1) !== text) window.seen.push(text);
+}).observe(document, { childList: true, subtree: true, characterData: true });"""
 
 
 @pytest.mark.parametrize(
     ("lang", "labels", "expected"), [("en", "sheep, dog, car", "sheep"), ("zh", "绵羊，狗，汽车", "绵羊")]
 )
 def test_classify_in_both_languages(visit: Visits, lang: str, labels: str, expected: str) -> None:
-    page = visit(locale="zh-CN" if lang == "zh" else "en-US").open("/clip", FILLED)
+    page = visit(locale="zh-CN" if lang == "zh" else "en-US").open("/clip", ANSWERED)
     assert page.evaluate("document.documentElement.lang") == ("zh-CN" if lang == "zh" else "en")
-    page.locator('[data-example="sheep_eating"]').click()
-    page.wait_for_function("document.querySelector('#line').innerText.includes('ms')")
-    classify(page, labels)
+    with newer(page):
+        page.locator('#examples [data-example="sheep_eating"]').click()
+    answer_to(page, labels)
+    assert sorted(page.locator("#try-bars tbody th").all_inner_texts()) == sorted(re.split(", |，", labels))
     assert first_label(page) == expected
-    page.locator("#relevance img").wait_for()
-    assert ("标签" if lang == "zh" else "label") in page.locator("#bars thead").inner_text()
-
-
-def test_a_dropped_photo_is_answered_with_a_hint(visit: Visits) -> None:
-    page = visit().open("/clip", FILLED)
-    page.locator("#picture input[type=file]").first.set_input_files(str(PHOTO))
-    page.wait_for_function("document.querySelector('#picture img')?.src.includes('rose')")
-    classify(page, "a rose, a horse, a car")
-    assert "classroom" in page.locator("#line .atlas-hint").inner_text()
+    assert page.locator("#try-relevance img").is_visible()
+    assert ("标签" if lang == "zh" else "label") in page.locator("#try-bars thead").inner_text()
 
 
 def test_a_fresh_page_shows_a_recorded_answer_and_a_link_shows_its_own_labels(visit: Visits) -> None:
-    page = visit().open("/clip", FILLED)
-    page.wait_for_function("document.querySelector('#bars table')")
-    assert "Recorded" in page.locator("#bars").inner_text()
-    page.goto(page.url.split("?")[0] + "?labels=duck,goose&example=toys&template=photo&lang=zh")
-    page.wait_for_function("document.querySelector('#labels textarea')?.value === 'duck,goose'")
-    assert page.locator("#bars table").count() == 0
+    tab = visit()
+    tab.page.add_init_script(REMEMBER)
+    page = tab.open("/clip", ANSWERED)
+    recorded, *live = page.evaluate("window.seen")
+    assert "recorded answer" in recorded and live and "recorded answer" not in live[-1]
+    page = tab.open("/clip?labels=duck,goose&example=toys&template=photo&lang=zh", ANSWERED)
+    assert page.evaluate(LABELS) == ["duck", "goose"]
+    assert all({"duck", "goose"} <= set(text.split()) for text in page.evaluate("window.seen"))
     assert page.evaluate("document.documentElement.lang") == "zh-CN"
-    assert "分类" in page.locator("#classify-button").inner_text()
+    assert page.locator("#try-run").inner_text() == "分类"
+    page.locator("#settings button").first.click()
+    assert "a photo of a {}" in page.locator("#template input").input_value()
 
 
 def test_wrong_input_is_one_sentence_that_goes_away_again(visit: Visits) -> None:
-    page = visit().open("/clip", FILLED)
-    page.locator("#labels textarea").fill(" , ")
-    page.locator("#classify-button").click()
-    alert = page.locator(".atlas-message [role=alert]")
+    page = visit().open("/clip", ANSWERED)
+    for _ in page.evaluate(LABELS):
+        page.locator("#labels li button").last.click()
+    page.locator("#labels input").fill(" , ")
+    page.locator("#try-run").click()
+    alert = page.locator("#atlas-message [role=alert]")
     alert.wait_for()
+    assert page.evaluate(LABELS) == []
     assert "label" in alert.inner_text() and "Traceback" not in page.content()
-    classify(page, "red envelope, dog")
-    alert.wait_for(state="detached")
-    assert first_label(page) == "red envelope"
+    answer_to(page, "red envelope, dog")
+    assert alert.count() == 0 and first_label(page) == "red envelope"
 
 
 def test_html_in_labels_is_text(visit: Visits) -> None:
-    page = visit().open("/clip", FILLED)
-    classify(page, "<img src=x onerror=\"document.title='owned'\">\n<script>1</script>")
-    assert "<img src=x" in page.locator("#bars").inner_text()
-    assert page.title() != "owned" and page.locator("#bars img").count() == 0
+    page = visit().open("/clip", ANSWERED)
+    answer_to(page, "<img src=x onerror=\"document.title='owned'\">; <script>1</script>")
+    for place in ("#labels", "#try-bars"):
+        assert "<img src=x" in page.locator(place).inner_text()
+        assert page.locator(f"{place} img").count() == 0
+    assert page.title() != "owned"
 
 
 def test_absent_labels_and_prompts(visit: Visits) -> None:
-    page = visit().open("/clip", FILLED)
-    page.get_by_role("tab", name="Absent labels").click()
-    page.locator("#absent-button").click()
-    page.locator("#missing-out .atlas-verdict").wait_for()
-    assert page.locator("#present-out tbody tr").count() == 6
-    assert page.locator("#missing-out tbody tr").count() == 4
-    page.get_by_role("tab", name="Prompt lab").click()
-    page.locator("#lab-button").click()
-    page.locator("#lab-out table").wait_for()
-    assert page.locator("#lab-out thead th").count() == 5
-    page.locator("#polysemy-button").click()
-    page.wait_for_function("document.querySelectorAll('#lab-out thead th').length === 4")
+    page = visit().open("/clip", ANSWERED)
+    open_tab(page, "Compare", "Absent labels")
+    run(page, "absent")
+    assert page.locator("#absent-missing .atlas-verdict").is_visible()
+    assert page.locator("#absent-present tbody tr").count() == 6
+    assert page.locator("#absent-missing tbody tr").count() == 4
+    open_tab(page, "Prompt lab")
+    run(page, "prompts")
+    assert page.locator("#prompts-out thead th").count() == 5
+    with newer(page, "prompts", press=True):
+        page.locator("#prompts-own textarea").fill("a computer {}\na {}, a small animal")
+    assert page.locator("#prompts-out thead th").all_inner_texts()[5:] == [
+        "a computer {}",
+        "a {}, a small animal",
+    ]
 
 
 def test_temperature_sharpens_and_flattens(visit: Visits) -> None:
-    page = visit().open("/clip", FILLED)
-    classify(page, "red envelope, envelope, money, dog, car, house")
-    page.locator("#knobs button").first.click()
-    learned = float(re.search(r"[\d.]+", page.locator("#scale-mark").inner_text()).group())  # type: ignore[union-attr]
+    page = visit().open("/clip", ANSWERED)
+    page.locator("#settings button").first.click()
+    learned = re.search(r"[\d.]+\d", page.locator("#scale").inner_text())
     number = page.locator("#scale input[type=number]")
-    assert float(number.input_value()) == pytest.approx(learned, abs=0.1)
-    number.fill("1")
-    number.press("Enter")
-    number.blur()
-    page.locator("#scale input[type=range]").focus()
-    page.keyboard.press("ArrowRight")
-    # Six cosines in [-1, 1] times about 1: no softmax can be sharp.
-    page.wait_for_function("parseFloat(document.querySelector('#bars tbody td:nth-child(3)').innerText) < 50")
+    assert learned and float(number.input_value()) == pytest.approx(float(learned.group()), abs=0.1)
+    best = page.locator("#try-bars tbody td:nth-child(3)").first
+    sharp = float(best.inner_text().rstrip("%"))
+    with newer(page):
+        number.fill("1")
+        number.press("Tab")
+    # Six cosines in [-1, 1] times 1: no softmax can be sharp.
+    assert float(best.inner_text().rstrip("%")) < min(sharp, 50)
+    with newer(page):
+        page.locator("#scale input[type=range]").focus()
+        page.keyboard.press("End")
+    assert float(best.inner_text().rstrip("%")) > sharp
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize(("name", "width", "height"), [("desktop", 1280, 900), ("phone", 390, 844)])
-def test_screenshots_fit_their_width(visit: Visits, theme: str, name: str, width: int, height: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "height", "theme", "lang"),
+    [
+        (1280, 900, "light", "en"),
+        (1280, 900, "dark", "zh"),
+        (390, 844, "light", "zh"),
+        (390, 844, "dark", "en"),
+    ],
+)
+def test_the_page_fits_its_width(visit: Visits, width: int, height: int, theme: str, lang: str) -> None:
     SHOTS.mkdir(exist_ok=True)
-    for lang, locale in (("en", "en-US"), ("zh", "zh-CN")):
-        page = visit(width=width, height=height, locale=locale, color_scheme=theme).open("/clip", FILLED)
-        page.locator('[data-example="red_envelope"]').click()
-        page.wait_for_function("document.querySelector('#line').innerText.includes('ms')")
-        page.locator("#relevance img").wait_for()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
-        shot = SHOTS / f"clip-{name}-{theme}-{lang}.png"
-        page.screenshot(path=str(shot), full_page=True)
-        assert shot.stat().st_size > 20_000
+    locale = {"en": "en-US", "zh": "zh-CN"}[lang]
+    page = visit(width=width, height=height, locale=locale, color_scheme=theme).open("/clip", ANSWERED)
+    with newer(page):
+        page.locator('#examples [data-example="sheep_eating"]').click()
+    page.locator("#try-relevance img").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    shot = SHOTS / f"clip-{width}-{theme}-{lang}.png"
+    page.screenshot(path=str(shot), full_page=True)
+    assert shot.stat().st_size > 20_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_chinese_clip import tab
+from tests.browser.driving import open_tab
 from tests.conftest import settle
 
 pytestmark = pytest.mark.browser
@@ -37,7 +37,7 @@ def test_the_threshold_repaints_the_mask(visit: Visits) -> None:
 
 def test_a_chosen_group_lights_up_in_every_image(visit: Visits) -> None:
     page = visit(locale="zh-CN").open("/groupvit", ANSWERED)
-    tab(page, "看看内部")
+    open_tab(page, "看看内部")
     page.locator("#row-run").click()
     page.locator(".gv-picture").first.wait_for()
     page.wait_for_function("document.querySelector('.gv-picture canvas').width > 0")
@@ -60,7 +60,7 @@ def test_a_lesson_fits_a_phone_and_answers(visit: Visits) -> None:
     width = 390
     page = visit(width=width, height=844).open("/groupvit", ANSWERED)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    tab(page, "Walkthrough")
+    open_tab(page, "Walkthrough")
     page.locator("#walk-guess label").first.click()
     page.locator("#walk-run").click()
     page.locator("#walk-out .atlas-why").wait_for()

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from demos import catalog
+from demos.kit import library
+from tests.browser.driving import ANSWERED, LABELS, first_label, newer
 from tests.browser.test_axe import tabs
-from tests.browser.test_clip import FILLED, PHOTO, first_label
 from tests.conftest import settle
 
 pytestmark = pytest.mark.browser
 
 Visits = Callable[..., Any]
+PHOTO = library.shared()["rose"]["path"]
 PATHS = ["/", *(f"/{row.slug}" for row in catalog.open_rows())]
 # Marks everything that a mouse could use, and says what it is; a group of radio buttons is one stop.
 MARK = """() => {
@@ -86,28 +88,40 @@ def to(page: Any, selector: str) -> None:
     pytest.fail(f"Tab never comes to {selector}")
 
 
-def test_a_picture_is_classified_without_a_mouse(visit: Visits) -> None:
-    page = visit().open("/clip", FILLED)
-    to(page, "#labels textarea")
-    page.keyboard.press("Control+A")
+def test_an_image_is_classified_without_a_mouse(visit: Visits) -> None:
+    page = visit().open("/clip", ANSWERED)
+    to(page, "#labels input")
+    for _ in page.evaluate(LABELS):
+        page.keyboard.press("Backspace")
     page.keyboard.type("red envelope, dog, airplane")
-    to(page, "#classify-button")
-    page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelectorAll('#bars tbody tr').length === 3")
+    with newer(page):
+        page.keyboard.press("Enter")
+        to(page, "#try-run")
+        page.keyboard.press("Enter")
+    assert page.locator("#try-bars tbody tr").count() == 3
     assert first_label(page) == "red envelope"
+    # A label goes by its cross.
+    page.locator("#labels input").focus()
+    with newer(page):
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Enter")
+        assert page.evaluate(LABELS) == ["red envelope", "dog"]
+        assert page.evaluate("document.activeElement.closest('#labels') !== null")
 
 
 def test_an_example_a_tab_a_checkpoint_and_an_upload(visit: Visits) -> None:
-    page = visit().open("/clip", FILLED)
-    to(page, "[data-example=sheep_eating]")
-    page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('#line').innerText.includes('ms')")
+    page = visit().open("/clip", ANSWERED)
+    to(page, "#examples [data-example=sheep_eating]")
+    with newer(page):
+        page.keyboard.press("Enter")
+    assert page.evaluate(LABELS)[0] == "a sheep standing"
 
-    absent = page.get_by_role("tab", name="Absent labels")
-    absent.focus()
-    page.keyboard.press("Enter")
-    page.locator("#absent-button").wait_for()
-    assert absent.get_attribute("aria-selected") == "true"
+    for name in ("Compare", "Absent labels"):
+        tab = page.get_by_role("tab", name=name, exact=True)
+        tab.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function("tab => tab.ariaSelected === 'true'", arg=tab.element_handle())
+    assert page.locator("#absent-run").is_visible()
 
     box = page.locator("#checkpoint input")
     before = box.input_value()
@@ -121,19 +135,19 @@ def test_an_example_a_tab_a_checkpoint_and_an_upload(visit: Visits) -> None:
     )
 
     page.reload()
-    page.wait_for_function(FILLED)
-    to(page, "#picture [aria-label='Remove Image']")
+    page.wait_for_function(ANSWERED)
+    to(page, "#image [aria-label='Remove Image']")
     page.keyboard.press("Enter")
-    page.wait_for_function("!document.querySelector('#picture img')")
+    page.wait_for_function("!document.querySelector('#image img')")
     with page.expect_file_chooser() as chooser:
-        to(page, "#picture [aria-dropeffect]")
+        to(page, "#image [aria-dropeffect]")
         page.keyboard.press("Enter")
     chooser.value.set_files(str(PHOTO))
-    page.wait_for_function("document.querySelector('#picture img')?.src.includes('rose')")
+    page.wait_for_function("document.querySelector('#image img')?.src.includes('rose')")
 
 
 def test_language_theme_and_menu(visit: Visits) -> None:
-    page = visit().open("/clip", FILLED)
+    page = visit().open("/clip", ANSWERED)
     to(page, ".atlas-menu summary")
     page.keyboard.press("Enter")
     page.locator(".atlas-menu-list a").first.wait_for()
@@ -142,4 +156,4 @@ def test_language_theme_and_menu(visit: Visits) -> None:
     page.wait_for_function("document.body.classList.contains('dark')")
     page.locator("[data-set-lang=zh]").focus()
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('#classify-button')?.innerText.includes('分类')")
+    page.wait_for_function("document.querySelector('#try-run')?.innerText.includes('分类')")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -149,6 +150,17 @@ def test_a_refusal_is_a_sentence_and_gives_the_button_back() -> None:
     first, last = steps(job)
     assert "atlas-progress" in first["line"] and 'role="alert"' in last["message"]
     assert last["line"] == "" and stopped(last) is False and last["run"]["visible"]
+
+
+def test_the_browser_can_tell_two_refusals_of_one_sentence_apart() -> None:
+    def refuse(lang: str) -> dict[str, Any]:
+        raise Refusal("no_text")
+
+    marks = [
+        re.search(r'data-refused="try (\d+)"', step["message"]) for _ in range(2) for step in steps(refuse)
+    ]
+    first, second = (mark.group(1) for mark in marks if mark)
+    assert first != second
 
 
 def test_a_fault_is_said_without_its_details(caplog: pytest.LogCaptureFixture) -> None:
