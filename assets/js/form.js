@@ -5,6 +5,7 @@
   const PAUSE = 350; // milliseconds after the last change of an input
   const runs = {}; // by place: { running, dirty, answered, seconds, start, mark, title, asked: "", "click" or "drawing" }
   let timer;
+  let isFilling = false; // whether a handler is at work that sets inputs
   let refusal = ""; // "PLACE NUMBER" of the last run that was refused
 
   const run = (name) => (runs[name] ||= {
@@ -38,7 +39,7 @@
   }
 
   function askAgain() {
-    if (!complete()) return;
+    if (isFilling || !complete()) return;
     for (const name of places()) {
       const state = run(name);
       const quick = state.seconds !== null && state.seconds < QUICK;
@@ -66,9 +67,7 @@
     return !kinds.contains("atlas-own-inputs") || (checkpoint && kinds.contains("atlas-page-checkpoint"));
   };
 
-  // A visitor changed an input. `checkpoint`: it was the checkpoint, and another one may be slower or quicker.
-  // `following`: a place that has followed. `only`: the place whose own input it was.
-  window.atlas.touched = (checkpoint, following, only) => {
+  function age(checkpoint, following, only) {
     for (const name of places()) {
       if (name === following || (only ? name !== only : !depends(name, checkpoint))) continue;
       const state = run(name);
@@ -76,7 +75,23 @@
       if (checkpoint) state.seconds = null;
       if (state.answered) grey(name, true);
     }
+  }
+
+  // A visitor changed an input. `checkpoint`: it was the checkpoint, and another one may be slower or quicker.
+  // `following`: a place that has followed. `only`: the place whose own input it was.
+  window.atlas.touched = (checkpoint, following, only) => {
+    age(checkpoint, following, only);
     later();
+  };
+
+  // Around a handler that sets inputs. The first tab answers behind it; other places wait until the inputs are there.
+  window.atlas.filling = () => {
+    isFilling = true;
+    age(false, "try");
+  };
+  window.atlas.filled = () => {
+    isFilling = false;
+    window.atlas.touched(false, "try");
   };
 
   // Shows an answer that somebody asked for, from its button on: notes stand between the two. On a wide screen, and where

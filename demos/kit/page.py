@@ -346,8 +346,11 @@ class Layout:
         if behind is not None:
             return behind.then(*wired, **QUIET)
         # The first tab answers behind the new fields; the answers of the other tabs are old ones.
-        script = "(...values) => { window.atlas.touched(false, 'try'); return values; }"
-        return gr.on(listening(triggers), *wired, js=script, **QUIET)
+        # They are not asked again before the fields are there.
+        script = "(...values) => { window.atlas.filling(); return values; }"
+        filled = gr.on(listening(triggers), *wired, js=script, **QUIET)
+        filled.then(None, None, None, js="() => { window.atlas.filled(); }", **QUIET)
+        return filled
 
 
 def _when(handler: Handler, when: Handler) -> Handler:
