@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STROKES = 16
 
 
-lessons = partial(walkthrough.lessons_of, PAGE)
+lessons = partial(library.lessons, PAGE)
 
 
 def readings(made: Made) -> list[Classification]:

@@ -16,7 +16,7 @@ from PIL import Image
 from demos.draw import base, boxes, masks
 from demos.draw.boxes import Mark
 from demos.glip.words import say
-from demos.kit.html import Markup, grid, join, row, share, tag
+from demos.kit.html import Markup, grid, join, row, scroll, share, tag
 
 if TYPE_CHECKING:
     from core.detection.result import Grounding
@@ -220,7 +220,7 @@ def matrix(
         body.append(tag("tr", tag("th", region, name, scope="row", **_tone(tones, phrase)), numbers))
     corner = tag("th", say("region", lang), scope="col")
     rows_of_table = tag("thead", tag("tr", corner, head)) + tag("tbody", *body)
-    return tag("div", tag("table", rows_of_table, class_="gl-matrix"), class_="atlas-scroll", tabindex="0")
+    return scroll(tag("table", rows_of_table, class_="gl-matrix"))
 
 
 def _tone(tones: Sequence[str], phrase: int | None) -> dict[str, str]:

@@ -15,7 +15,7 @@ from demos.draw import boxes
 from demos.glip import answer as answers
 from demos.glip import draw
 from demos.glip.words import PAPER, examples, say
-from demos.kit import numbers, walkthrough
+from demos.kit import library, numbers, walkthrough
 from demos.kit.html import Markup, tag
 from demos.kit.walkthrough import Case, Outcome, Step
 
@@ -39,7 +39,7 @@ def lessons() -> dict[str, dict[str, Any]]:
     """The lessons by name; a lesson about a measurement is left out until it was measured."""
     return {
         name: row
-        for name, row in walkthrough.lessons_of(PAPER).items()
+        for name, row in library.lessons(PAPER).items()
         if all("pair" not in step or len(measured_pair(step, "en")) == 2 for step in row["steps"])
     }
 

@@ -16,7 +16,7 @@ from PIL import Image
 from demos.draw import base, masks
 from demos.groupvit.words import PAPER, markup, say
 from demos.kit.files import downloads
-from demos.kit.html import Markup, grid, join, row, share, table, tag
+from demos.kit.html import Markup, grid, join, row, scroll, share, table, tag
 
 if TYPE_CHECKING:
     from core.segmentation.groupvit import EncodedImage, Grouping, RightNames
@@ -165,7 +165,7 @@ def row_image(image: Image.Image, encoded: EncodedImage, caption: str) -> RowIma
     flat = [np.asarray(Image.fromarray(one).resize(small.size, Image.Resampling.NEAREST)) for one in maps]
     pair = np.stack([flat[0], flat[-1], np.zeros_like(flat[0])], -1)
     groups = tuple(tuple(np.unique(one).tolist()) for one in (flat[0], flat[-1]))
-    return RowImage(base.data_uri(image, SIDE), caption, masks.png_uri(Image.fromarray(pair)), groups)
+    return RowImage(base.data_uri(image, SIDE), caption, base.png_uri(pair), groups)
 
 
 def group_row(images: Sequence[RowImage], counts: tuple[int, int], lang: str) -> Markup:
@@ -256,7 +256,7 @@ def renamed_table(rows: Sequence[Renamed], lang: str) -> Markup:
             key = legend(mask, labels, colours, lang)
             cells.append(tag("td", image, tag("b", note) if note else "", key))
         body.append(tag("tr", *cells))
-    return tag("div", table(head, body, "gv-names"), class_="atlas-scroll", tabindex="0")
+    return scroll(table(head, body, "gv-names"))
 
 
 def legend(mask: np.ndarray, labels: Sequence[str], colours: Sequence[str], lang: str) -> Markup:

@@ -130,17 +130,12 @@ def of_page(page: str, kinds: Mapping[str, Callable[[Case], Outcome]], **options
         return kinds[step["kind"]](Case(page, step, checkpoint, lang))
 
     parts: dict[str, Any] = {
-        "lessons": partial(lessons_of, page),
+        "lessons": partial(library.lessons, page),
         "choices": partial(choices_of, page),
         "card": partial(card_of, page),
         "outcome": outcome,
     }
     return Walkthrough(**(parts | options))
-
-
-def lessons_of(page: str) -> dict[str, Any]:
-    """The lessons of a page by name."""
-    return {row["name"]: row for row in library.data(page)["lessons"]}
 
 
 def choices_of(page: str, step: Step, lang: str) -> list[str]:

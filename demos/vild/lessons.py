@@ -18,7 +18,7 @@ import numpy as np
 from core import checkpoints, inputs
 from core.runtime import Cancel
 from demos.draw import base, boxes
-from demos.kit import walkthrough
+from demos.kit import library, walkthrough
 from demos.kit.html import row, tag
 from demos.kit.jobs import Progress
 from demos.kit.walkthrough import Case, Outcome, Step
@@ -31,7 +31,7 @@ RATIOS = (2.0, 10.0)  # borders between the choices of the step about speed
 SPEED_PROPOSALS = answers.MOST_PROPOSALS
 HEADS = ("text", "image")
 
-lessons = partial(walkthrough.lessons_of, PAPER)
+lessons = partial(library.lessons, PAPER)
 
 
 def choices(step: Step, lang: str) -> list[str]:
