@@ -113,25 +113,17 @@ def _paper(facts: Mapping[str, Any]) -> Paper:
     )
 
 
+def _named(slug: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "slug": slug, "title": Text(**row["title"]), "idea": Text(**row["idea"])}
+
+
 def _read(path: Path) -> tuple[dict[str, Text], tuple[Entry, ...], tuple[Room, ...]]:
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     entries = (
-        Entry(
-            slug,
-            Text(**row["title"]),
-            Text(**row["idea"]),
-            _paper(row["paper"]),
-            row["kind"],
-            row["date"],
-            row.get("module"),
-            row.get("scene", False),
-        )
+        Entry(**{"module": None, **_named(slug, row), "paper": _paper(row["paper"])})
         for slug, row in tables["pages"].items()
     )
-    rooms = (
-        Room(slug, Text(**row["title"]), Text(**row["idea"]), row["module"], row.get("quiet", False))
-        for slug, row in tables["rooms"].items()
-    )
+    rooms = (Room(**_named(slug, row)) for slug, row in tables["rooms"].items())
     return {name: Text(**both) for name, both in tables["kinds"].items()}, tuple(entries), tuple(rooms)
 
 

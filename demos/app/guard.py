@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from starlette.responses import JSONResponse, RedirectResponse
+
 from core.errors import Refusal
 from core.runtime import on_space
 from demos.app import endpoints
@@ -166,7 +168,7 @@ class Guard:
             return
         answer = _Answer(self, scope, send)
         if place := self._without_slash(scope):
-            await answer.redirect(place)
+            await RedirectResponse(place)(scope, receive, answer.send)
             return
         try:
             receive = await self._admit(scope, receive)
@@ -174,7 +176,7 @@ class Guard:
         except Refusal as refusal:
             if answer.started:
                 raise
-            await answer.refuse(refusal)
+            await answer.refuse(refusal, receive)
 
     async def _admit(self, scope: Scope, receive: Receive) -> Receive:
         """What the app may read of a request.
@@ -378,13 +380,7 @@ class _Answer:
         message["headers"] = [pair for pair in message["headers"] if pair[0].lower() not in taken] + ours
         await self.raw_send(message)
 
-    async def redirect(self, place: str) -> None:
-        """Sends the browser to another address of this server, for this time."""
-        fields = [(b"location", place.encode()), (b"content-length", b"0")]
-        await self._forward({"type": "http.response.start", "status": 307, "headers": fields})
-        await self.raw_send({"type": "http.response.body", "body": b""})
-
-    async def refuse(self, refusal: Refusal) -> None:
+    async def refuse(self, refusal: Refusal, receive: Receive) -> None:
         """Answers with one sentence as JSON and ends the connection, which may still carry a body.
 
         Gradio's Python client reads what a 422 says of a parameter, and of other answers the status alone.
@@ -401,16 +397,11 @@ class _Answer:
                 "message": sentence,
             }
             status, detail = 422, [reason]
-        body = json.dumps({"error": sentence, "detail": detail}, ensure_ascii=False).encode()
-        fields = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
+        fields = {"connection": "close"}
         if "seconds" in refusal.params:
-            fields.append((b"retry-after", str(refusal.params["seconds"]).encode()))
-        await self._forward({"type": "http.response.start", "status": status, "headers": fields})
-        await self.raw_send({"type": "http.response.body", "body": body})
+            fields["retry-after"] = str(refusal.params["seconds"])
+        answer = JSONResponse({"error": sentence, "detail": detail}, status, fields)
+        await answer(self.scope, receive, self.send)
 
 
 FONT_STACK = ",".join(f'"{name}"' if " " in name else name for name in FONTS)

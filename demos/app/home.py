@@ -43,7 +43,7 @@ def build() -> None:
     body = markup(
         "home",
         first=start,
-        matrix=matrix(),
+        matrix=markup("matrix"),
         map=family_map(),
         list=family_list(),
         cards=join(map(room_card, listed_rooms())),
@@ -52,29 +52,6 @@ def build() -> None:
         **{name: words(name) for name in library.data("app")["says"]},
     )
     output("home", body)
-
-
-def matrix(n: int = 6) -> Markup:
-    """The image of the idea: n images by n sentences, the pairs on the diagonal lit."""
-    cells = []
-    for row in range(n):
-        for column in range(n):
-            # A fixed pattern of weak similarities beside the diagonal.
-            weak = ((row * 7 + column * 5) % 6) / 6
-            style = "" if row == column else f' style="opacity:{0.12 + 0.3 * weak:.2f}"'
-            kind = "on" if row == column else "off"
-            cells.append(
-                f'<rect class="{kind}" x="{30 * column}" y="{30 * row}" width="26" height="26" rx="4"{style}/>'
-            )
-    size = 30 * n
-    return Markup(
-        f'<svg class="atlas-matrix" viewBox="-34 -34 {size + 40} {size + 40}" aria-hidden="true">'
-        f'<text class="l-en" x="{size / 2 - 2}" y="-12">sentences</text>'
-        f'<text class="l-zh" x="{size / 2 - 2}" y="-12">句子</text>'
-        f'<text class="l-en" transform="translate(-12 {size / 2 - 2}) rotate(-90)">images</text>'
-        f'<text class="l-zh" transform="translate(-12 {size / 2 - 2}) rotate(-90)">图片</text>'
-        f"{''.join(cells)}</svg>"
-    )
 
 
 # --- the map -------------------------------------------------------------------------------------------------

@@ -1,5 +1,1 @@
 """The Chinese-CLIP page: the sheep lesson, one question in two languages, the way of a Chinese label, the training."""
-
-from demos.chinese_clip.page import PAGE
-
-__all__ = ["PAGE"]

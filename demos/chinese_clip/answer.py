@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core import checkpoints, inputs
-from core.batch import Outcome
+from core.batch import Outcome, ranked
 from core.clip import prompts
 from demos.chinese_clip import draw
 from demos.chinese_clip.draw import data, say, text
 from demos.draw import base
-from demos.kit import batch, classifier, files, library, results
+from demos.kit import classifier, files, library, results
 from demos.kit.components import output
 from demos.kit.events import api_errors
 from demos.kit.html import tag
@@ -192,7 +192,7 @@ def many(question: Question) -> Callable[[Any], Outcome]:
 
     def verb(image: Any) -> Outcome:
         result = zero_shot.classify(image, names, template)
-        return batch.ranked(result.to_json(), image)
+        return ranked(result.to_json(), image)
 
     return verb
 

@@ -8,7 +8,7 @@ from functools import partial
 from demos.chinese_clip import answer, compare, inside, lessons, stages
 from demos.chinese_clip.draw import PAGE as FOLDER
 from demos.chinese_clip.draw import text
-from demos.kit import batch, form, library, page, train
+from demos.kit import batch, form, page, train, walkthrough
 from demos.kit.components import output
 from demos.kit.language import Text
 from demos.kit.walkthrough import Walkthrough
@@ -37,25 +37,16 @@ PAGE = page.declare(
     ),
     examples=page.Examples(answer.examples, answer.OPENING, answer.fill),
     compare=[
-        page.Tab(
+        page.tab(
+            FOLDER,
             "readers",
-            Text("Can it read Chinese?", "它读得懂中文吗？"),
-            text("readers"),
             compare.readers,
-            Text("Compare the three ways", "比较三种问法"),
-            {"out": output, "tokens": output, "noise": compare.noise_slot},
+            slots={"out": output, "tokens": output, "noise": compare.noise_slot},
         ),
-        page.Tab(
-            "names",
-            Text("Two languages", "两种语言"),
-            text("names"),
-            compare.agree,
-            Text("Compare the names", "比较名称"),
-            inputs=compare.name_boxes,
-        ),
+        page.tab(FOLDER, "names", compare.agree, inputs=compare.name_boxes),
     ],
     inside=[page.tensors_tab(inside.tensors, text("inside")), page.code_tab(inside.code)],
-    walk=Walkthrough(partial(library.lessons, FOLDER), lessons.choices, lessons.card, lessons.outcome),
+    walk=Walkthrough(partial(walkthrough.lessons_of, FOLDER), lessons.choices, lessons.card, lessons.outcome),
     train=[train.tab(stages.LIVE)],
     many=batch.Many(answer.many),
     endpoints=[answer.chinese_clip_classify, answer.chinese_clip_tokens],

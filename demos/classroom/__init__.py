@@ -1,5 +1,1 @@
 """The Classroom page: compose a scene and see everything that is known about it; make a data set of many."""
-
-from demos.classroom.page import PAGE
-
-__all__ = ["PAGE"]

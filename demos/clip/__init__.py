@@ -1,5 +1,1 @@
 """The CLIP page: classify a picture with words first; closer looks, lessons and code behind further tabs."""
-
-from demos.clip.page import PAGE
-
-__all__ = ["PAGE"]

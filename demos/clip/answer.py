@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core import checkpoints, inputs
-from core.batch import Outcome
+from core.batch import Outcome, ranked
 from core.clip import prompts
 from demos.clip.words import say
 from demos.draw import base as draw
-from demos.kit import batch, classifier, library, results
+from demos.kit import classifier, library, results
 from demos.kit import files as files_in
 from demos.kit.events import api_errors
 from demos.kit.html import Markup, tag
 from demos.kit.language import Text, has_chinese
 from demos.kit.menu import start_row
-from demos.kit.scenes_link import SceneOpened
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -226,7 +225,7 @@ def many(question: Question) -> Callable[[Any], Outcome]:
     scale = own_scale(question.scale, question.scale_of, model.checkpoint)
 
     def verb(image: Image.Image) -> Outcome:
-        return batch.ranked(model.classify(image, labels, template, scale).to_json(), image)
+        return ranked(model.classify(image, labels, template, scale).to_json(), image)
 
     return verb
 
@@ -257,8 +256,3 @@ def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
     row = examples()[name]
     language = classifier.language(question.checkpoint or start_row(PAPER), lang)
     return {"image": row["path"], "labels": row["labels"][language]}
-
-
-def scene(opened: SceneOpened, question: Question, lang: str) -> dict[str, Any]:
-    """The fields that a scene of the classroom sets beside the image."""
-    return {"labels": opened.labels}

@@ -7,7 +7,7 @@ from functools import partial
 
 from demos.clip import answer, batch, compare, crops, inside, lessons, map, train, whatif
 from demos.clip.words import text
-from demos.kit import form, library, page
+from demos.kit import form, page, scenes_link, walkthrough
 from demos.kit import train as live
 from demos.kit.batch import Many
 from demos.kit.components import output, plot
@@ -28,43 +28,8 @@ class Question:
     scale_of: str = form.memory("")  # the checkpoint and the learned value that the slider was set to
 
 
-PROMPTS = page.Tab(
-    "prompts",
-    Text("Prompt lab", "提示实验室"),
-    text("prompts"),
-    compare.templates,
-    Text("Compare the templates", "比较这些模板"),
-    inputs=form.inputs(compare.Templates, "prompts"),
-)
-ABSENT = page.Tab(
-    "absent",
-    Text("Absent labels", "图中没有的标签"),
-    text("absent"),
-    compare.absent,
-    Text("Compare both lists", "比较两组标签"),
-    {"present": output, "missing": output},
-    form.inputs(compare.Missing, "absent"),
-)
-WHERE = page.Tab(
-    "where",
-    Text("Where is it?", "在哪里？"),
-    text("where"),
-    inside.where,
-    Text("Show where", "看看在哪里"),
-    inputs=form.inputs(inside.Method, "where"),
-)
-MAP = page.Tab(
-    "map",
-    Text("Map", "地图"),
-    text("map"),
-    map.lay_map,
-    Text("Draw the map", "画出地图"),
-    {"plot": partial(plot, visible=False), "note": output, "nearest": output},
-    form.inputs(map.Settings, "map"),
-)
-CODE = page.Tab(
-    "code", Text("Code", "代码"), text("code"), inside.code, Text("Run it line by line", "逐行运行")
-)
+tab = partial(page.tab, "clip")
+MAP = {"plot": partial(plot, visible=False), "note": output, "nearest": output}
 PAGE = page.declare(
     "clip",
     Question,
@@ -75,22 +40,27 @@ PAGE = page.declare(
         files=answer.files,
         opening=answer.recorded,
     ),
-    examples=page.Examples(answer.examples, answer.OPENING, answer.fill, answer.scene),
+    examples=page.Examples(answer.examples, answer.OPENING, answer.fill, scenes_link.labels),
     compare=[
         page.Custom("compare", Text("Two answers", "两个回答"), compare.lay_out),
-        PROMPTS,
-        ABSENT,
+        tab("prompts", compare.templates, inputs=form.inputs(compare.Templates, "prompts")),
+        tab(
+            "absent",
+            compare.absent,
+            slots={"present": output, "missing": output},
+            inputs=form.inputs(compare.Missing, "absent"),
+        ),
         page.Custom("whatif", Text("What if?", "假如……"), whatif.lay_out),
         page.Custom("crops", Text("Crops", "裁剪"), crops.lay_out),
     ],
     inside=[
-        WHERE,
+        tab("where", inside.where, inputs=form.inputs(inside.Method, "where")),
         page.Custom("attention", Text("Attention", "注意力"), inside.lay_out_attention),
-        MAP,
+        tab("map", map.lay_map, slots=MAP, inputs=form.inputs(map.Settings, "map")),
         page.tensors_tab(inside.tensors),
-        CODE,
+        tab("code", inside.code),
     ],
-    walk=Walkthrough(partial(library.lessons, "clip"), lessons.choices, lessons.card, lessons.outcome),
+    walk=Walkthrough(partial(walkthrough.lessons_of, "clip"), lessons.choices, lessons.card, lessons.outcome),
     train=[
         page.Custom("batch", Text("Contrastive batch", "对比批次"), batch.lay_out),
         live.tab(train.LIVE, Text("Train CLIP live", "现场训练 CLIP")),

@@ -1,5 +1,1 @@
 """The CLIPasso page: an image becomes strokes while one watches; comparisons, a look inside and lessons."""
-
-from demos.clipasso.page import PAGE
-
-__all__ = ["PAGE"]

@@ -19,7 +19,6 @@ from demos.kit import sketch_runs as runs
 from demos.kit.events import api_errors
 from demos.kit.html import tag
 from demos.kit.language import Text
-from demos.kit.scenes_link import SceneOpened
 from demos.kit.sketch_runs import Made
 
 if TYPE_CHECKING:
@@ -32,15 +31,6 @@ if TYPE_CHECKING:
 PAGE = "clipasso"
 OPENING = "red_envelope"
 SKETCH = Text("Sketch", "画")
-BACKGROUNDS = {
-    "photos": Text("Remove it from photos", "去掉照片的背景"),
-    "remove": Text("Always remove it", "总是去掉"),
-    "keep": Text("Keep it", "保留"),
-}
-STARTS = {
-    "saliency": Text("where CLIP looks", "CLIP 注视处"),
-    "random": Text("at random places", "随机位置"),
-}
 MAX_RUNGS = 8  # of a ladder through the endpoint
 
 say = partial(library.say, PAGE)
@@ -295,8 +285,3 @@ def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
     """The fields that an example sets."""
     row = examples()[name]
     return {"image": row["path"], "labels": row["labels"][lang]}
-
-
-def scene(opened: SceneOpened, question: Question, lang: str) -> dict[str, Any]:
-    """The fields that a scene of the classroom sets."""
-    return {"labels": opened.labels}

@@ -7,12 +7,13 @@ from functools import partial
 
 from demos.clipasso import answer, compare, inside, lessons
 from demos.draw import strokes
-from demos.kit import form, library, page, sketch_runs
+from demos.kit import form, library, page, scenes_link, sketch_runs
 from demos.kit.components import output
 from demos.kit.language import Text
 from demos.kit.walkthrough import Walkthrough
 
 says = partial(library.text, answer.PAGE)
+options = partial(library.options, answer.PAGE)
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Question:
     image: str | None = form.image(height=260)
     labels: str = form.words(says("labels"), lines=2, place="side")
     strokes: int = form.slider(1, 64, 16, says("strokes"), place="top")
-    background: str = form.choice(answer.BACKGROUNDS, "photos", says("background"), place="settings")
-    start: str = form.choice(answer.STARTS, "saliency", says("start"), place="settings")
+    background: str = form.choice(options("backgrounds"), "photos", says("background"), place="settings")
+    start: str = form.choice(options("starts"), "saliency", says("start"), place="settings")
     colour: bool = form.switch(False, Text("Strokes have colours", "笔画带颜色"))
     width: float = form.slider(0.5, 12, 3.0, Text("Width of a stroke", "笔画粗细"), step=0.5)
     seeds: int = form.slider(1, 8, 1, says("seeds"))
@@ -44,7 +45,7 @@ PAGE = page.declare(
         in_turn=True,
         more=sketch_runs.below(answer.PAGE, answer.go_on, answer.judge_edit),
     ),
-    examples=page.Examples(answer.examples, answer.OPENING, answer.fill, answer.scene),
+    examples=page.Examples(answer.examples, answer.OPENING, answer.fill, scenes_link.labels),
     compare=[
         page.Custom("ladder", says("ladder_title"), compare.ladder_tab),
         page.tab(

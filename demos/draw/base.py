@@ -143,12 +143,12 @@ def relevance_figure(
     image: Image.Image, relevance: np.ndarray, crop: Sequence[float], label: str, lang: str
 ) -> Markup:
     """The overlay with its scale: which places of the image lie near the label."""
+    low, high = f"{relevance.min():+.2f}", f"{relevance.max():+.2f}"
     caption = pick(
         lang,
-        f"Where the image looks like “{label}”: cosine of each patch, {relevance.min():+.2f} (dark) to "
-        f"{relevance.max():+.2f} (yellow). Pale edges were cropped away before encoding.",
-        f"图中哪里像“{label}”：每个图块的余弦，从 {relevance.min():+.2f}（深色）到 {relevance.max():+.2f}（黄色）。"
-        "发白的边缘在编码前被裁掉了。",
+        f"Where the image looks like “{label}”: cosine of each patch, {low} (dark) to {high} (yellow). Pale edges were "
+        "cropped away before encoding.",
+        f"图中哪里像“{label}”：每个图块的余弦，从 {low}（深色）到 {high}（黄色）。发白的边缘在编码前被裁掉了。",
     )
     overlay = tag("img", alt=caption, src=data_uri(heat_overlay(image, relevance, crop)))
     return tag("figure", overlay, tag("figcaption", caption), class_="atlas-figure")

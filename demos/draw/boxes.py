@@ -467,14 +467,9 @@ def crops_zip(image: Image.Image, marks: Sequence[Mark]) -> bytes:
 def exports(image: Image.Image, marks: Sequence[Mark], names: Sequence[str], stem: str, lang: str) -> str:
     """Links to all downloads of one answer; the file names begin with `stem`."""
     image = inputs.full_size(image)
-    size = inputs.size_of(image)
+    size, title = inputs.size_of(image), pick(lang, "image with boxes PNG", "带框图片 PNG")
     files: list[tuple[str, str, bytes, str]] = [
-        (
-            "boxes.png",
-            "image/png",
-            annotated_png(image, marks),
-            pick(lang, "image with boxes PNG", "带框图片 PNG"),
-        ),
+        ("boxes.png", "image/png", annotated_png(image, marks), title),
         ("boxes.svg", "image/svg+xml", svg(image, marks).encode(), "SVG"),
         ("coco.json", "application/json", coco_json(marks, names, size).encode(), "COCO JSON"),
         ("boxes.csv", "text/csv", to_csv(marks).encode("utf-8-sig"), "CSV"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import colorsys
 import json
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -19,6 +20,8 @@ from core import inputs
 from core import masks as rle
 from core.coco import Coco
 from demos.draw import base as draw
+from demos.kit import library
+from demos.kit.components import markup
 from demos.kit.files import File
 from demos.kit.html import Markup, join, tag
 from demos.kit.language import pick
@@ -31,6 +34,8 @@ PICTURE_SIDE, MASK_SIDE, POINTED_SIDE, GRID = 960, 640, 320, 48  # pixels of the
 NAMED_SHARE = 0.004  # a smaller region has no room for its name
 BYTES = 256
 IMAGE_FILE = "image.png"  # what a COCO file calls an image whose own name nobody knows
+
+say = partial(library.say, "draw")
 
 
 def palette(count: int) -> list[str]:
@@ -65,42 +70,18 @@ def overlay(
     shares = np.bincount(mask.ravel(), minlength=len(names)) / mask.size
     order = np.argsort(-shares, kind="stable").tolist()
     parts = ", ".join(f"{names[i]} {draw.percent(shares[i])}" for i in order if shares[i] > 0)
-    title = pick(
-        lang,
-        f"Mask of the image: {parts}. The arrow keys move a pointer over it.",
-        f"图片的分割：{parts}。用方向键移动指针。",
-    )
-    tip = pick(
-        lang,
-        "Point at the image, or at a name below, and the rest fades. Keyboard: Tab and the arrow keys.",
-        "指向图片或下面的名字，其余部分会变淡。键盘：Tab 和方向键。",
-    )
-    slider = tag("input", type="range", min="0", max="1", step="0.05", value=f"{opacity:.2f}")
-    stage = tag(
-        "div",
-        tag("img", class_="atlas-seg-picture", alt="", src=draw.data_uri(image, PICTURE_SIDE)),
-        tag(
-            "img", class_="atlas-seg-mask", alt="", src=png_uri(_coloured(_smaller(mask, MASK_SIDE), colours))
-        ),
-        tag("img", class_="atlas-seg-map", alt="", hidden=True, src=png_uri(_pointed(mask, probabilities))),
-        tag("canvas", style="display:none"),
-        _names(mask, names, colours, shares),
-        tag("span", class_="atlas-seg-tip", hidden=True),
-        class_="atlas-seg-stage",
-        style=f"--ratio:{image.width / image.height:.4f}",
-        tabindex="0",
-        role="img",
-        aria_label=title,
-    )
-    strength = tag("label", pick(lang, "Opacity", "不透明度"), " ", slider)
-    legend = join(_entry(names[i], i, colours[i], float(shares[i]), lang) for i in order)
-    return tag(
-        "figure",
-        stage,
-        tag("p", strength, tag("span", tip, role="status"), class_="atlas-tools"),
-        tag("ul", legend, class_="atlas-seg-legend"),
-        class_="atlas-seg",
-        style=f"--opacity:{opacity:.2f}",
+    return markup(
+        "mask",
+        title=say("mask_title", lang, parts=parts),
+        tip=say("mask_tip", lang),
+        strength=say("opacity", lang),
+        opacity=f"{opacity:.2f}",
+        ratio=f"{image.width / image.height:.4f}",
+        image=draw.data_uri(image, PICTURE_SIDE),
+        mask=png_uri(_coloured(_smaller(mask, MASK_SIDE), colours)),
+        pointed=png_uri(_pointed(mask, probabilities)),
+        names=_names(mask, names, colours, shares),
+        legend=join(_entry(names[i], i, colours[i], float(shares[i]), lang) for i in order),
     )
 
 
@@ -213,30 +194,18 @@ def heat_maps(
     """A card for each label: its probability [N, h, w] in [0, 1] over the image; `sums`: over labels they sum to one."""
     small = image.copy()
     small.thumbnail((POINTED_SIDE, POINTED_SIDE))
-    note = pick(
-        lang,
-        "Probability of each label at each place, from 0 (dark blue) to 1 (yellow). ",
-        "每个标签在每个位置的概率，从 0（深蓝）到 1（黄色）。",
-    )
-    if sums:
-        note += pick(lang, "At every place they sum to 1.", "每个位置各标签之和为 1。")
-    else:
-        note += pick(
-            lang,
-            "Each label has a yes or no of its own, so they do not sum to 1.",
-            "每个标签各自判断是或否，所以相加不等于 1。",
-        )
+    note = say("heat", lang) + say("heat_sums" if sums else "heat_alone", lang)
     cards = []
     for name, score in zip(names, scores, strict=True):
         levels = Image.fromarray(score.astype(np.float32)).resize(small.size, Image.Resampling.BILINEAR)
         heat = Image.blend(small, Image.fromarray(draw.heat_colors(np.asarray(levels))), 0.7)
-        highest = draw.percent(float(score.max()))
-        alt = pick(lang, f"Where “{name}” is probable", f"“{name}”在哪里可能性大")
+        highest = say("heat_highest", lang, highest=draw.percent(float(score.max())))
+        alt = say("heat_alt", lang, name=name)
         cards.append(
             tag(
                 "figure",
                 tag("img", alt=alt, src=draw.data_uri(heat, POINTED_SIDE)),
-                tag("figcaption", tag("b", name), pick(lang, f"highest {highest}", f"最高 {highest}")),
+                tag("figcaption", tag("b", name), highest),
             )
         )
     return tag("div", *cards, class_="atlas-seg-heat") + tag("p", note, class_="atlas-line")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from PIL import Image
 
 from core import masks as rle
 from demos.draw import base as draw
+from demos.kit import library
 from demos.kit.files import to_data_uri
 from demos.kit.html import escape
 from demos.kit.language import pick
 
+say = partial(library.say, "draw")
 Truth = Mapping[str, Any]
 # One colour an object, in the order of the scene; each also has its number.
 COLOURS = (draw.SKY, draw.ORANGE, draw.PURPLE, draw.YELLOW)
@@ -97,23 +100,17 @@ def box_image(image: NDArray[np.uint8], known: Truth, lang: str) -> str:
 
 def stage(image: NDArray[np.uint8], known: Truth, lang: str) -> str:
     """The image big, its captions beside it, and boxes, masks and depth below; a click makes any of them the big one."""
-    visible, whole = pick(lang, "Visible masks", "可见掩码"), pick(lang, "Whole masks", "完整掩码")
-    boxes, depth = pick(lang, "Boxes", "框"), pick(lang, "Depth", "深度")
-    views = (
-        ("picture", _img(image, known["captions"][lang][0]), pick(lang, "Image", "图片"),
-         pick(lang, "what a model gets", "模型看到的就是它")),
-        ("boxes", box_image(image, known, lang), boxes,
-         pick(lang, "dashed: whole, solid: what is seen", "虚线：整个；实线：看得见的")),
-        ("visible", _img(mask_image(image, known, "visible_mask"), visible), visible,
-         pick(lang, "what nothing hides", "没有被挡住的部分")),
-        ("whole", _img(mask_image(image, known, "mask"), whole), whole,
-         pick(lang, "hidden parts too (amodal)", "挡住的也算（amodal）")),
-        ("depth", _img(depth_image(known), depth), depth, pick(lang, "yellow near, blue far", "黄色近，蓝色远")),
-    )  # fmt: skip
+    views = {
+        "picture": _img(image, known["captions"][lang][0]),
+        "boxes": box_image(image, known, lang),
+        "visible": _img(mask_image(image, known, "visible_mask"), say("scene_visible", lang)),
+        "whole": _img(mask_image(image, known, "mask"), say("scene_whole", lang)),
+        "depth": _img(depth_image(known), say("scene_depth", lang)),
+    }
     figures = "".join(
-        f'<figure data-is="{name}"><button type="button" data-view="{name}">{shown}</button>'
-        f"<figcaption><strong>{title}</strong> {note}</figcaption></figure>"
-        for name, shown, title, note in views
+        f'<figure data-is="{name}"><button type="button" data-view="{name}">{view}</button><figcaption>'
+        f"<strong>{say(f'scene_{name}', lang)}</strong> {say(f'scene_{name}_is', lang)}</figcaption></figure>"
+        for name, view in views.items()
     )
     return f'<div class="atlas-scene">{figures}{captions(known, lang)}{legend(known, lang)}</div>'
 
@@ -149,11 +146,7 @@ def legend(known: Truth, lang: str) -> str:
         pose = pick(lang, *POSES[thing["pose"]])
         posed = f" ({pose})" if thing["code"] == "1F411" else ""
         seen = thing["visible_area"] / thing["area"] if thing["area"] else 0.0
-        facts = pick(
-            lang,
-            f"distance {thing['depth']:.2f}, {seen:.0%} seen",
-            f"距离 {thing['depth']:.2f}，可见 {seen:.0%}",
-        )
+        facts = say("scene_facts", lang, depth=thing["depth"], seen=seen)
         items.append(
             f'<li><b style="background:{colour}">{at}</b> <span>{name}{posed}</span> <small>{facts}</small></li>'
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -17,10 +18,10 @@ from PIL import Image
 from core.drawing.strokes import CANVAS, Drawn, Frame, Start, Strokes
 from core.errors import Refusal
 from demos.draw import base as draw
-from demos.kit import components
+from demos.kit import components, library
 from demos.kit.files import File, downloads, to_data_uri
 from demos.kit.html import Markup, grid, join, row, tag
-from demos.kit.language import Text, pick
+from demos.kit.language import pick
 
 if TYPE_CHECKING:
     from core.clip import Classification
@@ -229,30 +230,19 @@ def start_maps(start: Start, lang: str) -> Markup:
     heat = Image.fromarray(draw.heat_colors(start.saliency))
     edge = np.repeat(np.where(start.edges, 0, 255).astype(np.uint8)[..., None], 3, 2)
     strength = start.probability / max(float(start.probability.max()), 1e-12)
-    count = len(start.points[0][0])
-    rows = [
-        (
-            draw.data_uri(Image.blend(Image.fromarray(start.picture), heat, 0.65)),
-            Text("1 · Attention", "1 · 注意力"),
-            Text("where CLIP looks, averaged over heads and layers", "CLIP 在看哪里，对所有头和层取平均"),
-        ),
-        (
-            draw.png_uri(edge),
-            Text("2 · Edges", "2 · 边缘"),
-            Text("the dark side of every contour (XDoG)", "每条轮廓的暗侧（XDoG）"),
-        ),
-        (
-            draw.png_uri(draw.heat_colors(strength)),
-            Text("3 · Product", "3 · 乘积"),
-            Text("the probability that a stroke begins there", "一笔从这里开始的概率"),
-        ),
-        (
-            draw.png_uri(with_points(start)),
-            Text("4 · Start points", "4 · 起点"),
-            Text(f"{count} points sampled from the product", f"按乘积抽出的 {count} 个点"),
-        ),
-    ]
-    return figures([(src, title.get(lang), caption.get(lang)) for src, title, caption in rows])
+    images = {
+        "attention": draw.data_uri(Image.blend(Image.fromarray(start.picture), heat, 0.65)),
+        "edges": draw.png_uri(edge),
+        "product": draw.png_uri(draw.heat_colors(strength)),
+        "points": draw.png_uri(with_points(start)),
+    }
+    count, say = len(start.points[0][0]), partial(library.say, "draw")
+    return figures(
+        [
+            (source, say(f"map_{name}", lang), say(f"map_{name}_is", lang, count=count))
+            for name, source in images.items()
+        ]
+    )
 
 
 def with_points(start: Start) -> np.ndarray:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core import checkpoints, inputs
-from core.batch import Outcome
+from core.batch import Outcome, detected
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import boxes
 from demos.glip import draw
 from demos.glip.words import PAPER, examples, say
-from demos.kit import batch, results
 from demos.kit import files as files_in
+from demos.kit import results
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress
 from demos.kit.menu import label_language, needs_download, start_row
@@ -209,7 +209,7 @@ def many(question: Question) -> Callable[[Any], Outcome]:
         grounding = detect(glip, image, prompt, threshold, question.across_labels)
         names = [grounding.phrases[at].text for at in grounding.phrase_indices.tolist()]
         boxes_of = list(zip(names, grounding.scores.tolist(), grounding.boxes.tolist(), strict=True))
-        return batch.detected(boxes_of, grounding.to_json(), image)
+        return detected(boxes_of, grounding.to_json(), image)
 
     return verb
 

@@ -1,5 +1,1 @@
 """The GLIPv2 page: facts alone, because its weights were never released; what it adds to GLIP, and what runs instead."""
-
-from demos.glipv2.page import PAGE
-
-__all__ = ["PAGE"]

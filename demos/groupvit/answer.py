@@ -15,11 +15,11 @@ import gradio as gr
 import numpy as np
 
 from core import inputs
-from core.batch import Outcome
+from core.batch import Outcome, segmented
 from demos.groupvit import draw
 from demos.groupvit.words import PAPER, examples
-from demos.kit import batch, results
 from demos.kit import files as files_in
+from demos.kit import results
 from demos.kit.events import api_errors
 from demos.kit.menu import start_row
 from demos.kit.page import Layout, labelled
@@ -171,7 +171,7 @@ def many(question: Question) -> Callable[[Any], Outcome]:
     def verb(image: Image.Image) -> Outcome:
         grouping = segmenter.segment(image, names, threshold)
         shares = grouping.shares.tolist()[: len(names)]
-        return batch.segmented(names, shares, grouping.mask, grouping.to_json(), image)
+        return segmented(names, shares, grouping.mask, grouping.to_json(), image)
 
     return verb
 

@@ -15,7 +15,7 @@ import gradio as gr
 from PIL import Image
 
 from core import batch, inputs
-from core.batch import Outcome, Row, detected, ranked, segmented
+from core.batch import Outcome, Row
 from core.errors import Refusal
 from core.inputs.archives import MAX_BYTES, MAX_FILES
 from core.runtime import Cancel
@@ -29,20 +29,6 @@ from demos.kit.language import Text, pick
 
 if TYPE_CHECKING:
     from demos.kit.page import Layout
-
-__all__ = [
-    "Many",
-    "detected",
-    "lay_out",
-    "links",
-    "ranked",
-    "rows_of",
-    "segmented",
-    "summary",
-    "table",
-    "thumbnail",
-    "without_image",
-]
 
 IDEA = Text(*(library.kit("many", lang, files=MAX_FILES, size=MAX_BYTES >> 20) for lang in ("en", "zh")))
 FILES = Text("Images, or a zip archive", "图片或 zip 压缩包")

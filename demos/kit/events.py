@@ -83,50 +83,29 @@ class Shell:
         outputs: Sequence[Any],
         *,
         session: bool = False,
+        behind: Any = None,
         **options: Any,
     ) -> Any:
         """Wires `handler(*inputs, lang)`; a refusal becomes one sentence and leaves the outputs as they are.
 
         Args:
-            triggers: an event of a component (`button.click`), or several.
+            triggers: an event of a component (`button.click`), or several; None with `behind`.
             handler: returns one value for each output, as a tuple.
             inputs: components; the language follows them.
             outputs: components; the message area comes before them.
             session: whether the handler's first argument is the name of the visitor's session.
+            behind: an event behind which the handler runs, in place of triggers.
             options: of Gradio's event listeners: show_progress, concurrency_limit, queue...
 
         Returns:
             The event, for `.then` and `cancels`.
         """
-        return gr.on(
-            listening(triggers),
-            (with_session if session else guarded)(handler, len(outputs)),
-            [*inputs, self.lang],
-            [self.message, *outputs],
-            api_visibility="private",
-            concurrency_limit=options.pop("concurrency_limit", CONCURRENCY),
-            show_progress=options.pop("show_progress", "minimal"),
-            **options,
-        )
-
-    def then(
-        self,
-        event: Any,
-        handler: Callable[..., Any],
-        inputs: Sequence[Any],
-        outputs: Sequence[Any],
-        *,
-        session: bool = False,
-    ) -> Any:
-        """Wires `handler(*inputs, lang)` behind an event that `on` or a component returned; `session` as in `on`."""
-        return event.then(
-            (with_session if session else guarded)(handler, len(outputs)),
-            [*inputs, self.lang],
-            [self.message, *outputs],
-            api_visibility="private",
-            concurrency_limit=CONCURRENCY,
-            show_progress="minimal",
-        )
+        function = (with_session if session else guarded)(handler, len(outputs))
+        settings = {"concurrency_limit": CONCURRENCY, "show_progress": "minimal", **options}
+        wired = function, [*inputs, self.lang], [self.message, *outputs]
+        if behind is not None:
+            return behind.then(*wired, api_visibility="private", **settings)
+        return gr.on(listening(triggers), *wired, api_visibility="private", **settings)
 
 
 def hinted(**hints: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -325,16 +325,12 @@ class Form:
     def changes(self, names: Sequence[str] | None = None) -> list[Any]:
         """The events with which a visitor changes some fields; all that ask for a new answer where `names` is None."""
         chosen = [name for name in self.fields if self.asks(name)] if names is None else names
-        return [event for name in chosen for event in self.events(name)]
+        return [event for name in chosen for event in events_of(self.components[name])]
 
     def asks(self, name: str) -> bool:
         """Whether a change of the field asks the first tab's question again."""
         how = self.fields[name]
         return not (how.script or how.followed or isinstance(how, CheckpointField))
-
-    def events(self, name: str) -> list[Any]:
-        """The events of a field's component that a visitor causes, never a handler."""
-        return events_of(self.components[name])
 
 
 def makers(kind: type[Any]) -> dict[str, Callable[[str], Any]]:

@@ -24,7 +24,6 @@ import gradio as gr
 from core import runtime
 from core.errors import Refusal
 from core.runtime import Cancel
-from demos.kit import library
 from demos.kit.html import tag
 
 R = TypeVar("R")
@@ -208,8 +207,3 @@ def progress(share: float | None, text: str, label: str = "") -> str:
         aria_valuemax="100",
         aria_valuenow=value,
     ) + tag("p", text, class_="atlas-line")
-
-
-def waiting(before: int, lang: str) -> str:
-    """The bar of a job that waits for others."""
-    return progress(None, library.kit("run_waits", lang, before=before))

@@ -237,9 +237,7 @@ class CheckpointMenu:
 
     def fetch(self, event: Any) -> Any:
         """Downloads the chosen row behind an event; one that is here already takes no time. Returns the event after it."""
-        return self.page.then(
-            event, self._download, [self.value], [self.value, *self.outputs[1:]], session=True
-        )
+        return self.page.on(None, self._download, [self.value], self.outputs, session=True, behind=event)
 
     def _shown(self, name: str, lang: str) -> tuple[Any, ...]:
         """Note, card and buttons of a chosen row."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import gradio as gr
 
-from demos.kit import jobs
+from demos.kit import jobs, library
 from demos.kit.components import output
 from demos.kit.events import CONCURRENCY, QUIET, Shell, failure, hinted, lang_of, listening
 from demos.kit.form import events_of
@@ -200,7 +200,7 @@ def wire(
                                 continue
                             part = {"line": Progress(None, pick(lang, *WORKING)).bar}
                         elif isinstance(part, int):
-                            part = {"line": jobs.waiting(part, lang)}
+                            part = {"line": jobs.progress(None, library.kit("run_waits", lang, before=part))}
                         elif isinstance(part, Progress):
                             part = {"line": part.bar}
                         else:

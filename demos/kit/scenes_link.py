@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote
 
 from gradio.processing_utils import save_bytes_to_cache
@@ -36,6 +37,11 @@ class SceneOpened:
     caption: str
     labels: str
     names: tuple[str, ...]
+
+
+def labels(opened: SceneOpened, question: Any, lang: str) -> dict[str, Any]:
+    """The labels of a page that asks for those worth asking of a scene (`demos.kit.page.Examples`)."""
+    return {"labels": opened.labels}
 
 
 def opened(query: Mapping[str, str], lang: str) -> SceneOpened | None:

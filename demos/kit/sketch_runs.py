@@ -136,13 +136,10 @@ def headed(opinions: Mapping[str, Any], lang: str) -> dict[str, Any]:
     if len(opinions) == 1:
         return {"": next(iter(opinions.values()))}
     guide = next(iter(opinions))
-    headings = {
-        row: pick(lang, f"{title(row, lang)}, the guide", f"{title(row, lang)}，指导作画")
-        if row == guide
-        else pick(lang, f"{title(row, lang)}, not involved", f"{title(row, lang)}，没有参与")
-        for row in opinions
+    return {
+        library.kit("guide" if row == guide else "not_involved", lang, title=title(row, lang)): one
+        for row, one in opinions.items()
     }
-    return {headings[row]: one for row, one in opinions.items()}
 
 
 def title(row: str, lang: str) -> str:

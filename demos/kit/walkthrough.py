@@ -323,14 +323,11 @@ def lay_out(shell: Shell, walk: Walkthrough, tab: Any, checkpoint: Any) -> tuple
         js="(step, row) => { window.atlas.copyLink(['step', 'checkpoint'], [step, row]); }",
     )
 
-    def run(where_value: str, predicted: str, row: str, lang: str, cancel: Any) -> Iterator[Any]:
-        yield from reveal(walk, where_value, predicted, row, lang, cancel)
-
     places.wire(
         shell,
         place.button.click,
         place,
-        run,
+        partial(reveal, walk),
         [where, guess, checkpoint],
         tuple,
         in_turn=walk.in_turn,

@@ -1,5 +1,1 @@
 """The LSeg page: a picture, labels that come and go, and a mask that follows them; lessons; a look inside."""
-
-from demos.lseg.page import PAGE
-
-__all__ = ["PAGE"]

@@ -17,11 +17,11 @@ import numpy as np
 from PIL import Image
 
 from core import checkpoints, inputs
-from core.batch import Outcome
+from core.batch import Outcome, segmented
 from core.errors import Refusal
 from demos.draw import masks as draw
-from demos.kit import batch, results
 from demos.kit import files as files_in
+from demos.kit import results
 from demos.kit.events import api_errors
 from demos.kit.html import Markup
 from demos.kit.language import Text
@@ -245,7 +245,7 @@ def many(question: Question) -> Callable[[Any], Outcome]:
 
     def verb(image: Image.Image) -> Outcome:
         result = model.segment(image, names)
-        return batch.segmented(names, result.shares.tolist(), result.mask, result.to_json(), image)
+        return segmented(names, result.shares.tolist(), result.mask, result.to_json(), image)
 
     return verb
 

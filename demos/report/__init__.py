@@ -1,5 +1,1 @@
 """The report card: what every miniature reached, paper by paper, as it is recorded in `assets/report_card.json`."""
-
-from demos.report.page import PAGE
-
-__all__ = ["PAGE"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -17,14 +18,16 @@ from core.classroom.report import Card, Line
 from core.errors import Refusal
 from demos import catalog
 from demos.draw import base as draw
-from demos.kit import headline
+from demos.kit import headline, library
 from demos.kit.components import code_of, output
 from demos.kit.events import api_errors
 from demos.kit.files import downloads
 from demos.kit.html import escape
 from demos.kit.language import Text, both, both_of
 
-LANGUAGES = {"en": Text("English", "英文"), "zh": Text("Chinese", "中文")}
+words = partial(library.html, "report")
+LANGUAGES = library.options("report", "languages")
+FIELDS = library.options("report", "fields")
 # Of the chart's columns, from the theme; a fifth begins again. Both languages of the second checkpoint are paler.
 COLOURS = (
     "var(--atlas-bar)",
@@ -33,21 +36,6 @@ COLOURS = (
     "color-mix(in srgb, var(--atlas-mark) 45%, var(--atlas-paper))",
 )
 EMPTY = "<td></td>"
-FIELDS = {
-    "paper": Text("paper", "论文"),
-    "measure": Text("measure", "指标"),
-    "split": Text("split", "测试集"),
-    "language": Text("language", "语言"),
-    "value": Text("value", "数值"),
-    "unit": Text("unit", "单位"),
-    "checkpoint": Text("checkpoint", "权重"),
-    "published": Text("published", "论文公布"),
-    "command": Text("command", "命令"),
-    "seed": Text("seed", "种子"),
-    "commit": Text("commit", "提交"),
-    "minutes": Text("minutes of training", "训练分钟"),
-    "hardware": Text("hardware", "硬件"),
-}
 
 
 def report_rows(paper: str | None = None) -> list[dict[str, Any]]:
@@ -83,14 +71,8 @@ def whole(cards: Sequence[Card], rows: Sequence[dict[str, Any]]) -> str:
         ("report_card.json", "application/json", draw.to_json(rows).encode()),
         ("report_card.csv", "text/csv", to_csv(rows).encode("utf-8-sig")),
     ]
-    note = both(
-        "Measured by the command under each table, on scenes from seeds that no training uses. A published number belongs "
-        "to a full-size model on other data: it shows what the row measures, not the value to reach.",
-        "每个数字都由表格下方的命令测得，所用场景的种子不参与任何训练。“论文公布”一栏是完整模型在别的数据上的结果："
-        "它说明这一行测量的是什么，不是要达到的数值。",
-    )
     papers = [
-        ("", both("All papers", "全部论文"), len(rows)),
+        ("", words("all"), len(rows)),
         *((c.paper, title(c), len(c.rows)) for c in cards),
     ]
     choice = "".join(
@@ -99,8 +81,8 @@ def whole(cards: Sequence[Card], rows: Sequence[dict[str, Any]]) -> str:
         for paper, name, count in papers
     )
     return (
-        f'<div class="atlas-report"><p class="atlas-report-note">{note}</p>{downloads(files)}'
-        f'<p class="atlas-downloads">{both("Show", "显示")} {choice}</p>{"".join(map(section, cards))}</div>'
+        f'<div class="atlas-report"><p class="atlas-report-note">{words("note")}</p>{downloads(files)}'
+        f'<p class="atlas-downloads">{words("show")} {choice}</p>{"".join(map(section, cards))}</div>'
     )
 
 
@@ -136,16 +118,16 @@ def section(card: Card) -> str:
     )
     commands = "".join(
         f'<div class="atlas-command"><pre id="command-{card.paper}-{at}" tabindex="0">{escape(command)}</pre>'
-        f'<button type="button" class="atlas-chip" data-copy="command-{card.paper}-{at}">{both("Copy", "复制")}</button></div>'
+        f'<button type="button" class="atlas-chip" data-copy="command-{card.paper}-{at}">{words("copy")}</button></div>'
         for at, command in enumerate(card.commands)
     )
     return (
         f'<section class="atlas-paper-card" id="report-{card.paper}" data-paper="{escape(card.paper)}"><h2>{name}</h2>'
-        f'<div class="atlas-report-head">{headline.figure(card)}<div><p class="atlas-idea">{_pair(lesson)}</p>'
+        f'<div class="atlas-report-head">{headline.figure(card)}<div><p class="atlas-idea">{both_of(Text(**lesson))}</p>'
         f"{f'<p class=atlas-score>{score}</p>' if bars else ''}</div></div>{chart(card)}"
-        f'<details class="atlas-measures"><summary>{both("All measures of this paper", "这篇论文的全部指标")}</summary>'
+        f'<details class="atlas-measures"><summary>{words("measures")}</summary>'
         f"{table(card)}{counted(card)}"
-        f"<h3>{both('Measure it again', '重新测量')}</h3>{commands}{training(card)}{recorded(card)}</details></section>"
+        f"<h3>{words('again')}</h3>{commands}{training(card)}{recorded(card)}</details></section>"
     )
 
 
@@ -171,7 +153,7 @@ def table(card: Card) -> str:
         for measure in dict.fromkeys(line.measure for line in card.lines)
     )
     return _scrolls(
-        both("Measured values, scrolls sideways", "测量结果，可横向滚动"),
+        words("scrolls"),
         f'<thead><tr><th scope="col" rowspan="2">{first}</th>{spans}{sides}</tr><tr>{heads}</tr></thead>{body}',
     )
 
@@ -207,7 +189,7 @@ def _row(name: str, line: Line, card: Card, extra: Sequence[str]) -> str:
     chance = EMPTY if line.chance is None else f"<td>{number(line.chance, line.unit)}</td>"
     published = EMPTY
     if line.published is not None:
-        note = f"<small>{_pair(line.note)}</small>" if line.note else ""
+        note = f"<small>{both_of(Text(**line.note))}</small>" if line.note else ""
         published = f"<td>{number(line.published, line.unit)}{note}</td>"
     sides = {"chance": chance, "bar": bar, "published": published}
     return f'<tr><th scope="row">{name}</th>{cells}{"".join(sides[name] for name in extra)}</tr>'
@@ -248,11 +230,7 @@ def split_name(line: Line) -> str:
 
 
 def _name(word: str) -> str:
-    return both(escape(report.named(word, "en")), escape(report.named(word, "zh")))
-
-
-def _pair(texts: dict[str, str]) -> str:
-    return both(escape(texts["en"]), escape(texts["zh"]))
+    return both_of(Text(report.named(word, "en"), report.named(word, "zh")))
 
 
 def counted(card: Card) -> str:
@@ -297,7 +275,7 @@ def recorded(card: Card) -> str:
         f"Every row with every field, as recorded ({count})", f"全部原始记录，含所有字段（{count} 行）"
     )
     inner = f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody>"
-    scroll = _scrolls(both("Rows as recorded, scrolls sideways", "原始记录，可横向滚动"), inner)
+    scroll = _scrolls(words("recorded"), inner)
     return f'<details class="atlas-recorded"><summary>{label}</summary>{scroll}</details>'
 
 

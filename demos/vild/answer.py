@@ -16,11 +16,11 @@ import gradio as gr
 from PIL import Image
 
 from core import checkpoints, inputs
-from core.batch import Outcome
+from core.batch import Outcome, detected
 from core.runtime import Cancel
 from demos.draw import boxes
-from demos.kit import batch, results
 from demos.kit import files as files_in
+from demos.kit import results
 from demos.kit.components import picked
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress
@@ -235,7 +235,7 @@ def many(question: Question) -> Callable[[Any], Outcome]:
         detection = vild.detect(image, labels, **options)
         names = [detection.labels[at] for at in detection.label_indices.tolist()]
         rows = list(zip(names, detection.scores.tolist(), detection.boxes.tolist(), strict=True))
-        return batch.detected(rows, detection.to_json(), image)
+        return detected(rows, detection.to_json(), image)
 
     return verb
 
