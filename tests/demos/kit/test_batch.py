@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from core.batch import Outcome
+from core.batch import Outcome, detected, ranked, segmented
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.kit import batch
@@ -93,10 +93,10 @@ def test_names_are_text_in_the_table(tmp_path: Path) -> None:
 
 def test_outcomes_of_the_three_kinds_of_verbs() -> None:
     image = Image.new("RGB", (8, 6))
-    boxed = batch.detected([("a", 0.5, (0, 0, 1, 1)), ("b", 0.75, (0, 0, 2, 2))], {}, image)
+    boxed = detected([("a", 0.5, (0, 0, 1, 1)), ("b", 0.75, (0, 0, 2, 2))], {}, image)
     assert boxed.cells == {"boxes": 2, "best label": "b", "best score": 0.75} and boxed.size == (8, 6)
-    assert batch.detected([], {}, image).cells["best label"] == ""
-    assert batch.segmented(["a"], [0.5], None, {}, image).cells == {"share(a)": 0.5}
+    assert detected([], {}, image).cells["best label"] == ""
+    assert segmented(["a"], [0.5], None, {}, image).cells == {"share(a)": 0.5}
 
 
 def test_a_ranking_has_the_same_columns_for_every_image() -> None:
@@ -104,6 +104,6 @@ def test_a_ranking_has_the_same_columns_for_every_image() -> None:
         {"results": [{"label": a, "probability": 0.7}, {"label": b, "probability": 0.3}]}
         for a, b in ("ab", "ba")
     ]
-    cells = [batch.ranked(one, Image.new("RGB", (4, 3))).cells for one in answers]
+    cells = [ranked(one, Image.new("RGB", (4, 3))).cells for one in answers]
     assert [list(one) for one in cells] == [["best label", "probability(a)", "probability(b)"]] * 2
     assert cells[1] == {"best label": "b", "probability(a)": 0.3, "probability(b)": 0.7}
