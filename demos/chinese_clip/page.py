@@ -8,7 +8,7 @@ from functools import partial
 from demos.chinese_clip import answer, compare, inside, lessons, stages
 from demos.chinese_clip.draw import PAGE as FOLDER
 from demos.chinese_clip.draw import text
-from demos.kit import batch, form, page, train, walkthrough
+from demos.kit import batch, form, library, page, train
 from demos.kit.components import output
 from demos.kit.language import Text
 from demos.kit.walkthrough import Walkthrough
@@ -46,7 +46,7 @@ PAGE = page.declare(
         page.tab(FOLDER, "names", compare.agree, inputs=compare.name_boxes),
     ],
     inside=[page.tensors_tab(inside.tensors, text("inside")), page.code_tab(inside.code)],
-    walk=Walkthrough(partial(walkthrough.lessons_of, FOLDER), lessons.choices, lessons.card, lessons.outcome),
+    walk=Walkthrough(partial(library.lessons, FOLDER), lessons.choices, lessons.card, lessons.outcome),
     train=[train.tab(stages.LIVE)],
     many=batch.Many(answer.many),
     endpoints=[answer.chinese_clip_classify, answer.chinese_clip_tokens],

@@ -7,7 +7,7 @@ from functools import partial
 
 from demos.clip import answer, batch, compare, crops, inside, lessons, map, train, whatif
 from demos.clip.words import text
-from demos.kit import form, page, scenes_link, walkthrough
+from demos.kit import form, library, page, scenes_link
 from demos.kit import train as live
 from demos.kit.batch import Many
 from demos.kit.components import output, plot
@@ -60,7 +60,7 @@ PAGE = page.declare(
         page.tensors_tab(inside.tensors),
         tab("code", inside.code),
     ],
-    walk=Walkthrough(partial(walkthrough.lessons_of, "clip"), lessons.choices, lessons.card, lessons.outcome),
+    walk=Walkthrough(partial(library.lessons, "clip"), lessons.choices, lessons.card, lessons.outcome),
     train=[
         page.Custom("batch", Text("Contrastive batch", "对比批次"), batch.lay_out),
         live.tab(train.LIVE, Text("Train CLIP live", "现场训练 CLIP")),

@@ -56,6 +56,11 @@ def options(page: str, name: str) -> dict[str, Text]:
     return {value: Text(**title) for value, title in data(page)["options"][name].items()}
 
 
+def lessons(page: str) -> dict[str, dict[str, Any]]:
+    """The lessons of a page by name."""
+    return {row["name"]: row for row in data(page)["lessons"]}
+
+
 kit = partial(say, "kit")  # a sentence of the kit itself
 
 

@@ -14,7 +14,7 @@ from core import checkpoints
 from core.runtime import Cancel
 from demos.chinese_clip import answer, compare, inside, record, stages
 from demos.chinese_clip.page import PAGE, Question
-from demos.kit import walkthrough
+from demos.kit import library, walkthrough
 from tests.pages import run
 
 EXAMPLES = answer.examples()
@@ -150,7 +150,7 @@ def test_every_row_of_the_page_has_its_own_text_tower_card() -> None:
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_walkthrough_compares_the_prediction_with_what_was_published(lang: str) -> None:
     walk = PAGE.declared.walk
-    for name, lesson in walkthrough.lessons_of("chinese_clip").items():
+    for name, lesson in library.lessons("chinese_clip").items():
         for at, step in enumerate(lesson["steps"]):
             replies = [
                 run(

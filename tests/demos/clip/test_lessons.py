@@ -15,14 +15,12 @@ from demos.clip.page import PAGE
 from demos.kit import classifier, library, walkthrough
 
 WALK = PAGE.declared.walk
-STEPS = [
-    f"{name}:{at}" for name, row in walkthrough.lessons_of("clip").items() for at in range(len(row["steps"]))
-]
+STEPS = [f"{name}:{at}" for name, row in library.lessons("clip").items() for at in range(len(row["steps"]))]
 
 
 def answers(where: str, lang: str, checkpoint: str = "classroom-rn") -> list[str]:
     """What the page shows for each prediction of a step."""
-    choices = lessons.choices(walkthrough.step_of(where, walkthrough.lessons_of("clip")), lang)
+    choices = lessons.choices(walkthrough.step_of(where, library.lessons("clip")), lang)
     bodies = []
     for at in range(len(choices)):
         *_, last = walkthrough.reveal(WALK, where, str(at), checkpoint, lang, Cancel())
@@ -33,21 +31,21 @@ def answers(where: str, lang: str, checkpoint: str = "classroom-rn") -> list[str
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("where", STEPS)
 def test_one_prediction_is_correct_and_the_others_learn_the_same(where: str, lang: str) -> None:
-    step = walkthrough.step_of(where, walkthrough.lessons_of("clip"))
+    step = walkthrough.step_of(where, library.lessons("clip"))
     bodies = answers(where, lang)
     assert sum("✓ " in body.split("</strong>")[0] for body in bodies) == 1
     assert all(step["why"][lang][:12] in body for body in bodies)
 
 
 def test_templates_of_steps_exist_in_both_languages() -> None:
-    for row in walkthrough.lessons_of("clip").values():
+    for row in library.lessons("clip").values():
         for step in row["steps"]:
             if template := step.get("template"):
                 assert {template, f"{template}-zh"} <= set(prompts.template_sets())
 
 
 def test_the_negatives_of_a_batch_are_counted() -> None:
-    step = walkthrough.step_of("batch:0", walkthrough.lessons_of("clip"))
+    step = walkthrough.step_of("batch:0", library.lessons("clip"))
     outcome = lessons.negatives(classifier.model(None), step, "en")
     count = step["count"] ** 2 - step["count"]
     assert step["choices"][outcome.index] == count and outcome.body.count("negative") == count
@@ -56,7 +54,7 @@ def test_the_negatives_of_a_batch_are_counted() -> None:
 @pytest.mark.parametrize("checkpoint", [row.name for row in checkpoints.rows("clip") if row.bundled])
 def test_one_word_has_two_senses_and_the_template_chooses(checkpoint: str) -> None:
     """The step brings its own image, a computer mouse, whatever is on the page."""
-    step = walkthrough.step_of("prompts:1", walkthrough.lessons_of("clip"))
+    step = walkthrough.step_of("prompts:1", library.lessons("clip"))
     assert step["kind"] == "senses" and step["image"] not in library.shared()
     outcome = lessons.outcome(step, checkpoint, "zh")
     assert step["choices"][outcome.index] == "a computer {}" and "mouse" in outcome.body
@@ -65,7 +63,7 @@ def test_one_word_has_two_senses_and_the_template_chooses(checkpoint: str) -> No
 
 def test_an_english_only_checkpoint_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence follows the row's languages: the miniature's numbers under a row that reads English only."""
-    step = walkthrough.step_of("language:0", walkthrough.lessons_of("clip"))
+    step = walkthrough.step_of("language:0", library.lessons("clip"))
     model = classifier.model(None)
     english, chinese = (
         model.classify(lessons.image_of("toys"), lessons.labels_of(step, lang)) for lang in ("en", "zh")
@@ -78,6 +76,6 @@ def test_an_english_only_checkpoint_is_told_apart(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_english_only_checkpoint_is_offered_where_it_is_not_here() -> None:
-    step = walkthrough.step_of("language:0", walkthrough.lessons_of("clip"))
+    step = walkthrough.step_of("language:0", library.lessons("clip"))
     body = lessons.languages(classifier.model(None), step, "en").body
     assert ("atlas-hint" in body) == (checkpoints.state(lessons.ENGLISH_ONLY) != "cached")
