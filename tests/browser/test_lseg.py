@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.driving import open_tab
+from tests.browser.driving import ask, open_tab
 from tests.conftest import settle
 
 pytestmark = pytest.mark.browser
@@ -28,9 +28,11 @@ def test_labels_come_and_go_and_the_pointer_asks_no_server(visit: Visits) -> Non
     count = len(legend(page))
     page.locator("#labels input").fill("vehicle")
     page.keyboard.press("Enter")
+    ask(page)  # a slow machine asks for a click
     page.wait_for_function(LEGEND, arg=count + 1)
     assert "vehicle" in legend(page)
     page.get_by_role("button", name="Remove “vehicle”").click()
+    ask(page)
     page.wait_for_function(LEGEND, arg=count)
     settle(page)
     asked: list[str] = []
@@ -60,6 +62,7 @@ def test_by_keyboard_on_a_phone(visit: Visits) -> None:
     page.keyboard.press("Home")
     page.locator("#try-mask canvas").wait_for(state="hidden")
     page.locator("#labels input").fill("cat,")
+    ask(page)
     page.wait_for_function("document.querySelector('#try-mask .atlas-seg-legend').innerText.includes('cat')")
     # What was set stays when the mask is drawn again.
     assert (
