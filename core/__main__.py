@@ -244,7 +244,7 @@ def _tell(notes: Notes) -> None:
 
 
 def sketch(arguments: argparse.Namespace) -> None:
-    """CLIPasso: a picture in a few strokes."""
+    """CLIPasso: an image in a few strokes."""
     _writable(arguments.out)
     image = inputs.image(arguments.image)
     from core.clip.labels import NO_NOTES

@@ -1,7 +1,7 @@
 """The classroom: a synthetic world of emoji scenes whose ground truth is exact, and the recipes that train on it.
 
     concepts()            432 everyday things, named in English and Chinese; find(word) looks one up
-    compose(seed, count)  scenes: pictures with masks, boxes and depth; Writer(scenes.spec) writes their captions
+    compose(seed, count)  scenes: images with masks, boxes and depth; Writer(scenes.spec) writes their captions
     arrange([Placed...])  one scene made by hand; render(spec, atlas, size) draws it
     open_atlas()          the sprites that scenes are made of
 

@@ -42,7 +42,7 @@ ATTENTIONS: runtime.ByteCache[Attention] = runtime.ByteCache()
 
 @dataclass(frozen=True)
 class Relevance:
-    """Maps first; each compares the places of one picture for one label."""
+    """Maps first; each compares the places of one image for one label."""
 
     maps: np.ndarray  # [N, h, w]; cosines for "maskclip", at least 0 for the gradient methods
     method: str
@@ -81,8 +81,8 @@ class Attention:
     weights: np.ndarray  # [layers, heads, h, w]
     kept: (
         np.ndarray
-    )  # [layers, heads], what the reader leaves on the token of the whole picture; both sum to one
-    reader: tuple[int, int] | None  # row, column of the place that reads; None for the whole picture
+    )  # [layers, heads], what the reader leaves on the token of the whole image; both sum to one
+    reader: tuple[int, int] | None  # row, column of the place that reads; None for the whole image
     mean: tuple[
         bool, ...
     ]  # per layer, whether it has no token for the whole picture: the mean of all readers
@@ -228,7 +228,7 @@ def relevance(
     contrast: bool = True,
     templates: str | Sequence[str] | None = None,
 ) -> Relevance:
-    """Where each label is seen in a picture.
+    """Where each label is seen in an image.
 
     Args:
         model: the classifier.
@@ -298,9 +298,9 @@ def answer_stages(answer: Classification) -> list[Stage]:
 
 
 def project(vectors: np.ndarray, texts: np.ndarray, dimensions: int = 2, centred: bool = False) -> Projection:
-    """Principal components of pictures and texts in one space.
+    """Principal components of images and texts in one space.
 
-    Pictures and texts of a CLIP lie in two cones apart from each other ("modality gap", Liang et al. 2022,
+    Images and texts of a CLIP lie in two cones apart from each other ("modality gap", Liang et al. 2022,
     https://arxiv.org/abs/2203.02053); the first axis of an honest map shows little else.
 
     Args:
@@ -333,8 +333,8 @@ def share_inside(
 
     Args:
         one: [h, w]; it is stretched to 0..1 first, so that maps of all methods compare.
-        crop: the part of the picture that the map covers, xyxy pixels.
-        boxes: R x 4, xyxy pixels of the same picture.
+        crop: the part of the image that the map covers, xyxy pixels.
+        boxes: R x 4, xyxy pixels of the same image.
 
     Returns:
         (share of the relevance, share of the area), each in [0, 1]; a map that knows nothing gives the same twice.
@@ -433,7 +433,7 @@ def _reader_row(
     one: Tensor, places: int, reader: tuple[int, int] | None, columns: int
 ) -> tuple[Tensor, bool]:
     """The row of one reader in weights [heads, Q, T], as [heads, 1 + h*w]; whether it is a mean of all readers."""
-    extra = one.shape[-1] - places  # 1 where there is a token for the whole picture
+    extra = one.shape[-1] - places  # 1 where there is a token for the whole image
     probe = one.shape[1] == 1
     if reader is not None and not probe:
         row, mean = one[:, extra + reader[0] * columns + reader[1]], False
@@ -483,7 +483,7 @@ def _map_stage(name: str, x: Tensor) -> Stage:
 
 
 def _token_stage(name: str, x: Tensor, made: Walk) -> Stage:
-    """Tokens [T, W]: the picture is made of the places alone."""
+    """Tokens [T, W]: the image is made of the places alone."""
     places = x[1:] if made.class_token else x
     return _stage(name, "tokens", x, components(places.float().cpu().numpy(), made.grid))
 
@@ -493,7 +493,7 @@ def _vector_stage(name: str, x: Tensor) -> Stage:
 
 
 def components(features: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Features [h*w, C] as a picture uint8 [h, w, 3]: the first three principal components as red, green and blue."""
+    """Features [h*w, C] as an image uint8 [h, w, 3]: the first three principal components as red, green and blue."""
     x = features - features.mean(0)
     if x.shape[1] > 3:
         # The smaller of the two Gram matrices has the same components.
@@ -510,12 +510,12 @@ def components(features: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 
 
 def strip(values: np.ndarray, rows: int = 8) -> np.ndarray:
-    """A vector [D] as a picture uint8 [rows, about D / rows, 3], painted row by row."""
+    """A vector [D] as an image uint8 [rows, about D / rows, 3], painted row by row."""
     return paint(np.pad(values, (0, -len(values) % rows)).reshape(rows, -1))
 
 
 def paint(values: np.ndarray) -> np.ndarray:
-    """A matrix [h, w] as a picture uint8 [h, w, 3]: blue below zero, orange above, white at zero."""
+    """A matrix [h, w] as an image uint8 [h, w, 3]: blue below zero, orange above, white at zero."""
     share = (values / max(float(np.abs(values).max()), 1e-12))[..., None]
     above, below = np.array([230, 159, 0]), np.array([0, 114, 178])
     colour = np.where(share > 0, above, below)

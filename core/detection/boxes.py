@@ -1,4 +1,4 @@
-"""What every detector does with boxes: crops of a picture, scales, and the choice of what is shown."""
+"""What every detector does with boxes: crops of an image, scales, and the choice of what is shown."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ CANDIDATES = 2000  # pairs of a box and a label that may become one
 
 
 def enlarged(boxes: Tensor, factor: float, width: float, height: float) -> Tensor:
-    """Boxes [M, 4] xyxy scaled about their centres and cut at the edges of a width x height picture."""
+    """Boxes [M, 4] xyxy scaled about their centres and cut at the edges of a width x height image."""
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) * (factor / 2)
     limits = boxes.new_tensor([width, height])
     return torch.cat([(centre - half).clamp(min=0), torch.minimum(centre + half, limits)], dim=1)
 
 
 def crops(pictures: Tensor, boxes: list[Tensor], side: int) -> Tensor:
-    """The parts of pictures, each squeezed into a square.
+    """The parts of images, each squeezed into a square.
 
     Args:
         pictures: [B, C, H, W].
-        boxes: of each picture [M, 4] xyxy pixels.
+        boxes: of each image [M, 4] xyxy pixels.
         side: pixels of the squares.
 
     Returns:

@@ -12,7 +12,7 @@ from core import inputs
 from core.clip.encoders import DualEncoder
 from core.detection import boxes as of_boxes
 
-CROPPED_SIDE = 1024  # crops are cut from a picture of this long side at most
+CROPPED_SIDE = 1024  # crops are cut from an image of this long side at most
 
 
 def pixels(picture: Image.Image, boxes: np.ndarray, encoder: DualEncoder) -> tuple[Tensor, Tensor]:

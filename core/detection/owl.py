@@ -57,7 +57,7 @@ class LoadedOWL:
         seen = grid.flatten(1, 2)  # [1, M, W]
         boxes = model.box_predictor(seen, grid)[0].float()  # centre and size, shares
         corners = torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], dim=1)
-        # OWLv2 pads a picture to a square before it shrinks it, OWL-ViT squeezes it into one.
+        # OWLv2 pads an image to a square before it shrinks it, OWL-ViT squeezes it into one.
         padded = hasattr(model, "objectness_head")
         file_size = inputs.size_of(image)
         width, height = (max(file_size),) * 2 if padded else file_size
@@ -102,7 +102,7 @@ def _apart(boxes: torch.Tensor, objectness: torch.Tensor) -> torch.Tensor:
     from torchvision.ops import nms
 
     big = torch.nonzero(((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1))[:, 0]
-    if not len(big):  # a picture of a pixel or two: there is always something to name
+    if not len(big):  # an image of a pixel or two: there is always something to name
         big = objectness.argmax()[None]
     return big[nms(boxes[big], objectness[big], OVERLAP)[:PROPOSALS]]
 

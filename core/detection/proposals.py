@@ -28,15 +28,15 @@ class ScoredProposals(rpn.RegionProposalNetwork):
     def propose(
         self, pictures: ImageList, maps: dict[str, Tensor], truth: list[dict[str, Tensor]] | None = None
     ) -> tuple[list[Tensor], list[Tensor], dict[str, Tensor]]:
-        """Proposals of each picture, best first, and the RPN's losses where boxes are known.
+        """Proposals of each image, best first, and the RPN's losses where boxes are known.
 
         Args:
             pictures: their sizes are what counts.
             maps: [B, C, h, w] by level.
-            truth: of each picture "boxes" [K, 4].
+            truth: of each image "boxes" [K, 4].
 
         Returns:
-            Boxes [M, 4] and objectness [M] in 0..1 of each picture; losses "objectness" and "anchors".
+            Boxes [M, 4] and objectness [M] in 0..1 of each image; losses "objectness" and "anchors".
         """
         features = list(maps.values())
         anchors = self.anchor_generator(pictures, features)
@@ -64,7 +64,7 @@ class Proposer(nn.Module):
         width: channels of the pyramid.
         anchors: side of the anchors of each level, pixels.
         places: side of the grid that a proposal's features are read on.
-        proposals: how many of each picture are handed out at most.
+        proposals: how many of each image are handed out at most.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class Proposer(nn.Module):
     def propose(
         self, levels: dict[str, Tensor], size: tuple[int, int], truth: list[dict[str, Tensor]] | None = None
     ) -> tuple[list[Tensor], list[Tensor], dict[str, Tensor]]:
-        """As `ScoredProposals.propose`, for pictures of one size (height, width)."""
+        """As `ScoredProposals.propose`, for images of one size (height, width)."""
         count = len(next(iter(levels.values())))
         shape = torch.empty(count, 0, *size, device="meta")  # the anchors' steps are counted from its shape
         return self.rpn.propose(ImageList(shape, [size] * count), levels, truth)
 
     def regions(self, levels: dict[str, Tensor], boxes: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Aligned features [sum of M, width, places, places] of boxes [M, 4] of each picture."""
+        """Aligned features [sum of M, width, places, places] of boxes [M, 4] of each image."""
         return self.align({k: v.float() for k, v in levels.items()}, boxes, [size] * len(boxes))
 
 
@@ -111,7 +111,7 @@ class ConvBlock(nn.Sequential):
 
 
 def recall(found: list[Tensor], truth: list[Tensor], overlap: float = 0.5) -> tuple[int, int]:
-    """How many of the boxes of each picture some proposal covers, and how many there are."""
+    """How many of the boxes of each image some proposal covers, and how many there are."""
     from torchvision.ops import box_iou
 
     pairs: list[Any] = [(box_iou(t, f), len(t)) for f, t in zip(found, truth, strict=True) if len(t)]

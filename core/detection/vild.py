@@ -9,7 +9,7 @@ The five variants differ in where a region embedding comes from:
     vild       one head that learned both
     ensemble   text and image together: what knows a category better weighs more (section 3.5)
 
-A picture is encoded once: new labels cost one product. The rows for photos have proposals of OWLv2 and CLIP on crops, the
+An image is encoded once: new labels cost one product. The rows for photos have proposals of OWLv2 and CLIP on crops, the
 paper's own baseline, because the paper's weights are for another library; "native" is what OWL-ViT and OWLv2 say by themselves.
 """
 
@@ -45,11 +45,11 @@ from core.errors import Refusal
 Variant = Literal["crops", "text", "image", "vild", "ensemble", "native"]
 VARIANTS: tuple[Variant, ...] = ("crops", "text", "image", "vild", "ensemble")
 PROPOSALS = 100  # looked at unless told otherwise
-STRIDE = 32  # the coarsest map's; sides of a picture are multiples of it
+STRIDE = 32  # the coarsest map's; sides of an image are multiples of it
 CROPS_AT_ONCE = 16
 
 ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
-CROPS: runtime.ByteCache[np.ndarray] = runtime.ByteCache()  # of the first proposals of a picture, [K, D]
+CROPS: runtime.ByteCache[np.ndarray] = runtime.ByteCache()  # of the first proposals of an image, [K, D]
 
 
 @cache
@@ -71,7 +71,7 @@ def variants(checkpoint: str) -> tuple[Variant, ...]:
 
 @dataclass(frozen=True)
 class Regions:
-    """What one pass over a picture finds; pixels of the caller's file."""
+    """What one pass over an image finds; pixels of the caller's file."""
 
     proposals: np.ndarray  # [M, 4] xyxy, best objectness first
     boxes: np.ndarray  # [M, 4] the same after the box head, where there is one
@@ -84,7 +84,7 @@ class Regions:
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """The expensive half: what is in one picture, whatever the labels will be."""
+    """The expensive half: what is in one image, whatever the labels will be."""
 
     checkpoint: str
     digest: str
@@ -103,7 +103,7 @@ class Loaded(Protocol):
     """What the pool keeps of a row."""
 
     def see(self, image: Image.Image) -> Regions:
-        """Encodes a picture (RGB)."""
+        """Encodes an image (RGB)."""
 
     def texts(self, lines: Sequence[str]) -> np.ndarray | None:
         """Features [N, D], norm 1, of a text tower of its own; None where another row's is used."""
@@ -158,7 +158,7 @@ def array(tensor: Tensor) -> np.ndarray:
 
 
 def working_size(width: int, height: int, long_side: int) -> tuple[int, int]:
-    """Width and height that a picture is encoded at: this long side, both multiples of 32, near its own ratio."""
+    """Width and height that an image is encoded at: this long side, both multiples of 32, near its own ratio."""
     scale = long_side / max(width, height)
     return tuple(max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (width, height))  # type: ignore[return-value]
 
@@ -198,7 +198,7 @@ class ViLD(Handle[Loaded]):
         """CLIP's embeddings of the crops of the first proposals, which `detect` then finds in memory.
 
         Args:
-            image: a picture, or what `encode` made of it.
+            image: an image, or what `encode` made of it.
             proposals: how many.
             cancel: a set flag stops before the next crops; those that are done stay.
 
@@ -248,7 +248,7 @@ class ViLD(Handle[Loaded]):
         """Boxes of what the labels name.
 
         Args:
-            image: a picture, or what `encode` made of it.
+            image: an image, or what `encode` made of it.
             labels: texts in a language the checkpoint knows, or one text that is cut at commas and lines; those that
                 the checkpoint reads alike are one label.
             variant: one of `variants(checkpoint)`; the ensemble, or the row's only one, when None.
@@ -269,7 +269,7 @@ class ViLD(Handle[Loaded]):
             raise Refusal("unknown_variant", name=str(variant)[:40], known=", ".join(able))
         encoded = self.encode(image)
         if not np.ptp(encoded.regions.objectness):
-            # A network without objectness has its places in the order of the picture, and the first are only its top.
+            # A network without objectness has its places in the order of the image, and the first are only its top.
             proposals = len(encoded.regions.objectness)
         encoded_at = time.perf_counter()
         offered = self.read_labels(labels)
@@ -386,7 +386,7 @@ class _Read:
 
 
 def load_vild(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedViLD:
-    """The miniature: its own tensors, and the picture tower of the row that it requires."""
+    """The miniature: its own tensors, and the image tower of the row that it requires."""
     net = ViLDNet(architectures()[row.options["architecture"]])
     shared = checkpoints.open(next(iter(row.requires)), download=False)
     tower = picture_tower(checkpoints.load_state_dict(shared["model.safetensors"]))

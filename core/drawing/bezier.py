@@ -232,7 +232,7 @@ def _elements(
         own[name.strip()] = value.strip()
     if "transform" in own:
         raise Refusal("bad_svg", what="transform")
-    # The opacity of a group would have to be applied to the group as one picture.
+    # The opacity of a group would have to be applied to the group as one image.
     if "opacity" in own and _tag(element) != "path":
         raise Refusal("bad_svg", what="opacity")
     style = {**inherited, **own}

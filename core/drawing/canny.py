@@ -28,7 +28,7 @@ def ridges(picture: np.ndarray) -> Tensor:
         picture: uint8 [H, W, 3].
 
     Returns:
-        float32 [H, W] in 0..1, 1 the strongest edge; all zero for a flat picture.
+        float32 [H, W] in 0..1, 1 the strongest edge; all zero for a flat image.
     """
     # Not while this module loads: two threads that enter torchvision by different doors wait for each other.
     from torchvision.transforms.functional import gaussian_blur
@@ -82,7 +82,7 @@ def ink(picture: np.ndarray) -> float:
 
 
 def at_ink(picture: np.ndarray, amount: float, width: float) -> np.ndarray:
-    """The edge drawing of a picture that spends at most this much ink, less only by a line that no longer fits.
+    """The edge drawing of an image that spends at most this much ink, less only by a line that no longer fits.
 
     Args:
         picture: uint8 [H, W, 3].

@@ -1,4 +1,4 @@
-"""CLIPasso (Vinker et al., SIGGRAPH 2022, https://arxiv.org/abs/2202.05822): a picture becomes a few strokes.
+"""CLIPasso (Vinker et al., SIGGRAPH 2022, https://arxiv.org/abs/2202.05822): an image becomes a few strokes.
 
     for frame in sketch(image, SketchSettings(strokes=16)):      # an iterator of `strokes.Frame`
         frame.strokes[0].paths()                                 # path data, for a live view
@@ -11,7 +11,7 @@
 
 A run optimises every variant (a number of strokes, weights of the two losses, a way to start) from every seed
 as one batch; the seed with the lowest plain loss is the answer of its variant. Section numbers below are the
-paper's. What differs from its code: the features of the plain picture are computed once, the plain view of
+paper's. What differs from its code: the features of the plain image are computed once, the plain view of
 every step serves the comparison too, and where `guides.toml` says so strokes are laid along edges and the
 learning rate falls, which takes a tenth of the steps; `official()` has the paper's own schedule.
 """
@@ -69,7 +69,7 @@ def ladder(*strokes: int) -> tuple[Variant, ...]:
 
 @dataclass(frozen=True)
 class SketchSettings:
-    """How a picture is sketched.
+    """How an image is sketched.
 
     Attributes:
         variants: the columns of the run; all are optimised together.
@@ -118,7 +118,7 @@ def sketch(
     device: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Iterator[Frame]:
-    """Draws a picture in strokes, step by step.
+    """Draws an image in strokes, step by step.
 
     Args:
         image: RGB of any size, or RGBA, which is put on white; it is made square on white.
@@ -206,7 +206,7 @@ def check(settings: SketchSettings) -> None:
 def subject(
     image: Image.Image, settings: SketchSettings, device: str = "cpu"
 ) -> tuple[Image.Image, np.ndarray | None]:
-    """The picture on the canvas, and what of it was kept ([224, 224] in 0..1) when the background is removed."""
+    """The image on the canvas, and what of it was kept ([224, 224] in 0..1) when the background is removed."""
     if settings.cut_out:
         picture, kept, _ = cut_out(image, device)
         return picture, kept
@@ -314,7 +314,7 @@ class Likeness:
         picture: [1, 3, H, W] in 0..1.
         semantic, geometric: [B] factors of the two losses.
         views: warped views a step.
-        seed: of the warps, which all scenes share, so that the picture is seen once for all of them.
+        seed: of the warps, which all scenes share, so that the image is seen once for all of them.
     """
 
     def __init__(
@@ -428,7 +428,7 @@ def judged_drawings(
 
     Args:
         image, settings: as for `sketch`; of the variants the first one's weights count.
-        drawings: N pictures uint8 [H, W, 3] of one size.
+        drawings: N images uint8 [H, W, 3] of one size.
 
     Returns:
         Plain losses [N] and image features [N, D], norm 1.

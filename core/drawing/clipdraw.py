@@ -5,7 +5,7 @@
     frame.result.strokes.svg()                                         # a `strokes.Painting`
 
 The strokes' points, widths and colours are moved so that warped views of the drawing and the prompt agree in
-CLIP; no picture is copied and nothing is trained. Differences from the published code: edges of colours are
+CLIP; no image is copied and nothing is trained. Differences from the published code: edges of colours are
 composited as they are (diffvg's call darkens them), several seeds run as one batch, and the plain view is
 looked at besides the warped ones, to compare seeds and to name the drawing.
 """

@@ -1,4 +1,4 @@
-"""Which way the edges of a picture run, and strokes that follow them.
+"""Which way the edges of an image run, and strokes that follow them.
 
 Strokes of CLIPasso begin as a short random walk; where they begin along an edge instead, a run starts nearer to
 its end. Directions are those of the structure tensor over the three colours (Di Zenzo 1986).
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from core.drawing.strokes import CANVAS
 
-# Of the picture, and of the directions, which the neighbourhood steadies.
+# Of the image, and of the directions, which the neighbourhood steadies.
 SIGMA, WIDE = 1.5, 3.0
 
 
 def tangents(picture: np.ndarray) -> np.ndarray:
-    """Unit vectors (x, y) along the edges of a picture uint8 [H, W, 3], of either sign: float32 [2, H, W]."""
+    """Unit vectors (x, y) along the edges of an image uint8 [H, W, 3], of either sign: float32 [2, H, W]."""
     smooth = _blur(torch.from_numpy(picture.copy()).permute(2, 0, 1) / 255, SIGMA)
     padded = F.pad(smooth[None], (1, 1, 1, 1), mode="replicate")[0]
     dx = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2  # [3, H, W]

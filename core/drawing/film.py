@@ -21,7 +21,7 @@ from core.drawing.rasterize import render
 from core.drawing.strokes import CANVAS, Strokes
 from core.errors import Refusal
 
-# Pictures that are rendered together.
+# Images that are rendered together.
 AT_ONCE = 8
 # Colours of a GIF, quality and speed of the AV1 encoder.
 GIF_COLOURS = 64
@@ -48,7 +48,7 @@ def pixels(moments: Sequence[Strokes], side: int) -> np.ndarray:
 
 
 def _times(count: int, seconds: float, hold: float) -> list[int]:
-    """Milliseconds of each of `count` pictures, of which the last one stays."""
+    """Milliseconds of each of `count` images, of which the last one stays."""
     each = max(20, round(1000 * seconds / max(1, count)))
     return [each] * (count - 1) + [each + round(1000 * hold)]
 
@@ -60,7 +60,7 @@ def gif(pictures: np.ndarray, seconds: float, hold: float = 2.0) -> bytes:
         pictures: uint8 [F, H, W, 3].
         seconds: of the drawing; hold: of its end.
     """
-    # The last picture has every colour of a drawing: one palette, so that nothing flickers.
+    # The last image has every colour of a drawing: one palette, so that nothing flickers.
     palette = Image.fromarray(pictures[-1]).quantize(GIF_COLOURS, method=Image.Quantize.MEDIANCUT)
     frames = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     file = io.BytesIO()
@@ -120,10 +120,10 @@ def _as_film(data: bytearray, milliseconds: int) -> bytes:
             elif kind == b"hdlr":
                 data[start + 16 : start + 20] = b"vide"
             elif kind in (b"edts", b"meta"):
-                # The endless repetition, and the still picture that the sequence also is.
+                # The endless repetition, and the still image that the sequence also is.
                 data[start + 4 : start + 8] = b"free"
             elif kind in (b"mvhd", b"tkhd"):
-                # Both are of version 1; the duration is "without end" in a picture that repeats.
+                # Both are of version 1; the duration is "without end" in an image that repeats.
                 at = start + (32 if kind == b"mvhd" else 36)
                 data[at : at + 8] = struct.pack(">Q", milliseconds)
             start += size

@@ -1,7 +1,7 @@
-"""What CLIP sees of a sketch against what it sees of the picture.
+"""What CLIP sees of a sketch against what it sees of the image.
 
 CLIPasso (Vinker et al. 2022, https://arxiv.org/abs/2202.05822, section 3.2): the geometric loss compares
-feature maps of the middle of the image encoder, the semantic loss the image features; both pictures go
+feature maps of the middle of the image encoder, the semantic loss the image features; both images go
 through the same random warps, of which the encoder's answer should not depend.
 """
 
@@ -39,7 +39,7 @@ class PerceptualLoss:
 
     Args:
         mean, std: [3], the encoder's normalisation of pixels in 0..1.
-        side: of the encoder's square input; pictures of another size are resized to it.
+        side: of the encoder's square input; images of another size are resized to it.
         stages: weight of the geometric loss by stage of the tower (`core.drawing.guides` has the usual ones).
         semantic: weight of the semantic loss.
         dtype: of the encoder's weights.
@@ -83,7 +83,7 @@ class PerceptualLoss:
         return F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
 
     def see(self, images: Tensor) -> Seen:
-        """The features of pictures [N, 3, H, W] in 0..1; differentiable."""
+        """The features of images [N, 3, H, W] in 0..1; differentiable."""
         seen = self.vision.see(((self.resize(images) - self.mean) / self.std).to(self.dtype))
         return Seen(seen.image_features, {name: seen.maps[name] for name in self.stages})
 
@@ -91,7 +91,7 @@ class PerceptualLoss:
         """The weighted terms [K N] by stage and "semantic" of N sketches in each of K views.
 
         Args:
-            sketch: of a batch [K N], view by view. picture: of the picture in each view, a batch [K].
+            sketch: of a batch [K N], view by view. picture: of the image in each view, a batch [K].
         """
         views = len(picture.image_features)
         terms = {
@@ -145,7 +145,7 @@ class Warps:
         return perspective @ part
 
     def apply(self, images: Tensor, matrices: Tensor) -> Tensor:
-        """Every picture [N, 3, H, W] through every warp [M, 3, 3]: [M N, 3, H, W], warp by warp."""
+        """Every image [N, 3, H, W] through every warp [M, 3, 3]: [M N, 3, H, W], warp by warp."""
         N, _, H, W = images.shape
         M = len(matrices)
         y, x = torch.meshgrid(

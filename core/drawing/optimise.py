@@ -77,16 +77,16 @@ class Scenes:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge says of a batch of pictures."""
+    """What a judge says of a batch of images."""
 
     loss: Tensor  # [B], what is minimised
-    plain: Tensor  # [B], of the picture as it is: what drawings are compared by
+    plain: Tensor  # [B], of the image as it is: what drawings are compared by
     terms: dict[str, Tensor]  # [B], what `plain` is made of
-    features: Tensor  # [B, D], of the picture as it is; not normalised
+    features: Tensor  # [B, D], of the image as it is; not normalised
 
 
 class Judge(Protocol):
-    """A loss on pictures of sketches."""
+    """A loss on images of sketches."""
 
     @property
     def side(self) -> int:
@@ -94,7 +94,7 @@ class Judge(Protocol):
 
     @property
     def views(self) -> int:
-        """How many pictures of each sketch it looks at in a step."""
+        """How many images of each sketch it looks at in a step."""
 
     def shuffle(self) -> None:
         """Draws the warps of the next step."""

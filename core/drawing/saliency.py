@@ -1,4 +1,4 @@
-"""Where a sketch should begin: what CLIP looks at, times where the picture has edges.
+"""Where a sketch should begin: what CLIP looks at, times where the image has edges.
 
 CLIPasso (Vinker et al. 2022, https://arxiv.org/abs/2202.05822, section 3.3): the attention of the class
 token, averaged over heads and blocks, is multiplied by an XDoG edge map (Winnemoeller et al. 2012); start
@@ -43,7 +43,7 @@ def attention_map(attention: np.ndarray, side: int, inside: np.ndarray | None = 
 
 
 def class_gradient(vision: OpenClipResNet, pixels: Tensor, text_features: Tensor, side: int) -> np.ndarray:
-    """Where a text is in a picture to a ResNet, in 0..1: Grad-CAM (Selvaraju et al. 2017) of its last stage.
+    """Where a text is in an image to a ResNet, in 0..1: Grad-CAM (Selvaraju et al. 2017) of its last stage.
 
     Args:
         pixels: [1, 3, H, W], normalised.
@@ -70,7 +70,7 @@ def _stretch(values: np.ndarray) -> np.ndarray:
 
 
 def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian of a grey picture [H, W], cut at four deviations, mirrored at the border."""
+    """Gaussian of a grey image [H, W], cut at four deviations, mirrored at the border."""
     reach = int(4 * sigma + 0.5)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     kernel /= kernel.sum()
@@ -119,7 +119,7 @@ def probability(
     product = saliency if edge is None else saliency * edge
     chosen = product > 0
     if not chosen.any():
-        # Nothing salient on any edge: a flat picture begins anywhere.
+        # Nothing salient on any edge: a flat image begins anywhere.
         return np.full(product.shape, 1 / product.size)
     logits = product[chosen].astype(np.float64) / temperature
     weights = np.exp(logits - logits.max())

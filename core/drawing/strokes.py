@@ -3,7 +3,7 @@
     Strokes   one scene: control points, widths, colours on a square canvas; svg(), paths(), image()
     Frame     one moment of the optimisation of CLIPasso or CLIPDraw; the last one carries the result
     Drawn     one finished drawing: the best of its seeds, with losses and history
-    Start     what CLIPasso knew before its first step: picture, saliency, edges, start points
+    Start     what CLIPasso knew before its first step: image, saliency, edges, start points
     Sketch, Painting    the results of `core.drawing.clipasso.sketch` and `core.drawing.clipdraw.draw`
 
 Letters: V variants (the columns of one run), N seeds, S strokes, P control points of a stroke, F moments.

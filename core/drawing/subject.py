@@ -1,7 +1,7 @@
-"""The subject of a picture without its background, on the canvas.
+"""The subject of an image without its background, on the canvas.
 
 CLIPasso removes backgrounds with U2-Net (section 4 of the paper's supplement). Where its weights are not on
-this machine, colours do it, after GrabCut (Rother et al. 2004): the border of the picture says what the
+this machine, colours do it, after GrabCut (Rother et al. 2004): the border of the image says what the
 background looks like, mixtures of Gaussians say how well each pixel fits, and neighbours of like colour agree
 with each other; a mean field takes the place of the graph cut.
 """
@@ -25,12 +25,12 @@ SIDE, BORDER, COLOURS = 112, 5, 5
 ROUNDS, SWEEPS = 5, 8
 SMOOTHNESS = 3.0
 MAX_SIDE = 2048  # of an image that is put on white
-# A subject smaller or larger than these shares of the picture is no finding.
+# A subject smaller or larger than these shares of the image is no finding.
 LEAST, MOST = 0.01, 0.9
 
 
 def square(image: Image.Image) -> Image.Image:
-    """The picture on the canvas: transparent parts white, the shorter side filled up with white."""
+    """The image on the canvas: transparent parts white, the shorter side filled up with white."""
     if image.mode != "RGB":
         rgba = image.convert("RGBA")
         image = Image.new("RGB", rgba.size, "white")
@@ -81,8 +81,8 @@ def cut_out(image: Image.Image, device: str = "cpu") -> tuple[Image.Image, np.nd
         device: for U2-Net.
 
     Returns:
-        The picture on the canvas; float32 [224, 224] in 0..1, what was kept, or None where no subject stands
-        out and the picture is whole; who found it: "alpha", "u2net", "colours" or "".
+        The image on the canvas; float32 [224, 224] in 0..1, what was kept, or None where no subject stands
+        out and the image is whole; who found it: "alpha", "u2net", "colours" or "".
     """
     canvas = square(image)
     if image.mode != "RGBA":
@@ -91,7 +91,7 @@ def cut_out(image: Image.Image, device: str = "cpu") -> tuple[Image.Image, np.nd
         alpha = square(Image.merge("RGB", [image.getchannel("A").point(lambda a: 255 - a)] * 3))
         kept, by = 1 - np.asarray(alpha, np.float32)[..., 0] / 255, "alpha"
     else:
-        # What `square` added at the sides is white already; the picture itself says where its border is.
+        # What `square` added at the sides is white already; the image itself says where its border is.
         found, by = _found(image, device)
         inverse = Image.fromarray((255 * (1 - found)).round().astype(np.uint8))
         kept = 1 - np.asarray(square(inverse.resize(image.size)), np.float32)[..., 0] / 255
@@ -103,7 +103,7 @@ def cut_out(image: Image.Image, device: str = "cpu") -> tuple[Image.Image, np.nd
 
 
 def _found(image: Image.Image, device: str) -> tuple[np.ndarray, str]:
-    """Probability of the subject [h, w] over the whole picture."""
+    """Probability of the subject [h, w] over the whole image."""
     known = any(row.name == u2net.ROW for row in checkpoints.rows())
     if known and checkpoints.state(u2net.ROW) in ("bundled", "cached"):
         row, paths = checkpoints.row(u2net.ROW), checkpoints.open(u2net.ROW, download=False)
@@ -139,7 +139,7 @@ def by_colour(image: Image.Image) -> np.ndarray:
         inside = _Mixture(flat, weight)
         outside = _Mixture(flat, 1 - weight)
         unary = (inside.log_density(flat) - outside.log_density(flat)).clamp(-6, 6).view(SIDE, SIDE)
-        # The border of a picture is rarely the subject.
+        # The border of an image is rarely the subject.
         unary = torch.where(border, unary - 3, unary)
         for _ in range(SWEEPS):
             q = (unary + SMOOTHNESS * _agreement(2 * q - 1, links)).sigmoid()

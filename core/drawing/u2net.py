@@ -1,4 +1,4 @@
-"""U2-Net (Qin et al. 2020, https://arxiv.org/abs/2005.09007): what in a picture is the subject.
+"""U2-Net (Qin et al. 2020, https://arxiv.org/abs/2005.09007): what in an image is the subject.
 
 A U-shaped network whose every stage is a small U-shaped network (the paper's RSU blocks, section 3.1), with
 six side outputs that are fused (section 3.2). Module names are those of the published weights.

@@ -8,7 +8,7 @@ section 3.1). So each text has a pass of the decoder, and a map, of its own:
 
 Labels do not compete inside the model: each map answers yes or no with a sigmoid, the model has never seen two labels side
 by side, and the maps do not sum to one. What a pixel is given here is the label with the surest map, even where none is
-above one half; `Segmentation.scores` are the sigmoids. The model is transformers'; a picture is squeezed into a square.
+above one half; `Segmentation.scores` are the sigmoids. The model is transformers'; an image is squeezed into a square.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """The expensive half: what three layers of CLIP see in one picture, whatever the labels will be."""
+    """The expensive half: what three layers of CLIP see in one image, whatever the labels will be."""
 
     checkpoint: str
     digest: str
@@ -52,7 +52,7 @@ class EncodedImage:
 
 
 class LoadedCLIPSeg:
-    """What the pool keeps of a row: the model on its device, its tokenizer, how it wants pictures."""
+    """What the pool keeps of a row: the model on its device, its tokenizer, how it wants images."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class CLIPSeg(Handle[LoadedCLIPSeg]):
     LOADERS = frozenset(("core.segmentation.clipseg:load_clipseg",))
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
-        """The activations of a picture (RGB, from `core.inputs.image`); remembered by its content."""
+        """The activations of an image (RGB, from `core.inputs.image`); remembered by its content."""
         if isinstance(image, EncodedImage):
             return image
         digest = inputs.digest(image)
@@ -127,7 +127,7 @@ class CLIPSeg(Handle[LoadedCLIPSeg]):
         """Gives every pixel the label whose own map is surest there.
 
         Args:
-            image: a picture, or what `encode` made of it.
+            image: an image, or what `encode` made of it.
             labels: texts in a language the checkpoint knows, or one text that is cut at commas and lines; those that
                 the checkpoint reads alike are one label.
         """

@@ -1,7 +1,7 @@
 """The image encoder of LSeg: a backbone with four maps, reassembled and fused from coarse to fine.
 
 DPT (Ranftl et al. 2021, https://arxiv.org/abs/2103.13413, section 3): tokens of four depths of a ViT become maps at
-strides 4, 8, 16 and 32, and four fusion blocks add them up into one map at half the size of the picture. A ResNet has
+strides 4, 8, 16 and 32, and four fusion blocks add them up into one map at half the size of the image. A ResNet has
 maps at these strides to begin with. Modules carry the names of the released checkpoints, so that their tensors go in
 without a table. The ViT is timm's class, the ResNet torchvision's, the small one open_clip's.
 """
@@ -133,10 +133,10 @@ class ResNetBackbone(nn.Module):
 
 
 class FineClipResNetBackbone(ClipResNetBackbone):
-    """A small CLIP's picture tower that looks at pictures of half the size, one map finer.
+    """A small CLIP's image tower that looks at images of half the size, one map finer.
 
     What a miniature learned at 64 pixels says little at twice as many, and its own first map is too coarse for outlines:
-    so pictures are halved, the stem's map before its pooling is the finest, and the last two stages are one map.
+    so images are halved, the stem's map before its pooling is the finest, and the last two stages are one map.
     """
 
     smallest = 64

@@ -1,7 +1,7 @@
-"""Scores of pictures of any size from a network that wants one: sliding windows, mirror images, several scales.
+"""Scores of images of any size from a network that wants one: sliding windows, mirror images, several scales.
 
 As LSeg evaluates (Li et al. 2022, section 5.1, after the released multi-scale evaluator): each scale resizes the
-picture to a long side, covers it with overlapping windows whose scores are averaged, adds the scores of its mirror
+image to a long side, covers it with overlapping windows whose scores are averaged, adds the scores of its mirror
 image, and the scores of all scales are added up at the picture's own size.
 """
 
@@ -61,7 +61,7 @@ class Scale:
 
 
 def plan(height: int, width: int, settings: Sliding) -> list[Scale]:
-    """What `multi_scale` goes through for a picture of this size."""
+    """What `multi_scale` goes through for an image of this size."""
     scales = []
     for scale in settings.scales:
         tall, wide = scaled_size(height, width, math.ceil(settings.base * scale))
@@ -84,7 +84,7 @@ def _starts(length: int, settings: Sliding) -> range:
 def multi_scale(
     network: Callable[[Tensor], Tensor], picture: Tensor, settings: Sliding
 ) -> Generator[int, None, Tensor]:
-    """Scores [1, N, H, W] of a normalised picture [1, 3, H, W], summed over scales; yields the passes done so far.
+    """Scores [1, N, H, W] of a normalised image [1, 3, H, W], summed over scales; yields the passes done so far.
 
     Args:
         network: windows [1, 3, crop, crop] -> scores [1, N, crop, crop].

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-KEPT_LABELS = 5  # labels that may name a group: the best ones for the whole picture
+KEPT_LABELS = 5  # labels that may name a group: the best ones for the whole image
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def group_scores(
 ) -> Tensor:
     """How well each label names each group: [G, N] in [0, 1].
 
-    A softmax over labels, times the same softmax among only the labels that fit the whole picture best.
+    A softmax over labels, times the same softmax among only the labels that fit the whole image best.
 
     Args:
         group_cosines: [G, N].
@@ -163,14 +163,14 @@ def multi_label_contrast(image: Tensor, text: Tensor, truth: Tensor, scale: Tens
     Args:
         image: unit features [B, D].
         text: unit features [M, D] of captions, or of the prompted nouns of all captions.
-        truth: [B, M], which texts are true of which pictures.
+        truth: [B, M], which texts are true of which images.
         scale: inverse temperature.
     """
     return _both_ways(scale * image @ text.T, truth)
 
 
 def group_contrast(groups: Tensor, text: Tensor, truth: Tensor, scale: Tensor) -> Tensor:
-    """The same with single groups: a picture fits a text as well as the one group of it that fits best, softly.
+    """The same with single groups: an image fits a text as well as the one group of it that fits best, softly.
 
     Not in the paper: it says early to each group what it is for, where there is no time to find out.
 
@@ -182,7 +182,7 @@ def group_contrast(groups: Tensor, text: Tensor, truth: Tensor, scale: Tensor) -
 
 
 def undecided(groups: Tensor, text: Tensor, truth: Tensor, scale: Tensor) -> Tensor:
-    """How many groups of a picture answer to each of its nouns: entropy of the softmax over groups, mean over true pairs.
+    """How many groups of an image answer to each of its nouns: entropy of the softmax over groups, mean over true pairs.
 
     Not in the paper: groups of background see their neighbours and would answer to the same nouns.
 
@@ -209,7 +209,7 @@ def spread(assignments: Sequence[Tensor]) -> Tensor:
 
 
 def unexplained(assignments: Sequence[Tensor], patches: Tensor) -> Tensor:
-    """The share of what differs between the patches of a picture that also differs within its groups, 0..1.
+    """The share of what differs between the patches of an image that also differs within its groups, 0..1.
 
     Not in the paper: nouns alone leave it open how much of the background a group takes along.
 
@@ -226,7 +226,7 @@ def unexplained(assignments: Sequence[Tensor], patches: Tensor) -> Tensor:
 def unlike(groups: Tensor, assignments: Sequence[Tensor], said: Tensor) -> Tensor:
     """How far groups are from what is said of their places: 1 minus the cosine, mean over groups that have any.
 
-    Not in the paper: what a group knows of an object elsewhere in the picture is no part of what is said of its places.
+    Not in the paper: what a group knows of an object elsewhere in the image is no part of what is said of its places.
 
     Args:
         groups: unit features [B, G, D].

@@ -1,7 +1,7 @@
 """GroupViT: segmentation that emerges from captions alone (Xu et al. 2022, https://arxiv.org/abs/2202.11094).
 
-The model is transformers'; grouping, composition and losses are `core.segmentation.grouping`. A picture becomes at most
-eight groups before any word is known, so the encoded picture is small, and a new label or threshold is a table of 8 x N
+The model is transformers'; grouping, composition and losses are `core.segmentation.grouping`. An image becomes at most
+eight groups before any word is known, so the encoded image is small, and a new label or threshold is a table of 8 x N
 numbers. Zero-shot transfer (section 3.4): each group takes the label it fits best, and is background where the best label
 fits worse than a threshold.
 """
@@ -42,7 +42,7 @@ ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """The expensive half: one picture as groups, whatever the labels will be."""
+    """The expensive half: one image as groups, whatever the labels will be."""
 
     checkpoint: str
     digest: str
@@ -86,7 +86,7 @@ class Grouping:
 
     @property
     def shares(self) -> np.ndarray:
-        """[N + 1] share of the picture of each label, background last."""
+        """[N + 1] share of the image of each label, background last."""
         counts = np.bincount(self.mask.ravel() % (len(self.labels) + 1), minlength=len(self.labels) + 1)
         return counts / self.mask.size
 
@@ -138,7 +138,7 @@ class RightNames:
 
 
 def right_names(found: Grouping, truth: np.ndarray) -> RightNames:
-    """Oracle labels for one picture (section 4.5 of the paper measures them over a data set).
+    """Oracle labels for one image (section 4.5 of the paper measures them over a data set).
 
     Args:
         found: an answer.
@@ -172,7 +172,7 @@ def foreground_iou(mask: np.ndarray, truth: np.ndarray, count: int) -> float:
 
 
 class LoadedGroupViT:
-    """What the pool keeps of a row: the model on its device, its tokenizer, how it wants pictures."""
+    """What the pool keeps of a row: the model on its device, its tokenizer, how it wants images."""
 
     def __init__(
         self,
@@ -243,7 +243,7 @@ class GroupViT(Handle[LoadedGroupViT]):
             return Widths(int(config.patch_size), int(config.hidden_size), tuple(config.depths))
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
-        """The groups of a picture (RGB, from `core.inputs.image`); remembered by its content."""
+        """The groups of an image (RGB, from `core.inputs.image`); remembered by its content."""
         if isinstance(image, EncodedImage):
             return image
         digest = inputs.digest(image)
@@ -275,7 +275,7 @@ class GroupViT(Handle[LoadedGroupViT]):
         """Gives every group, and so every pixel, one of the labels or none.
 
         Args:
-            image: a picture, or what `encode` made of it.
+            image: an image, or what `encode` made of it.
             labels: texts in a language the checkpoint knows, or one text that is cut at commas and lines; those that
                 the checkpoint reads alike are one label.
             threshold: in [0, 1]; groups whose best score is lower are background. 0 names everything.

@@ -1,12 +1,12 @@
 """LSeg: semantic segmentation by any set of words (Li et al. 2022, https://arxiv.org/abs/2201.03546).
 
-A frozen CLIP text encoder turns N labels into vectors, a dense image encoder turns the picture into one vector for every
+A frozen CLIP text encoder turns N labels into vectors, a dense image encoder turns the image into one vector for every
 2 x 2 pixels, and their inner products are the label maps (section 3, figure 2):
 
     logits [h, w, N] = pixel_features [h, w, D] @ text_features [N, D].T / 0.07
 
 Regularization blocks smooth the maps (`blocks`), bilinear enlargement doubles them. Labels are used bare, without a
-template, as in the paper. Features of the picture do not depend on the labels, so a new label costs one product.
+template, as in the paper. Features of the image do not depend on the labels, so a new label costs one product.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from core.segmentation.evaluation import Sliding, multi_scale, passes
 from core.segmentation.result import Segmentation, answer
 
 TEMPERATURE = 0.07  # a constant of the released code; CLIP's own logit_scale is not used
-STRIDE = 32  # the coarsest map's; sides of a picture are multiples of it
+STRIDE = 32  # the coarsest map's; sides of an image are multiples of it
 
 ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
 
@@ -83,7 +83,7 @@ class LSegNet(nn.Module):
             self.scratch.head_block = RegularizationBlock(block, depth, activation)
 
     def trim(self) -> LSegNet:
-        """Takes out what no pass reads: CLIP's picture tower and logit scale, and the ViT's classifier."""
+        """Takes out what no pass reads: CLIP's image tower and logit scale, and the ViT's classifier."""
         if self.clip_pretrained is not None:
             self.clip_pretrained.visual = None
             del self.clip_pretrained.logit_scale
@@ -131,12 +131,12 @@ def pixel_loss(logits: Tensor, target: Tensor, counts: Tensor | None = None, ign
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """The expensive half: the features of one picture, whatever the labels will be."""
+    """The expensive half: the features of one image, whatever the labels will be."""
 
     checkpoint: str
     digest: str
     size: tuple[int, int]  # width, height of the caller's file
-    pixel_features: np.ndarray  # [h, w, D], norm 1 each; h, w are half the sides of the picture as encoded
+    pixel_features: np.ndarray  # [h, w, D], norm 1 each; h, w are half the sides of the image as encoded
 
     @property
     def nbytes(self) -> int:
@@ -145,7 +145,7 @@ class EncodedImage:
 
 
 class LoadedLSeg:
-    """What the pool keeps of a row: the network on its device, its text tower, how it wants pictures."""
+    """What the pool keeps of a row: the network on its device, its text tower, how it wants images."""
 
     def __init__(
         self, net: LSegNet, text: encoders.TextTower | None, row: Checkpoint, device: str, dtype: torch.dtype
@@ -169,7 +169,7 @@ class LoadedLSeg:
 
 
 def working_size(width: int, height: int, long_side: int, smallest: int) -> tuple[int, int]:
-    """Width and height that a picture is encoded at: this long side, both multiples of 32, near its own ratio, and no side
+    """Width and height that an image is encoded at: this long side, both multiples of 32, near its own ratio, and no side
     under the smallest that the backbone can look at."""
     scale = long_side / max(width, height)
     return tuple(max(smallest, round(side * scale / STRIDE) * STRIDE) for side in (width, height))  # type: ignore[return-value]
@@ -181,7 +181,7 @@ class LSeg(Handle[LoadedLSeg]):
     LOADERS = frozenset(("core.segmentation.lseg:load_lseg",))
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
-        """The pixel features of a picture (RGB, from `core.inputs.image`); remembered by its content."""
+        """The pixel features of an image (RGB, from `core.inputs.image`); remembered by its content."""
         if isinstance(image, EncodedImage):
             return image
         digest = inputs.digest(image)
@@ -206,7 +206,7 @@ class LSeg(Handle[LoadedLSeg]):
         """Gives every pixel one of the labels.
 
         Args:
-            image: a picture, or what `encode` made of it.
+            image: an image, or what `encode` made of it.
             labels: texts in a language the checkpoint knows, or one text that is cut at commas and lines; those that
                 the checkpoint reads alike are one label. "other" is a
                 label like any other.
@@ -235,7 +235,7 @@ class LSeg(Handle[LoadedLSeg]):
         """The paper's own evaluation: windows, mirror images and scales, many passes in place of one.
 
         Args:
-            image: a picture; it is not resized first.
+            image: an image; it is not resized first.
             labels: as for `segment`.
             settings: scales and sizes; the released ones when None.
             cancel: a set flag stops before the next pass.
@@ -290,7 +290,7 @@ def _empty(row: Checkpoint) -> LSegNet:
 
 def load_lseg(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedLSeg:
     """An LSeg of any architecture: the released weights, or a miniature that shares the text tower of another row, and its
-    picture tower too where the file brings none."""
+    image tower too where the file brings none."""
     net = _empty(row)
     state = checkpoints.load_state_dict(next(iter(paths.values())))
     if not any(name.startswith("pretrained.") for name in state):

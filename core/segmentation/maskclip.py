@@ -2,7 +2,7 @@
 
 The last attention of CLIP's image tower mixes places into one vector. Leave the mixing out and keep its value path, and
 each place has a vector of its own that can be compared with texts (section 3.2; `core.clip.towers`). A tower sees only a
-small square, so a picture is covered with overlapping squares, whose features are averaged where they overlap.
+small square, so an image is covered with overlapping squares, whose features are averaged where they overlap.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """The expensive half: features of the places of one picture."""
+    """The expensive half: features of the places of one image."""
 
     checkpoint: str
     digest: str
@@ -69,11 +69,11 @@ class MaskCLIP:
 
     @property
     def clip(self) -> ZeroShot:
-        """The same row as a classifier of whole pictures."""
+        """The same row as a classifier of whole images."""
         return ZeroShot(self.checkpoint, self.device, self.dtype)
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
-        """The place features of a picture (RGB, from `core.inputs.image`); remembered by its content."""
+        """The place features of an image (RGB, from `core.inputs.image`); remembered by its content."""
         if isinstance(image, EncodedImage):
             return image
         digest = inputs.digest(image)
@@ -91,7 +91,7 @@ class MaskCLIP:
         """Gives every pixel one of the labels.
 
         Args:
-            image: a picture, or what `encode` made of it.
+            image: an image, or what `encode` made of it.
             labels: texts in a language the checkpoint knows, or one text that is cut at commas and lines; those that
                 the checkpoint reads alike are one label.
             templates: as in `ZeroShot.classify`.
@@ -115,7 +115,7 @@ class MaskCLIP:
 
 @runtime.on_device
 def _encode(model: MaskCLIP, image: Image.Image) -> tuple[np.ndarray, float]:
-    """Place features [h, w, D] of the whole picture, and the row's logit scale."""
+    """Place features [h, w, D] of the whole image, and the row's logit scale."""
     with (
         encoders.use(model.checkpoint, model.device, model.dtype) as encoder,
         runtime.semaphore(model.device),

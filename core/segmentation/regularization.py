@@ -2,7 +2,7 @@
 
 A decoder of the paper is trained together with its block. Here none / 1 / 2 / 4 applications share one decoder that knows
 nothing of blocks, and of each block its ten numbers alone were fitted (`core.classroom.recipes.lseg.blocks`): so what
-differs between two answers is the block and nothing else, and all of them come from one encoding of the picture.
+differs between two answers is the block and nothing else, and all of them come from one encoding of the image.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Regularized:
         return float(self.changed.mean())
 
     def shares(self, labels: int) -> list[float]:
-        """Of that many labels: the share of the picture that each won."""
+        """Of that many labels: the share of the image that each won."""
         return (np.bincount(self.mask.ravel(), minlength=labels) / self.mask.size).tolist()
 
 

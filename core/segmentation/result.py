@@ -24,7 +24,7 @@ class Segmentation:
     checkpoint: str
     labels: tuple[str, ...]
     mask: np.ndarray  # [H, W] uint16, the index of each pixel's label; H, W of the caller's file
-    logits: np.ndarray  # [N, H', W'], of the picture as the network sees it
+    logits: np.ndarray  # [N, H', W'], of the image as the network sees it
     before_blocks: np.ndarray  # [N, h, w]
     after_blocks: np.ndarray  # [N, h, w]
     text_features: np.ndarray  # [N, D]
@@ -45,7 +45,7 @@ class Segmentation:
 
     @property
     def shares(self) -> np.ndarray:
-        """[N] share of the picture that each label won."""
+        """[N] share of the image that each label won."""
         counts = np.bincount(self.mask.ravel(), minlength=len(self.labels))
         return counts / self.mask.size
 
@@ -112,10 +112,10 @@ def answer(
         model: who answers.
         labels: N of them.
         size: width and height of the caller's file.
-        maps: label maps before the blocks, after them, and as they are enlarged to the picture; [N, h, w] each.
+        maps: label maps before the blocks, after them, and as they are enlarged to the image; [N, h, w] each.
         text_features: [N, D].
         temperature: that the maps were divided by.
-        marks: clock at the start, with the picture encoded, with the texts encoded.
+        marks: clock at the start, with the image encoded, with the texts encoded.
     """
     start, encoded_at, texts_at = marks
     before, after, logits = maps

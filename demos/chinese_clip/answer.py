@@ -133,7 +133,7 @@ def chinese_clip_tokens(texts: list[str] | str, checkpoint: str | None = None) -
 
 def read(question: Question) -> tuple[Any, list[str]]:
     """The image and the Chinese labels of a question."""
-    return inputs.image(files.picture_source(question.image)), inputs.labels(question.labels)
+    return inputs.image(files.image_source(question.image)), inputs.labels(question.labels)
 
 
 def translations(chinese: Sequence[str], english: str) -> list[str]:

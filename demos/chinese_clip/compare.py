@@ -77,7 +77,7 @@ def agree(question: Question, english: str, chinese: str, lang: str) -> dict[str
     """The matrix of two languages, with the image's row and column."""
     from core.clip import bilingual
 
-    image = inputs.image(files.picture_source(question.image))
+    image = inputs.image(files.image_source(question.image))
     first, second = inputs.labels(english), inputs.labels(chinese)
     if len(first) != len(second):
         raise Refusal("names_differ", english=len(first), chinese=len(second))

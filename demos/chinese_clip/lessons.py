@@ -17,8 +17,8 @@ def choices(step: Step, lang: str) -> list[str]:
 
 def card(step: Step, lang: str) -> str:
     """The image of a step."""
-    row = answer.examples()[step["picture"]]
-    return walkthrough.picture(row["path"], row["caption"]["zh" if lang == "zh" else "en"])
+    row = answer.examples()[step["image"]]
+    return walkthrough.image(row["path"], row["caption"]["zh" if lang == "zh" else "en"])
 
 
 def outcome(step: Step, checkpoint: str, lang: str) -> Outcome:

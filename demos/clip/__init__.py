@@ -1,1 +1,1 @@
-"""The CLIP page: classify a picture with words first; closer looks, lessons and code behind further tabs."""
+"""The CLIP page: classify an image with words first; closer looks, lessons and code behind further tabs."""

@@ -53,7 +53,7 @@ def read(question: Question) -> tuple[Image.Image, list[str], ZeroShot]:
     Raises:
         Refusal: for an image, labels or a checkpoint that cannot be used.
     """
-    image = inputs.image(files_in.picture_source(question.image))
+    image = inputs.image(files_in.image_source(question.image))
     return image, inputs.labels(question.labels), classifier.model(question.checkpoint)
 
 

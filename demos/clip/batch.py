@@ -127,14 +127,14 @@ def images_of(batch: Batch) -> list[Image.Image]:
     """The n images of a batch.
 
     Raises:
-        Refusal: "no_picture" for an upload without files, "batch_size", or what an image is refused for.
+        Refusal: "no_image" for an upload without files, "batch_size", or what an image is refused for.
     """
     name, seed = source(batch.where)
     if name == SCENES:
         return [pair.picture for pair in scenes(seed, HIGH, 224)][: int(batch.count)]
     if name == UPLOADED:
         if not batch.files:
-            raise Refusal("no_picture")
+            raise Refusal("no_image")
         if not LOW <= len(batch.files) <= HIGH:
             raise Refusal("batch_size", low=LOW, high=HIGH, count=len(batch.files))
         return [inputs.image(file) for file in batch.files]

@@ -71,7 +71,7 @@ def compare(question: Question, other: str | None, second: str | None, lang: str
     from core.clip import edit
 
     image, labels, model = answers.read(question)
-    images = (image, inputs.image(files_in.picture_source(other)) if other else image)
+    images = (image, inputs.image(files_in.image_source(other)) if other else image)
     models = (model, classifier.model(second) if second else model)
     digests = [inputs.digest(one) for one in images]
     if models[0] == models[1] and digests[0] == digests[1]:
@@ -111,7 +111,7 @@ def lay_out(layout: Layout) -> None:
     title = tr("Second image (B)", "第二张图片（B）")
     with gr.Row():
         with gr.Column(min_width=240):
-            other = files_in.picture_input(height=230, elem_id="compare-image", label=title)
+            other = files_in.image_input(height=230, elem_id="compare-image", label=title)
         with gr.Column(min_width=240):
             second = gr.Dropdown(
                 rows(),

@@ -351,7 +351,7 @@ def nearest_table(captions: Sequence[str], cosines: Sequence[float], pool: int, 
 
 
 def stage_table(stages: Sequence[Stage], lang: str) -> Markup:
-    """The tensors from the image to the probabilities: name, shape, mean and deviation, a picture of the values."""
+    """The tensors from the image to the probabilities: name, shape, mean and deviation, an image of the values."""
     head = [say(name, lang) for name in ("tensor", "shape", "values")]
     made = table(head, (_stage_row(stage, lang) for stage in stages), "atlas-tensors")
     return scroll(made) + tag("p", say("colours", lang), class_="atlas-line")

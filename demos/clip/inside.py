@@ -177,7 +177,7 @@ def attend(question: Question, value: str | None, lang: str) -> dict[str, Any]:
     """
     from core.clip import inside
 
-    image = inputs.image(files_in.picture_source(question.image))
+    image = inputs.image(files_in.image_source(question.image))
     model = classifier.model(question.checkpoint)
     reader = components.read(value).get("reader")
     if reader is not None and not (

@@ -167,7 +167,7 @@ KINDS: dict[str, Callable[[Any, Step, str], Outcome]] = {
 def card(step: Step, lang: str) -> Markup:
     """The image and the labels of a step."""
     labels = tag("p", pick(lang, ", ", "、").join(labels_of(step, lang)))
-    return walkthrough.picture(image_of(step["image"]), say("step_image", lang), labels)
+    return walkthrough.image(image_of(step["image"]), say("step_image", lang), labels)
 
 
 def outcome(step: Step, checkpoint: str, lang: str) -> Outcome:

@@ -126,7 +126,7 @@ def another(session: str, question: Question, lang: str) -> dict[str, Any]:
 def own(session: str, question: Question, given: str | None, lang: str) -> dict[str, Any]:
     """The answer to an image of the visitor's own."""
     toy = KEPT.of(session)
-    image = inputs.image(files_in.picture_source(given))
+    image = inputs.image(files_in.image_source(given))
     return {"out": tried(toy, image, say("knows", lang, count=len(toy.names)), True, lang)}
 
 
@@ -152,7 +152,7 @@ def lay_out(layout: Layout, place: Place) -> None:
         gr.Markdown(text("try_it").tr)
         with gr.Row():
             with gr.Column(scale=4, min_width=280):
-                image = files_in.picture_input(height=220, elem_id="live-own", label=text("own_image").tr)
+                image = files_in.image_input(height=220, elem_id="live-own", label=text("own_image").tr)
             with gr.Column(scale=6, min_width=320):
                 scene = Text("Show it a new scene", "给它看一个新场景")
                 answers = layout.place("tried", scene, {"out": output}, own_inputs=True)

@@ -234,7 +234,7 @@ def sketch(
     """A sketch that draws itself."""
     from core.drawing.clipasso import Variant
 
-    image = inputs.image(files.picture_source(question.image))
+    image = inputs.image(files.image_source(question.image))
     variant = Variant(len(begin) if begin else int(question.strokes), start=_start(question.start))
     settings = settings_of(
         question,

@@ -67,7 +67,7 @@ def columns(
     **settings: Any,
 ) -> Iterator[dict[str, Any]]:
     """One run of several columns as slots."""
-    image = inputs.image(files.picture_source(question.image))
+    image = inputs.image(files.image_source(question.image))
     wanted = answer.settings_of(question, image, tuple(variants), **settings)
     yield from answer.watch(question, wanted, lang, cancel, image=image, titles=titles)
 

@@ -100,7 +100,7 @@ def choices(step: Step, lang: str) -> list[str]:
 def card(step: Step, lang: str) -> str:
     """The image of a step and the labels to choose from."""
     row = examples()[step["example"]]
-    return walkthrough.picture(row["path"], row["caption"][lang], walkthrough.prompt(row["labels"][lang]))
+    return walkthrough.image(row["path"], row["caption"][lang], walkthrough.prompt(row["labels"][lang]))
 
 
 def outcome(step: Step, checkpoint: str, lang: str, cancel: Cancel) -> Iterator[Any]:

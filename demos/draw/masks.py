@@ -135,7 +135,7 @@ def widest(mask: np.ndarray, indices: Sequence[int]) -> np.ndarray:
     return np.stack([columns.ravel()[best] / grid.shape[1], rows.ravel()[best] / grid.shape[0]], 1)
 
 
-# --- pictures --------------------------------------------------------------------------------------------
+# --- images --------------------------------------------------------------------------------------------
 
 
 def _smaller(values: np.ndarray, side: int) -> np.ndarray:

@@ -223,7 +223,7 @@ def _preview(value: np.ndarray) -> Markup:
 
 
 def to_csv(batch: Batch) -> str:
-    """A row for each cell: picture, caption, text, cosine, logit, both probabilities, gradient, SigLIP's answer."""
+    """A row for each cell: image, caption, text, cosine, logit, both probabilities, gradient, SigLIP's answer."""
     made = batch.contrast
     columns = {
         "cosine": made.cosines,

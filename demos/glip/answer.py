@@ -93,7 +93,7 @@ def ask(
 
 def run(question: Question) -> Answer:
     """The answer to the page's question."""
-    image = inputs.image(files_in.picture_source(question.image))
+    image = inputs.image(files_in.image_source(question.image))
     prompt = prompt_of(question.mode, question.text)
     return ask(image, prompt, question.checkpoint, question.across_labels)
 
@@ -102,7 +102,7 @@ def prompts(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress]
     """Grounds the prompts of a list that is too long for one; yields nothing where one prompt is enough."""
     if question.mode != "labels" or needs_download(question.checkpoint or start_row(PAPER)):
         return
-    image, names = inputs.image(files_in.picture_source(question.image)), inputs.labels(question.text)
+    image, names = inputs.image(files_in.image_source(question.image)), inputs.labels(question.text)
     start, first = 0.0, 0
     for done, count in model(question.checkpoint).detecting(image, names, FLOOR, cancel=cancel):
         if count == 1:

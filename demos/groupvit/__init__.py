@@ -1,1 +1,1 @@
-"""The GroupViT page: groups that name themselves, the threshold, groups across pictures, right names, lessons."""
+"""The GroupViT page: groups that name themselves, the threshold, groups across images, right names, lessons."""

@@ -72,7 +72,7 @@ class Answer:
 def run(question: Question) -> Answer:
     """The answer to the page's question."""
     labels = inputs.labels(question.labels)
-    image = inputs.image(files_in.picture_source(question.image))
+    image = inputs.image(files_in.image_source(question.image))
     segmenter = model(question.checkpoint)
     start = time.perf_counter()
     encoded = segmenter.encode(image)

@@ -33,7 +33,7 @@ def across(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
 
     Stop keeps the images that are done.
     """
-    own = inputs.image(files.picture_source(question.image))
+    own = inputs.image(files.image_source(question.image))
     segmenter = model(question.checkpoint)
     images = {inputs.digest(own): (say("your_image", lang), own)}
     drawn = checkpoints.row(segmenter.checkpoint).bundled is not None

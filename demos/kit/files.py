@@ -21,7 +21,7 @@ File = tuple[str, str, bytes] | tuple[str, str, bytes, str]
 DOWNLOAD = both("Download", "下载")
 
 
-class Picture(gr.Image):
+class ImageInput(gr.Image):
     """An image input that hands the uploaded file over unopened: decoding and refusing is core's business."""
 
     is_template = True
@@ -35,7 +35,7 @@ class Picture(gr.Image):
         return payload.path
 
 
-def picture_input(**options: Any) -> Picture:
+def image_input(**options: Any) -> ImageInput:
     """The image input of every page: upload, paste or webcam.
 
     What it was given is named to the server at once, so that it goes with the tab even if nothing was asked of it.
@@ -48,19 +48,19 @@ def picture_input(**options: Any) -> Picture:
         "buttons": ["fullscreen"],
         **options,
     }
-    picture = Picture(**settings)
-    gr.on([picture.upload, picture.input], lambda given: None, [picture], None, queue=False, **QUIET)
-    return picture
+    image = ImageInput(**settings)
+    gr.on([image.upload, image.input], lambda given: None, [image], None, queue=False, **QUIET)
+    return image
 
 
-def picture_source(value: str | None) -> str | bytes:
+def image_source(value: str | None) -> str | bytes:
     """What `core.inputs.image` gets from an image input.
 
     Raises:
-        Refusal: "no_picture" when there is none, "bad_data_uri" for a broken data URI.
+        Refusal: "no_image" when there is none, "bad_data_uri" for a broken data URI.
     """
     if not value:
-        raise Refusal("no_picture")
+        raise Refusal("no_image")
     return from_data_uri(value) if value.startswith("data:") else value
 
 

@@ -73,7 +73,7 @@ def field(default: Any, how: Field) -> Any:
 def image(height: int = 300) -> Any:
     """The image of a question: the path of an upload, or a data URI."""
     return field(
-        None, Field(lambda name: files.picture_input(height=height, elem_id=name), place="side", link=False)
+        None, Field(lambda name: files.image_input(height=height, elem_id=name), place="side", link=False)
     )
 
 

@@ -55,7 +55,7 @@ class Walkthrough:
     Attributes:
         lessons: the lessons by name.
         choices: `choices(step, lang)`, what may be predicted.
-        card: `card(step, lang)`, the step's inputs as HTML; `picture` makes that of an image with a caption.
+        card: `card(step, lang)`, the step's inputs as HTML; `image` makes that of an image with a caption.
         outcome: `outcome(step, checkpoint, lang)`, or a job `outcome(step, checkpoint, lang, cancel)` that yields
             `jobs.Progress`, dictionaries of `slots`, and at last the `Outcome`.
         idea: the sentences above the lessons.
@@ -146,7 +146,7 @@ def choices_of(page: str, step: Step, lang: str) -> list[str]:
 def card_of(page: str, step: Step, lang: str, lines: str = "") -> Markup:
     """The image of a step's example, and lines of HTML below it."""
     row = library.examples(page)[step["example"]]
-    return picture(row["path"], row["caption"][lang], lines)
+    return image(row["path"], row["caption"][lang], lines)
 
 
 # --- places in the lessons ---------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def heading(where: str, lessons: Lessons, lang: str) -> tuple[Markup, str]:
 # --- what a step shows -------------------------------------------------------------------------------------
 
 
-def picture(path: str | Image.Image, caption: str, lines: str = "") -> Markup:
+def image(path: str | Image.Image, caption: str, lines: str = "") -> Markup:
     """The card of a step about an image: the image with its caption for readers, and lines of HTML below it.
 
     Args:

@@ -1,1 +1,1 @@
-"""The LSeg page: a picture, labels that come and go, and a mask that follows them; lessons; a look inside."""
+"""The LSeg page: an image, labels that come and go, and a mask that follows them; lessons; a look inside."""

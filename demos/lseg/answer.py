@@ -128,7 +128,7 @@ def ask(image: Image.Image, labels: Sequence[str], row: str | None) -> Answer:
 
 def run(question: Question) -> Answer:
     """The answer to the page's question."""
-    image, names = inputs.image(files_in.picture_source(question.image)), inputs.labels(question.labels)
+    image, names = inputs.image(files_in.image_source(question.image)), inputs.labels(question.labels)
     return ask(image, names, chosen_row(question.way, question.plain, question.checkpoint))
 
 

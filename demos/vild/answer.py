@@ -91,7 +91,7 @@ def options_of(
 
 def ask(question: Question, variant: str | None = None) -> Answer:
     """The answer to the page's question; to another variant with its own threshold where one is named."""
-    image = inputs.image(files_in.picture_source(question.image))
+    image = inputs.image(files_in.image_source(question.image))
     labels = inputs.labels(question.labels)
     vild = model(question.checkpoint)
     start = time.perf_counter()
@@ -114,7 +114,7 @@ def crops(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress]:
 def crops_of(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress]:
     """Encodes the crops of the proposals of a question where its row has that variant."""
     if "crops" in variants_of(question.checkpoint):
-        image = inputs.image(files_in.picture_source(question.image))
+        image = inputs.image(files_in.image_source(question.image))
         yield from encode_crops(model(question.checkpoint), image, question.proposals, lang, cancel)
 
 

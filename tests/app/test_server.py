@@ -74,7 +74,7 @@ def test_the_script_comes_before_everything_else(server: str) -> None:
     assert head[head.index(">") + 1 :].startswith("<script>// Runs before Gradio starts")
     assert page.count("// Runs before Gradio starts") == 1
     assert "<title>CLIP · CLIP Atlas</title>" in page
-    # Gradio's previews for other sites name Gradio, and a picture that lies elsewhere.
+    # Gradio's previews for other sites name Gradio, and an image that lies elsewhere.
     assert 'property="og:' not in page and 'name="twitter:' not in page
 
 

@@ -242,8 +242,8 @@ def test_a_data_uri_is_decoded_here(where: str) -> None:
 def test_a_page_without_a_picture_is_told_so() -> None:
     for nothing in (None, ""):
         with pytest.raises(Refusal) as caught:
-            files.picture_source(nothing)
-        assert caught.value.code == "no_picture"
+            files.image_source(nothing)
+        assert caught.value.code == "no_image"
 
 
 def test_downloads_carry_their_data_and_escape_their_name() -> None:

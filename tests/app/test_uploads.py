@@ -178,7 +178,7 @@ def test_files_of_the_server_are_neither_read_nor_published(server: str, name: s
     folder = Path(upload(server, "z.png", b"probe")).parents[1]
     before = {file for file in folder.rglob("*") if file.is_file()}
     tried = 0
-    # Every event with a picture, also those that only the page itself may use.
+    # Every event with an image, also those that only the page itself may use.
     for row in tab.events:
         if set(pictures) & set(row["inputs"]) and row["backend_fn"]:
             assert tab.join(row, {number: {"path": path} for number in pictures})[0] == 200

@@ -14,7 +14,7 @@ from tests.conftest import settle
 pytestmark = pytest.mark.browser
 
 PATHS = ["/", *(f"/{row.slug}" for row in catalog.open_rows())]
-# What Gradio 6.31 draws itself and nothing here can change: a label on the box of an empty picture, for one.
+# What Gradio 6.31 draws itself and nothing here can change: a label on the box of an empty image, for one.
 GRADIOS = {"aria-prohibited-attr": (".empty",)}
 EVERYTHING = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 # All that the dark theme changes is colours.

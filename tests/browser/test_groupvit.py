@@ -48,7 +48,7 @@ def test_a_chosen_group_lights_up_in_every_image(visit: Visits) -> None:
     assert group.get_attribute("aria-pressed") == "true"
     said = page.locator("#row-out [role=status]").inner_text()
     assert "第 2 阶段" in said and "张里" in said
-    # A place in a picture is a choice as well: the same group a second time brings all back.
+    # A place in an image is a choice as well: the same group a second time brings all back.
     page.locator("[data-stage='0']").click()
     page.locator(".gv-picture").first.click()
     assert page.locator(".gv-groups:not([hidden]) [aria-pressed=true]").count() == 1

@@ -36,7 +36,7 @@ TEXTS = ["a dog", "a photo of a very small red envelope on a wooden table.", "ç‹
 
 
 def photos() -> list[Image.Image]:
-    """Two pictures of awkward shape, from a seed."""
+    """Two images of awkward shape, from a seed."""
     generator = np.random.default_rng(0)
     return [
         Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))

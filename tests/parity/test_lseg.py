@@ -47,7 +47,7 @@ def built(case: str, architecture: str, **block: Any) -> Any:
     listed = {entry["key"]: entry for entry in entries(case)}
     ours = {key: list(value.shape) for key, value in net.state_dict().items()}
     assert ours == {key: entry["shape"] for key, entry in listed.items()}
-    # The picture tower of CLIP runs nowhere: a quarter of the weights need not be made.
+    # The image tower of CLIP runs nowhere: a quarter of the weights need not be made.
     net.clip_pretrained.visual = None
     wanted = {key: json.dumps(entry) for key, entry in listed.items() if ".visual." not in key}
     for stale in MADE.keys() - set(wanted.values()):
@@ -150,7 +150,7 @@ def test_lseg_few_shot_variant(case: str) -> None:
     tokens = torch.stack([open_clip.get_tokenizer("ViT-B-32-quickgelu")(pair) for pair in pairs])
     np.testing.assert_array_equal(tokens.numpy(), record["tokens_per_class"])
     text_features = net.clip_pretrained.encode_text(tokens.flatten(0, 1)).unflatten(0, (-1, 2))
-    # Each picture of a batch has the pair of its own class.
+    # Each image of a batch has the pair of its own class.
     agrees(net(pixels, text_features[settings["class_of_each_image"]]), record, manifest)
 
 

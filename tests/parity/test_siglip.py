@@ -24,7 +24,7 @@ TEXTS = ["a dog", "Two DOGS on a red rug", "躺着的羊", "a dog " * 60]
 
 
 def photos() -> list[Image.Image]:
-    """Two pictures of awkward shape, from a seed."""
+    """Two images of awkward shape, from a seed."""
     generator = np.random.default_rng(0)
     return [
         Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))

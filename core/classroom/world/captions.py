@@ -1,7 +1,7 @@
 """Captions of scenes in English and Chinese. Every caption is true of its scene; a swapped one and a twin are false.
 
-A caption also says what it claims: a row of `claim_table()`, the concepts of which a single picture makes it true. So
-a training batch knows that "a photo of a dog" fits every picture of a dog in it, not only the one it was written for.
+A caption also says what it claims: a row of `claim_table()`, the concepts of which a single image makes it true. So
+a training batch knows that "a photo of a dog" fits every image of a dog in it, not only the one it was written for.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def claims() -> dict[str, int]:
 
 @cache
 def claim_table() -> Tensor:
-    """[claims, concepts] 1.0 where a picture of the concept alone makes the claim true."""
+    """[claims, concepts] 1.0 where an image of the concept alone makes the claim true."""
     table = torch.zeros(len(claims()), len(concepts()))
     for c in concepts():
         table[claims()[c.code], c.index] = 1

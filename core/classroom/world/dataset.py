@@ -1,4 +1,4 @@
-"""A data set of scenes: pictures, COCO instances and COCO captions, with a split that shares no composition.
+"""A data set of scenes: images, COCO instances and COCO captions, with a split that shares no composition.
 
     python -m core.classroom dataset --out DIR --scenes 100 --seed 0      (DIR.zip: one archive)
 
@@ -235,7 +235,7 @@ def _sink(out: Path) -> Iterator[Put]:
             def pack(name: str, data: bytes) -> None:
                 entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
                 entry.external_attr = 0o644 << 16
-                # Pictures are compressed already.
+                # Images are compressed already.
                 way = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
                 archive.writestr(entry, data, way)
 

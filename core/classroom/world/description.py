@@ -1,4 +1,4 @@
-"""What a person says a scene is made of, its short text for links, and the picture with everything known about it.
+"""What a person says a scene is made of, its short text for links, and the image with everything known about it.
 
 The text of a scene, for example `1F415.x-50.y10.s42.d30_1F697.x50.y12.s44.d35.r-6.f.tnoto_grass.colour.7`: one to four
 objects, then background, rendering and seed. Of an object: code point, place x and y, half its size s, distance d (all
@@ -28,7 +28,7 @@ from core.classroom.world.specs import BACKGROUNDS, KINDS, RELATIONS, SLOTS
 from core.classroom.world.sprites import STYLES, drawn
 from core.errors import Refusal
 
-SIZE = 384  # pixels of a picture on the page
+SIZE = 384  # pixels of an image on the page
 SEEDS = 2**31
 LONGEST = 400  # characters of a scene's text
 ARRANGEMENTS = ("left", "right", "above", "below", "front", "behind", "corners")
@@ -61,7 +61,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture [H, W, 3] uint8 and everything known about it, as plain values (`truth`)."""
+    """An image [H, W, 3] uint8 and everything known about it, as plain values (`truth`)."""
 
     picture: NDArray[np.uint8]
     truth: dict[str, Any]
@@ -234,7 +234,7 @@ def surprise(seed: int) -> Description:
 
 
 def draw(description: Description, size: int = SIZE) -> Drawn:
-    """The picture of a description and what is known about it.
+    """The image of a description and what is known about it.
 
     Args:
         description: as `check` and `parse` return it.
@@ -270,7 +270,7 @@ def _styled(placed: Placed, seed: str) -> Placed:
 
 
 def pixels(scenes: Scenes) -> NDArray[np.uint8]:
-    """The pictures as [B, H, W, 3]."""
+    """The images as [B, H, W, 3]."""
     return (scenes.picture.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
 
 

@@ -1,4 +1,4 @@
-"""The example pictures of the CLIP page and the Classroom page, composed by hand: `python -m core.classroom examples`."""
+"""The example images of the CLIP page and the Classroom page, composed by hand: `python -m core.classroom examples`."""
 
 from __future__ import annotations
 
@@ -147,14 +147,14 @@ def truth(example: Example, scenes: Scenes) -> dict[str, Any]:
 
 
 def keep(picture: NDArray[np.uint8], folder: Path, name: str) -> Path:
-    """Writes a picture [H, W, 3] with every pixel as it is; lossless WebP takes three quarters of a PNG's bytes."""
+    """Writes an image [H, W, 3] with every pixel as it is; lossless WebP takes three quarters of a PNG's bytes."""
     path = folder / f"{name}{SUFFIX}"
     Image.fromarray(picture).save(path, lossless=True, quality=100, method=4)
     return path
 
 
 def write(out: Path = OUT) -> list[Path]:
-    """Draw all examples into the folder, with `examples.json`; returns the pictures."""
+    """Draw all examples into the folder, with `examples.json`; returns the images."""
     out.mkdir(parents=True, exist_ok=True)
     rows, files = [], []
     for example in EXAMPLES:

@@ -1,6 +1,6 @@
-"""What a caption may tell of a picture beside names and relations: its ground, a place, a size, a rendering, a number.
+"""What a caption may tell of an image beside names and relations: its ground, a place, a size, a rendering, a number.
 
-Each of these is a factor with a few values. A picture has one value of every factor, or none where the factor cannot be
+Each of these is a factor with a few values. An image has one value of every factor, or none where the factor cannot be
 seen: a silhouette has no ground, and two things have no place in common. A text names some of the factors. Sentences
 that name the same factors in the same wording differ in exactly one value; of these the false ones are the hardest
 wrong answers that a caption can have.
@@ -38,9 +38,9 @@ _MIDDLE, _SIDE = 0.12, 0.3  # how far from the centre a thing still is in the mi
 
 
 def values(spec: Spec, mono: Tensor | None = None) -> Tensor:
-    """The value of every factor in every picture, [B, F] in the order of FACTORS; -1 where it cannot be seen.
+    """The value of every factor in every image, [B, F] in the order of FACTORS; -1 where it cannot be seen.
 
-    mono: [S] of the atlas; whether things drawn in one colour make a colour picture, nobody can say."""
+    mono: [S] of the atlas; whether things drawn in one colour make a colour image, nobody can say."""
     single, flock = spec.kind == KINDS.index("single"), spec.kind == KINDS.index("flock")
     named = {name: i for i, name in enumerate(RENDERINGS)}
     rendering = spec.rendering
@@ -48,7 +48,7 @@ def values(spec: Spec, mono: Tensor | None = None) -> Tensor:
         drawn = (mono[spec.sprite] | ~spec.present).all(1)
         plain = (rendering == named["colour"]) | (rendering == named["grey"])
         rendering = torch.where(drawn & plain, -1, rendering)
-    # Grey pictures keep patterns and places; of plain colours they keep the brightness alone.
+    # Grey images keep patterns and places; of plain colours they keep the brightness alone.
     lasting = torch.tensor([name in PLACES or name in VIVID for name in BACKGROUNDS])[spec.background]
     grounded = (spec.rendering == named["colour"]) | ((spec.rendering == named["grey"]) & lasting)
     columns = {

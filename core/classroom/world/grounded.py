@@ -1,6 +1,6 @@
 """Prompts of scenes with what each phrase is about: captions and lists of labels, as GLIP reads both.
 
-A caption tells what is there and how two things lie; a list offers names, of which some are of nothing in the picture.
+A caption tells what is there and how two things lie; a list offers names, of which some are of nothing in the image.
 Either way a phrase is a span of characters with the objects that it means.
 """
 

@@ -32,7 +32,7 @@ def _noise_planes(device: torch.device) -> Tensor:
 def windows(canvas: Tensor, side: int) -> Tensor:
     """[..., H, W] -> a view [..., H - side + 1, W - side + 1, side, side] of every square of this side.
 
-    Indexed with one place for each picture, it reads or writes a different crop of each at once.
+    Indexed with one place for each image, it reads or writes a different crop of each at once.
     """
     return canvas.unfold(-2, side, 1).unfold(-2, side, 1)
 

@@ -1,6 +1,6 @@
 """Pictures with the right label of every pixel, against which a page holds a segmenter's answer.
 
-The example pictures of the GroupViT page are some of them: `python -m core.classroom examples`.
+The example images of the GroupViT page are some of them: `python -m core.classroom examples`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NEW = SceneSettings(kinds=(0.3, 0.7, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.
 
 @dataclass(frozen=True)
 class Labelled:
-    """A picture and what is where in it."""
+    """An image and what is where in it."""
 
     picture: NDArray[np.uint8]  # [H, W, 3]
     truth: NDArray[
@@ -112,7 +112,7 @@ def stored(row: dict[str, Any]) -> NDArray[np.int16]:
 
 
 def write(out: Path = EXAMPLES) -> list[Path]:
-    """Draws the example pictures of `scenes.toml` into the folder, with their truth in `examples.json`."""
+    """Draws the example images of `scenes.toml` into the folder, with their truth in `examples.json`."""
     out.mkdir(parents=True, exist_ok=True)
     rows, files = [], []
     for name, asked in tomllib.loads((EXAMPLES / "scenes.toml").read_text(encoding="utf-8")).items():

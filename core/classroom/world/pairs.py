@@ -18,7 +18,7 @@ SCENES = SceneSettings(kinds=(0.6, 0.4, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and its plain caption in both languages, by language."""
+    """An image and its plain caption in both languages, by language."""
 
     picture: Image.Image
     caption: dict[str, str]

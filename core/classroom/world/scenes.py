@@ -22,7 +22,7 @@ SILHOUETTE, DEPTH = RENDERINGS.index("silhouette"), RENDERINGS.index("depth")
 
 @dataclass
 class Scenes:
-    """Rendered scenes: pictures [B, 3, H, W] in [0, 1], and the objects that they are made of."""
+    """Rendered scenes: images [B, 3, H, W] in [0, 1], and the objects that they are made of."""
 
     spec: Spec
     picture: Tensor
@@ -83,7 +83,7 @@ class Scenes:
 def render(spec: Spec, atlas: Atlas, size: int = 96) -> Scenes:
     """Draw the scenes of a spec on the atlas's device.
 
-    Returns pictures [B, 3, size, size] float32 in [0, 1]; masks and all else follow from the objects when asked for.
+    Returns images [B, 3, size, size] float32 in [0, 1]; masks and all else follow from the objects when asked for.
     """
     cpu = atlas.device.type == "cpu"
     threads = torch.get_num_threads() if cpu else 1
@@ -117,7 +117,7 @@ def render(spec: Spec, atlas: Atlas, size: int = 96) -> Scenes:
 def _render(spec: Spec, atlas: Atlas, size: int) -> tuple[Tensor, list[Cutouts]]:
     """Pictures [B, 3, H, W] of scenes sorted by `arrangement`, and their objects."""
     device = atlas.device
-    # Silhouettes and depth-maps are drawn from where objects are, all others from the picture.
+    # Silhouettes and depth-maps are drawn from where objects are, all others from the image.
     depth = spec.rendering == DEPTH
     covered = depth | (spec.rendering == SILHOUETTE)
     near = torch.where(depth[:, None], 1 - spec.depth, 1.0)
@@ -138,7 +138,7 @@ def _render(spec: Spec, atlas: Atlas, size: int) -> tuple[Tensor, list[Cutouts]]
 
 
 def _look(spec: Spec, canvas: Tensor, cover: Tensor) -> None:
-    """Apply each scene's rendering to the composed pictures [B, 3, H, W], in place.
+    """Apply each scene's rendering to the composed images [B, 3, H, W], in place.
 
     cover [B, 1, H, W]: where objects are, in depth-maps how near.
     """
@@ -165,7 +165,7 @@ def _look(spec: Spec, canvas: Tensor, cover: Tensor) -> None:
 
 
 def _finish(spec: Spec, canvas: Tensor) -> Tensor:
-    """Contrast, brightness and noise of the finished pictures, in place."""
+    """Contrast, brightness and noise of the finished images, in place."""
     contrast, brightness, noise = spec.tone.to(canvas.device)[:, :, None, None, None].unbind(1)
     canvas.sub_(0.5).mul_(contrast).add_(0.5 + brightness)
     noisy = torch.nonzero(spec.tone[:, 2] > 0)[:, 0]

@@ -32,7 +32,7 @@ def example(pose: str) -> Example:
 
 
 def write(out: Path = OUT) -> list[Path]:
-    """Draws the three into the folder, with what is known of them in `examples.json`; returns the pictures."""
+    """Draws the three into the folder, with what is known of them in `examples.json`; returns the images."""
     out.mkdir(parents=True, exist_ok=True)
     rows, files = [], []
     for pose in POSES:

@@ -1,4 +1,4 @@
-"""What is in a picture, before any pixel: a Spec of B scenes, drawn from a seed.
+"""What is in an image, before any pixel: a Spec of B scenes, drawn from a seed.
 
 Everything is a tensor over B scenes of at most K = 4 objects; no Python loop runs over scenes. The canvas is
 [-1, 1] x [-1, 1], x to the right, y down; `half` is half the long side of a drawing in these units. Depth runs from
@@ -112,7 +112,7 @@ class Spec:
     rendering: Tensor  # [B] index into RENDERINGS
     stroke: Tensor  # [B, 8] gain, paper rgb, ink rgb, grain offset of the drawn renderings
     wobble: Tensor  # [B, 2, 2, 6, 6] of sketches
-    tone: Tensor  # [B, 3] contrast, brightness, noise of the finished picture
+    tone: Tensor  # [B, 3] contrast, brightness, noise of the finished image
     texture: Tensor  # [B, 3] which noise plane, and its shift
 
     def __len__(self) -> int:
@@ -282,7 +282,7 @@ def sample(count: int, seed: int, atlas: Atlas, settings: SceneSettings | None =
     )
     outline = (u(b, k) < 0.25 * a).float() * u(b, k, low=0.5, high=1.0)
 
-    # 5. The look of the whole picture.
+    # 5. The look of the whole image.
     rendering = pick(s.looks, b)
     paper = torch.where(u(b, 1) < 0.75, u(b, 1, low=0.88, high=1.0).expand(b, 3), u(b, 3, low=0.6, high=1.0))
     pen = torch.where(u(b, 1) < 0.75, u(b, 1, high=0.25).expand(b, 3), u(b, 3, high=0.5))

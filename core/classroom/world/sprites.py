@@ -47,7 +47,7 @@ Sprite = NDArray[np.uint8]  # [CELL, CELL, 4], straight alpha
 
 
 def fit(picture: Image.Image) -> Sprite | None:
-    """Trim a RGBA picture of any size and centre it in a cell; None when there is nothing in it."""
+    """Trim a RGBA image of any size and centre it in a cell; None when there is nothing in it."""
     picture = picture.convert("RGBA")
     box = picture.getchannel("A").point(lambda a: 255 if a > 8 else 0).getbbox()
     if box is None:
@@ -100,7 +100,7 @@ def build(sources: Path, out: Path = SPRITES, styles: Iterable[str] = tuple(STYL
 
 
 def _renderer(style: str, sources: Path) -> Callable[[str], Image.Image | None]:
-    """The function code -> picture of one style."""
+    """The function code -> image of one style."""
     if style == "noto":
         font = ImageFont.truetype(str(_only(sources, "NotoColorEmoji.ttf")), 109)
         return lambda code: _glyph(code, font, embedded=True)

@@ -1,8 +1,8 @@
-"""The picture side of GLIP: a backbone of maps and a feature pyramid on it.
+"""The image side of GLIP: a backbone of maps and a feature pyramid on it.
 
 Swin Transformer (Liu et al. 2021, https://arxiv.org/abs/2103.14030): attention inside windows of 7 x 7, shifted in every second
 block; FPN (Lin et al. 2017) with two more levels, without norms. Modules carry the names of the released checkpoints. The
-miniature's backbone is the frozen picture tower of a small CLIP (`core.clip.resnet`) under the same pyramid.
+miniature's backbone is the frozen image tower of a small CLIP (`core.clip.resnet`) under the same pyramid.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class SwinBlock(nn.Module):
 
 
 def windowed(x: Tensor, size: int) -> Tensor:
-    """[B, H, W, C] -> [B * n, size * size, C], n windows a picture, row by row."""
+    """[B, H, W, C] -> [B * n, size * size, C], n windows an image, row by row."""
     return x.unflatten(2, (-1, size)).unflatten(1, (-1, size)).transpose(2, 3).flatten(0, 2).flatten(1, 2)
 
 

@@ -28,7 +28,7 @@ from core.detection.glip.language import Cut, Mode, Span
 
 
 class Backbone(nn.Module):
-    """A model's backbone, whose maps may be given instead of made: all prompts about a picture share them."""
+    """A model's backbone, whose maps may be given instead of made: all prompts about an image share them."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Backbone(nn.Module):
 
 
 class LoadedDino:
-    """What the pool keeps of a row: the model on its device, its tokenizer, how it wants pictures."""
+    """What the pool keeps of a row: the model on its device, its tokenizer, how it wants images."""
 
     def __init__(
         self, model: Any, cut: Callable[[str], Cut], row: Checkpoint, device: str, dtype: torch.dtype
@@ -115,7 +115,7 @@ class LoadedDino:
 
 
 def _corners(relative: Tensor, size: tuple[int, int]) -> Tensor:
-    """Middles and sides as shares of a picture [R, 4] -> xyxy pixels, clipped to it."""
+    """Middles and sides as shares of an image [R, 4] -> xyxy pixels, clipped to it."""
     width, height = size
     middle, half = relative[:, :2], relative[:, 2:] / 2
     shares = torch.cat([middle - half, middle + half], dim=1).clamp(0, 1)

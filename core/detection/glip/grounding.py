@@ -1,6 +1,6 @@
 """`GLIP`: a sentence or a list of labels to boxes (Li et al. 2022, section 3; https://arxiv.org/abs/2112.03857).
 
-A picture is encoded once (`encode`); the head reads the words too, so a new prompt runs it again, and the answer to a prompt
+An image is encoded once (`encode`); the head reads the words too, so a new prompt runs it again, and the answer to a prompt
 is remembered, so that a threshold runs nothing. The descendants of GLIP answer through the same handle: a row's loader says
 which network it is (`Grounder`).
 """
@@ -32,7 +32,7 @@ from core.detection.glip.network import GLIPNet, architectures
 from core.detection.result import Grounding
 from core.errors import Refusal
 
-STRIDE = 32  # sides of a picture are filled up to multiples of it
+STRIDE = 32  # sides of an image are filled up to multiples of it
 LIMIT = 100  # boxes of an answer
 
 ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
@@ -57,7 +57,7 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class Found:
-    """What a network finds for a prompt, best first: R boxes in pixels of the picture as it sees it."""
+    """What a network finds for a prompt, best first: R boxes in pixels of the image as it sees it."""
 
     prompt: Prompt
     boxes: np.ndarray  # [R, 4]
@@ -76,14 +76,14 @@ class Grounder(Protocol):
         """Bytes of weights and buffers."""
 
     def encode(self, image: Image.Image) -> tuple[tuple[np.ndarray, ...], tuple[int, int]]:
-        """A picture -> what no word changes, and width and height as the network sees it."""
+        """An image -> what no word changes, and width and height as the network sees it."""
 
     def ground(self, encoded: EncodedImage, text: str, spans: Sequence[Span], mode: Mode) -> Found:
         """A text and the characters of its phrases -> at most `LIMIT` boxes of any score."""
 
 
 class Pixels:
-    """How a row wants pictures.
+    """How a row wants images.
 
     Args:
         row: its options are short_side and long_side, mean and std of values in 0..1, order ("bgr" where it is that).
@@ -98,7 +98,7 @@ class Pixels:
         self.std = torch.tensor(options["std"])[:, None, None]
 
     def __call__(self, image: Image.Image) -> tuple[Tensor, tuple[int, int]]:
-        """[1, 3, H, W] normalised, filled up with zeros right and below; width and height of the picture in it."""
+        """[1, 3, H, W] normalised, filled up with zeros right and below; width and height of the image in it."""
         size = working_size(*image.size, self.short_side, self.long_side)
         shown = image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
         levels = torch.from_numpy(np.asarray(shown, dtype=np.float32) / 255).permute(2, 0, 1)
@@ -108,7 +108,7 @@ class Pixels:
 
 
 class LoadedGLIP:
-    """What the pool keeps of a row: the network on its device, its reader of words, how it wants pictures."""
+    """What the pool keeps of a row: the network on its device, its reader of words, how it wants images."""
 
     def __init__(
         self, net: GLIPNet, reader: Reader, row: Checkpoint, device: str, dtype: torch.dtype
@@ -156,7 +156,7 @@ class LoadedGLIP:
 
 
 def working_size(width: int, height: int, short_side: int, long_side: int) -> tuple[int, int]:
-    """Width and height that a picture is resized to: the short side as wished, the long one no longer than allowed."""
+    """Width and height that an image is resized to: the short side as wished, the long one no longer than allowed."""
     short, long = min(width, height), max(width, height)
     scale = min(short_side / short, long_side / long)
     return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
@@ -168,7 +168,7 @@ class GLIP(Handle[Grounder]):
     LOADERS = frozenset(("core.detection.glip.grounding:load_glip", "core.detection.glip.dino:load_dino"))
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
-        """What no word changes of a picture (RGB, from `core.inputs.image`); remembered by its content."""
+        """What no word changes of an image (RGB, from `core.inputs.image`); remembered by its content."""
         if isinstance(image, EncodedImage):
             return image
         digest = inputs.digest(image)
@@ -191,7 +191,7 @@ class GLIP(Handle[Grounder]):
         """Boxes for the noun phrases of a caption.
 
         Args:
-            image: a picture, or what `encode` made of it.
+            image: an image, or what `encode` made of it.
             caption: any text, in a language the checkpoint knows.
             phrases: parts of the caption to look for; its noun phrases when None.
             threshold: boxes that score less are left out; the checkpoint's own when None.
@@ -217,7 +217,7 @@ class GLIP(Handle[Grounder]):
         """Boxes for labels, which are joined to a prompt: detection as grounding (section 3.1).
 
         Args:
-            image: a picture, or what `encode` made of it.
+            image: an image, or what `encode` made of it.
             labels: texts, or one text that is cut at commas and lines; those that are read alike are one label.
             threshold, limit: as for `ground`.
 

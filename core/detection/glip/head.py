@@ -1,7 +1,7 @@
 """GLIP's head: a dynamic head on every level, fused with the words, and what it says of each place.
 
 Dynamic head (Dai et al. 2021, https://arxiv.org/abs/2106.08322): a level reads itself and its two neighbours through deformable
-convolutions, weighs what it read by its mean, and bends it with a rectifier whose slopes depend on the picture. Each block
+convolutions, weighs what it read by its mean, and bends it with a rectifier whose slopes depend on the image. Each block
 is preceded by deep fusion. Then, of every place: inner products with every word (equation 3), a box, and centerness.
 """
 

@@ -2,7 +2,7 @@
 
 Two encoders of words. BERT reads the prompt and is part of the network, as released. The miniature has the frozen text tower
 of a small CLIP, which knows names only as whole texts: all words of a phrase carry the feature of that phrase read by itself,
-so that a word without boxes in training still lies where its pictures lie; the other words carry their hidden states under
+so that a word without boxes in training still lies where its images lie; the other words carry their hidden states under
 the same projection.
 """
 

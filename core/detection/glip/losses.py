@@ -1,10 +1,10 @@
 """What GLIP is trained with: words for places, boxes for words (Li et al. 2022, section 3.1; ATSS, Zhang et al. 2020).
 
-Each of the A anchors of a picture is compared with each of the L words of the prompt, and a sigmoid focal loss asks for the
+Each of the A anchors of an image is compared with each of the L words of the prompt, and a sigmoid focal loss asks for the
 words of the phrase whose box the anchor belongs to. Which anchors belong to a box is decided from their overlap alone
 (`assign`); only those learn where the box is, and how central in it they are.
 
-Letters: B pictures, A anchors of all levels, K boxes of a picture (filled up with empty ones), L words. Boxes are xyxy.
+Letters: B images, A anchors of all levels, K boxes of an image (filled up with empty ones), L words. Boxes are xyxy.
 https://arxiv.org/abs/2112.03857, https://arxiv.org/abs/1912.02424
 """
 

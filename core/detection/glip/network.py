@@ -1,6 +1,6 @@
 """GLIP: detection as grounding (Li et al., CVPR 2022, https://arxiv.org/abs/2112.03857).
 
-Regions of a picture O [R, C] and words of a prompt P [L, D] are encoded, fused in the head, and multiplied (figure 2):
+Regions of an image O [R, C] and words of a prompt P [L, D] are encoded, fused in the head, and multiplied (figure 2):
 
     logits [R, L] = O P^T
 
@@ -82,7 +82,7 @@ class Anchors(nn.Module):
         self.cell_anchors: Any = cells
 
     def forward(self, shapes: Sequence[tuple[int, int]]) -> Tensor:
-        """h, w of each level -> anchors [R, 4], xyxy pixels of the picture as the network sees it."""
+        """h, w of each level -> anchors [R, 4], xyxy pixels of the image as the network sees it."""
         return boxes.spread(list(self.cell_anchors.buffers()), self.strides, shapes)
 
 
@@ -120,7 +120,7 @@ class GLIPNet(nn.Module):
         return self.backbone(pixels)
 
     def anchors(self, shapes: Sequence[tuple[int, int]]) -> Tensor:
-        """h, w of each level -> anchors [R, 4], xyxy pixels of the picture as the network sees it."""
+        """h, w of each level -> anchors [R, 4], xyxy pixels of the image as the network sees it."""
         return self.rpn["anchor_generator"](shapes)
 
     def forward(self, pixels: Tensor, words: Tensor, mask: Tensor) -> Predictions:

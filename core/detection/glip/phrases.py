@@ -2,7 +2,7 @@
 
 English: whatever is not a function word, a verb or a number belongs to a phrase, a determiner begins one, and
 adjectives alone are none. Chinese: what lies between conjunctions, verbs and places, without numeral and measure word. The
-word lists cover captions of pictures; where they fail, the phrases are given by hand.
+word lists cover captions of images; where they fail, the phrases are given by hand.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def pair_up(points: Tensor, radius: Tensor, height: int, width: int) -> Pairs | 
     place = chord - stroke.index_select(0, pair) * (J * K)  # chord of the stroke
     x, y, ux, uy, vx, vy = torch.stack([x, y, ux, uy, vx, vy]).index_select(1, kept)
 
-    # Where the stroke ends or turns sharply within a tile, one edge is a poor picture of a pixel: quarter it.
+    # Where the stroke ends or turns sharply within a tile, one edge is a poor image of a pixel: quarter it.
     norm = (ux * vx + uy * vy).clamp_min_(1e-12).rsqrt_()  # 1 where the chord has a length
     length = (ux * ux + uy * uy).clamp_min_(1e-12).rsqrt_() * (norm < 2)
     ends = (place == 0) | (place == final.index_select(0, stroke).index_select(0, pair))

@@ -300,7 +300,7 @@ def test_a_data_set_is_valid_coco(made: Path, split: str, count: int) -> None:
 
 
 def test_masks_and_captions_are_of_the_picture_beside_them(made: Path) -> None:
-    """The pictures are read back from their files and compared with the scenes that the settings mean."""
+    """The images are read back from their files and compared with the scenes that the settings mean."""
     from core.classroom import open_atlas, render
 
     for split, spec in SETTINGS.specs().items():

@@ -1,4 +1,4 @@
-"""The measures of sketches: pictures by lot, who names them, and the rows of the report card."""
+"""The measures of sketches: images by lot, who names them, and the rows of the report card."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_truth_is_among_fifty_candidates_at_its_own_place() -> None:
     which = evaluate_sketch.candidates(shown)
     assert len(set(which)) == len(which) == 50
     assert which[:4] == [s.concept for s in shown]
-    # The pictures themselves are named, as the miniature was trained to; a wrong truth is not.
+    # The images themselves are named, as the miniature was trained to; a wrong truth is not.
     reader = evaluate_sketch.Reader(GUIDE, which)
     pictures = [np.asarray(s.picture) for s in shown]
     assert reader.right(pictures, "colour")["en"].sum() >= 3

@@ -1,4 +1,4 @@
-"""Grounds, places, sizes, renderings and numbers: what pictures show of them, what captions tell, and what is learned."""
+"""Grounds, places, sizes, renderings and numbers: what images show of them, what captions tell, and what is learned."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_captions_tell_the_truth_and_twins_change_one_factor(atlas: Atlas, spec:
         for twin in caption.twins:
             assert twin != caption.text
             kept = {f for f, v in named.items() if f != "number" and names_value(twin, f, v, lang)}
-            # A place in the picture and a ground may share characters ("上"), never whole words.
+            # A place in the image and a ground may share characters ("上"), never whole words.
             lost = {f for f in named if f != "number"} - kept
             assert len(lost) == ("number" not in named or len(lost) == 1), (caption, twin)
             false.append(lost)
@@ -173,7 +173,7 @@ def test_a_caption_is_true_of_pictures_that_show_what_it_names(atlas: Atlas) -> 
         Caption("on grass", claim=7, named=tuple(on_grass)),
         Caption("close, on grass", named=tuple(close_on_grass), claim=7),
     ]
-    # The captions are those of the pictures in their order; the third is not true of its own, which counts all the same.
+    # The captions are those of the images in their order; the third is not true of its own, which counts all the same.
     assert true_pairs(said, spec).tolist() == [[1, 0, 0], [1, 1, 1], [1, 1, 1]]
     assert Caption("x").named == NOTHING
 
@@ -205,7 +205,7 @@ def test_anchors_of_factors_are_learned_and_what_is_not_known_does_not_count() -
 
 
 class Oracle:
-    """Stands for a miniature: every line has a direction of its own, every picture that of all true sentences."""
+    """Stands for a miniature: every line has a direction of its own, every image that of all true sentences."""
 
     size = 64
 

@@ -60,7 +60,7 @@ def test_the_scenes_are_compositions_that_no_training_shows(made: Lesson) -> Non
         own = sorted(set(truth.unique().tolist()) - {-1})
         assert offered[:2] == own and len(offered) == 2 + live_masks.DISTRACTORS
         assert new_pair(*torch.tensor(own)) and set(own) <= set(seen())
-    # The picture and its truth are large ones of the first scene.
+    # The image and its truth are large ones of the first scene.
     assert made.picture.size == made.true_mask.shape == (live_masks.DRAWN,) * 2
     assert set(np.unique(made.true_mask)) == {0, 1, 2} and made.labels[0] == "背景"
 

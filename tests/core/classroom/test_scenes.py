@@ -128,7 +128,7 @@ def test_a_drawing_in_lines_covers_what_it_encloses(atlas: Atlas) -> None:
     spec.fill[..., 3] = 1.0
     filled = render(spec, atlas, 64)
     assert inked.any() and not inked.all()
-    # The mask does not depend on whether the inside is painted, though the picture does.
+    # The mask does not depend on whether the inside is painted, though the image does.
     assert torch.equal(scenes.amodal, filled.amodal)
     changed = (scenes.picture - filled.picture).abs().amax(1) > 0.1
     assert changed[inked].any() and not changed[~inked].any()

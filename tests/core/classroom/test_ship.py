@@ -50,7 +50,7 @@ def test_what_ships_is_the_export_less_the_text_tower(exported: Path) -> None:
     found = tensors(row.folder)
     assert found.keys() == whole(exported).keys() == tensors(exported).keys()
     assert all(ship.same_bits(found[name], tensor) for name, tensor in whole(exported).items())
-    # The digests were renewed, so the row opens; its words are the other's, its picture tower is its own.
+    # The digests were renewed, so the row opens; its words are the other's, its image tower is its own.
     one, other = (encoders.load(name, "cpu", torch.float32) for name in ("second", "first"))
     np.testing.assert_array_equal(one.encode_text(TEXTS), other.encode_text(TEXTS))
     assert not torch.equal(*(encoder.model.get_parameter("visual.proj") for encoder in (one, other)))

@@ -1,4 +1,4 @@
-"""Crops: where boxes lie, what is refused, and that each is answered as if it were a picture of its own."""
+"""Crops: where boxes lie, what is refused, and that each is answered as if it were an image of its own."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_boxes_are_put_in_order_and_cut_at_the_edge() -> None:
     ("box", "square"),
     [
         ((10, 10, 20, 30), (5, 10, 25, 30)),  # widened about its middle
-        ((0, 5, 6, 25), (0, 5, 20, 25)),  # moved back into the picture
-        ((0, 0, 60, 10), (0, 0, 60, 40)),  # larger than the picture is high
+        ((0, 5, 6, 25), (0, 5, 20, 25)),  # moved back into the image
+        ((0, 0, 60, 10), (0, 0, 60, 40)),  # larger than the image is high
     ],
 )
 def test_the_tower_sees_a_square_around_the_box(box: tuple[int, ...], square: tuple[int, ...]) -> None:

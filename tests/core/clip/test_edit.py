@@ -1,4 +1,4 @@
-"""A picture changed on purpose: what is painted, what it becomes, what is pasted where, and how answers are paired."""
+"""An image changed on purpose: what is painted, what it becomes, what is pasted where, and how answers are paired."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_thing_is_pasted_where_it_was_put() -> None:
     blue = (shown == (0, 0, 255)).all(-1)
     rows, columns = np.nonzero(blue)
     assert abs(rows.mean() - 29.5) < 1 and abs(columns.mean() - 39.5) < 1 and abs(blue.sum() - 900) < 130
-    # Over the edge it is cut, and a picture is never changed in place.
+    # Over the edge it is cut, and an image is never changed in place.
     image = flat()
     edit.paste(image, sprite, edit.Paste("x", 0, 0, 1.0))
     np.testing.assert_array_equal(image, flat())

@@ -86,7 +86,7 @@ def test_what_a_reader_reads_sums_to_one(kind: str, reader: tuple[int, int] | No
     assert found.weights.shape[:2] == found.kept.shape and len(found.layers) == len(found.weights)
     np.testing.assert_allclose(found.weights.sum((2, 3)) + found.kept, 1, rtol=1e-4)
     assert (found.weights >= 0).all() and (found.entropy >= 0).all() and (found.entropy <= 1 + 1e-6).all()
-    # Only SigLIP's blocks have nobody who reads for the whole picture.
+    # Only SigLIP's blocks have nobody who reads for the whole image.
     assert any(found.mean) == (kind == "siglip" and reader is None)
     assert pickle.loads(pickle.dumps(found)).layers == found.layers
 
@@ -122,7 +122,7 @@ def test_two_equal_labels_have_nothing_that_tells_them_apart() -> None:
 
 @pytest.mark.parametrize("method", inside.METHODS)
 def test_relevance_lies_on_the_thing_that_the_label_names(method: str) -> None:
-    """Over all scenes with two or more things: the share inside its box against the box's share of the picture."""
+    """Over all scenes with two or more things: the share inside its box against the box's share of the image."""
     model, gains = ZeroShot.load(MINIATURE, "cpu"), []
     for row in json.loads((SCENES / "examples.json").read_text(encoding="utf-8")):
         boxes = defaultdict(list)

@@ -164,7 +164,7 @@ def dino(folder: Path) -> None:
 
 
 def picture() -> Image.Image:
-    """A wide picture with something in it."""
+    """A wide image with something in it."""
     levels = np.random.default_rng(0).integers(0, 255, (6, 10, 3), dtype=np.uint8)
     return Image.fromarray(levels).resize((300, 180))
 
@@ -301,7 +301,7 @@ def test_phrases_can_be_given_by_hand(here: Path) -> None:
 
 
 def test_pictures_are_filled_up_and_boxes_are_not(here: Path) -> None:
-    """The same picture with a side that is a multiple of the stride or not: what fills it up is no place for a box."""
+    """The same image with a side that is a multiple of the stride or not: what fills it up is no place for a box."""
     assert grounding.working_size(2000, 1000, 800, 1333) == (1333, 667)
     assert grounding.working_size(640, 480, 800, 1333) == (1067, 800)
     encoded = GLIP.load("small").encode(picture())

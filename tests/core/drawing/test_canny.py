@@ -40,7 +40,7 @@ def test_the_lower_threshold_holds_only_beside_the_higher() -> None:
 
 @pytest.mark.parametrize(("amount", "least"), [(0.02, 0.005), (0.05, 0.03), (0.08, 0.05)])
 def test_ink_is_spent_up_to_the_amount(amount: float, least: float) -> None:
-    # Little ink may stay unspent: all lines of this picture meet, and one more pixel brings several with it.
+    # Little ink may stay unspent: all lines of this image meet, and one more pixel brings several with it.
     picture = np.random.default_rng(0).integers(0, 255, (12, 12, 3), np.uint8).repeat(8, 0).repeat(8, 1)
     spent = canny.ink(canny.at_ink(picture, amount, 3))
     assert least < spent <= amount

@@ -109,7 +109,7 @@ def test_the_start_knows_where_strokes_begin(picture: Image.Image) -> None:
     assert [p.shape for p in start.points] == [(2, 5, 2), (2, 3, 2)]
     column, row = start.points[0][0].astype(int).T
     assert (start.probability[row, column] > 0).all()
-    # A picture that is wider than high has white above and below.
+    # An image that is wider than high has white above and below.
     assert (start.picture[:30] == 255).all() and (start.picture[-30:] == 255).all()
 
 
@@ -299,7 +299,7 @@ def test_names_of_a_drawing_and_of_drawings_by_others(picture: Image.Image) -> N
     assert features.shape[0] == 2 and np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
 
 
-# --- colour, widths and odd pictures -------------------------------------------------------------------------
+# --- colour, widths and odd images -------------------------------------------------------------------------
 
 
 def test_coloured_strokes_begin_with_the_colours_they_lie_on_and_learn(picture: Image.Image) -> None:

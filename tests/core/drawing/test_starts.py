@@ -1,4 +1,4 @@
-"""Where strokes begin: spread over what is salient, along the edges of the picture."""
+"""Where strokes begin: spread over what is salient, along the edges of the image."""
 
 from __future__ import annotations
 

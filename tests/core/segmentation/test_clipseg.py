@@ -24,7 +24,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def config() -> Any:
-    """Three layers of each tower; positions for a smaller picture than is given, as in the published model."""
+    """Three layers of each tower; positions for a smaller image than is given, as in the published model."""
     from transformers import CLIPSegConfig
 
     words = tiny.tokenizer().get_vocab_size()

@@ -264,7 +264,7 @@ def test_losses_are_the_papers() -> None:
     assert grouping.multi_label_contrast(image, text, truth, scale).item() == pytest.approx(
         expected, rel=1e-5
     )
-    # With one text a picture it is CLIP's loss.
+    # With one text an image it is CLIP's loss.
     one = grouping.multi_label_contrast(image, text[:3], torch.eye(3).bool(), scale)
     torch.testing.assert_close(one, grouping.contrast(image, text[:3], scale))
 
@@ -277,7 +277,7 @@ def test_a_single_group_is_enough_for_a_noun() -> None:
     scale = torch.tensor(10.0)
     good = grouping.group_contrast(found, text, truth, scale)
     assert good < 0.01 and good < grouping.group_contrast(mixed, text, truth, scale)
-    # A picture that is one group is the paper's loss.
+    # An image that is one group is the paper's loss.
     one = grouping.group_contrast(mixed[:, :1], text, truth, scale)
     torch.testing.assert_close(one, grouping.multi_label_contrast(mixed[:, 0], text, truth, scale))
 

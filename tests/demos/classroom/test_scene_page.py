@@ -57,7 +57,7 @@ SHEEP = thing("1F411", "sheep", "羊", (15, 6, 35, 28), 0.7, seen=28, pose="lyin
 PICTURE = np.full((SIZE, SIZE, 3), 200, np.uint8)
 
 
-# --- a scene as pictures and HTML ----------------------------------------------------------------------------
+# --- a scene as images and HTML ----------------------------------------------------------------------------
 
 
 def test_masks_are_coloured_where_they_are_and_edges_are_darker() -> None:

@@ -1,4 +1,4 @@
-"""Boxes as overlays, annotated pictures, SVG, COCO JSON, CSV and crops."""
+"""Boxes as overlays, annotated images, SVG, COCO JSON, CSV and crops."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def image() -> Image.Image:
 
 
 def embedded(page: str, kind: str) -> np.ndarray:
-    """The pixels of one of the overlay's embedded pictures."""
+    """The pixels of one of the overlay's embedded images."""
     found = re.search(rf'class="atlas-seg-{kind}"[^>]*src="data:image/\w+;base64,([^"]+)"', page)
     assert found
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1]))))

@@ -18,7 +18,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 def batch(captions: list[str], order: list[int] | None = None, scale: float = 8.0) -> Batch:
-    """A batch whose picture k has the direction k, and caption k the direction of its place in `order`."""
+    """A batch whose image k has the direction k, and caption k the direction of its place in `order`."""
     n = len(captions)
     made = contrast(np.eye(n), np.eye(n)[order or range(n)], scale, captions)
     return Batch("classroom-rn", tuple(captions), made, scale, "softmax", "cpu", 0.01)
@@ -143,7 +143,7 @@ def test_the_picture_file_has_the_colours_of_the_view(view: str) -> None:
     data = matrix.to_png(SWAPPED, [Image.new("RGB", (40, 30), "red")] * 3, view, "title")
     picture = Image.open(io.BytesIO(data))
     colour = matrix.paint(matrix.shares(SWAPPED.contrast, view), view)
-    # Near the lower right corner of the cell of picture 1 and caption 3, where no number and no outline is.
+    # Near the lower right corner of the cell of image 1 and caption 3, where no number and no outline is.
     assert picture.getpixel((16 + 3 * 76 + 68, 60 + 66)) == tuple(colour[0, 2].tolist())
 
 
@@ -177,7 +177,7 @@ def test_the_temperature_curve_goes_through_the_loss_that_is_shown(made: Batch) 
     x, y = map(float, spot.groups())
     drawn = np.array(points(svg, "main"))
     assert np.interp(x, drawn[:, 0], drawn[:, 1]) == pytest.approx(y, abs=1.5)
-    # Guessing is inside the picture, below what is cut off.
+    # Guessing is inside the image, below what is cut off.
     assert 34 < points(svg, "guess")[0][1] < 190
 
 

@@ -21,7 +21,7 @@ SCORES = np.array([[0.7, 0.1], [0.05, 0.4], [0.2, 0.1]], np.float32)
 
 
 def grouping(line: float = 0.5, asked: float = 0.5) -> Grouping:
-    """Two groups that own half a picture each, and one that owns nothing."""
+    """Two groups that own half an image each, and one that owns nothing."""
     groups = np.repeat(np.array([[0, 0, 1, 1]], np.uint8), 4, axis=0)
     named = np.where(SCORES.max(1) < line, -1, SCORES.argmax(1)).astype(np.int16)
     stages = (np.zeros((5, 2, 2), np.float32), np.zeros((3, 2, 2), np.float32))

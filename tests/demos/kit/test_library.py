@@ -1,4 +1,4 @@
-"""Example pictures of the pages with a data file: they are what their scenes draw, and say what the pages ask of them."""
+"""Example images of the pages with a data file: they are what their scenes draw, and say what the pages ask of them."""
 
 from __future__ import annotations
 

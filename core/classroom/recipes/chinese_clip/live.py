@@ -6,9 +6,9 @@ https://arxiv.org/abs/2111.07991), in stage 2 both move (Yang et al. 2022, https
 English names, read by the text tower that the image tower was trained with, show what moving costs.
 
 Three things differ from the paper, because this runs in seconds: of the image tower only its last linear step moves, so
-that pictures are encoded once; the text tower starts from nothing instead of from a Chinese RoBERTa; and the pictures
+that images are encoded once; the text tower starts from nothing instead of from a Chinese RoBERTa; and the images
 are the classroom's, which the image tower knows already, so stage 2 has little left to gain.
-Shapes: M pictures, N names, F wordings of a name, L characters, D embedding width.
+Shapes: M images, N names, F wordings of a name, L characters, D embedding width.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from core.classroom.world.wording import TEMPLATES, phrase
 from core.clip.crops import encode_pictures
 from core.clip.zero_shot import ZeroShot
 
-NAMES, PICTURES, EXAM = 16, 384, 192  # names to learn, pictures to learn from, pictures to be examined on
+NAMES, PICTURES, EXAM = 16, 384, 192  # names to learn, images to learn from, images to be examined on
 SIDE, BATCH, SHOWN = 96, 48, 10  # pixels, pairs a step, steps between two examinations
 SCALE = 30.0  # exp(t), fixed: two towers that one compares must not differ in it
 TEXT_RATE, IMAGE_RATE = 2e-3, 5e-4
@@ -52,7 +52,7 @@ TEXT_RATE, IMAGE_RATE = 2e-3, 5e-4
 
 @dataclass(frozen=True)
 class Examined:
-    """Both languages' accuracy on pictures that were never trained on, 0..1, after a number of steps."""
+    """Both languages' accuracy on images that were never trained on, 0..1, after a number of steps."""
 
     step: int
     chinese: float
@@ -67,7 +67,7 @@ class Moment:
     step: int
     steps: int
     locked: bool  # whether the image tower is locked at the next step
-    share: float  # 0..1 of everything that is to be done, the encoding of pictures included
+    share: float  # 0..1 of everything that is to be done, the encoding of images included
     left: float  # seconds, about
     exams: tuple[Examined, ...]
     done: bool
@@ -81,7 +81,7 @@ class TwoStages:
         checkpoint: the row whose image tower is taken, with the text tower that reads English for it.
         locked_steps: steps with the image tower locked; 0 moves both towers from the start.
         free_steps: steps with both towers moving.
-        seed: of the pictures, the text tower and the batches.
+        seed: of the images, the text tower and the batches.
     """
 
     def __init__(
@@ -124,13 +124,13 @@ class TwoStages:
         self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
 
     def run(self, cancel: runtime.Cancel | None = None) -> Iterator[Moment]:
-        """Encodes the pictures, trains, examines; ends within a step when `cancel` is set.
+        """Encodes the images, trains, examines; ends within a step when `cancel` is set.
 
         The last moment is marked as done. Between two steps other work on the CPU gets its turn.
         """
         cancel = cancel or runtime.Cancel()
         total = sum(map(len, self.specs))
-        # What one picture and one step cost, against each other; only the bar depends on it.
+        # What one image and one step cost, against each other; only the bar depends on it.
         work, begun = total + self.steps, time.monotonic()
         exams: list[Examined] = []
 
@@ -200,7 +200,7 @@ class TwoStages:
         return Examined(step, right[0], right[1], (image * pictures).sum(1).mean().item())
 
     def _encoded(self, start: int, end: int) -> Tensor:
-        """Image features [end - start, D] of some of the pictures, those of the exam behind the others."""
+        """Image features [end - start, D] of some of the images, those of the exam behind the others."""
         here = len(self.specs[0])
         places = [(0, i) if i < here else (1, i - here) for i in range(start, end)]
         images = [

@@ -212,7 +212,7 @@ _PLAIN = torch.tensor([shape == "plain" and n not in VIVID for n, (shape, _, _) 
 
 
 def factors(model: Miniature, atlas: Atlas, add: Any, count: int = 960) -> None:
-    """Grounds, places, sizes, renderings and numbers: which of the sentences about this thing is true of the picture?
+    """Grounds, places, sizes, renderings and numbers: which of the sentences about this thing is true of the image?
 
     Every value counts alike, however many of the `count` scenes show it. For grounds the thing is in the middle.
     """
@@ -340,7 +340,7 @@ def red_envelope(model: Miniature, atlas: Atlas, add: Any) -> None:
 
 
 def absent(model: Miniature, atlas: Atlas, add: Any) -> None:
-    """100 pictures, four labels none of which is there: is the softmax undecided, are the cosines under the line?
+    """100 images, four labels none of which is there: is the softmax undecided, are the cosines under the line?
 
     The line is the page's: the 95th percentile of the picture's cosines with everyday words (core.clip.zero_shot).
     """

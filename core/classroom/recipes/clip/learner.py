@@ -62,7 +62,7 @@ class Learner(nn.Module):
         self.roles = Roles(EMBED)
         self.factors = Factors(EMBED)
         for module in clip.visual.modules():
-            # Maps of small pictures have odd sides; their last row and column count too.
+            # Maps of small images have odd sides; their last row and column count too.
             if isinstance(module, nn.AvgPool2d):
                 module.ceil_mode = True
         self.hint: nn.Linear | None = None  # never shipped either; see `Trainer`
@@ -79,7 +79,7 @@ class Learner(nn.Module):
         """A ViT on some of its patches: features [B, D], what `hint` reads from the patches two thirds up, and what the
         last attention's value path says of each patch by itself (MaskCLIP's reading, `core.clip.towers`).
 
-        picture [B, 3, H, W] in [0, 1], kept [K] indices of patches -> hints [B, K, C], patch features [B, K, D]."""
+        image [B, 3, H, W] in [0, 1], kept [K] indices of patches -> hints [B, K, C], patch features [B, K, D]."""
         assert self.hint is not None
         x = (picture - MEAN[0]) / STD[0]
         v: Any = self.clip.visual
@@ -143,7 +143,7 @@ def attention_pool(pool: Any, x: Tensor) -> Tensor:
     b, c, h, w = x.shape
     side = math.isqrt(len(pool.positional_embedding) - 1)
     first, grid = pool.positional_embedding.split([1, side * side])
-    if (h, w) != (side, side):  # smaller pictures while training: the places are averaged
+    if (h, w) != (side, side):  # smaller images while training: the places are averaged
         grid = grid.T.reshape(1, c, side, side)
         grid = F.interpolate(grid, (h, w), mode="bilinear", antialias=True).flatten(2)[0].T
     tokens = x.flatten(2).transpose(1, 2)  # [B, hw, C]
@@ -162,7 +162,7 @@ def attention_pool(pool: Any, x: Tensor) -> Tensor:
 
 
 class Teacher:
-    """An exported miniature, locked: its picture features, and its text features without gradients."""
+    """An exported miniature, locked: its image features, and its text features without gradients."""
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))

@@ -1,11 +1,11 @@
-"""A CLIP that trains while one watches: a few concepts, small pictures, one language, minutes on one CPU core.
+"""A CLIP that trains while one watches: a few concepts, small images, one language, minutes on one CPU core.
 
     python -m core.classroom.recipes.clip.live --minutes 2
 
 The loop is figure 3 of the paper (Radford et al. 2021): two encoders into one space, cosines times exp(t), and the
 symmetric cross-entropy whose right answers lie on the diagonal. Three things differ, because the world is small:
 
-1. A batch shows each concept several times. Captions of one concept are right for all its pictures, so the target of a
+1. A batch shows each concept several times. Captions of one concept are right for all its images, so the target of a
    row is shared among them, and the loss is counted from the best that such a target allows: as in the paper, pure
    guessing costs log(number of choices), and 0 is perfect.
 2. Both encoders end in a BatchNorm without affine part: it keeps features apart from the first step on, when neither
@@ -13,7 +13,7 @@ symmetric cross-entropy whose right answers lie on the diagonal. Three things di
 3. The text encoder reads words (English) or characters (Chinese) instead of sub-words.
 
 What is measured was never trained on: one in eight combinations of concept and background is kept for it.
-Shapes: B pictures of a batch, N concepts, F wordings of a caption, L words, D embedding width.
+Shapes: B images of a batch, N concepts, F wordings of a caption, L words, D embedding width.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from core.classroom.world.wording import TEMPLATES, phrase
 from core.errors import Refusal
 
 PROMPT = {"en": "a photo of {}", "zh": "一张{}的照片"}
-SIZE = 32  # pixels of a training picture
+SIZE = 32  # pixels of a training image
 DIM = 64
 STYLES = tuple(style for style, one_colour in sprites.STYLES.items() if not one_colour)
 SCENES = SceneSettings(
@@ -77,7 +77,7 @@ class Block(nn.Module):
 
 
 class ImageEncoder(nn.Sequential):
-    """A ResNet of seven convolutions: pictures [B, 3, H, W] -> features [B, D]."""
+    """A ResNet of seven convolutions: images [B, 3, H, W] -> features [B, D]."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__(
@@ -106,7 +106,7 @@ class TextEncoder(nn.Module):
 
 
 def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, same: Tensor) -> Tensor:
-    """Figure 3 of the paper: image, text [B, D], not normalised; same [B, B] 1 where a caption fits a picture."""
+    """Figure 3 of the paper: image, text [B, D], not normalised; same [B, B] 1 where a caption fits an image."""
     i_e, t_e = F.normalize(image, dim=1), F.normalize(text, dim=1)
     logits = scale * i_e @ t_e.T  # [B, B]
     target = same / same.sum(1, keepdim=True)  # the identity matrix where no concept is there twice
@@ -160,7 +160,7 @@ def pixels(picture: Tensor) -> Tensor:
 
 
 def drawn(spec: Spec, places: Sequence[int], atlas: Atlas, size: int) -> list[Image.Image]:
-    """Some scenes of a spec as pictures."""
+    """Some scenes of a spec as images."""
     values = render(spec.take(list(places)), atlas, size).picture.permute(0, 2, 3, 1)  # [M, H, W, 3]
     return [Image.fromarray(picture) for picture in (values * 255).round().byte().numpy()]
 
@@ -181,7 +181,7 @@ class Snapshot:
     accuracies: tuple[tuple[float, float], ...]  # (seconds, zero-shot accuracy on `tested` held-out scenes)
     tested: int
     guess: float  # the loss of guessing
-    logits: np.ndarray  # [N, N] of the fixed held-out batch, pictures in rows
+    logits: np.ndarray  # [N, N] of the fixed held-out batch, images in rows
     probabilities: np.ndarray  # [N, N], softmax over the captions
     done: bool
     stopped: bool
@@ -211,7 +211,7 @@ class Toy:
 
     @torch.no_grad()
     def classify(self, picture: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities and cosines [N] of a picture, whose largest centred square is read at `SIZE` pixels."""
+        """Probabilities and cosines [N] of an image, whose largest centred square is read at `SIZE` pixels."""
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         box = (left, top, left + side, top + side)
@@ -297,7 +297,7 @@ class Lesson:
 
     @torch.no_grad()
     def features(self, number: int) -> tuple[Tensor, Tensor]:
-        """Normalised features of the first `number` held-out pictures [M, D] and of the N prompts [N, D]."""
+        """Normalised features of the first `number` held-out images [M, D] and of the N prompts [N, D]."""
         self.image.eval()
         self.text.eval()
         image = torch.cat([self.image(pixels(part)) for part in self.test[:number].split(128)])
@@ -352,7 +352,7 @@ class Lesson:
         return Toy(self.image, text, self.names, self.t.exp().item(), self.held_out, labels, self.atlas)
 
     def fixed_batch(self, size: int = 64) -> list[Image.Image]:
-        """The fixed held-out batch, one picture a concept."""
+        """The fixed held-out batch, one image a concept."""
         return drawn(self.held_out, range(len(self.chosen)), self.atlas, size)
 
 

@@ -13,7 +13,7 @@ from core.classroom.world.concepts import concepts
 from core.classroom.world.factors import FACTORS, values
 from core.classroom.world.specs import RELATIONS, Spec
 
-# Temperatures of the anchors. At CLIP's own, a picture of four things could not be sure of any of them; the higher one of
+# Temperatures of the anchors. At CLIP's own, an image of four things could not be sure of any of them; the higher one of
 # factors lets them have a small share of a feature, and leaves the rest to concepts.
 ANCHOR_SCALE = 16.0
 FACTOR_SCALE = 20.0
@@ -31,9 +31,9 @@ def soft_cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
 def contrast(
     image: Tensor, text: Tensor, truth: Tensor, scale: Tensor, swapped: Tensor | None = None
 ) -> Tensor:
-    """The symmetric loss of CLIP (figure 3) with several true texts a picture.
+    """The symmetric loss of CLIP (figure 3) with several true texts an image.
 
-    image, text [B, D] normalised; truth [B, B] 0/1 (picture, text); swapped [M, D]: texts true of no picture."""
+    image, text [B, D] normalised; truth [B, B] 0/1 (image, text); swapped [M, D]: texts true of no image."""
     logits = scale * image @ text.T
     rows, target = logits, truth
     if swapped is not None and len(swapped):
@@ -57,14 +57,14 @@ def named_factors(captions: Sequence[Caption]) -> Tensor:
 
 
 def true_pairs(captions: Sequence[Caption], spec: Spec, mono: Tensor | None = None) -> Tensor:
-    """[B pictures, B captions] 1 where a caption is known to be true of a picture."""
+    """[B images, B captions] 1 where a caption is known to be true of an image."""
     b = len(captions)
     order = {text: n for n, text in enumerate(dict.fromkeys(c.text for c in captions))}
     same = torch.tensor([order[c.text] for c in captions])
     truth = same[:, None] == same[None]
     claim = torch.tensor([c.claim for c in captions])
     single = spec.kind == 0
-    shown = claim_table()[claim.clamp(min=0)][:, spec.concept[:, 0]].T > 0  # [pictures, captions]
+    shown = claim_table()[claim.clamp(min=0)][:, spec.concept[:, 0]].T > 0  # [images, captions]
     named = named_factors(captions)
     fits = ((named[None] < 0) | (named[None] == values(spec, mono)[:, None])).all(-1)
     claimed = shown & (claim >= 0)[None] & single[:, None] & fits
@@ -82,7 +82,7 @@ class Roles(nn.Module):
     """Who stands where: a pair's feature holds each of its concepts turned by the role it plays.
 
     "A left of B" and "B left of A" name the same concepts, so against the anchors alone both look the same. Here
-    every role turns the anchors by a matrix of its own (a tensor-product binding, Smolensky 1990), and pictures and
+    every role turns the anchors by a matrix of its own (a tensor-product binding, Smolensky 1990), and images and
     captions of pairs are classified against the turned anchors of both roles. Never shipped.
     """
 
@@ -148,5 +148,5 @@ class Factors(nn.Module):
         self.tables = nn.ParameterList(0.07 * torch.randn(len(names), width) for names in FACTORS.values())
 
     def loss(self, features: Tensor, truth: Tensor, smoothing: float) -> Tensor:
-        """Features [N, D] of pictures or texts against the anchors of the values [N, F] that they show or name."""
+        """Features [N, D] of images or texts against the anchors of the values [N, F] that they show or name."""
         return factor_loss(features, list(self.tables), truth, smoothing)

@@ -6,16 +6,16 @@
 The paper's loss with changes that make an hour or so on a laptop enough:
 
 1. A curriculum by share of the time budget (`PHASES`): single objects on plain ground, then any single objects, then
-   scenes of up to four with captions, at last at the full picture size.
-2. Anchors: one learned vector per concept, never shipped. Pictures and names in both languages are classified against
-   them, so that each tower gets a target before the other has learned anything. A batch of pictures then costs no pass
+   scenes of up to four with captions, at last at the full image size.
+2. Anchors: one learned vector per concept, never shipped. Images and names in both languages are classified against
+   them, so that each tower gets a target before the other has learned anything. A batch of images then costs no pass
    of the text tower; names take their turn every `NAMES_EVERY` steps. Pairs are also classified by the role that each
    object plays (`objectives.Roles`), which is how word order is learned.
-3. True pairs off the diagonal count as true: identical captions, and plain captions of a concept that another picture
+3. True pairs off the diagonal count as true: identical captions, and plain captions of a concept that another image
    of the batch shows (`claims`). Captions with their two objects swapped are extra wrong answers.
 4. Grounds, places, sizes, renderings and numbers (`core.classroom.world.factors`) have anchors of their own, because captions
    alone teach what a thing is and little else. Some captions meet their twins, which are false in one of these factors
-   only, and in every step all pictures choose among the sentences that name every value (`factors.table`).
+   only, and in every step all images choose among the sentences that name every value (`factors.table`).
 5. Both towers end in a BatchNorm without affine part, which keeps the features spread out; `export` folds it into the
    projections, so that the shipped file is open_clip's plain CLIP class.
 6. Matrices are stepped by Muon, the rest by AdamW. Every rendered batch is used twice, with captions in one language
@@ -25,9 +25,9 @@ Not in the paper: the learned temperature is capped at `MAX_SCALE`, and the anch
 wrong names end up equally far away and a softmax over labels that are all absent stays undecided.
 
 With a teacher (`classroom-vit`, which learns from `classroom-rn`) the text tower is the teacher's, locked (Zhai et al.
-2022), and the picture tower learns the teacher's features: those of the whole picture, and, patch by patch, those of
+2022), and the image tower learns the teacher's features: those of the whole image, and, patch by patch, those of
 its inner stages (hints, Romero et al. 2015) and what its pooling says of each place by itself, which give a ViT 64
-targets a picture in place of one. The teacher may
+targets an image in place of one. The teacher may
 still be in training, one thread each: its export is renewed with every save, and read again when it is newer. Half of
 the patches are left out in each step until the last fifth (Li et al. 2023), which makes a step twice as fast.
 """
@@ -81,14 +81,14 @@ NAMES_EVERY = 4
 SMOOTHING = 0.1
 TWINNED = 16  # captions of a batch that meet their twins
 RATES = {"classroom-rn": 3e-3, "classroom-vit": 1.5e-3}
-ECHO = 7  # an odd step sees the pictures of the even step this many before it, in the other language
+ECHO = 7  # an odd step sees the images of the even step this many before it, in the other language
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Until this share of the time: pictures of `size` pixels, `batch` a step, scenes drawn by `scenes`.
+    """Until this share of the time: images of `size` pixels, `batch` a step, scenes drawn by `scenes`.
 
-    captions: whether pictures are matched with captions too, not only with their concept. forward: whether relations
+    captions: whether images are matched with captions too, not only with their concept. forward: whether relations
     are told in one direction only; both at once is an exclusive-or of order and word, which is not learned from nothing.
     factors: the share of each factor in the loss. From the beginning grounds would be learned in place of things; once they
     are learned, a small share keeps them.
@@ -435,7 +435,7 @@ class Trainer:
         }
 
     def _taught(self, batch: Batch) -> dict[str, Tensor]:
-        """The picture tower alone learns: the teacher's features, and its locked text features of names and captions."""
+        """The image tower alone learns: the teacher's features, and its locked text features of names and captions."""
         assert self.teacher is not None
         spec = batch.spec
         places = (batch.picture.shape[-1] // self.config["vision_cfg"]["patch_size"]) ** 2

@@ -3,9 +3,9 @@
     python -m core.classroom evaluate clipasso [--checkpoint classroom-rn] [--other classroom-vit] [--json] [--record]
         [--seeds 1 --steps 120 --views 1]
 
-Twenty pictures of one thing each, drawn by lot, are sketched in 4, 8, 16 and 32 strokes; every finished sketch is
-rendered as a picture and named among fifty concepts, of which twenty are the things themselves. The edge drawing of a
-picture spends as much ink as its sketch. Concepts, styles and places come from evaluation seeds.
+Twenty images of one thing each, drawn by lot, are sketched in 4, 8, 16 and 32 strokes; every finished sketch is
+rendered as an image and named among fifty concepts, of which twenty are the things themselves. The edge drawing of a
+image spends as much ink as its sketch. Concepts, styles and places come from evaluation seeds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from core.drawing.strokes import CANVAS, Sketch
 PICTURES, LABELS, STARTS = 20, 50, 10
 STROKES = (4, 8, 16, 32)
 SEED = 9500
-# A thing fills most of its picture, as in the paper's examples.
+# A thing fills most of its image, as in the paper's examples.
 HALF = 0.8
 
 Say = Callable[[str], None]
@@ -46,7 +46,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Subject:
-    """One picture and the concept that it shows."""
+    """One image and the concept that it shows."""
 
     concept: int
     picture: Image.Image  # [224, 224]
@@ -77,7 +77,7 @@ def candidates(shown: Sequence[Subject], count: int = LABELS, seed: int = SEED) 
 
 
 class Reader:
-    """A miniature that names pictures among the candidates, with the wordings it knows line drawings by."""
+    """A miniature that names images among the candidates, with the wordings it knows line drawings by."""
 
     def __init__(self, checkpoint: str, which: Sequence[int]) -> None:
         self.model: Miniature = open_miniature(checkpoint)
@@ -87,7 +87,7 @@ class Reader:
         }
 
     def right(self, pictures: Sequence[np.ndarray], look: str = "line") -> dict[str, Tensor]:
-        """Which pictures (uint8 [H, W, 3], the i-th shows the i-th candidate) it names rightly: bool [N] by language."""
+        """Which images (uint8 [H, W, 3], the i-th shows the i-th candidate) it names rightly: bool [N] by language."""
         batch = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 255
         size = (self.model.size, self.model.size)
         small = F.interpolate(batch, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)

@@ -54,7 +54,7 @@ class Run(ABC):
         """Writes the files that ship; returns their folder."""
 
     def advance(self) -> dict[str, float]:
-        """A step whose time and pictures are counted; the numbers of its line."""
+        """A step whose time and images are counted; the numbers of its line."""
         start = time.monotonic()
         row = self.train_step()
         self.seconds += time.monotonic() - start

@@ -4,13 +4,13 @@
 
 Who sees what:
 
-    classroom-rn  pictures of all concepts with captions, no box (it was trained before); its towers are frozen here
+    classroom-rn  images of all concepts with captions, no box (it was trained before); its towers are frozen here
     teacher       `GOLD` scenes of seen concepts (`concepts.seen`) with their boxes, and nothing else
     student       the same scenes with their boxes, and scenes of all concepts with a caption alone: the teacher reads the caption
                   and writes boxes for its phrases, those it gives `SURE` or more are kept (section 3.4)
 
-Of a scene with a caption nothing but picture and caption is used. A phrase that the teacher is not sure of says nothing, neither
-yes nor no. Both learn from the same start for equal shares of pictures a step; concepts that are never seen are in no box that a
+Of a scene with a caption nothing but image and caption is used. A phrase that the teacher is not sure of says nothing, neither
+yes nor no. Both learn from the same start for equal shares of images a step; concepts that are never seen are in no box that a
 person drew and in no label list of the gold scenes. Every second prompt is a caption, every other a list of labels in any order:
 those of the scene and others by lot. Languages alternate from step to step.
 
@@ -59,12 +59,12 @@ ARCHITECTURE = "glip_classroom"
 RATE = 1.5e-3
 # What decides how much all others count learns faster.
 GATES, QUICK = ("share_v", "share_l", "log_scale", "bias0"), 10
-SIZES = (96, 96, 128)  # of the pictures, step by step
+SIZES = (96, 96, 128)  # of the images, step by step
 LABELS = (3, 12)  # of a list
 TEACHING = 0.42  # the share of the time that the teacher learns
 GOLD = 1024  # scenes with boxes
 SURE = 0.5  # the score that the teacher's box needs
-WRITTEN = 8  # boxes of a picture at most
+WRITTEN = 8  # boxes of an image at most
 SMALLEST = 4  # pixels of a visible side, or a thing has no box
 # A scene of captions alone is numbered behind all scenes with boxes.
 CAPTIONED = 1 << 23
@@ -207,7 +207,7 @@ class Trainer(Run):
 
     @torch.no_grad()
     def maps(self, pictures: Tensor) -> list[Tensor]:
-        """What the frozen tower makes of pictures [B, 3, S, S] in 0..1."""
+        """What the frozen tower makes of images [B, 3, S, S] in 0..1."""
         with fast_arithmetic(self.device):
             return self.body((pictures - MEAN[0]) / STD[0])
 
@@ -288,7 +288,7 @@ class Trainer(Run):
         found = boxes[b, r].clamp(0, pictures.shape[-1])
         kept = batched_nms(found, scores[b, r, p], b * scores.shape[2] + p, of_boxes.SUPPRESSED)
         picture = b[kept]
-        rank = (picture[:, None] == picture).tril(-1).sum(1)  # among the boxes of its picture
+        rank = (picture[:, None] == picture).tril(-1).sum(1)  # among the boxes of its image
         kept, picture, rank = (x[rank < WRITTEN] for x in (kept, picture, rank))
         written = torch.zeros(len(pictures), WRITTEN, 4, device=self.device)
         phrases = torch.zeros(len(pictures), WRITTEN, dtype=torch.long, device=self.device)

@@ -3,10 +3,10 @@
     python -m core.classroom train groupvit --minutes 45
     python -m core.classroom train groupvit --minutes 10 --groups 64 --groups 8     (64-8; give it once for one block)
 
-As in the paper: captions and pictures are matched (equations 6 and 7), and so are pictures and the prompted nouns of their
+As in the paper: captions and images are matched (equations 6 and 7), and so are images and the prompted nouns of their
 captions (8 and 9); grouping is hard with Gumbel noise. Unlike the paper it does not start from nothing, because the paper
 has weeks of GPUs for what takes minutes here: the text tower is that of a miniature CLIP, which learned from captions too, and
-is locked, only the projection behind it is trained; the layers of the picture tower are those of the same CLIP's ViT, and
+is locked, only the projection behind it is trained; the layers of the image tower are those of the same CLIP's ViT, and
 only the last stage's, which see groups in place of patches, are tuned. And five terms are added that the paper can do without
 (`core.segmentation.grouping`): single groups are matched with nouns, groups are used evenly, the patches of a group look alike,
 few groups answer to one noun, and a group says what a CLIP's pooling says of its places (MaskCLIP's reading, distilled): a
@@ -53,10 +53,10 @@ WITHIN = 8.0  # weight of what differs within groups
 UNSURE = 0.4  # weight of how many groups answer to a noun
 TOLD = 3.0  # weight of what the sibling says of a group's places
 LOUPE = (
-    128  # side of the pictures that the sibling says it of: of 4 x 4 places, twice as many as at its own size
+    128  # side of the images that the sibling says it of: of 4 x 4 places, twice as many as at its own size
 )
 APART = 0.5  # how far apart group tokens start, in the units of the patches beside them
-# Until this share of the time: side of the pictures, pictures a step.
+# Until this share of the time: side of the images, images a step.
 PHASES = ((0.6, 64, 96), (1.01, SIZE, 64))
 
 
@@ -267,7 +267,7 @@ class Trainer(Run):
         return F.normalize(F.interpolate(values, grid, mode="bilinear").flatten(2).transpose(1, 2), dim=-1)
 
     def _present(self, spec: Spec) -> tuple[Tensor, Tensor]:
-        """The concepts and backgrounds that the batch names [M], and which pictures show them [B, M]."""
+        """The concepts and backgrounds that the batch names [M], and which images show them [B, M]."""
         grounds = (
             F.one_hot(spec.background, len(BACKGROUNDS)) * (spec.rendering == 0)[:, None]
         )  # only in colour
@@ -297,7 +297,7 @@ class Trainer(Run):
 
 
 def resnet(folder: Path) -> ClipResNetBackbone:
-    """The picture tower of an exported ResNet CLIP, frozen."""
+    """The image tower of an exported ResNet CLIP, frozen."""
     config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"][
         "vision_cfg"
     ]

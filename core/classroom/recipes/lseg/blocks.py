@@ -31,7 +31,7 @@ from core.segmentation import regularization
 from core.segmentation.blocks import RegularizationBlock
 from core.segmentation.lseg import label_maps, pixel_loss
 
-LABELS = 12  # of a picture, besides background
+LABELS = 12  # of an image, besides background
 RATE = 0.01
 
 

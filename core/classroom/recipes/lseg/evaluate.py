@@ -4,7 +4,7 @@
 
 Scenes are pairs of concepts that no training scene composes, or single objects; all concepts of a scene are of one kind,
 seen (their masks were trained on) or never seen. Distractors of both kinds come from the same pool, all concepts. A
-concept's IoU adds up pictures that offer it as a label; the mean is over concepts that are shown, background apart.
+concept's IoU adds up images that offer it as a label; the mean is over concepts that are shown, background apart.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class IoU:
 
     @property
     def mean(self) -> float:
-        """Mean over the concepts that some picture shows."""
+        """Mean over the concepts that some image shows."""
         ratio = self.intersection / self.union.clamp(min=1)
         return float(ratio[:-1][self.visible[:-1] > 0].mean())
 
@@ -130,7 +130,7 @@ def offers(truth: Tensor, extra: int, g: torch.Generator) -> list[int]:
 
 
 def measure(model: Candidate, pictures: Exam, extra: int | None, lang: str) -> IoU:
-    """IoU with `extra` distractors a picture; with all labels when None."""
+    """IoU with `extra` distractors an image; with all labels when None."""
     total = IoU.empty()
     g = torch.Generator().manual_seed(SEED)
     for features, truth in pictures:

@@ -4,10 +4,10 @@
     python -m core.classroom train lseg --minutes 10 --block bottleneck --depth 2     (a row of the ablation)
 
 As in the paper: the text tower is CLIP's and frozen, the loss is a softmax cross-entropy over labels at every pixel with
-temperature 0.07, labels are bare names. Unlike the paper the backbone is the picture tower of the same CLIP, frozen too, and
+temperature 0.07, labels are bare names. Unlike the paper the backbone is the image tower of the same CLIP, frozen too, and
 not a classifier that is tuned: a miniature has no ImageNet to come from, and what CLIP knows of concepts without masks stays.
 The decoder starts as what CLIP's attention pooling says of each place by itself (`warm_start`), and learns to draw from there.
-A picture is labelled with the concepts it shows and others by lot; what no object covers is "background", or one of its other
+An image is labelled with the concepts it shows and others by lot; what no object covers is "background", or one of its other
 names. Concepts without masks (`concepts.unseen`) are in no scene here; the CLIP has seen them.
 """
 
@@ -39,9 +39,9 @@ from core.segmentation.lseg import TEMPERATURE, LSegNet, pixel_loss
 CLIP = "classroom-rn"
 ARCHITECTURE = "classroom"
 BACKGROUND = {"en": ("background", "other", "nothing"), "zh": ("背景", "其他", "空白")}
-LABELS = 40  # of a picture, besides background
+LABELS = 40  # of an image, besides background
 RATE = 1.5e-3
-# Until this share of the time: side of the pictures, pictures a step.
+# Until this share of the time: side of the images, images a step.
 PHASES = ((0.3, 64, 48), (1.01, 96, 24))
 
 
@@ -118,7 +118,7 @@ class Trainer(Run):
         return names, {lang: miniature.texts(words).to(self.device) for lang, words in BACKGROUND.items()}
 
     def labels(self, shown: list[list[int]], rng: random.Random, lang: str) -> tuple[list[list[int]], Tensor]:
-        """The concepts [B][N] that label each picture, its own first, and features [B, 1 + N, D], background first."""
+        """The concepts [B][N] that label each image, its own first, and features [B, 1 + N, D], background first."""
         forms = {i: self._form(i, rng, lang) for i in seen()}
         grounds = self.grounds[lang]
         chosen, texts = [], []
@@ -176,7 +176,7 @@ class Trainer(Run):
         }  # fmt: skip
 
     def export(self) -> Path:
-        """model.safetensors in half precision without the picture tower, and training.json."""
+        """model.safetensors in half precision without the image tower, and training.json."""
         folder = self.out / "classroom-lseg"
         folder.mkdir(parents=True, exist_ok=True)
         state = {f"scratch.{k}": shipped(v) for k, v in self.learner.state_dict().items()}

@@ -51,7 +51,7 @@ def vocabulary(group: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Looked:
-    """One picture after one pass."""
+    """One image after one pass."""
 
     boxes: Tensor  # [M, 4]
     proposals: Tensor  # [M, 4]
@@ -105,7 +105,7 @@ class Candidate:
     def detect(
         self, looked: Looked, labels: Sequence[int], variant: str, lang: str, threshold: float = 0.0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes [R, 4], places of `labels` [R] and scores [R] of one picture."""
+        """Boxes [R, 4], places of `labels` [R] and scores [R] of one image."""
         texts, base = self.names[lang][list(labels)], self.base[list(labels)]
         grounds: Any = self.net.background
 
@@ -165,7 +165,7 @@ def exam(model: Candidate, group: int, atlas: Atlas, count: int = SCENES, crops:
 def average_precision(
     truth: list[dict[str, Any]], found: list[dict[str, Any]], pictures: int
 ) -> dict[int, float]:
-    """COCO's AP at IoU 0.5 by category, of the categories that some picture shows.
+    """COCO's AP at IoU 0.5 by category, of the categories that some image shows.
 
     Args:
         truth: COCO annotations.

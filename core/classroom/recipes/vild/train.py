@@ -3,7 +3,7 @@
     python -m core.classroom train vild --minutes 40
 
 Scenes show all concepts; boxes are known of base categories only (`concepts.seen`), and what is never seen stands in the scenes
-without a box, as novel categories do in the paper's. The backbone is the picture tower of classroom-rn, frozen, so its maps of
+without a box, as novel categories do in the paper's. The backbone is the image tower of classroom-rn, frozen, so its maps of
 a set of scenes are computed once. Three stages share the time:
 
     1  proposals: pyramid, RPN and box head learn where something is, whatever it is
@@ -11,7 +11,7 @@ a set of scenes are computed once. Three stages share the time:
     3  the three region heads learn, and stage 1 goes on: text loss on N sampled proposals of the set and of fresh scenes,
        L1 distillation on the M precomputed ones, both losses for the joint head
 
-Unlike the paper, one pyramid serves the heads of all variants, so one file answers for each; pictures have 128 pixels, the heads
+Unlike the paper, one pyramid serves the heads of all variants, so one file answers for each; images have 128 pixels, the heads
 two convolutions in place of four. The language of the base categories' texts changes from step to step.
 """
 
@@ -46,11 +46,11 @@ from core.detection.vild import architectures
 
 CLIP = "classroom-rn"
 ARCHITECTURE = "vild_classroom"
-SIZE = 128  # of the pictures
+SIZE = 128  # of the images
 RATE = 2e-3
 PROPOSING = 0.1  # the share of the time that stage 1 gets
-SAMPLED, FOREGROUND = 32, 0.25  # N of each picture, and how many of them cover a base box
-PRECOMPUTED = 12  # M of each picture
+SAMPLED, FOREGROUND = 32, 0.25  # N of each image, and how many of them cover a base box
+PRECOMPUTED = 12  # M of each image
 MATCH = 0.5  # IoU
 LEAST_SEEN = 0.25  # of an object, or it has no box
 SCALE = 20.0  # 1 / temperature; the miniature CLIP's own is 10
@@ -97,7 +97,7 @@ def truths(scenes: Scenes) -> list[Truth]:
 
 @dataclass
 class Shelf:
-    """The set of scenes: frozen maps in half precision, pictures in bytes until they are cropped, truth."""
+    """The set of scenes: frozen maps in half precision, images in bytes until they are cropped, truth."""
 
     maps: list[Tensor] = field(default_factory=list)
     pictures: Tensor | None = None
@@ -180,7 +180,7 @@ class Trainer(Run):
 
     @torch.no_grad()
     def propose(self, maps: list[Tensor]) -> list[Tensor]:
-        """Proposals [M, 4] of each picture, best first."""
+        """Proposals [M, 4] of each image, best first."""
         self.net.eval()
         with fast_arithmetic(self.device):
             levels = self.net.proposer.pyramid(maps)
@@ -200,10 +200,10 @@ class Trainer(Run):
     # --- a step ----------------------------------------------------------------------------------------
 
     def sampled(self, found: list[Tensor], truth: list[Truth]) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """N proposals of each picture, a quarter of them on base boxes.
+        """N proposals of each image, a quarter of them on base boxes.
 
         Returns:
-            Boxes [N, 4] of each picture; the base box that each is matched with [N, 4]; and targets [sum of N]: the column of
+            Boxes [N, 4] of each image; the base box that each is matched with [N, 4]; and targets [sum of N]: the column of
             its category, 0 for background.
         """
         boxes, matched, targets = [], [], []
@@ -284,7 +284,7 @@ class Trainer(Run):
         }
 
     def export(self) -> Path:
-        """model.safetensors in half precision without the picture tower, the base vocabulary, and training.json."""
+        """model.safetensors in half precision without the image tower, the base vocabulary, and training.json."""
         folder = self.out / "classroom-vild"
         folder.mkdir(parents=True, exist_ok=True)
         state = {k: shipped(v) for k, v in self.net.state_dict().items() if not k.startswith("pretrained.")}
