@@ -170,7 +170,7 @@ def test_refusals_are_sentences_and_what_a_space_must_not_do_is_refused(space: t
     for name in ("clip-rn101", "clip-vit-b32"):
         with pytest.raises(AppError, match=r"no fixed revision|not on this machine"):
             ask(url, LABELS, checkpoint=name)
-    assert "Training is switched off on this Space" in Tab(url).run("live-button", "click")
+    assert "Training is switched off on this Space" in Tab(url).run("live-run", "click")
     assert json.loads(get(url + "/healthz")[1])["broken"] == []
 
 

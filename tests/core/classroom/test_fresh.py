@@ -32,13 +32,15 @@ def test_a_folder_answers_as_the_row_that_it_was_copied_from(paper: str, tmp_pat
     assert checkpoints.state(name) == "bundled"
     own = checkpoints.row(f"classroom-{paper}")
     assert checkpoints.row(name).requires == own.requires
-    np.testing.assert_array_equal(
+    # What the row was asked before it remembers, computed in a batch of another size.
+    np.testing.assert_allclose(
         *(HANDLES[paper].load(one, "cpu").encode_text(["dog"]) for one in (name, own.name))
         if paper != "glip"
         else [
             GLIP.load(one, "cpu").detect(Image.new("RGB", (64, 64), "red"), ["dog"], threshold=0).scores
             for one in (name, own.name)
-        ]
+        ],
+        atol=1e-5,
     )
 
 
