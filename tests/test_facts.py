@@ -52,7 +52,7 @@ def test_clip_cuts_chinese_characters_into_as_many_pieces_as_the_page_says() -> 
     tokenizer = SimpleTokenizer()
     counts = Counter(len(tokenizer.encode(chr(code))) for code in range(0x4E00, 0xA000))
     assert counts == {1: 2, 2: 2_243, 3: 18_747} and sum(counts.values()) == 20_992
-    page = (ROOT / "demos/chinese_clip/compare.py").read_text("utf-8")
+    page = (ROOT / "demos/chinese_clip/data.toml").read_text("utf-8")
     assert all(f"{number:,}" in page for number in (20_992, 2_243, 18_747))
 
 

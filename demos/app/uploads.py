@@ -79,11 +79,14 @@ class Uploads:
                     self._used[session] = fresh
                 else:
                     del self._used[session]
-        return sum(
-            _remove(path, before)
-            for path in sorted(self.folder.rglob("*"), reverse=True)
-            if path.is_file() and path not in kept
-        )
+        removed = 0
+        empty = time.time() - SWEEP_SECONDS
+        for path in sorted(self.folder.rglob("*"), reverse=True):  # files before their folder
+            if path.is_dir():
+                _remove_empty(path, empty)
+            elif path not in kept:
+                removed += _remove(path, before)
+        return removed
 
     def left(self, request: gr.Request) -> None:
         """`Blocks.unload` calls it when a tab has closed."""
@@ -115,16 +118,21 @@ def kept_files(blocks: gr.Blocks) -> frozenset[Path]:
 
 
 def _remove(path: Path, before: float) -> bool:
-    """Removes a file that has not changed since, and its folder when it is the last one there."""
+    """Removes a file that has not changed since."""
     try:
         if path.lstat().st_ctime > before:
             return False
         path.unlink()
     except OSError:
         return False
-    with suppress(OSError):
-        os.rmdir(path.parent)
     return True
+
+
+def _remove_empty(folder: Path, before: float) -> None:
+    """Removes a folder that has been empty since. A new one may wait for the upload that Gradio made it for."""
+    with suppress(OSError):
+        if folder.lstat().st_mtime < before:
+            os.rmdir(folder)
 
 
 UPLOADS = Uploads()

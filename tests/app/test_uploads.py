@@ -67,7 +67,7 @@ def test_a_file_goes_with_the_last_session_that_used_it(uploads: Uploads) -> Non
     uploads.note("a", [str(own), str(shared)])
     uploads.note("b", [str(shared)])
     assert uploads.leave("a") == 1
-    assert not own.exists() and not own.parent.exists() and shared.exists()
+    assert not own.exists() and shared.exists()
     assert uploads.leave("a") == 0 and shared.exists()
     assert uploads.leave("b") == 1 and not shared.exists()
 
@@ -78,6 +78,19 @@ def test_the_same_bytes_uploaded_again_meanwhile_stay(uploads: Uploads) -> None:
     after_now(path.parent)
     put(uploads, "twin")  # another visitor, whose page has not named it yet
     assert uploads.leave("a") == 0 and path.exists()
+
+
+def test_a_folder_waits_for_an_upload_that_is_on_its_way(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradio makes the folder first and moves the file into it behind its answer."""
+    path = put(uploads, "own")
+    uploads.note("a", [str(path)])
+    assert uploads.leave("a") == 1 and path.parent.is_dir()
+    assert uploads.sweep() == 0 and path.parent.is_dir()
+    later = time.time() + ledger.SWEEP_SECONDS + 1
+    monkeypatch.setattr(ledger, "time", SimpleNamespace(time=lambda: later))
+    assert uploads.sweep() == 0 and not path.parent.exists() and uploads.folder.is_dir()
 
 
 def test_what_is_no_upload_is_never_removed(uploads: Uploads, tmp_path: Path) -> None:
@@ -144,7 +157,7 @@ def test_an_upload_goes_when_the_tab_closes(server: str) -> None:
     stream.close()
     tab.close()
     assert until(lambda: not path.exists())
-    assert not path.parent.exists() and unused.exists()
+    assert unused.exists()
 
 
 def test_an_api_clients_upload_goes_when_it_closes(server: str, tmp_path: Path) -> None:

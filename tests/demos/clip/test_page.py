@@ -22,7 +22,7 @@ from core import checkpoints
 from core.clip import zero_shot
 from demos.clip import answer as answers
 from demos.clip import record
-from demos.kit import classifier
+from demos.kit import classifier, scenes_link
 from tests.demos.clip.asked import EXAMPLES, asked
 from tests.pages import run
 
@@ -288,7 +288,7 @@ def test_many_files_rank_the_labels() -> None:
 
 def test_a_scene_of_the_classroom_is_asked_its_labels() -> None:
     opened = SimpleNamespace(labels="a dog, a car")
-    assert answers.scene(opened, asked(), "en") == {"labels": "a dog, a car"}  # type: ignore[arg-type]
+    assert scenes_link.labels(opened, asked(), "en") == {"labels": "a dog, a car"}  # type: ignore[arg-type]
 
 
 def test_the_recorded_answer_is_what_the_miniature_says_today() -> None:
