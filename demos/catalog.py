@@ -146,9 +146,11 @@ def entry(slug: str) -> Entry:
 
 
 def page(slug: str, build: Callable[[], None], declared: Any = None) -> Page:
-    """A page from its catalog row and what lays it out."""
+    """A page from its catalog row and what lays it out; KeyError with a sentence where it has no row."""
     rows: list[Entry | Room] = [*PAGES, *ROOMS]
-    row = next(row for row in rows if row.slug == slug)
+    row = next((row for row in rows if row.slug == slug), None)
+    if row is None:
+        raise KeyError(f"demos/catalog.toml has no row {slug}")
     return Page(row.slug, row.title, row.paper if isinstance(row, Entry) else None, row.idea, build, declared)
 
 

@@ -267,6 +267,11 @@ class Form:
 
     def __init__(self, kind: type[Any], shell: Shell) -> None:
         self.kind, self.shell = kind, shell
+        bare = [one.name for one in dataclasses.fields(kind) if "form" not in one.metadata]
+        if bare:
+            raise TypeError(
+                f"{kind.__name__}.{bare[0]} needs a field of demos.kit.form, such as form.words(...)"
+            )
         self.fields: dict[str, Field] = {one.name: one.metadata["form"] for one in dataclasses.fields(kind)}
         self.components: dict[str, Any] = {}
         self.menu: CheckpointMenu | None = None

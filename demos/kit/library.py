@@ -31,29 +31,37 @@ def data(page: str) -> dict[str, Any]:
     return tomllib.loads((PAGES / page / "data.toml").read_text(encoding="utf-8"))
 
 
+def entry(page: str, table: str, name: str) -> dict[str, Any]:
+    """A row of a table of a page's data.toml; KeyError with a sentence where there is none."""
+    rows = data(page).get(table, {})
+    if name not in rows:
+        raise KeyError(f"demos/{page}/data.toml has no [{table}] {name}")
+    return dict(rows[name])
+
+
 def say(page: str, name: str, lang: str, /, **values: Any) -> str:
     """A sentence of the table `says` of a page's data.toml, with values in its places."""
-    return data(page)["says"][name]["zh" if lang == "zh" else "en"].format(**values)
+    return str(entry(page, "says", name)["zh" if lang == "zh" else "en"]).format(**values)
 
 
 def markup(page: str, name: str, lang: str, /, **values: Any) -> Markup:
     """A sentence of the same table that is HTML: its values are escaped."""
-    return Markup(data(page)["says"][name]["zh" if lang == "zh" else "en"]).format(**values)
+    return Markup(entry(page, "says", name)["zh" if lang == "zh" else "en"]).format(**values)
 
 
 def text(page: str, name: str) -> Text:
     """A sentence of the same table in both languages."""
-    return Text(**data(page)["says"][name])
+    return Text(**entry(page, "says", name))
 
 
 def html(page: str, name: str) -> Markup:
     """The same as HTML, which the sentence may contain."""
-    return both(**data(page)["says"][name])
+    return both(**entry(page, "says", name))
 
 
 def options(page: str, name: str) -> dict[str, Text]:
     """The options of a choice by their values, a row of the table `options`."""
-    return {value: Text(**title) for value, title in data(page)["options"][name].items()}
+    return {value: Text(**title) for value, title in entry(page, "options", name).items()}
 
 
 def lessons(page: str) -> dict[str, dict[str, Any]]:
@@ -79,14 +87,19 @@ def shared() -> dict[str, dict[str, Any]]:
 def examples(page: str) -> dict[str, dict[str, Any]]:
     """Example images of a page with a table `examples`, by id: {"path", "caption", "labels", "classroom", "objects"}.
 
-    The page's words win over those of a shared image; "objects" are known of drawn scenes alone.
+    The page's words win over those of a shared image; "objects" are known of drawn scenes alone. KeyError with the command
+    where a scene is not drawn yet.
     """
-    listing = json.loads((ASSETS / page / LISTING).read_text(encoding="utf-8"))
+    file = ASSETS / page / LISTING
+    listing = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     own = {
         Path(row["file"]).stem: {**row, "path": str(ASSETS / page / row["file"]), "classroom": True}
         for row in listing
     }
     known = shared() | own
+    missing = [name for name in data(page)["examples"] if name not in known]
+    if missing:
+        raise KeyError(f"{missing[0]} is not drawn yet: python -m demos.kit.library {page}")
     return {name: {"objects": [], **known[name], **row} for name, row in data(page)["examples"].items()}
 
 

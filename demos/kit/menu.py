@@ -52,7 +52,12 @@ def start_row(paper: str, language: str | None = None) -> str:
 
 
 def label_language(paper: str, checkpoint: str | None, lang: str) -> str:
-    """The page's language where a row of the paper reads it, else the first that it reads; for None the start row's."""
+    """The page's language where a row of the paper reads it, else the first that it reads.
+
+    Without a row it is the start row that reads; a paper without rows has the page's language.
+    """
+    if not checkpoint and not checkpoints.rows(paper):
+        return lang
     languages = checkpoints.row(checkpoint or start_row(paper)).languages
     return lang if lang in languages else languages[0]
 

@@ -86,11 +86,11 @@ class Examples:
 
 
 def labelled(paper: str, opening: str) -> Examples:
-    """The examples of a page that asks for an image and labels, in a language that the checkpoint reads."""
+    """The examples of a page that asks for an image and labels, in a language that its checkpoint reads."""
 
     def fill(name: str, question: Any, lang: str) -> dict[str, Any]:
         row = library.examples(paper)[name]
-        language = label_language(paper, question.checkpoint, lang)
+        language = label_language(paper, getattr(question, "checkpoint", ""), lang)
         return {"image": row["path"], "labels": row["labels"][language]}
 
     def scene(opened: scenes_link.SceneOpened, question: Any, lang: str) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Tab:
 
 def tab(page: str, name: str, handler: Handler, **options: Any) -> Tab:
     """A tab whose title, idea and button are texts of the table `tabs` of a page's data.toml; `options` as of `Tab`."""
-    texts: dict[str, Any] = {part: Text(**text) for part, text in library.data(page)["tabs"][name].items()}
+    texts: dict[str, Any] = {part: Text(**text) for part, text in library.entry(page, "tabs", name).items()}
     return Tab(name=name, handler=handler, **texts, **options)
 
 

@@ -18,9 +18,13 @@ CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 def line(seconds: float, checkpoint: str, device: str, lang: str, details: str = "") -> Markup:
-    """The line under an answer: seconds and the row's title, the device and the parts of the time behind a fold."""
-    row = checkpoints.row(checkpoint)
-    facts = [pick(lang, f"{seconds:.2f} s", f"{seconds:.2f} 秒"), row.title["zh" if lang == "zh" else "en"]]
+    """The line under an answer: seconds and the row's title, the device and the parts of the time behind a fold.
+
+    `checkpoint` is "" for an answer that no checkpoint gave.
+    """
+    facts = [pick(lang, f"{seconds:.2f} s", f"{seconds:.2f} 秒")]
+    if checkpoint:
+        facts.append(checkpoints.row(checkpoint).title["zh" if lang == "zh" else "en"])
     fold = tag(
         "details",
         tag("summary", pick(lang, "details", "详情")),

@@ -6,12 +6,13 @@ import dataclasses
 import inspect
 import re
 import tomllib
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import gradio as gr
 import pytest
 
+from core import checkpoints
 from demos import catalog
 from demos.kit import code, library, page, scenes_link, walkthrough
 from demos.kit.form import Form
@@ -74,6 +75,14 @@ def test_each_field_has_a_component_whose_id_is_its_name(slug: str) -> None:
         assert component.label is None or component.label
 
 
+@pytest.mark.parametrize("slug", [row.slug for row in catalog.PAGES if row.slug in PAGES])
+def test_a_paper_with_weights_offers_them(slug: str) -> None:
+    _, folder, _ = str(catalog.entry(slug).module).split(".")
+    assert "checkpoint" in form(slug).fields or not checkpoints.rows(folder), (
+        "form.checkpoint(...) is missing"
+    )
+
+
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("slug", PAGES)
 def test_a_page_opens_with_a_question_that_is_answered(slug: str, lang: str) -> None:
@@ -81,7 +90,8 @@ def test_a_page_opens_with_a_question_that_is_answered(slug: str, lang: str) -> 
     assert refused == "" and set(fields) <= {*form(slug).fields, "example", "scene"}
     if slug in QUICK:
         slots = run(PAGES[slug].try_it.handler, question(slug, lang), lang)
-        assert slots["message"] == "" and "atlas-line" in slots["line"]
+        assert slots["message"] == ""
+        assert "atlas-line" in slots.get("line", ""), 'the answer needs a slot "line": results.line(...)'
         assert set(slots) - {"message", "bars"} <= {
             *PAGES[slug].try_it.slots, *form(slug).fields, "line", "notes", "get",
         }  # fmt: skip
@@ -174,6 +184,19 @@ def test_a_step_without_a_prediction_is_refused(slug: str) -> None:
         "en",
     )
     assert reply["message"]
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("slug", [slug for slug in WITH_LESSONS if not PAGES[slug].walk.in_turn])  # type: ignore[union-attr]
+def test_the_first_step_tells_which_choice_came_true(slug: str, lang: str) -> None:
+    walk = PAGES[slug].walk
+    assert walk is not None
+    where = f"{next(iter(walk.lessons()))}:0"
+    checkpoint = getattr(form(slug).first, "checkpoint", "")
+    told = run(partial(walkthrough.reveal, walk), where, "0", checkpoint, lang)
+    assert told["message"] == ""
+    why = walkthrough.step_of(where, walk.lessons())["why"][lang]
+    assert "atlas-verdict" in told["out"] and escape(why) in told["out"] and told["onwards"]["interactive"]
 
 
 @pytest.mark.parametrize("slug", PAGES)

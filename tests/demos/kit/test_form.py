@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 
 from demos.kit import form
+from demos.kit.events import Shell
 from demos.kit.language import Text
 from demos.kit.places import Place
 
@@ -35,6 +36,15 @@ def test_visible_fields_come_first_and_their_order_is_kept() -> None:
     fold = next(block for block in blocks.blocks.values() if isinstance(block, gr.Accordion))
     assert made["folded"].parent is not None and fold.elem_id == "tab-settings"
     assert made["folded"] in list(fold.children) or made["folded"].parent.parent is fold
+
+
+def test_a_field_that_no_component_shows_is_named() -> None:
+    @dataclass(frozen=True)
+    class Question:
+        labels: str = "a dog"
+
+    with gr.Blocks(), pytest.raises(TypeError, match=r"Question.labels needs a field of demos.kit.form"):
+        form.Form(Question, Shell())
 
 
 def test_a_tab_gets_the_components_in_the_order_of_the_fields() -> None:

@@ -11,8 +11,11 @@ from PIL import Image
 
 from core import checkpoints, inputs
 from demos.kit import library, results, tensors
+from demos.kit import page as page_of_kit
 from demos.kit.html import Markup
 from demos.kit.language import Text
+from demos.kit.menu import label_language
+from demos.kit.walkthrough import Case
 
 PAGES = ("lseg", "vild", "glip")
 
@@ -44,6 +47,36 @@ def test_sentences_of_a_page_have_places_for_values(monkeypatch: pytest.MonkeyPa
     assert library.say("page", "count", "en", n=3, share=0.5) == "3 images of 50%"
     assert library.say("page", "count", "zh", n=3, share=0.5) == "3 张图片，50%"
     assert library.text("page", "count") == Text(**says["count"])
+
+
+def test_a_row_that_data_toml_lacks_is_named() -> None:
+    with pytest.raises(KeyError, match=r"demos/glip/data.toml has no \[says\] nothing"):
+        library.say("glip", "nothing", "en")
+    with pytest.raises(KeyError, match=r"has no \[tabs\] nothing"):
+        page_of_kit.tab("glip", "nothing", str)
+
+
+def test_an_example_that_is_not_drawn_says_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shared = library.shared()
+    examples: dict[str, dict[str, str]] = {"red_envelope": {"real": "no"}}
+    monkeypatch.setattr(library, "data", lambda page: {"examples": examples})
+    monkeypatch.setattr(library, "shared", lambda: shared)
+    monkeypatch.setattr(library, "ASSETS", tmp_path)
+    # A page whose examples are all shared ones has no folder of its own.
+    assert library.examples.__wrapped__("new")["red_envelope"]["path"] == shared["red_envelope"]["path"]
+    examples["own"] = {"scene": "1F415_white.colour.0"}
+    with pytest.raises(KeyError, match=r"own is not drawn yet: python -m demos.kit.library new"):
+        library.examples.__wrapped__("new")
+
+
+def test_a_page_without_weights_has_the_visitors_language_and_a_line() -> None:
+    assert label_language("no-such-paper", "", "zh") == "zh"
+    case = Case("no-such-paper", {"labels": {"en": "red", "zh": "红色"}}, "", "zh")
+    assert case.labels() == ["红色"]
+    line = results.line(0.5, "", "cpu", "en")
+    assert "0.50 s" in line and "cpu" in line and " ·  · " not in line
 
 
 def test_a_sentence_of_html_escapes_its_values(monkeypatch: pytest.MonkeyPatch) -> None:
