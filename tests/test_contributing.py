@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 import textwrap
 import types
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
+from PIL import Image
 
+from core import inputs
+from demos import catalog
 from demos.kit import library, page
 from tests.pages import run
 
@@ -41,7 +46,35 @@ def test_the_page_answers_and_refuses(shown: dict[str, Any], lang: str) -> None:
     question = shown["Question"](image=library.shared()["red_envelope"]["path"], channel="red")
     answer = run(shown["measure"], question, lang)
     assert answer["message"] == "" and re.search(r"0\.\d\d", answer["value"])
+    assert "atlas-line" in answer["line"]  # as tests/contract asks of every page
     assert run(shown["measure"], shown["Question"](image=None), lang)["message"]
+
+
+def test_many_files_are_measured_in_the_pixels_of_the_file(shown: dict[str, Any]) -> None:
+    verb = shown["PAGE"].declared.many.verb(shown["Question"]())
+    large = inputs.image(Image.new("RGB", (3000, 1500), "red"))
+    assert large.size != (3000, 1500) and verb(large).size == (3000, 1500)
+
+
+def test_what_is_named_is_there() -> None:
+    """Every `module.name` of the kit that the text names, the fields of a catalog row, and tables that data.toml files have."""
+    named = re.findall(
+        r"`(batch|files|form|jobs|library|page|results|walkthrough)\.(?!py`)(\w+)(?:\(|`)",
+        re.sub(r"```.*?```", "", TEXT, flags=re.S),
+    )
+    assert {("library", "examples"), ("results", "answer_line"), ("page", "traced")} <= set(named)
+    for module, name in named:
+        assert hasattr(importlib.import_module(f"demos.kit.{module}"), name), f"demos.kit.{module}.{name}"
+    row = catalog.entry("glip")
+    assert {"title", "idea", "kind", "date", "paper", "module"} <= {one.name for one in fields(row)}
+    tables = {
+        table.partition(".")[0]
+        for cell in re.findall(r"^ +\| (`[^|]*`) \|", TEXT, re.M)
+        for table in re.findall(r"`([^`]+)`", cell)
+    }
+    assert {"says", "examples", "lessons", "code"} <= tables
+    known = {table for path in library.PAGES.glob("*/data.toml") for table in library.data(path.parent.name)}
+    assert tables <= known
 
 
 def test_the_shown_parts_of_the_kit_are_there() -> None:
