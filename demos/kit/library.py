@@ -87,8 +87,8 @@ def shared() -> dict[str, dict[str, Any]]:
 def examples(page: str) -> dict[str, dict[str, Any]]:
     """Example images of a page with a table `examples`, by id: {"path", "caption", "labels", "classroom", "objects"}.
 
-    The page's words win over those of a shared image; "objects" are known of drawn scenes alone. KeyError with the command
-    where a scene is not drawn yet.
+    The page's words win over those of a shared image; "objects" are known of drawn scenes alone. KeyError with a sentence
+    where there is no image.
     """
     file = ASSETS / page / LISTING
     listing = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
@@ -97,9 +97,11 @@ def examples(page: str) -> dict[str, dict[str, Any]]:
         for row in listing
     }
     known = shared() | own
-    missing = [name for name in data(page)["examples"] if name not in known]
-    if missing:
-        raise KeyError(f"{missing[0]} is not drawn yet: python -m demos.kit.library {page}")
+    for name, row in data(page)["examples"].items():
+        if "scene" in row and name not in own:
+            raise KeyError(f"{name} is not drawn yet: python -m demos.kit.library {page}")
+        if name not in known:
+            raise KeyError(f"demos/{page}/data.toml: {name} is no shared image and has no scene")
     return {name: {"objects": [], **known[name], **row} for name, row in data(page)["examples"].items()}
 
 

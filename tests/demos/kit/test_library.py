@@ -56,9 +56,7 @@ def test_a_row_that_data_toml_lacks_is_named() -> None:
         page_of_kit.tab("glip", "nothing", str)
 
 
-def test_an_example_that_is_not_drawn_says_the_command(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_example_without_an_image_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     shared = library.shared()
     examples: dict[str, dict[str, str]] = {"red_envelope": {"real": "no"}}
     monkeypatch.setattr(library, "data", lambda page: {"examples": examples})
@@ -66,9 +64,17 @@ def test_an_example_that_is_not_drawn_says_the_command(
     monkeypatch.setattr(library, "ASSETS", tmp_path)
     # A page whose examples are all shared ones has no folder of its own.
     assert library.examples.__wrapped__("new")["red_envelope"]["path"] == shared["red_envelope"]["path"]
-    examples["own"] = {"scene": "1F415_white.colour.0"}
-    with pytest.raises(KeyError, match=r"own is not drawn yet: python -m demos.kit.library new"):
+    examples["unknown"] = {"real": "no"}
+    with pytest.raises(KeyError, match=r"unknown is no shared image and has no scene"):
         library.examples.__wrapped__("new")
+    for name in (
+        "own",
+        "red_envelope",
+    ):  # a scene is drawn for the page, also where a shared image has its name
+        examples.clear()
+        examples[name] = {"scene": "1F415_white.colour.0"}
+        with pytest.raises(KeyError, match=rf"{name} is not drawn yet: python -m demos.kit.library new"):
+            library.examples.__wrapped__("new")
 
 
 def test_a_page_without_weights_has_the_visitors_language_and_a_line() -> None:
