@@ -36,6 +36,7 @@ BYTES = 256
 IMAGE_FILE = "image.png"  # what a COCO file calls an image whose own name nobody knows
 
 say = partial(library.say, "draw")
+png_uri = partial(draw.png_uri, compress_level=3)
 
 
 def palette(count: int) -> list[str]:
@@ -181,11 +182,6 @@ def spots_layer(where: np.ndarray, colour: str) -> str:
     reach = 2 * max(1, max(where.shape) // 200) + 1
     grown = Image.fromarray(where.astype(np.uint8)).filter(ImageFilter.MaxFilter(reach))
     return png_uri(_coloured(np.asarray(grown), ["", colour]))
-
-
-def png_uri(image: Image.Image) -> str:
-    """An image as a PNG data URI, with every pixel as it is."""
-    return draw.png_uri(image, compress_level=3)
 
 
 def heat_maps(

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from demos.kit import library
+from demos.kit.library import words
 
 PAPER = "glip"
-
-data = partial(library.data, PAPER)
-examples = partial(library.examples, PAPER)
-say = partial(library.say, PAPER)  # a sentence in one language, with its values
-text = partial(library.text, PAPER)  # a sentence in both languages
+data, examples, say, markup, text = words(PAPER)

@@ -72,6 +72,11 @@ def lessons(page: str) -> dict[str, dict[str, Any]]:
 kit = partial(say, "kit")  # a sentence of the kit itself
 
 
+def words(page: str) -> tuple[Any, Any, Any, Any, Any]:
+    """`data`, `examples`, `say`, `markup` and `text` of one page."""
+    return tuple(partial(read, page) for read in (data, examples, say, markup, text))  # type: ignore[return-value]
+
+
 @cache
 def shared() -> dict[str, dict[str, Any]]:
     """Images that any page may use, by id: {"path", "caption", "labels", "classroom"}; scenes first, then photos."""
