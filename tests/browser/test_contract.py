@@ -46,7 +46,7 @@ INPUTS = """(names) => Object.fromEntries(names.map((name) => {
   const labels = [...(area ? area.querySelectorAll('.atlas-labels li') : [])].map((chip) => chip.firstChild.textContent);
   return [name, [...values, ...labels]];
 }))"""
-# Tells of runs that are not over after ten seconds (two, and time for a busy machine) and have no Stop.
+# Tells of runs that are not over after thirty seconds (two, and time for a busy machine) and have no Stop.
 WATCH = """(() => {
   const watch = () => {
     if (!window.atlas || !window.atlas.started) { setTimeout(watch, 5); return; }
@@ -59,7 +59,7 @@ WATCH = """(() => {
       const hidden = () => document.getElementById(`${name}-result`)?.offsetParent == null;
       setTimeout(() => {
         if (!over() && !hidden() && !document.getElementById(`${name}-stop`)) window.lateRun(name);
-      }, 10000);
+      }, 30000);
     };
   };
   watch();
