@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse
 
 from core.errors import Refusal
@@ -177,6 +178,11 @@ class Guard:
             if answer.started:
                 raise
             await answer.refuse(refusal, receive)
+        except RuntimeError as error:
+            # Gradio refuses a stream of events that has begun where a reload has taken its session away.
+            if not (answer.started and isinstance(error.__cause__, HTTPException)):
+                raise
+            await answer.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _admit(self, scope: Scope, receive: Receive) -> Receive:
         """What the app may read of a request.

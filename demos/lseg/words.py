@@ -1,7 +1,5 @@
 """The texts and example images of the LSeg page, from data.toml."""
 
-from __future__ import annotations
-
 from demos.kit.library import words
 
 PAPER = "lseg"

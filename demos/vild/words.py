@@ -1,7 +1,5 @@
 """The texts and example images of the ViLD page, from data.toml."""
 
-from __future__ import annotations
-
 from demos.kit.library import words
 
 PAPER = "vild"

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from demos.app import guard as door
 from demos.app import site
@@ -393,3 +394,20 @@ def test_a_failed_warm_up_is_over_too(
     warm.start()
     assert warm.done.wait(300)
     assert "warm-up failed" in caplog.text
+
+
+def test_a_stream_whose_session_is_gone_ends_and_other_errors_are_raised() -> None:
+    """A reload takes the session of a stream of events away; Gradio then refuses in the middle of the stream."""
+
+    def failing(error: Exception) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            fields = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": fields})
+            raise RuntimeError("response already started") from error
+
+        return app
+
+    sent = run(failing(HTTPException(404)))
+    assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+    with pytest.raises(RuntimeError):
+        run(failing(ValueError()))

@@ -134,6 +134,7 @@ def test_an_example_a_tab_a_checkpoint_and_an_upload(visit: Visits) -> None:
         "before => document.querySelector('#checkpoint input').value !== before", arg=before
     )
 
+    settle(page)  # a reload cuts off what is at work
     page.reload()
     page.wait_for_function(ANSWERED)
     to(page, "#image [aria-label='Remove Image']")
