@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -27,23 +28,14 @@ def build() -> None:
     shell.top_bar()
     results = {card.paper: headline.line(card) for card in report.cards()}
     first = next((row for row in PAGES if row.ready), None)
-    start = (
-        tag(
-            "a",
-            words("start"),
-            " ",
-            both_of(first.title),
-            words("started"),
-            class_="atlas-start",
-            href=first.slug,
-        )
-        if first
-        else ""
-    )
+    start = Markup()
+    if first:
+        title = words("start"), " ", both_of(first.title), words("started")
+        start = tag("a", *title, class_="atlas-start", href=first.slug)
     body = markup(
         "home",
         first=start,
-        matrix=markup("matrix"),
+        matrix=matrix(),
         map=family_map(),
         list=family_list(),
         cards=join(map(room_card, listed_rooms())),
@@ -52,6 +44,18 @@ def build() -> None:
         **{name: words(name) for name in library.data("app")["says"]},
     )
     output("home", body)
+
+
+def matrix(n: int = 6) -> Markup:
+    """The image of the idea: n images by n sentences, the pairs on the diagonal lit, weak similarities beside it."""
+    cells = []
+    for row, column in itertools.product(range(n), repeat=2):
+        style = None if row == column else f"opacity:{0.12 + 0.05 * ((row - column) % 6):.2f}"
+        kind = "on" if row == column else "off"
+        cells.append(
+            tag("rect", class_=kind, x=30 * column, y=30 * row, width=26, height=26, rx=4, style=style)
+        )
+    return markup("matrix", size=str(30 * n + 40), middle=str(15 * n - 2), cells=join(cells))
 
 
 # --- the map -------------------------------------------------------------------------------------------------

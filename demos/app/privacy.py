@@ -46,8 +46,8 @@ def build() -> None:
         ),
         ", ",
     )
-    told = tag("p", both(**words()["told"]), " ", sources, ".", class_="atlas-line")
-    output("privacy", tag("div", *map(section, words()["sections"]), told, class_="privacy"))
+    source = tag("p", both(**words()["told"]), " ", sources, ".", class_="atlas-line")
+    output("privacy", tag("div", *map(section, words()["sections"]), source, class_="privacy"))
 
 
 PAGE = catalog.page("privacy", build)
