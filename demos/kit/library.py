@@ -19,6 +19,7 @@ from demos.draw import base as draw
 from demos.kit.html import Markup
 from demos.kit.language import Text, both
 
+Rows = dict[str, Any]
 PAGES = Path(__file__).resolve().parents[1]
 ASSETS = PAGES.parent / "assets" / "examples"
 LISTING = "examples.json"  # what is where in the scenes of a folder
@@ -72,9 +73,10 @@ def lessons(page: str) -> dict[str, dict[str, Any]]:
 kit = partial(say, "kit")  # a sentence of the kit itself
 
 
-def words(page: str) -> tuple[Any, Any, Any, Any, Any]:
+def words(page: str) -> tuple[partial[Rows], partial[Rows], partial[str], partial[Markup], partial[Text]]:
     """`data`, `examples`, `say`, `markup` and `text` of one page."""
-    return tuple(partial(read, page) for read in (data, examples, say, markup, text))  # type: ignore[return-value]
+    texts = partial(say, page), partial(markup, page), partial(text, page)
+    return partial(data, page), partial(examples, page), *texts
 
 
 @cache

@@ -175,13 +175,12 @@ def wire(
         values_of: dict[str, Any] = {}
         last: Mapping[str, Any] = {}
         visible = False  # whether this run has shown Stop
-        takes_over = jobs.STOPS.is_running(
-            str(request.session_hash), place.name
-        )  # one that may have shown it
-        with jobs.STOPS.job(str(request.session_hash), place.name) as cancel:
+        visitor = str(request.session_hash)
+        takes_over = jobs.STOPS.is_running(visitor, place.name)  # one that may have shown it
+        with jobs.STOPS.job(visitor, place.name) as cancel:
 
             def begin() -> Iterator[Any]:
-                first = (str(request.session_hash),) if session else ()
+                first = (visitor,) if session else ()
                 return parts(handler, (*first, *read(values[: len(inputs)]), lang), cancel)
 
             try:
@@ -218,7 +217,7 @@ def wire(
                 if visible or takes_over:
                     final |= named({"line": "", **resting})
             # The buttons belong to the newest run.
-            is_replaced = jobs.STOPS.is_replaced(str(request.session_hash), place.name, cancel)
+            is_replaced = jobs.STOPS.is_replaced(visitor, place.name, cancel)
             yield {shell.message: gr.skip()} if is_replaced else final
 
     options: dict[str, Any] = {
