@@ -5,7 +5,6 @@ Both are reached through `core.runtime`.
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -14,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from core.errors import Refusal
 from core.memory.budget import BUDGET, Budget, Kept, locked
-from core.memory.system import is_out_of_memory
+from core.memory.system import give_back, is_out_of_memory
 
 Model = TypeVar("Model")
 Value = TypeVar("Value")
@@ -161,8 +160,8 @@ class Pool:
             if not is_out_of_memory(error):
                 raise
         # Out of the handler, so that the exception and what its frames had loaded are gone.
-        self.drop_idle()
-        gc.collect()
+        self._take_idle()
+        give_back()
         try:
             return load()
         except Exception as error:

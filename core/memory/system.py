@@ -42,28 +42,29 @@ def first_line(path: str) -> str:
 
 def available_memory() -> int | None:
     """Bytes of main memory that this process can still get, or None where the system does not say."""
-    found = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     except OSError:
-        if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-            found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
-    limit = first_line("/sys/fs/cgroup/memory.max")
-    if limit.isdecimal():
-        found.append(int(limit))
-    return min(found, default=None)
+        free = [nbytes // 2 for nbytes in _installed()]
+    return min([*free, *_allowed()], default=None)
 
 
 def machine_memory() -> int | None:
     """Bytes of main memory that this machine, or the container, has; None where the system does not say."""
-    found = []
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    return min([*_installed(), *_allowed()], default=None)
+
+
+def _installed() -> list[int]:
+    """Bytes of the machine's memory, where the system says it."""
+    known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
+    return [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")] if known else []
+
+
+def _allowed() -> list[int]:
+    """Bytes that the container allows, where there is one with a limit."""
     limit = first_line("/sys/fs/cgroup/memory.max")
-    if limit.isdecimal():
-        found.append(int(limit))
-    return min(found, default=None)
+    return [int(limit)] if limit.isdecimal() else []
 
 
 def model_memory() -> int:
@@ -72,15 +73,15 @@ def model_memory() -> int:
     Raises:
         Refusal: "bad_setting" when the variable is no positive number.
     """
-    wished = os.environ.get("CLIP_ATLAS_MODEL_MEMORY", "").strip()
-    if not wished:
+    setting = os.environ.get("CLIP_ATLAS_MODEL_MEMORY", "").strip()
+    if not setting:
         return (machine_memory() or UNKNOWN_MEMORY) // MACHINE_SHARE
     try:
-        gib = float(wished)
+        gib = float(setting)
     except ValueError:
         gib = 0.0
     if not 0 < gib < math.inf:
-        raise Refusal("bad_setting", name="CLIP_ATLAS_MODEL_MEMORY", value=wished[:40])
+        raise Refusal("bad_setting", name="CLIP_ATLAS_MODEL_MEMORY", value=setting[:40])
     return int(gib * (1 << 30))
 
 
