@@ -22,15 +22,15 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from safetensors.torch import save_file
 
 from core.checkpoints import registry
 from demos.kit import library
 from tests import standin_hub, tiny
-from tests.conftest import ROOT, get, process_of, running_app
-from tests.wire import PATIENCE, Tab, upload
+from tests.conftest import ROOT, get, open_client, process_of, running_app
+from tests.wire import Tab, upload
 
 PICTURE = library.shared()["toys"]["path"]
 REPO, COMMIT = "lab/fetched", "a" * 40
@@ -51,7 +51,7 @@ class Place:
 
     def classify(self, checkpoint: str) -> Any:
         """The labels in the order of an answer, or the one sentence that came in its place."""
-        client = Client(self.url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
+        client = open_client(self.url)
         try:
             answer = client.predict(
                 handle_file(PICTURE), LABELS, checkpoint=checkpoint, api_name="/clip_classify"
