@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import re
 import shutil
 import subprocess
 import sys
@@ -22,40 +21,44 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.startup import first_page, free_port
+from core import inputs
 from demos import catalog
 
 ROOT = Path(__file__).resolve().parents[1]
 # Values that are another at each run.
 TIMES = {"seconds", "milliseconds", "url"}
 Request = tuple[str, dict[str, Any]]
-VERBS: dict[str, tuple[str, str]] = {
-    "clip": ("/clip_classify", "labels"),
-    "chinese-clip": ("/chinese_clip_classify", "labels"),
-    "lseg": ("/lseg_segment", "labels"),
-    "groupvit": ("/groupvit_segment", "labels"),
-    "vild": ("/vild_detect", "labels"),
-    "glip": ("/glip_ground", "labels"),
+# The endpoint of each page that takes an image and labels.
+VERBS = {
+    "clip": "/clip_classify",
+    "chinese-clip": "/chinese_clip_classify",
+    "lseg": "/lseg_segment",
+    "groupvit": "/groupvit_segment",
+    "vild": "/vild_detect",
+    "glip": "/glip_ground",
 }
-# What each page answers besides its verb, on its opening example.
-OTHERS: dict[str, list[Request]] = {
+BOTH, IMAGE = ("image", "labels"), ("image",)
+# What each page answers besides: the endpoint, what it takes of the first example, and its own values.
+OTHERS: dict[str, list[tuple[str, tuple[str, ...], dict[str, Any]]]] = {
     "clip": [
-        ("/clip_compare_templates", {}),
-        ("/clip_compare", {"other_checkpoint": "classroom-vit"}),
-        ("/clip_counterfactual", {"boxes": [[20, 20, 120, 160]]}),
-        ("/clip_crops", {"rows": 2, "columns": 3}),
-        ("/clip_inside", {}),
-        ("/clip_inside", {"method": "gradcam"}),
-        ("/clip_attention", {"row": 1, "column": 1, "checkpoint": "classroom-vit"}),
-        ("/clip_code", {}),
+        ("/clip_compare_templates", BOTH, {}),
+        ("/clip_compare", BOTH, {"other_checkpoint": "classroom-vit"}),
+        ("/clip_counterfactual", BOTH, {"boxes": [[20, 20, 120, 160]]}),
+        ("/clip_crops", BOTH, {"rows": 2, "columns": 3}),
+        ("/clip_inside", BOTH, {}),
+        ("/clip_inside", BOTH, {"method": "gradcam"}),
+        ("/clip_attention", IMAGE, {"row": 1, "column": 1, "checkpoint": "classroom-vit"}),
+        ("/clip_code", BOTH, {}),
     ],
-    "chinese-clip": [("/chinese_clip_tokens", {"texts": ["红包", "a red envelope"]})],
-    "lseg": [("/lseg_segment", {"masks": True}), ("/lseg_regularize", {})],
-    "vild": [("/vild_detect", {"variant": "text", "coco": True})],
-    "glip": [],
-    "clipasso": [("/clipasso_sketch", {"steps": 5, "strokes": 4})],
-    "clipdraw": [("/clipdraw_draw", {"prompt": "a red envelope", "steps": 5, "strokes": 8})],
-    "classroom": [("/classroom_compose", {"objects": ["dog", "cat"]}), ("/classroom_dataset", {"scenes": 4})],
-    "report": [],
+    "chinese-clip": [("/chinese_clip_tokens", (), {"texts": ["红包", "a red envelope"]})],
+    "lseg": [("/lseg_segment", BOTH, {"masks": True}), ("/lseg_regularize", BOTH, {})],
+    "vild": [("/vild_detect", BOTH, {"variant": "text", "coco": True})],
+    "clipasso": [("/clipasso_sketch", IMAGE, {"steps": 5, "strokes": 4})],
+    "clipdraw": [("/clipdraw_draw", (), {"prompt": "a red envelope", "steps": 5, "strokes": 8})],
+    "classroom": [
+        ("/classroom_compose", (), {"objects": ["dog", "cat"]}),
+        ("/classroom_dataset", (), {"scenes": 4}),
+    ],
 }
 
 
@@ -65,24 +68,16 @@ def requests(slug: str) -> Iterator[Request]:
     assert isinstance(page, catalog.Page), page
     declared = page.declared
     examples = declared.examples.rows() if declared is not None and declared.examples is not None else {}
-    first: dict[str, Any] = {}
-    for row in examples.values():
-        if slug not in VERBS or "path" not in row:
-            continue
-        name, field = VERBS[slug]
-        for lang in ("en", "zh"):
-            labels = [label.strip() for label in re.split("[,，]", row["labels"][lang]) if label.strip()]
-            request = {"image": row["path"], field: labels}
-            first = first or request
-            yield name, request
-    for name, values in OTHERS.get(slug, []):
-        if name == "/clip_attention" or "sketch" in name:
-            image = next(row["path"] for row in examples.values() if "path" in row)
-            yield name, {"image": image, **values}
-        elif slug in VERBS and "texts" not in values:
-            yield name, {**first, **values}
-        else:
-            yield name, values
+    inputs_of_all = [
+        {"image": row["path"], "labels": inputs.labels(row["labels"][lang])}
+        for row in examples.values()
+        if "path" in row
+        for lang in ("en", "zh")
+    ]
+    if slug in VERBS:
+        yield from ((VERBS[slug], one) for one in inputs_of_all)
+    for name, taken, values in OTHERS.get(slug, []):
+        yield name, {key: inputs_of_all[0][key] for key in taken} | values
 
 
 def plain(value: Any) -> Any:
@@ -131,7 +126,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--against", required=True, metavar="COMMIT")
-    parser.add_argument("--page", choices=sorted(OTHERS))
+    parser.add_argument("--page", choices=sorted(VERBS | OTHERS))
     arguments = parser.parse_args()
 
     def ask(client: Client, name: str, values: dict[str, Any]) -> Any:
@@ -141,8 +136,8 @@ def main() -> None:
         except Exception as problem:  # a refusal is an answer too
             return {"refused": str(problem)}
 
-    slugs = [arguments.page] if arguments.page else list(OTHERS)
-    asked, changed = 0, 0
+    slugs = [arguments.page] if arguments.page else list(dict.fromkeys([*VERBS, *OTHERS]))
+    count, changed = 0, 0
     before, now = free_port(), free_port()
     with (
         checkout(arguments.against) as folder,
@@ -155,12 +150,12 @@ def main() -> None:
         )
         for slug in slugs:
             for name, values in requests(slug):
-                asked += 1
+                count += 1
                 lines = list(differences(ask(old, name, values), ask(new, name, values)))
                 changed += bool(lines)
                 for line in lines[:6]:
                     print(f"{name} {values.get('labels', '')}: {line}", flush=True)
-    print(f"{asked} requests, {changed} answers differ from {arguments.against}")
+    print(f"{count} requests, {changed} answers differ from {arguments.against}")
     sys.exit(1 if changed else 0)
 
 

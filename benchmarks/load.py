@@ -68,8 +68,10 @@ class Tally:
         return max(later) - later[0] if later else 0.0
 
 
-class Client:
-    """One visitor: a session that is open until `close`, uploads, and questions through the named endpoint."""
+class Session:
+    """One open page: a session that lasts until `close`, and what it sends."""
+
+    patience = 120  # seconds for one request
 
     def __init__(self, url: str) -> None:
         self.place = urlsplit(url)
@@ -80,7 +82,7 @@ class Client:
         self.alive = self.open.getresponse()
 
     def _connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(str(self.place.hostname), self.place.port, timeout=120)
+        return http.client.HTTPConnection(str(self.place.hostname), self.place.port, timeout=self.patience)
 
     def _send(self, path: str, body: bytes, kind: str) -> Any:
         self.line.request("POST", path, body, {"content-type": kind})
@@ -92,12 +94,22 @@ class Client:
             raise Mixup(f"{answer.status} {text[:200]!r}")
         return json.loads(text)
 
-    def upload(self, data: bytes) -> str:
-        """The path of an image on the server."""
+    def upload(self, data: bytes, name: str = "mine.png") -> str:
+        """The path of a file on the server."""
         edge = uuid.uuid4().hex
-        head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="mine.png"\r\n\r\n'
+        head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
         body = head.encode() + data + f"\r\n--{edge}--\r\n".encode()
         return str(self._send("/gradio_api/upload", body, f"multipart/form-data; boundary={edge}")[0])
+
+    def close(self) -> None:
+        """Closes the tab."""
+        self.alive.close()
+        self.open.close()
+        self.line.close()
+
+
+class Client(Session):
+    """One visitor who asks questions through the named endpoint."""
 
     def ask(self, path: str, labels: list[str]) -> dict[str, float]:
         """Probabilities by label."""
@@ -117,12 +129,6 @@ class Client:
         body = {"data": [{"path": path}, labels, None, None], "session_hash": self.session}
         event = self._send("/gradio_api/call/clip_classify", json.dumps(body).encode(), "application/json")
         self.line.request("GET", f"/gradio_api/call/clip_classify/{event['event_id']}")
-
-    def close(self) -> None:
-        """Closes the tab."""
-        self.alive.close()
-        self.open.close()
-        self.line.close()
 
 
 def pictures(client: int) -> list[bytes]:

@@ -11,22 +11,18 @@ offers, drawings a few steps. Reads /proc, so it runs on Linux only.
 from __future__ import annotations
 
 import argparse
-import http.client
 import io
 import json
 import random
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from PIL import Image
 
-from benchmarks.load import EXAMPLES, app
+from benchmarks.load import EXAMPLES, Mixup, Session, app
 from benchmarks.startup import get, memory_mb
 
-PATIENCE = 900  # seconds for one event
 # Sliders that would make a run long.
 SHORT = {
     "live-minutes": 1,
@@ -36,25 +32,23 @@ SHORT = {
     "starts-steps": 30,
     "count": 20,
 }
-NOT_PRESSED = {"download", "stop-download", "try-get"}
+NOT_PRESSED = {"download-checkpoint", "stop-download", "try-get"}
 LARGE = (3000, 2000)
 WRONG = "went wrong on our side"
 
 
-class Failure(Exception):
+class Failure(Mixup):
     """An event that ended in an error, or in the sentence that something went wrong."""
 
 
-class Tab:
+class Tab(Session):
     """One open page: its session, the values of its components, its events."""
 
+    patience = 900
+
     def __init__(self, url: str, page: str, lang: str = "en") -> None:
-        self.url, self.page, self.lang = url, page, lang
-        self.place = urlsplit(url)
-        self.session = uuid.uuid4().hex[:12]
-        self.alive = self._connect()
-        self.alive.request("GET", f"/gradio_api/heartbeat/{self.session}")
-        self.alive.getresponse()
+        super().__init__(url)
+        self.page, self.lang = page, lang
         config = json.loads(get(f"{url}/config?page={page}") or b"{}")
         self.parts = {part["id"]: part for part in config["components"]}
         self.values = {number: part["props"].get("value") for number, part in self.parts.items()}
@@ -67,9 +61,6 @@ class Tab:
         self.events = [row for row in config["dependencies"] if row["backend_fn"]]
         for name, value in SHORT.items():
             self.set(name, value)
-
-    def _connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(str(self.place.hostname), self.place.port, timeout=PATIENCE)
 
     def set(self, name: str, value: Any) -> bool:
         """Sets a component's value, as typing does; False where the page has none of this name."""
@@ -93,17 +84,17 @@ class Tab:
     def fire(self, name: str, trigger: str = "click") -> bool:
         """Fires a component's trigger and what follows it; False where nothing listens."""
         target = [self.ids.get(name), trigger]
-        found = [event for event in self.events if target in event["targets"]]
-        for event in found:
+        events = [event for event in self.events if target in event["targets"]]
+        for event in events:
             self._run(event)
-        return bool(found)
+        return bool(events)
 
     def _run(self, event: Mapping[str, Any]) -> None:
         data = [self.values.get(number) for number in event["inputs"]]
         if event["inputs"] and any(trigger == "load" for _, trigger in event["targets"]):
             data[-1] = self.lang  # the page's script says it
         body = {"fn_index": event["id"], "data": data, "session_hash": self.session, "event_data": None}
-        self._post("/gradio_api/queue/join", json.dumps(body).encode(), "application/json")
+        self._send("/gradio_api/queue/join", json.dumps(body).encode(), "application/json")
         line = self._connect()
         line.request("GET", f"/gradio_api/queue/data?session_hash={self.session}")
         chunk: list[Any] = []
@@ -148,27 +139,9 @@ class Tab:
             if isinstance(self.values.get(number), str) and WRONG in self.values[number]:
                 raise Failure(f"{self.page}, {event['targets']}: {self.values[number][:200]}")
 
-    def _post(self, path: str, body: bytes, kind: str) -> Any:
-        line = self._connect()
-        line.request("POST", path, body, {"content-type": kind})
-        answer = line.getresponse()
-        text = answer.read()
-        line.close()
-        if answer.status != 200:
-            raise Failure(f"{self.page}: {answer.status} {text[:200]!r}")
-        return json.loads(text)
-
-    def upload(self, data: bytes, name: str = "mine.png") -> dict[str, Any]:
+    def file(self, data: bytes, name: str) -> dict[str, Any]:
         """An uploaded file as components hold it."""
-        edge = uuid.uuid4().hex
-        head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
-        body = head.encode() + data + f"\r\n--{edge}--\r\n".encode()
-        (path,) = self._post("/gradio_api/upload", body, f"multipart/form-data; boundary={edge}")
-        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
-
-    def close(self) -> None:
-        """Closes the tab."""
-        self.alive.close()
+        return {"path": self.upload(data, name), "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
 
 def patched(old: Any, edits: list[Any]) -> Any:
@@ -262,13 +235,13 @@ def lesson(tab: Tab, name: str) -> None:
 
 def many(tab: Tab, chance: random.Random) -> None:
     """Several files at once."""
-    tab.set("many-files", [tab.upload(photo(chance, (640, 480)), f"{i}.jpg") for i in range(3)])
+    tab.set("many-files", [tab.file(photo(chance, (640, 480)), f"{i}.jpg") for i in range(3)])
     tab.fire("many-run")
 
 
 def own_image(tab: Tab, chance: random.Random) -> None:
     """A large image of the visitor's own."""
-    tab.set("image", tab.upload(photo(chance), "photo.jpg"))
+    tab.set("image", tab.file(photo(chance), "photo.jpg"))
     tab.fire("image", "upload")
     tab.fire("try-run")
 
@@ -300,7 +273,7 @@ def main() -> None:
                 began = time.monotonic()
                 try:
                     do()
-                except Failure as failure:
+                except Mixup as failure:
                     failures.append(str(failure))
                 if arguments.page:
                     seconds = time.monotonic() - began

@@ -141,7 +141,7 @@ def everything(url: str, slug: str, chance: random.Random, end: float, count: Co
             try:
                 do()
                 count.answers += 1
-            except (pages.Failure, OSError, http.client.HTTPException, ValueError) as error:
+            except (Mixup, OSError, http.client.HTTPException, ValueError) as error:
                 count.errors.append(f"{slug}, {name}: {type(error).__name__}: {error}")
     finally:
         tab.close()
