@@ -1,0 +1,1 @@
+"""Video: what clips are made of, CLIP4Clip and ActionCLIP."""
