@@ -145,7 +145,7 @@ def miniature(device: str, dtype: torch.dtype, checkpoint: str, pictures: int) -
     named = reader.right([run.result.strokes.image() for run in runs])["en"].numpy()
     first, total = [run.first for run in runs], [run.total for run in runs]
     steps = runs[0].result.steps
-    print(f"{checkpoint}: 16 strokes, {settings.seeds} seeds, {steps} steps, {pictures} pictures")
+    print(f"{checkpoint}: 16 strokes, {settings.seeds} seeds, {steps} steps, {pictures} images")
     print(f"first frame {statistics.median(first):.2f} s median, {max(first):.2f} s slowest (bar 2 s)")
     print(f"finished {statistics.median(total):.1f} s median, {max(total):.1f} s slowest (bar 30 s)")
     spent = statistics.median(run.cpu for run in runs)

@@ -135,7 +135,7 @@ def labels(count: int, repeats: int) -> None:
 
     baseline = timed([lambda k=k: again(k) for k in range(repeats)])  # type: ignore[misc]
     print(
-        f"with the picture encoded again: {baseline}; ratio {baseline.median / ours.median:.1f}x", flush=True
+        f"with the image encoded again: {baseline}; ratio {baseline.median / ours.median:.1f}x", flush=True
     )
     found = model.segment(encoded, names(count))
     colours = segment_draw.palette(count)
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("which", choices=["labels", "full", "child"])
     parser.add_argument("--labels", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--side", type=int, default=480, help="long side of the picture")
+    parser.add_argument("--side", type=int, default=480, help="long side of the image")
     arguments = parser.parse_args()
     if arguments.which == "child":
         child(arguments.side)

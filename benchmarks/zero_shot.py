@@ -92,7 +92,7 @@ def main() -> None:
         times["ours"].append(time.perf_counter() - start)
     mine, theirs = min(times["ours"]), min(times["open_clip"])
     print(
-        f"{arguments.model}, {arguments.pictures} pictures x {arguments.labels} labels, "
+        f"{arguments.model}, {arguments.pictures} images x {arguments.labels} labels, "
         f"{torch.get_num_threads()} threads, fp32"
     )
     print(f"ours {mine:.2f} s, open_clip loop {theirs:.2f} s, ratio {theirs / mine:.2f}x")

@@ -161,7 +161,8 @@ def answer(arguments: argparse.Namespace) -> int:
             print(json.dumps(result.to_json(), ensure_ascii=False))
         else:
             verb.show(result)
-            _tell(result.notes)
+            if notes := getattr(result, "notes", None):  # of labels; a verb without labels has none
+                _tell(notes)
         return 0
     if arguments.out is not None:
         if arguments.out.suffix.lower() not in RESULTS:
@@ -396,8 +397,8 @@ def parser() -> argparse.ArgumentParser:
         "--threshold", type=float, help="the least score of a box; without it the checkpoint's own"
     )
     _answering_options(verb, ground)
-    verb = verbs.add_parser("sketch", help="draw a picture in a few strokes (CLIPasso)")
-    verb.add_argument("image", help="a picture file")
+    verb = verbs.add_parser("sketch", help="draw an image in a few strokes (CLIPasso)")
+    verb.add_argument("image", help="an image file")
     _drawing_options(verb, strokes=16, seeds=3, out="sketch.svg")
     verb.add_argument("--width", type=float, default=3.0, help="of the strokes, in pixels of 224")
     verb.add_argument("--colour", action="store_true", help="strokes learn a colour")

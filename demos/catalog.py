@@ -13,7 +13,7 @@ import importlib
 import logging
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,12 @@ from demos.kit.language import Text
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[1]
+# What a row has to have, and what it may have.
+NAMED = {"title.en", "title.zh", "idea.en", "idea.zh"}
+CITED = {"paper.key", "paper.title", "paper.authors", "paper.venue", "paper.year"}
+NEEDED = {"pages": NAMED | {"kind", "date"} | CITED, "rooms": NAMED | {"module"}}
+PLACES = {"paper.arxiv", "paper.url", "paper.in", "paper.journal", "paper.volume", "paper.pages"}
+ALLOWED = {"pages": {"module", "scene"} | PLACES, "rooms": {"quiet"}}
 COMING = Text("coming", "即将推出")
 OPEN = Text("open", "已开放")
 
@@ -117,8 +123,35 @@ def _named(slug: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "slug": slug, "title": Text(**row["title"]), "idea": Text(**row["idea"])}
 
 
-def _read(path: Path) -> tuple[dict[str, Text], tuple[Entry, ...], tuple[Room, ...]]:
+def _check(table: str, slug: str, row: Mapping[str, Any], kinds: Collection[str]) -> None:
+    """Refuses a row that lacks a field, has one that no row has, or is of an unknown kind."""
+    fields = {
+        f"{name}.{part}" if part else name
+        for name, value in row.items()
+        for part in (value if isinstance(value, Mapping) else ("",))
+    }
+    lacking = NEEDED[table] - fields
+    if table == "pages" and not fields & {"paper.arxiv", "paper.url"}:
+        lacking |= {"paper.arxiv"}
+    place = f"[{table}.{slug}]"
+    if lacking:
+        raise Refusal("row_lacks", row=place, fields=", ".join(sorted(lacking)))
+    if surplus := fields - NEEDED[table] - ALLOWED[table]:
+        raise Refusal("row_surplus", row=place, fields=", ".join(sorted(surplus)))
+    if table == "pages" and row["kind"] not in kinds:
+        raise Refusal("row_kind", row=place, kind=str(row["kind"]), known=", ".join(kinds))
+
+
+def read(path: Path) -> tuple[dict[str, Text], tuple[Entry, ...], tuple[Room, ...]]:
+    """Kinds, papers and rooms of a catalog.
+
+    Raises:
+        Refusal: "row_lacks", "row_surplus", "row_kind", which name the row.
+    """
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    for table in NEEDED:
+        for slug, row in tables[table].items():
+            _check(table, slug, row, tables["kinds"])
     entries = (
         Entry(**{"module": None, **_named(slug, row), "paper": _paper(row["paper"])})
         for slug, row in tables["pages"].items()
@@ -127,7 +160,7 @@ def _read(path: Path) -> tuple[dict[str, Text], tuple[Entry, ...], tuple[Room, .
     return {name: Text(**both) for name, both in tables["kinds"].items()}, tuple(entries), tuple(rooms)
 
 
-KINDS, PAGES, ROOMS = _read(Path(__file__).with_suffix(".toml"))
+KINDS, PAGES, ROOMS = read(Path(__file__).with_suffix(".toml"))
 
 
 def open_rows() -> list[Entry | Room]:

@@ -68,7 +68,7 @@ function show() {
   if (chosen !== null) {
     root.querySelector("[role=status]").textContent = zh
       ? `第 ${stage + 1} 阶段第 ${chosen} 组：出现在 ${pictures.length} 张图中的 ${found} 张里`
-      : `Stage ${stage + 1}, group ${chosen}: in ${found} of ${pictures.length} pictures`;
+      : `Stage ${stage + 1}, group ${chosen}: in ${found} of ${pictures.length} images`;
   }
 }
 

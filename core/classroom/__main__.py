@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--sources", type=Path, required=True, help="folder with node_modules and the two fonts"
     )
     commands.add_parser(
-        "examples", help="draw the example pictures of the CLIP, GroupViT and Classroom pages"
+        "examples", help="draw the example images of the CLIP, GroupViT and Classroom pages"
     )
     exporting = commands.add_parser("dataset", help="write scenes with COCO boxes, masks and captions")
     exporting.add_argument(

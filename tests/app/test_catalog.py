@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import Refusal
 from demos import catalog
 from demos.catalog import KINDS, PAGES, Entry, Page
 
@@ -90,6 +91,30 @@ def test_a_page_that_fails_says_why(broken_module: Entry) -> None:
 def test_a_page_without_a_row_names_it() -> None:
     with pytest.raises(KeyError, match=r"demos/catalog.toml has no row unlisted"):
         catalog.page("unlisted", lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('kind = "matching"\n', "", ["[pages.clip]", "kind"]),
+        ('date = "2021-01"\n', "", ["[pages.clip]", "date"]),
+        ('kind = "matching"', 'knd = "matching"', ["[pages.clip]", "kind"]),
+        ('kind = "matching"', 'kind = "machting"', ["[pages.clip]", "machting", "segmentation"]),
+        ("scene = true\nkind", "sceen = true\nkind", ["[pages.clip]", "sceen"]),
+        ('paper.venue = "ICML 2021"\n', "", ["[pages.clip]", "paper.venue"]),
+        ('paper.arxiv = "2103.00020"\n', "", ["[pages.clip]", "paper.arxiv"]),
+        ('title = { en = "CLIP", zh = "CLIP" }', 'title = { en = "CLIP" }', ["[pages.clip]", "title.zh"]),
+        ('module = "demos.report.page"\n', "", ["[rooms.report]", "module"]),
+    ],
+)
+def test_a_wrong_row_is_named_in_one_sentence(old: str, new: str, words: list[str], tmp_path: Path) -> None:
+    text = Path(catalog.__file__).with_suffix(".toml").read_text(encoding="utf-8")
+    assert old in text
+    file = tmp_path / "catalog.toml"
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(Refusal) as refusal:
+        catalog.read(file)
+    assert all(word in refusal.value.text(lang) for word in words for lang in ("en", "zh"))
 
 
 def test_a_page_to_come_is_not_imported() -> None:

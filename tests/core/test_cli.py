@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from core import __main__ as cli
+from core.batch import Outcome
 from tests import tiny
 
 PHOTO = str(Path(__file__).resolve().parents[2] / "assets" / "examples" / "photos" / "rose.jpg")
@@ -66,3 +68,35 @@ def test_what_is_wrong_is_one_sentence(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1 and printed.err.strip()
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The answer of a verb that reads no labels."""
+
+    metres: float
+
+    def to_json(self) -> dict[str, float]:
+        return {"metres": self.metres}
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_an_answer_may_have_no_notes(
+    more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = cli.parser()
+    arguments = parser.parse_args(["segment", PHOTO, "--labels", "dog", *more])
+    arguments.verb_of = lambda _: cli.Verb(
+        lambda image: Depth(2.5), lambda result: print(result.metres), lambda result, image: Outcome({}, {})
+    )
+    assert cli.answer(arguments) == 0
+    printed = capsys.readouterr()
+    assert "2.5" in printed.out and printed.err == ""
+
+
+def test_the_help_calls_an_image_an_image(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("classify", "segment", "detect", "ground", "sketch", "draw"):
+        with pytest.raises(SystemExit):
+            cli.parser().parse_args([verb, "--help"])
+    texts = cli.parser().format_help() + capsys.readouterr().out
+    assert "an image file" in texts and "picture" not in texts

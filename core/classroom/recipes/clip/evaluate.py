@@ -334,7 +334,7 @@ def red_envelope(model: Miniature, atlas: Atlas, add: Any) -> None:
             "yes = 1",
         )
         each = (cosines[:, [1, 2, 5]].amin(1) > cosines[:, len(present) :].amax(1)).float().mean()
-        add("money, new year, China above every absent label", "per picture", lang, each)
+        add("money, new year, China above every absent label", "per image", lang, each)
         q = (model.scale * cosines[:, len(present) :]).softmax(1).amax(1)
         add("red envelope, answer absent: largest probability", "mean", lang, q.mean())
 

@@ -384,7 +384,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if shot.done or shot.seconds - shown >= 10:
             shown = shot.seconds
             print(
-                f"{shot.seconds:5.0f} s  {shot.step:5d} steps  {shot.pictures:6d} pictures  loss {shot.loss:.2f} "
+                f"{shot.seconds:5.0f} s  {shot.step:5d} steps  {shot.pictures:6d} images  loss {shot.loss:.2f} "
                 f"(guessing {shot.guess:.2f})  new scenes named right {shot.accuracy:.1%} of {shot.tested}",
                 flush=True,
             )

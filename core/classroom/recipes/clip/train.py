@@ -257,8 +257,8 @@ class Trainer:
                     writer.writerow({k: round(v, 5) for k, v in means.items()})
                 rate = sum(r["batch"] for r in rows) / (now - logged)
                 say(
-                    f"{self.progress():5.1%}  step {self.step}  {self.images / 1000:.0f}k pictures  {rate:.0f}/s  "
-                    f"{means['size']:.0f}px  top-1 {means['top1']:.1%}  pictures {means['shown']:.2f}  "
+                    f"{self.progress():5.1%}  step {self.step}  {self.images / 1000:.0f}k images  {rate:.0f}/s  "
+                    f"{means['size']:.0f}px  top-1 {means['top1']:.1%}  images {means['shown']:.2f}  "
                     f"names {means['named']:.2f}  roles {means['roles']:.2f}  captions {means['captions']:.2f}  "
                     f"order {means['order']:.2f}  twins {means['twins']:.2f}  table {means['table']:.2f}  "
                     f"ground {means.get('top1_ground', 0):.1%}  scale {means['scale']:.1f}  lr {means['lr']:.1e}"

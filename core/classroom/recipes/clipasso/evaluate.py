@@ -146,7 +146,7 @@ def evaluate(
     for who, reader in readers.items():
         originals = reader.right([np.asarray(subject.picture) for subject in shown], "colour")
         for lang in LANGUAGES:
-            add(f"picture named by {who}", "before sketching", lang, float(originals[lang].float().mean()))
+            add(f"image named by {who}", "before sketching", lang, float(originals[lang].float().mean()))
         for kind, made in (("sketch", drawings), ("edges of equal ink", edges)):
             for count, pixels in made.items():
                 for lang, right in reader.right(pixels).items():

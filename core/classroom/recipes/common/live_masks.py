@@ -297,7 +297,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             shown = frame.seconds
             loss = frame.points("loss")
             print(
-                f"{frame.seconds:5.0f} s  {frame.step:5d} steps  {frame.pictures:6d} pictures  "
+                f"{frame.seconds:5.0f} s  {frame.step:5d} steps  {frame.pictures:6d} images  "
                 f"loss {f'{loss[-1][1]:.2f}' if loss else '–'}  IoU {frame.iou:.2f}, of {EXAM} scenes {frame.mean_iou:.2f}",
                 flush=True,
             )

@@ -109,7 +109,7 @@ class Run(ABC):
         told = "  ".join(f"{name} {means[name]:.3g}" for name in rows[-1] if name not in ("batch",))
         speed = sum(row["batch"] for row in rows) / max(seconds, 1e-9)
         return (
-            f"{self.progress:6.1%}  step {self.step}  {self.images / 1000:.1f}k pictures  {speed:.0f}/s  "
+            f"{self.progress:6.1%}  step {self.step}  {self.images / 1000:.1f}k images  {speed:.0f}/s  "
             f"{left:.0f} min left  {told}"
         )
 
