@@ -134,9 +134,7 @@ def labels(count: int, repeats: int) -> None:
         model.segment(image, [*names(count - 1), *names(1, count + repeats + k)])
 
     baseline = timed([lambda k=k: again(k) for k in range(repeats)])  # type: ignore[misc]
-    print(
-        f"with the image encoded again: {baseline}; ratio {baseline.median / ours.median:.1f}x", flush=True
-    )
+    print(f"with the image encoded again: {baseline}; ratio {baseline.median / ours.median:.1f}x", flush=True)
     found = model.segment(encoded, names(count))
     colours = segment_draw.palette(count)
     drawn = timed(

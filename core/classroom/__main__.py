@@ -36,9 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     drawing.add_argument(
         "--sources", type=Path, required=True, help="folder with node_modules and the two fonts"
     )
-    commands.add_parser(
-        "examples", help="draw the example images of the CLIP, GroupViT and Classroom pages"
-    )
+    commands.add_parser("examples", help="draw the example images of the CLIP, GroupViT and Classroom pages")
     exporting = commands.add_parser("dataset", help="write scenes with COCO boxes, masks and captions")
     exporting.add_argument(
         "--out", type=Path, required=True, help="a new folder, or an archive ending in .zip"
