@@ -84,12 +84,12 @@ def mp4(pictures: np.ndarray, seconds: float, hold: float = 2.0) -> bytes:
         seconds: of the drawing; hold: of its end.
 
     Raises:
-        Refusal: "no_video" where Pillow was built without AVIF.
+        Refusal: "no_film" where Pillow was built without AVIF.
     """
     from PIL import features
 
     if not features.check("avif"):
-        raise Refusal("no_video")
+        raise Refusal("no_film")
     times = _times(len(pictures), seconds, hold)
     frames = [Image.fromarray(picture) for picture in pictures]
     file = io.BytesIO()

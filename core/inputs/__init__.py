@@ -1,8 +1,9 @@
-"""Untrusted input at the door: images, clouds, labels, texts and archives come out clean, or are refused in one sentence.
+"""Untrusted input at the door: images, videos, clouds, labels, texts and archives come out clean, or are refused.
 
-Behind this room nothing is checked again: `image` returns RGB images of a bounded size without metadata,
-`labels` are spelled as they were sent and `clean` is what is read of them, and `files_of` hands out the files of
-folders and zip archives one at a time, without unpacking them to the disk.
+Behind this room nothing is checked again: `image` returns RGB images of a bounded size without metadata, `video` knows
+when the frames of a file appear and decodes those that are wanted, `labels` are spelled as they were sent and `clean` is
+what is read of them, and `files_of` hands out the files of folders and zip archives one at a time, without unpacking them
+to the disk.
 """
 
 from core.inputs.archives import Files, Member, files_of, is_archive
@@ -11,13 +12,17 @@ from core.inputs.numbers import number
 from core.inputs.points import Cloud, points
 from core.inputs.seeds import seed
 from core.inputs.texts import SEPARATORS, clean, labels, text, visible
+from core.inputs.video import Clip, Frame, Video, video
 
 __all__ = [
     "SEPARATORS",
+    "Clip",
     "Cloud",
     "FileImage",
     "Files",
+    "Frame",
     "Member",
+    "Video",
     "clean",
     "crop",
     "digest",
@@ -33,5 +38,6 @@ __all__ = [
     "size_of",
     "text",
     "to_pixels",
+    "video",
     "visible",
 ]

@@ -124,7 +124,7 @@ def test_without_av1_there_is_one_sentence(pictures: np.ndarray, monkeypatch: py
     monkeypatch.setattr(features, "check", lambda name: False)
     with pytest.raises(Refusal) as refusal:
         film.mp4(pictures, 2.0)
-    assert refusal.value.code == "no_video"
+    assert refusal.value.code == "no_film"
 
 
 def test_an_svg_moves_to_the_drawing_and_stays(moments: list[Strokes]) -> None:
