@@ -45,6 +45,10 @@ TEXT_FEATURES: runtime.ByteCache[np.ndarray] = runtime.ByteCache()
 class Preprocess(Protocol):
     """An image to the tensor a tower wants."""
 
+    @property
+    def side(self) -> int:
+        """Pixels of the tower's square: a larger image shows it nothing more."""
+
     def __call__(self, image: Image.Image) -> Tensor:
         """RGB image -> [3, H, W], normalised."""
 
@@ -71,6 +75,7 @@ class OpenClipPreprocess:
     ):
         import open_clip
 
+        self.side = size
         self.resize = resize
         self.transform = open_clip.image_transform(
             size, False, tuple(mean), tuple(std), resize_mode=resize, interpolation=interpolation
@@ -88,6 +93,11 @@ class TransformersPreprocess:
 
     def __init__(self, processor: Any) -> None:
         self.processor = processor
+
+    @property
+    def side(self) -> int:
+        size = self.processor.size
+        return max(size[name] for name in ("shortest_edge", "height", "width") if size.get(name))
 
     def __call__(self, image: Image.Image) -> Tensor:
         return self.processor(images=image, return_tensors="pt")["pixel_values"][0]
