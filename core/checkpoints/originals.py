@@ -164,15 +164,24 @@ def tensors(original: Original, path: Path) -> Held:
     if not weights.is_state_dict(held) or not held:
         names = [str(name) for name in content] if isinstance(content, Mapping) else []
         raise Refusal("original_without_tensors", file=path.name, entries=_some(names))
-    state = dict(held)
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    state = _bare(held)
+    for entry, prefix in original.beside:
+        if isinstance(content, Mapping) and weights.is_state_dict(content.get(entry)):
+            state |= {prefix + name: tensor for name, tensor in _bare(content[entry]).items()}
     renamed = {rename(name, original.rename): tensor for name, tensor in state.items()}
     unread = [name for name in renamed if any(re.fullmatch(pattern, name) for pattern in original.unread)]
     for name in unread:
         del renamed[name]
     return Held(f"{path.name} ({', '.join(place)})" if place else path.name, renamed)
+
+
+def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors without what a training program put before all of their names."""
+    state = dict(state)
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
 
 
 def _unwrapped(content: Any, entries: Sequence[str]) -> tuple[Any, list[str]]:

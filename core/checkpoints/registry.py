@@ -48,6 +48,9 @@ class Original:
     unread: tuple[str, ...] = ()  # what the file holds, by its renamed name, and no loader reads
     inert: tuple[str, ...] = ()  # classes of other libraries that the file mentions; they are never imported
     sha256: str | None = None  # of the published file
+    beside: tuple[
+        tuple[str, str], ...
+    ] = ()  # further entries that hold tensors, and what goes before their names
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,10 @@ def _original(table: Mapping[str, Any] | None) -> Original | None:
     if table is None:
         return None
     lists = {name: tuple(table.get(name, ())) for name in ("unread", "inert")}
-    rename = tuple((pattern, replacement) for pattern, replacement in table.get("rename", ()))
-    return Original(**{**table, **lists, "rename": rename})
+    pairs = {
+        name: tuple((first, second) for first, second in table.get(name, ())) for name in ("rename", "beside")
+    }
+    return Original(**{**table, **lists, **pairs})
 
 
 @lru_cache(maxsize=4)

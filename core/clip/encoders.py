@@ -334,10 +334,31 @@ def load_open_clip(
     OpenAI's weights were trained with QuickGELU; their rows name the `-quickgelu` configurations, because the
     plain ones would run the wrong activation without a word.
     """
+    model, config, preprocess = open_clip_model(paths, row)
+    return from_open_clip(model, open_clip_state(paths, row), config, preprocess, paths, row, device, dtype)
+
+
+def from_open_clip(
+    model: Any,
+    state: Mapping[str, Tensor],
+    config: Any,
+    preprocess: Mapping[str, Any],
+    paths: Mapping[str, Path],
+    row: Checkpoint,
+    device: str,
+    dtype: torch.dtype,
+) -> DualEncoder:
+    """The encoder of an open_clip model and its tensors.
+
+    Args:
+        model, config, preprocess: as `open_clip_model` gives them; the model may have got another image tower since.
+        state: its tensors by name, none missing and none left over.
+        paths: of the row's files, for a tokenizer among them.
+        row, device, dtype: as a loader gets them.
+    """
     import open_clip
 
-    model, config, preprocess = open_clip_model(paths, row)
-    put_state(model, in_precision(open_clip_state(paths, row), dtype), row)
+    put_state(model, in_precision(state, dtype), row)
     if model.attn_mask is not None:
         # The causal mask is no part of a state dict: made again where the weights are.
         shape = model.attn_mask.shape

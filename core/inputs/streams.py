@@ -304,8 +304,7 @@ class _Painter:
             height,
             "rgba" if has_alpha else "rgb24",
             src_colorspace=Colorspace.ITU709 if is_hd else None,
-            # Without the last flag white comes out grey.
-            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
         )
         pixels = made.to_ndarray().astype(np.uint8, copy=False)
         if has_alpha:

@@ -40,7 +40,9 @@ class EncodedClip:
     duration: float  # of the whole video
     size: tuple[int, int]  # width, height of the video's own frames
     crop: tuple[float, float, float, float]  # what the tower saw: xyxy pixels of the video's own frames
-    frame_features: np.ndarray  # [T, D] as the tower leaves them, not normalised
+    frame_features: (
+        np.ndarray
+    )  # [T, D] as the tower leaves them, not normalised; what `whole` gives may have other rows
     pictures: np.ndarray  # uint8 [T, h, w, 3], small
 
     @property
@@ -110,6 +112,7 @@ def _encode(
             if check is not None:
                 check()
         crop = loaded.preprocess.crop(*video.size)
+    features_of = np.concatenate(parts)
     return EncodedClip(
         model.checkpoint,
         video.digest,
@@ -117,7 +120,7 @@ def _encode(
         video.duration,
         video.size,
         crop,
-        np.concatenate(parts)[places],
+        features_of if whole else features_of[places],
         np.stack(pictures)[places],
     )
 

@@ -63,7 +63,7 @@ class Shifted(nn.Module):
         return torch.cat([tokens[:, :1], patches.transpose(1, 2)], dim=1)
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
-        return self.net(self.shift(x), attn_mask=attn_mask)
+        return self.net(self.shift(x) if self._tower[0].is_shifting else x, attn_mask=attn_mask)
 
 
 class VideoTower(VisionTransformer):
@@ -71,6 +71,7 @@ class VideoTower(VisionTransformer):
 
     Attributes:
         frames: T of the clips that it is given; set it before a pass where patches, shift or time look at it.
+        is_timed, is_shifting: whether the time embedding and the temporal shift are in use, where the tower has them.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class VideoTower(VisionTransformer):
         )  # fmt: skip
         self.frames = frames
         self.patches, self.time, self.shift = patches, time, shift
+        self.is_timed, self.is_shifting = time != "none", bool(shift)
         if patches == "3d":
             self.conv2 = nn.Conv3d(
                 3, width, (3, patch_size, patch_size), (1, patch_size, patch_size), (1, 0, 0), bias=False
@@ -126,7 +128,7 @@ class VideoTower(VisionTransformer):
         count = len(patches)
         tokens = torch.cat([self.class_embedding.to(patches.dtype).expand(count, 1, -1), patches], dim=1)
         tokens = tokens + self.positional_embedding.to(patches.dtype)  # [B * T, 1 + h*w, W]
-        if self.time != "none":
+        if self.is_timed:
             clips = tokens.unflatten(0, (-1, self.frames))  # [B, T, 1 + h*w, W]
             timed = clips[:, :, 1:] + self.time_embedding.to(patches.dtype)[:, None]
             if self.time == "joint":
@@ -143,9 +145,15 @@ class VideoTower(VisionTransformer):
         """The feature of the class token: tokens -> [B * T, D]; of "joint" [B, D]."""
         return self.ln_post(tokens)[:, 0] @ self.proj
 
-    def clips(self, frames: Tensor) -> Tensor:
-        """Frames of clips [B, T, 3, H, W] -> their features [B, T, D]; of "joint" one for each clip, [B, 1, D]."""
+    def clips(self, frames: Tensor, time: bool = True, shift: bool = True) -> Tensor:
+        """Frames of clips [B, T, 3, H, W] -> their features [B, T, D]; of "joint" one for each clip, [B, 1, D].
+
+        Args:
+            frames: the clips.
+            time, shift: False switches the time embedding or the temporal shift off for this pass.
+        """
         self.frames = frames.shape[1]
+        self.is_timed, self.is_shifting = time and self.time != "none", shift and bool(self.shift)
         return self.pool(self.tokens(frames.flatten(0, 1))).unflatten(0, (len(frames), -1))
 
 

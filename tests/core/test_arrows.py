@@ -20,23 +20,12 @@ BELOW = {
     "inputs",
     "masks",
     "memory",
-    "mp4",
     "proxies",
     "runtime",
     "terminal",
 }
 # Rooms that have to stay cheap to import.
-WITHOUT_TORCH = {
-    "checkpoints",
-    "documents",
-    "errors",
-    "inputs",
-    "memory",
-    "mp4",
-    "proxies",
-    "runtime",
-    "terminal",
-}
+WITHOUT_TORCH = {"checkpoints", "documents", "errors", "inputs", "memory", "proxies", "runtime", "terminal"}
 # What a room below may use itself.
 DOWN = {
     "documents": set(),
@@ -45,7 +34,6 @@ DOWN = {
     "errors": set(),
     "masks": set(),
     "memory": {"errors"},
-    "mp4": {"errors"},
     "proxies": {"errors"},
     "terminal": {"errors"},
     "outputs": {"errors"},

@@ -32,7 +32,8 @@ class HeadSettings:
 
     width: D of CLIP's joint space. layers: `cross_num_hidden_layers`. positions: rows of the position tables, CLIP's context.
     dropout: of the tight head's input while it trains. loose: `loose_type`; None for what the header asks for. A model that is
-    not loose has the tight head's layers.
+    not loose has the tight head's layers. normalised_frames: whether each frame is normalised before the mean, as the authors do
+    and MMAction2 does not.
     """
 
     header: Header = "meanP"
@@ -43,6 +44,7 @@ class HeadSettings:
     epsilon: float = EPSILON
     dropout: float = 0.1
     loose: bool | None = None
+    normalised_frames: bool = True
 
     @property
     def is_loose(self) -> bool:
@@ -137,9 +139,11 @@ class Similarity(nn.Module):
     def clips(self, frames: Tensor, mask: Tensor) -> Tensor:
         """One vector for each clip, norm 1: frames [B, T, D], of which `mask` [B, T] tells the real ones -> [B, D].
 
-        Each frame is normalised, then their mean. A clip without any frame is the zero vector.
+        The mean of the frames, normalised. A clip without any frame is the zero vector.
         """
-        frames = F.normalize(self.sequence(frames, mask), dim=-1)
+        frames = self.sequence(frames, mask)
+        if self.settings.normalised_frames:
+            frames = F.normalize(frames, dim=-1)
         weights = mask.to(frames.dtype)[..., None]
         mean = (frames * weights).sum(1) / weights.sum(1).clamp(min=1)
         return F.normalize(mean, dim=-1)

@@ -1,0 +1,50 @@
+"""Matrices of a miniature in one byte a number: int8 with a scale for each row.
+
+    matrix [N, ...] float  ->  NAME int8 [N, ...],  NAME.scale float16 [N]
+
+Vectors and scalars stay in half precision: they are few. A scale is the row's greatest value over 127, so a number is off by
+at most half of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCALE = ".scale"
+STEPS = 127
+
+
+def packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as they are stored."""
+    import torch
+
+    stored: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        plain = tensor.detach().float().cpu()
+        if plain.ndim < 2:
+            stored[name] = plain.half().contiguous()
+            continue
+        rows = plain.flatten(1)
+        scale = (rows.abs().amax(1) / STEPS).clamp(min=1e-7).half()
+        levels = (rows / scale.float()[:, None]).round().clamp(-STEPS, STEPS)
+        stored[name] = levels.to(torch.int8).view(plain.shape).contiguous()
+        stored[name + SCALE] = scale
+    return stored
+
+
+def unpacked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Stored tensors as floats; those without a scale as they are."""
+    state: dict[str, Tensor] = {}
+    for name, tensor in stored.items():
+        if name.endswith(SCALE) and name.removesuffix(SCALE) in stored:
+            continue
+        scale = stored.get(name + SCALE)
+        if scale is None:
+            state[name] = tensor
+        else:
+            state[name] = tensor.float() * scale.float().view(-1, *[1] * (tensor.ndim - 1))
+    return state
