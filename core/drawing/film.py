@@ -1,14 +1,9 @@
-"""Moments of a drawing as a film: pixels of all of them, GIF, MP4, and an SVG that draws itself.
-
-An MP4 is made without a video library: Pillow writes AVIF sequences, which are AV1 in the same boxes (ISO
-14496-12) under another brand, so that a few fields turn one into a film that browsers play.
-"""
+"""Moments of a drawing as a film: pixels of all of them, GIF, MP4, and an SVG that draws itself."""
 
 from __future__ import annotations
 
 import io
 import re
-import struct
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,15 +14,11 @@ from core import runtime
 from core.drawing.optimise import Scenes
 from core.drawing.rasterize import render
 from core.drawing.strokes import CANVAS, Strokes
-from core.errors import Refusal
+from core.mp4 import mp4 as write_mp4
 
 # Images that are rendered together.
 AT_ONCE = 8
-# Colours of a GIF, quality and speed of the AV1 encoder.
 GIF_COLOURS = 64
-QUALITY, SPEED = 82, 8
-# Boxes that hold boxes, on the way to those that are changed.
-CONTAINERS = (b"moov", b"trak", b"mdia")
 
 
 def parts(moments: Sequence[Strokes], side: int) -> Iterator[np.ndarray]:
@@ -77,59 +68,16 @@ def gif(pictures: np.ndarray, seconds: float, hold: float = 2.0) -> bytes:
 
 
 def mp4(pictures: np.ndarray, seconds: float, hold: float = 2.0) -> bytes:
-    """An MP4 film, AV1 in 8 bits.
+    """An MP4 film.
 
     Args:
-        pictures: uint8 [F, H, W, 3]; F of 2 and more, sides even.
+        pictures: uint8 [F, H, W, 3]; sides even.
         seconds: of the drawing; hold: of its end.
 
     Raises:
-        Refusal: "no_film" where Pillow was built without AVIF.
+        Refusal: "no_film" where the video library writes neither H.264 nor AV1.
     """
-    from PIL import features
-
-    if not features.check("avif"):
-        raise Refusal("no_film")
-    times = _times(len(pictures), seconds, hold)
-    frames = [Image.fromarray(picture) for picture in pictures]
-    file = io.BytesIO()
-    frames[0].save(
-        file,
-        "AVIF",
-        save_all=True,
-        append_images=frames[1:],
-        duration=times,
-        quality=QUALITY,
-        speed=SPEED,
-        subsampling="4:2:0",
-    )
-    return _as_film(bytearray(file.getvalue()), sum(times))
-
-
-def _as_film(data: bytearray, milliseconds: int) -> bytes:
-    """An AVIF sequence, whose clock ticks in milliseconds, under the brand of films; every box keeps its size."""
-
-    def change(start: int, end: int) -> None:
-        while start < end:
-            size, kind = struct.unpack(">I4s", data[start : start + 8])
-            if kind in CONTAINERS:
-                change(start + 8, start + size)
-            elif kind == b"ftyp":
-                brands = (size - 16) // 4 * [b"iso6", b"av01", b"mp41"]
-                data[start + 8 : start + size] = b"isom" + bytes(4) + b"".join(brands[: (size - 16) // 4])
-            elif kind == b"hdlr":
-                data[start + 16 : start + 20] = b"vide"
-            elif kind in (b"edts", b"meta"):
-                # The endless repetition, and the still image that the sequence also is.
-                data[start + 4 : start + 8] = b"free"
-            elif kind in (b"mvhd", b"tkhd"):
-                # Both are of version 1; the duration is "without end" in an image that repeats.
-                at = start + (32 if kind == b"mvhd" else 36)
-                data[at : at + 8] = struct.pack(">Q", milliseconds)
-            start += size
-
-    change(0, len(data))
-    return bytes(data)
+    return write_mp4(pictures, _times(len(pictures), seconds, hold))
 
 
 def svg(moments: Sequence[Strokes], seconds: float) -> str:

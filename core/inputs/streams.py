@@ -304,7 +304,8 @@ class _Painter:
             height,
             "rgba" if has_alpha else "rgb24",
             src_colorspace=Colorspace.ITU709 if is_hd else None,
-            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+            # Without the last flag white comes out grey.
+            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
         )
         pixels = made.to_ndarray().astype(np.uint8, copy=False)
         if has_alpha:

@@ -1,7 +1,7 @@
 """Example images of the hub and of its pages: `python -m demos.kit.library lseg vild glip` draws those of some pages.
 
-Images that several pages use lie in assets/examples/clip (scenes of the classroom) and assets/examples/photos. A page's
-own are scenes in its data.toml; what is where in them is known exactly and lies beside them.
+Images that several pages use lie in assets/examples/clip (scenes of the classroom) and assets/examples/photos, videos in
+assets/examples/videos. A page's own are scenes in its data.toml; what is where in them is known exactly and lies beside them.
 """
 
 from __future__ import annotations
@@ -88,6 +88,13 @@ def shared() -> dict[str, dict[str, Any]]:
             path = ASSETS / folder / row["file"]
             rows[path.stem] = {**row, "path": str(path), "classroom": folder == "clip"}
     return rows
+
+
+@cache
+def videos() -> dict[str, dict[str, Any]]:
+    """Videos that any page may use, by id: {"path", "caption", "actions", "answer"}; all are of the real world."""
+    rows = json.loads((ASSETS / "videos" / "videos.json").read_text(encoding="utf-8"))
+    return {Path(row["file"]).stem: {**row, "path": str(ASSETS / "videos" / row["file"])} for row in rows}
 
 
 @cache

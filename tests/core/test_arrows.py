@@ -20,12 +20,23 @@ BELOW = {
     "inputs",
     "masks",
     "memory",
+    "mp4",
     "proxies",
     "runtime",
     "terminal",
 }
 # Rooms that have to stay cheap to import.
-WITHOUT_TORCH = {"checkpoints", "documents", "errors", "inputs", "memory", "proxies", "runtime", "terminal"}
+WITHOUT_TORCH = {
+    "checkpoints",
+    "documents",
+    "errors",
+    "inputs",
+    "memory",
+    "mp4",
+    "proxies",
+    "runtime",
+    "terminal",
+}
 # What a room below may use itself.
 DOWN = {
     "documents": set(),
@@ -34,6 +45,7 @@ DOWN = {
     "errors": set(),
     "masks": set(),
     "memory": {"errors"},
+    "mp4": {"errors"},
     "proxies": {"errors"},
     "terminal": {"errors"},
     "outputs": {"errors"},

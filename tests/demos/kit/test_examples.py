@@ -1,4 +1,4 @@
-"""The example photos: listed, licensed, small, and asking questions that their answers are among."""
+"""The example photos and videos: listed, licensed, small, and asking questions that their answers are among."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from core import inputs
+from demos.kit import library
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "assets" / "examples"
 PHOTOS = json.loads((EXAMPLES / "photos" / "photos.json").read_text(encoding="utf-8"))
@@ -39,3 +40,23 @@ def test_photo(row: dict[str, Any]) -> None:
         assert row["answer"][lang] in labels
         counts.add(len(labels))
     assert counts == {4}
+
+
+def test_every_video_is_listed_and_licensed() -> None:
+    files = {path.name for path in (EXAMPLES / "videos").iterdir()} - {"videos.json"}
+    assert files == {Path(row["path"]).name for row in library.videos().values()} and len(files) == 4
+    table = (EXAMPLES / "LICENSES.md").read_text(encoding="utf-8").splitlines()
+    for row in library.videos().values():
+        lines = [line for line in table if line.startswith(f"| videos/{row['file']} |")]
+        assert len(lines) == 1 and row["licence"] in lines[0] and row["source"] in lines[0]
+
+
+@pytest.mark.parametrize("name", library.videos())
+def test_video(name: str) -> None:
+    row = library.videos()[name]
+    video = inputs.video(row["path"])
+    assert 1 < video.duration < 10 and max(video.size) == 384
+    assert len({frame.time for frame in video.at(video.uniform(8), side=64)}) == 8
+    for lang in ("en", "zh"):
+        actions = inputs.labels(row["actions"][lang])
+        assert row["caption"][lang] and row["answer"][lang] in actions and len(actions) == 4
