@@ -10,17 +10,17 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from core.classroom.__main__ import keep_memory
-from core.classroom.recipes.clip.train import Phase, Settings, Trainer
+from core.classroom.recipes.clip.batches import Batch
+from core.classroom.recipes.clip.train import Settings, Trainer
 from core.classroom.world.atlas import open_atlas
 from core.classroom.world.scenes import render
-from core.classroom.world.specs import SceneSettings, Spec, sample
+from core.classroom.world.specs import SceneSettings, sample
 
 COUNT = 192
 STEPS = 16
@@ -61,24 +61,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as out:
         trainer = Trainer(Settings(minutes=60, out=Path(out)), atlas)
         composed = 0.0
-        draw = trainer.scenes
+        made = trainer.batches
 
-        def timed(phase: Phase) -> tuple[Spec, Tensor]:
+        def timed() -> Iterator[Batch]:
             nonlocal composed
-            start = time.process_time()
-            result = draw(phase)
-            composed += time.process_time() - start
-            return result
+            while True:
+                start = time.process_time()
+                batch = next(made)
+                composed += time.process_time() - start
+                yield batch
 
-        trainer.scenes = timed  # type: ignore[method-assign]
+        trainer.batches = timed()
         for share in (0.1, 0.5, 0.9):
             trainer.seconds = share * 3600
-            for _ in range(8):  # the shelf of this phase is filled
+            for _ in range(8):  # from here on every other batch is one that was drawn before
                 trainer.train_step()
             composed, start = 0.0, time.process_time()
             for _ in range(STEPS):
                 trainer.train_step()
-            whole, phase = time.process_time() - start, trainer.phase()
+            whole, phase = time.process_time() - start, trainer.phase(trainer.step)
             print(
                 f"training at {phase.size} px, batch {phase.batch}: {whole / STEPS:.2f} s a step, "
                 f"composing {composed / STEPS:.3f} s, {composed / whole:.1%} of it (bar 10 %)"

@@ -66,9 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="the miniature to build on: a row or an export (lseg, vild, glip classroom-rn, groupvit classroom-vit, "
         "lseg-blocks classroom-lseg)",
     )
-    training.add_argument(
-        "--steps", type=int, help="so many steps in place of minutes (vild, glip, lseg-blocks, all)"
-    )
+    training.add_argument("--steps", type=int, help="so many steps in place of minutes")
     training.add_argument(
         "--block", choices=["none", "bottleneck", "depthwise"], default="none", help="(lseg)"
     )
@@ -87,6 +85,14 @@ def main(arguments: list[str] | None = None) -> int:
         "--teacher", type=Path, help="folder of an exported miniature to learn from (classroom-vit)"
     )
     training.add_argument("--device", default="cpu")
+    training.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        help="processes that draw scenes beside the training, for a GPU (clip)",
+    )
+    training.add_argument("--larger", type=int, default=1, help="times as many images in a step, for a GPU")
+    training.add_argument("--rate", type=float, help="peak learning rate in place of the recipe's own (clip)")
     training.add_argument(
         "--out", type=Path, help="folder for checkpoints, curve and export; a run there is resumed"
     )
@@ -186,7 +192,17 @@ def _train(args: argparse.Namespace) -> None:
     styles = tuple(s for s in sprites.STYLES if s not in args.leave_out) if args.leave_out else ()
     out = args.out or Path("runs") / args.model
     settings = Settings(
-        args.model, args.minutes, args.device, out, seed=args.seed, styles=styles, teacher=args.teacher
+        args.model,
+        args.minutes,
+        args.device,
+        out,
+        learning_rate=args.rate,
+        seed=args.seed,
+        styles=styles,
+        teacher=args.teacher,
+        steps=args.steps,
+        workers=args.workers,
+        larger=args.larger,
     )
     folder = Trainer(settings).run(lambda line: print(line, flush=True))
     print(f"exported {folder}", flush=True)
@@ -202,35 +218,23 @@ def _train_segmenter(args: argparse.Namespace) -> None:
     from core.classroom.recipes.vild import train as vild
 
     out = args.out or Path("runs") / args.paper
+    common: dict[str, Any] = {"minutes": args.minutes, "out": out, "seed": args.seed, "steps": args.steps}
+    on_gpu: dict[str, Any] = {"device": args.device, "larger": args.larger}
     run: Run
     if args.paper == "lseg":
         run = lseg.Trainer(
-            lseg.Settings(
-                args.clip or lseg.CLIP, args.minutes, args.device, out, args.block, args.depth, seed=args.seed
-            )
+            lseg.Settings(clip=args.clip or lseg.CLIP, block=args.block, depth=args.depth, **common, **on_gpu)
         )
     elif args.paper == "lseg-blocks":
-        run = lseg_blocks.Fit(
-            lseg_blocks.Settings(
-                args.clip or "classroom-lseg", args.minutes, out, seed=args.seed, steps=args.steps
-            )
-        )
+        run = lseg_blocks.Fit(lseg_blocks.Settings(args.clip or "classroom-lseg", **common))
     elif args.paper == "vild":
-        run = vild.Trainer(
-            vild.Settings(args.clip or vild.CLIP, args.minutes, args.device, out, args.seed, args.steps)
-        )
+        run = vild.Trainer(vild.Settings(clip=args.clip or vild.CLIP, **common, **on_gpu))
     elif args.paper == "glip":
-        run = glip.Trainer(
-            glip.Settings(
-                args.clip or glip.CLIP, args.minutes, args.device, out, seed=args.seed, steps=args.steps
-            )
-        )
+        run = glip.Trainer(glip.Settings(clip=args.clip or glip.CLIP, **common, **on_gpu))
     else:
         groups = tuple(args.groups or (64, 8))
         run = groupvit.Trainer(
-            groupvit.Settings(
-                args.clip or groupvit.CLIP, args.minutes, args.device, out, groups, seed=args.seed
-            )
+            groupvit.Settings(clip=args.clip or groupvit.CLIP, groups=groups, **common, **on_gpu)
         )
     print(f"exported {run.run(lambda line: print(line, flush=True))}", flush=True)
 

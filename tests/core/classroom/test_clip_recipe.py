@@ -13,6 +13,7 @@ from PIL import Image
 
 from core.classroom import report
 from core.classroom.recipes.clip import evaluate
+from core.classroom.recipes.clip.batches import ECHO, Batch, Batches, Phase, feed
 from core.classroom.recipes.clip.learner import EMBED, Learner, attention_pool, build
 from core.classroom.recipes.clip.objectives import (
     Roles,
@@ -23,7 +24,7 @@ from core.classroom.recipes.clip.objectives import (
     soft_cross_entropy,
     true_pairs,
 )
-from core.classroom.recipes.clip.train import Phase, Settings, Trainer
+from core.classroom.recipes.clip.train import Settings, Trainer
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.export import MEAN, STD, export, folded
 from core.classroom.recipes.common.miniature import Miniature, open_miniature
@@ -288,3 +289,29 @@ def test_the_order_loss_prefers_the_true_sentence() -> None:
     assert choice(image, told, swapped[:, None], scale) < choice(image, swapped, told[:, None], scale)
     assert choice(image, told, told[:, None], scale).item() == pytest.approx(math.log(2))
     assert choice(image, told, told[:, None].repeat(1, 3, 1), scale).item() == pytest.approx(math.log(4))
+
+
+def test_workers_make_the_batches_that_the_recipe_makes_alone(atlas: Atlas) -> None:
+    scenes = SceneSettings(kinds=(0.5, 0.5, 0, 0), poses=0)
+    phases = Phase(0.4, 32, 8, scenes, False), Phase(1.01, 32, 8, scenes, True)
+    batches = Batches(0, atlas, tokens.train())
+
+    def made(workers: int, first: int = 0) -> list[Batch]:
+        def phase_at(step: int) -> Phase:
+            return phases[step >= 8]
+
+        steps = feed(batches, first, phase_at, torch.device("cpu"), workers)
+        return [next(steps) for _ in range(20 - first)]
+
+    alone, shared = made(0), made(2)
+    for step, (one, other) in enumerate(zip(alone, shared, strict=True)):
+        assert torch.equal(one.picture, other.picture) and torch.equal(one.ids, other.ids)
+        assert torch.equal(one.truth, other.truth) and one.captions == other.captions
+        assert one.phase == phases[step >= 8] and bool(one.captions) == (step >= 8)
+    # The scenes of an even step come back ECHO steps later, in the other language and a little moved.
+    echoes = [(alone[step], alone[step - ECHO]) for step in (15, 17, 19)]
+    assert all(torch.equal(a.spec.x, b.spec.x) and a.lang != b.lang for a, b in echoes)
+    assert any(not torch.equal(a.picture, b.picture) for a, b in echoes)
+    # A run that goes on in between draws again what it has not seen.
+    resumed = made(0, first=11)
+    assert all(torch.equal(a.spec.x, b.spec.x) for a, b in zip(alone[11:], resumed, strict=True))

@@ -37,10 +37,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-import platform
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,6 +48,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.classroom.recipes.clip.batches import PHASES, TWINNED, Batch, Batches, Phase, feed
 from core.classroom.recipes.clip.learner import Learner, Teacher, build
 from core.classroom.recipes.clip.objectives import (
     ANCHOR_SCALE,
@@ -61,72 +60,30 @@ from core.classroom.recipes.clip.objectives import (
     named_factors,
     role_loss,
     soft_cross_entropy,
-    true_pairs,
 )
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.export import export
 from core.classroom.recipes.common.miniature import NOTE
 from core.classroom.recipes.common.muon import Muon
-from core.classroom.recipes.common.running import SEED, fast_arithmetic
+from core.classroom.recipes.common.running import fast_arithmetic, hardware
 from core.classroom.world.atlas import Atlas, open_atlas
-from core.classroom.world.captions import TWINS, Caption, Writer
+from core.classroom.world.captions import TWINS
 from core.classroom.world.concepts import concepts
-from core.classroom.world.factors import FACTORS, table, table_values, values
-from core.classroom.world.scenes import render
-from core.classroom.world.specs import SceneSettings, Spec, sample
+from core.classroom.world.factors import FACTORS, table_values, values
+from core.classroom.world.specs import Spec
 from core.classroom.world.wording import LANGUAGES, TEMPLATES, phrase
 
 MAX_SCALE = 10.0
 NAMES_EVERY = 4
 SMOOTHING = 0.1
-TWINNED = 16  # captions of a batch that meet their twins
 RATES = {"classroom-rn": 3e-3, "classroom-vit": 1.5e-3}
-ECHO = 7  # an odd step sees the images of the even step this many before it, in the other language
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Until this share of the time: images of `size` pixels, `batch` a step, scenes drawn by `scenes`.
-
-    captions: whether images are matched with captions too, not only with their concept. forward: whether relations
-    are told in one direction only; both at once is an exclusive-or of order and word, which is not learned from nothing.
-    factors: the share of each factor in the loss. From the beginning grounds would be learned in place of things; once they
-    are learned, a small share keeps them.
-    """
-
-    until: float
-    size: int
-    batch: int
-    scenes: SceneSettings
-    captions: bool
-    forward: bool = False
-    factors: float = 0.25
-
-
-_SINGLES = SceneSettings(
-    kinds=(1, 0, 0, 0), looks=(0.8, 0.04, 0.03, 0.05, 0.05, 0.03), augment=0.5, easy=True, poses=0
-)
-_ONE = SceneSettings(kinds=(1, 0, 0, 0), augment=0.8, poses=0.02)
-_ALL = SceneSettings(kinds=(0.5, 0.3, 0.14, 0.06), looks=(0.62, 0.1, 0.06, 0.08, 0.09, 0.05))
-PHASES: dict[str, tuple[Phase, ...]] = {
-    "classroom-rn": (
-        Phase(0.04, 48, 96, _SINGLES, False, factors=0.0),
-        Phase(0.20, 48, 128, _ONE, False, factors=0.1),
-        Phase(0.40, 48, 192, _ALL, True, forward=True),
-        Phase(0.66, 48, 192, _ALL, True, factors=0.1),
-        Phase(1.01, 64, 224, _ALL, True, factors=0.1),
-    ),
-    "classroom-vit": (
-        Phase(0.16, 64, 128, _ONE, False, factors=0.1),
-        Phase(1.01, 64, 128, _ALL, True, factors=0.1),
-    ),
-}
 
 
 @dataclass
 class Settings:
     """One training run. `steps` ends it early (tests); `styles` leaves drawing styles out (ablations); `teacher` is
-    the folder of an exported miniature, read again whenever it is renewed."""
+    the folder of an exported miniature, read again whenever it is renewed. `workers` processes make batches, which are `larger`
+    times as large as the recipe's: a GPU takes both."""
 
     model: str = "classroom-rn"
     minutes: float = 130.0
@@ -141,28 +98,8 @@ class Settings:
     vision: dict[str, Any] = field(default_factory=dict)  # overrides, for tests
     phases: tuple[Phase, ...] = ()
     log_every: int = 50
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one step sees."""
-
-    spec: Spec
-    picture: Tensor  # [B, 3, H, W]
-    lang: str
-    captions: list[Caption]
-    ids: Tensor | None  # [N, L]: the captions, their swapped ones, their twins, and the table of factors
-    parts: tuple[int, ...]  # how many of each
-
-    @property
-    def told(self) -> list[int]:
-        """Scenes whose caption tells a relation, and so has a swapped twin."""
-        return [i for i, caption in enumerate(self.captions) if caption.swapped is not None]
-
-    @property
-    def twinned(self) -> list[int]:
-        """The first `TWINNED` scenes whose caption names a factor, and so has twins."""
-        return [i for i, caption in enumerate(self.captions) if caption.twins][:TWINNED]
+    workers: int = 0
+    larger: int = 1
 
 
 class Trainer:
@@ -172,12 +109,14 @@ class Trainer:
         s = self.settings = settings
         torch.manual_seed(s.seed)
         self.device = torch.device(s.device)
-        self.atlas = atlas or (open_atlas(s.styles, s.device) if s.styles else open_atlas(device=s.device))
+        # Processes that make batches have no GPU.
+        drawn_on = "cpu" if s.workers else s.device
+        self.atlas = atlas or (open_atlas(s.styles, drawn_on) if s.styles else open_atlas(device=drawn_on))
         self.tokenizer = tokens.train()
         clip, self.config = build(s.model, self.tokenizer.get_vocab_size(), s.vision)
         self.learner = Learner(clip).to(self.device)
         self.learner.clip.visual.to(memory_format=torch.channels_last)
-        self.phases = s.phases or PHASES[s.model]
+        self.phases = tuple(replace(p, batch=p.batch * s.larger) for p in s.phases or PHASES[s.model])
         self.teacher: Teacher | None = None
         self.taught = torch.empty(0)
         self.met = 0
@@ -209,10 +148,11 @@ class Trainer:
         self.step = self.images = 0
         self.seconds = 0.0
         self.names = {lang: self._names(lang) for lang in LANGUAGES}
-        self.shelf: deque[tuple[int, Phase, Spec, Tensor]] = deque(maxlen=ECHO // 2 + 1)
         last = s.out / "last.pt"
         if last.exists():
             self._restore(torch.load(last, map_location=self.device, weights_only=True))
+        batches = Batches(s.seed, self.atlas, self.tokenizer, TWINNED * s.larger)
+        self.batches = feed(batches, self.step, self.phase, self.device, s.workers)
 
     def _names(self, lang: str) -> list[Tensor]:
         """All names, ids [C, L], in several wordings: bare ones more often, because they are short and so quick."""
@@ -224,15 +164,15 @@ class Trainer:
             tables.append([form.format(phrase(word, lang)) for word in words])
         return [tokens.tokenize(self.tokenizer, lines).to(self.device) for lines in tables]
 
-    def progress(self) -> float:
-        """Share of the budget used, 0..1."""
+    def progress(self, step: int | None = None) -> float:
+        """Share of the budget used, 0..1: now, or, where steps are counted, at a step."""
         if self.settings.steps is not None:
-            return min(1.0, self.step / self.settings.steps)
+            return min(1.0, (self.step if step is None else step) / self.settings.steps)
         return min(1.0, self.seconds / (60 * self.settings.minutes))
 
-    def phase(self) -> Phase:
-        """The part of the curriculum that is on."""
-        return next(p for p in self.phases if self.progress() < p.until)
+    def phase(self, step: int) -> Phase:
+        """The part of the curriculum that is on at a step; where minutes are counted, the part that is on now."""
+        return next(p for p in self.phases if self.progress(step) < p.until)
 
     def run(self, say: Callable[[str], None] = print) -> Path:
         """Train to the end of the budget, with a line and a row of `curve.csv` now and then; returns the export."""
@@ -274,55 +214,29 @@ class Trainer:
     def note(self) -> dict[str, Any]:
         """What training.json says of a finished run."""
         s, threads = self.settings, torch.get_num_threads()
-        teacher = f" --teacher {s.teacher}" if s.teacher else ""
+        given = {
+            "--threads": threads,
+            "--minutes": f"{s.minutes:g}",
+            "--teacher": s.teacher and s.teacher.name,
+            "--device": s.device if s.device != "cpu" else None,
+            "--workers": s.workers,
+            "--larger": s.larger if s.larger > 1 else None,
+            "--rate": s.learning_rate,
+        }
+        options = " ".join(f"{name} {value}" for name, value in given.items() if value)
         return {
             "recipe": "core/classroom/recipes/clip/train.py",
-            "command": f"python -m core.classroom train clip --model {s.model} --threads {threads}"
-            f" --minutes {s.minutes:g}{teacher}",
-            "minutes": round(self.seconds / 60),
+            "command": f"python -m core.classroom train clip --model {s.model} {options}",
+            "minutes": round(self.seconds / 60, 1),
             "images": self.images,
             "steps": self.step,
             "seed": s.seed,
-            "hardware": f"{s.device} {platform.machine()}, threads: {threads}",
+            "hardware": hardware(self.device),
         }
-
-    def scenes(self, phase: Phase) -> tuple[Spec, Tensor]:
-        """The scenes of this step and their pictures: new ones, or in odd steps those of an earlier even one, moved."""
-        fresh = self.step % 2 == 0 or self.step < ECHO
-        number = self.step if fresh else self.step - ECHO
-        kept = next((b for b in self.shelf if b[:2] == (number, phase)), None)
-        if kept is not None:
-            _, _, spec, picture = kept
-            picture = _moved(picture, self.step)
-        else:
-            spec = sample(phase.batch, SEED + (self.settings.seed << 24) + number, self.atlas, phase.scenes)
-            picture = render(spec, self.atlas, phase.size).picture
-            self.shelf.append((number, phase, spec, picture))
-        return spec, picture
-
-    def batch(self) -> Batch:
-        """The scenes of this step and, where the phase has them, their captions."""
-        phase = self.phase()
-        spec, picture = self.scenes(phase)
-        lang = LANGUAGES[self.step % 2]
-        if not phase.captions:
-            return Batch(spec, picture, lang, [], None, ())
-        rng = random.Random(self.step)
-        writer = Writer(spec, self.atlas.mono, phase.forward)
-        captions = [writer.write(i, lang, rng) for i in range(len(writer))]
-        lines = (
-            [c.text for c in captions],
-            [c.swapped for c in captions if c.swapped is not None],
-            [twin for c in [c for c in captions if c.twins][:TWINNED] for twin in c.twins],
-            table(rng.choice(concepts()), lang, rng.randrange(6)),
-        )
-        ids = tokens.tokenize(self.tokenizer, [line for part in lines for line in part]).to(self.device)
-        return Batch(spec, picture, lang, captions, ids, tuple(map(len, lines)))
 
     def train_step(self) -> dict[str, float]:
         """One step on one batch of scenes."""
         s, at = self.settings, self.progress()
-        phase = self.phase()
         rate = self.peak * min(1.0, at / 0.02 + 0.02) * (0.5 + 0.5 * math.cos(math.pi * at))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -335,8 +249,8 @@ class Trainer:
             self.learner.image_norm.eval()
             self.learner.text_norm.eval()
 
-        batch = self.batch()
-        parts = self._taught(batch) if s.teacher else self._own(batch, phase)
+        batch = next(self.batches)
+        parts = self._taught(batch) if s.teacher else self._own(batch)
         loss = parts.pop("loss")
 
         for optimizer in self.optimizers:
@@ -350,17 +264,18 @@ class Trainer:
         self.step += 1
         self.images += len(batch.spec)
         return {
-            "batch": len(batch.spec), "size": phase.size, "loss": loss.item(),
+            "batch": len(batch.spec), "size": batch.phase.size, "loss": loss.item(),
             **{name: value.item() for name, value in parts.items()},
             "scale": self.learner.scale.item(), "lr": rate,
         }  # fmt: skip
 
-    def _own(self, batch: Batch, phase: Phase) -> dict[str, Tensor]:
+    def _own(self, batch: Batch) -> dict[str, Tensor]:
         """Both towers learn: anchors, names, roles, captions, factors."""
-        learner, spec, captions = self.learner, batch.spec, phase.captions
+        learner, spec, phase = self.learner, batch.spec, batch.phase
+        captions = phase.captions
         with fast_arithmetic(self.device):
             image = learner.encode_image(batch.picture)
-        texts = [] if batch.ids is None else [batch.ids]
+        texts = [batch.ids] if captions else []
         turn = self.step % self._names_every(captions) == 0
         if turn:
             rng = random.Random(self.step)
@@ -421,12 +336,11 @@ class Trainer:
         spec, scale = batch.spec, self.learner.scale
         image = F.normalize(image, dim=-1)
         said, swapped, twins, table = (F.normalize(text, dim=-1) for text in texts)
-        truth = true_pairs(batch.captions, spec, self.atlas.mono).to(self.device)
         told, twinned = batch.told, batch.twinned
         none = torch.zeros((), device=self.device)
         tables = table.split([len(names) for names in FACTORS.values()])
         return {
-            "captions": contrast(image, said, truth, scale, swapped),
+            "captions": contrast(image, said, batch.truth, scale, swapped),
             "order": choice(image[told], said[told], swapped[:, None], scale) if told else none,
             "twins": choice(image[twinned], said[twinned], twins.unflatten(0, (-1, TWINS)), scale)
             if twinned
@@ -451,16 +365,12 @@ class Trainer:
         target = content(spec).to(self.device)
         shown = soft_cross_entropy(guess, (1 - SMOOTHING) * target + SMOOTHING / target.shape[1])
         parts = dict.fromkeys(("captions", "order", "twins", "table"), torch.zeros((), device=self.device))
-        if batch.ids is not None:
+        if batch.phase.captions:
             with fast_arithmetic(self.device):
                 text = self.teacher.text(batch.ids)
             parts = self._matched(batch, image, text.split(batch.parts))
         told = (
-            shown
-            + parts["captions"]
-            + parts["order"]
-            + parts["twins"]
-            + self.phase().factors * parts["table"]
+            shown + parts["captions"] + parts["order"] + parts["twins"] + batch.phase.factors * parts["table"]
         )
         return {
             "loss": local + 4 * distance + 2 * dense + 0.5 * told, "shown": shown, "named": distance, "roles": dense,
@@ -516,13 +426,3 @@ class Trainer:
         for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(stored)
         self.step, self.images, self.seconds = state["step"], state["images"], state["seconds"]
-
-
-def _moved(picture: Tensor, seed: int) -> Tensor:
-    """Pictures [B, 3, H, W] shifted together by up to a twentieth of their side, the edge repeated."""
-    h, w = picture.shape[-2:]
-    reach = max(1, h // 20)
-    rng = random.Random(seed)
-    dy, dx = rng.randint(-reach, reach), rng.randint(-reach, reach)
-    wide = F.pad(picture, (reach, reach, reach, reach), mode="replicate")
-    return wide[..., reach + dy : reach + dy + h, reach + dx : reach + dx + w]

@@ -45,7 +45,8 @@ class Miniature:
     @torch.inference_mode()
     def images(self, pictures: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] in [0, 1] -> normalised features [B, D]."""
-        parts = [self.model.encode_image((p - self.mean) / self.std) for p in pictures.split(BATCH)]
+        mean, std = self.mean.to(pictures.device), self.std.to(pictures.device)
+        parts = [self.model.encode_image((p - mean) / std) for p in pictures.split(BATCH)]
         return F.normalize(torch.cat(parts), dim=-1)
 
     @torch.inference_mode()

@@ -17,18 +17,18 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """[M, N] -> the same with its singular values pushed to about one (Newton-Schulz), in bfloat16."""
+def orthogonal(matrices: Tensor) -> Tensor:
+    """[..., M, N] -> the same with the singular values of each pushed to about one (Newton-Schulz), in bfloat16."""
     a, b, c = _QUINTIC
-    x = matrix.bfloat16()
-    tall = x.shape[0] > x.shape[1]
+    x = matrices.bfloat16()
+    tall = x.shape[-2] > x.shape[-1]
     if tall:
-        x = x.T
-    x = x / (x.norm() + 1e-7)
+        x = x.mT
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(_ROUNDS):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).to(matrix.dtype)
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -45,8 +45,9 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """One update; a parameter without a gradient stays."""
+        """One update; a parameter without a gradient stays. Matrices of one shape are made orthogonal together."""
         for group in self.param_groups:
+            alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
             for p in group["params"]:
                 if p.grad is None:
                     continue
@@ -54,7 +55,11 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(p)
                 momentum = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                ahead = p.grad.lerp(momentum, group["momentum"])  # Nesterov
-                update = orthogonal(ahead.reshape(len(p), -1))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update.reshape(p.shape), alpha=-group["lr"] * 0.2 * max(update.shape) ** 0.5)
+                ahead = p.grad.lerp(momentum, group["momentum"]).reshape(len(p), -1)  # Nesterov
+                alike.setdefault((ahead.shape[0], ahead.shape[1]), []).append((p, ahead))
+            for shape, members in alike.items():
+                rate = group["lr"]
+                updates = orthogonal(torch.stack([ahead for _, ahead in members]))
+                for (p, _), update in zip(members, updates, strict=True):
+                    p.mul_(1 - rate * group["weight_decay"])
+                    p.add_(update.reshape(p.shape), alpha=-rate * 0.2 * max(shape) ** 0.5)

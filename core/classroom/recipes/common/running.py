@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import platform
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -31,6 +32,12 @@ def fast_arithmetic(device: torch.device) -> Iterator[None]:
             yield
 
 
+def hardware(device: torch.device) -> str:
+    """What a run computes on, for its training.json."""
+    cpu = f"{torch.get_num_threads()} threads of {platform.machine()}"
+    return f"{torch.cuda.get_device_name(device)}, {cpu}" if device.type == "cuda" else cpu
+
+
 class Run(ABC):
     """A training run of `minutes` of steps (or of `steps`, which tests set). It resumes from `out/last.pt`.
 
@@ -39,6 +46,7 @@ class Run(ABC):
 
     learner: nn.Module
     optimizer: torch.optim.Optimizer
+    device = torch.device("cpu")
 
     def __init__(self, out: Path, minutes: float, steps: int | None, log_every: int) -> None:
         self.out, self.minutes, self.steps, self.log_every = out, minutes, steps, log_every
@@ -112,6 +120,15 @@ class Run(ABC):
             f"{self.progress:6.1%}  step {self.step}  {self.images / 1000:.1f}k images  {speed:.0f}/s  "
             f"{left:.0f} min left  {told}"
         )
+
+    def spent(self) -> dict[str, Any]:
+        """What the run has cost so far, for its training.json."""
+        return {
+            "steps": self.step,
+            "images": self.images,
+            "minutes": round(self.seconds / 60, 1),
+            "hardware": hardware(self.device),
+        }
 
     def save(self) -> None:
         """Writes what `resume` needs, as a whole."""

@@ -43,7 +43,7 @@ from core.classroom.world.concepts import concepts, seen
 from core.classroom.world.grounded import Prompt as Said
 from core.classroom.world.grounded import Prompter
 from core.classroom.world.scenes import Scenes, render
-from core.classroom.world.specs import SceneSettings, sample
+from core.classroom.world.specs import SceneSettings, Spec, sample
 from core.classroom.world.wording import LANGUAGES
 from core.clip.resnet import picture_tower, value_path
 from core.detection.glip import boxes as of_boxes
@@ -79,7 +79,7 @@ END = torch.tensor([0.0, 0.0, 1.0, 1.0])  # a box that reaches to its last pixel
 @dataclass
 class Settings:
     """One training run. `clip`: a bundled row or the folder of an export; `gold`: scenes with boxes; `student`: whether there is
-    one, for an ablation without it."""
+    one, for an ablation without it; `larger`: times as many images in a step, for a GPU."""
 
     clip: str = CLIP
     minutes: float = 35.0
@@ -93,6 +93,7 @@ class Settings:
     seed: int = 0
     steps: int | None = None
     log_every: int = 50
+    larger: int = 1
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ class Trainer(Run):
         s = self.settings = settings
         super().__init__(s.out, s.minutes, s.steps, s.log_every)
         torch.manual_seed(s.seed)
+        self.batch = s.batch * s.larger
         self.device = torch.device(s.device)
         self.atlas = atlas or open_atlas(device=s.device)
         self.folder = export_folder(s.clip)
@@ -212,8 +214,11 @@ class Trainer(Run):
             return self.body((pictures - MEAN[0]) / STD[0])
 
     def _scenes(self, number: int, count: int, size: int, which: Sequence[int] | None = None) -> Scenes:
+        return render(self._spec(number, count, which), self.atlas, size)
+
+    def _spec(self, number: int, count: int, which: Sequence[int] | None = None) -> Spec:
         settings = SceneSettings(concepts=tuple(seen() if which is None else which), **SCENES)
-        return render(sample(count, number, self.atlas, settings), self.atlas, size)
+        return sample(count, number, self.atlas, settings)
 
     def _read(self, said: Sequence[Said]) -> tuple[list[Prompt], Tensor, Tensor]:
         """Prompts as the network reads them, word features [B, L, D] and mask [B, L]."""
@@ -224,8 +229,10 @@ class Trainer(Run):
     def gold(self, count: int, size: int, lang: str, rng: random.Random) -> Batch:
         """Scenes of the set with boxes: a piece of it, in the order of the set."""
         s = self.settings
-        pieces = max(1, s.gold // s.batch)
-        scenes = self._scenes(SEED + (s.seed << 24) + self.step % pieces, count, size)
+        pieces = max(1, s.gold // self.batch)
+        # Half a piece is the first half of it: another count would be other scenes.
+        piece = self._spec(SEED + (s.seed << 24) + self.step % pieces, self.batch)
+        scenes = render(piece.take(slice(count)), self.atlas, size)
         prompter = Prompter(scenes.spec)
         said = [
             prompter.caption(i, lang, rng)
@@ -334,10 +341,10 @@ class Trainer(Run):
             random.Random(self.step),
         )
         if who == "teacher":
-            batches = [self.gold(s.batch, size, lang, rng)]
+            batches = [self.gold(self.batch, size, lang, rng)]
         else:
-            half = s.batch // 2
-            batches = [self.gold(half, size, lang, rng), self.captioned(s.batch - half, size, lang, rng)]
+            half = self.batch // 2
+            batches = [self.gold(half, size, lang, rng), self.captioned(self.batch - half, size, lang, rng)]
         parts = [self.learn(who, batch) for batch in batches]
         loss = sum((part.total for part in parts), torch.zeros((), device=self.device)) / len(parts)
         self.optimizer.zero_grad(set_to_none=True)
@@ -346,7 +353,7 @@ class Trainer(Run):
         self.optimizer.step()
         written = batches[-1].present.float().sum(1).mean()
         return {
-            "batch": s.batch, "size": size, "student": float(who == "student"), "loss": loss.item(),
+            "batch": self.batch, "size": size, "student": float(who == "student"), "loss": loss.item(),
             "alignment": parts[0].alignment.item(), "box": parts[0].box.item(), "centerness": parts[0].centerness.item(),
             "boxes": written.item(), "lr": self.optimizer.param_groups[0]["lr"],
         }  # fmt: skip
@@ -380,10 +387,8 @@ class Trainer(Run):
                     "scenes with captions alone, of all concepts": name == "student",
                 },
                 "seed": self.settings.seed,
-                "steps": self.step,
                 "steps of": {who: self._steps(who) for who in self.nets},
-                "images": self.images,
-                "minutes": round(self.seconds / 60, 1),
+                **self.spent(),
             }
             (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         return self.out / "classroom-glip"

@@ -62,7 +62,8 @@ PHASES = ((0.6, 64, 96), (1.01, SIZE, 64))
 
 @dataclass
 class Settings:
-    """One training run. `clip`: a bundled row or the folder of an export; `groups`: of each grouping block."""
+    """One training run. `clip`: a bundled row or the folder of an export; `groups`: of each grouping block;
+    `larger`: times as many images in a step, for a GPU."""
 
     clip: str = CLIP
     minutes: float = 45.0
@@ -73,6 +74,7 @@ class Settings:
     steps: int | None = None
     phases: tuple[tuple[float, int, int], ...] = PHASES
     log_every: int = 20
+    larger: int = 1
 
 
 def configuration(groups: tuple[int, ...], clip: dict[str, Any]) -> dict[str, Any]:
@@ -200,6 +202,7 @@ class Trainer(Run):
         """One step on one batch of scenes, told in one language."""
         s, learner = self.settings, self.learner
         _, size, batch = next(phase for phase in s.phases if self.progress < phase[0])
+        batch *= s.larger
         self.schedule()
         learner.train()
         lang, rng = LANGUAGES[self.step % 2], random.Random(self.step)
@@ -288,9 +291,7 @@ class Trainer(Run):
             "clip": {self.folder.name: digest(self.folder / "model.safetensors")},
             "groups": list(self.settings.groups),
             "seed": self.settings.seed,
-            "steps": self.step,
-            "images": self.images,
-            "minutes": round(self.seconds / 60, 1),
+            **self.spent(),
         }
         (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         return folder

@@ -51,7 +51,8 @@ class Settings:
 
     clip: a bundled row or the folder of an export, whose towers are used. scenes: of the training. background: how much a
     pixel of the background counts in the loss at the start, beside 1 for a pixel of an object; it grows to 1 with the time.
-    units: how strong the convolutions of the decoder are at the start, see `warm_start`.
+    units: how strong the convolutions of the decoder are at the start, see `warm_start`. larger: times as many images in a step,
+    for a GPU.
     """
 
     clip: str = CLIP
@@ -69,6 +70,7 @@ class Settings:
     scenes: SceneSettings = field(default_factory=lambda: SceneSettings(concepts=seen()))
     background: float = 1.0
     units: float = 0.0
+    larger: int = 1
 
 
 def labelled(scenes: Scenes) -> Tensor:
@@ -92,7 +94,9 @@ class Trainer(Run):
         self.net = LSegNet(ARCHITECTURE, s.block, s.depth, with_clip=False)
         clip = load_file(self.folder / "model.safetensors")
         self.net.pretrained.load_state_dict(picture_tower(clip, "model."))
-        warm_start(self.net, clip, torch.cat([torch.cat(self.names[lang]) for lang in LANGUAGES]), s.units)
+        warm_start(
+            self.net, clip, torch.cat([torch.cat(self.names[lang]) for lang in LANGUAGES]).cpu(), s.units
+        )
         self.net.to(self.device)
         for part in (self.net.pretrained, self.net.scratch):
             part.to(memory_format=torch.channels_last)
@@ -137,6 +141,7 @@ class Trainer(Run):
     def train_step(self) -> dict[str, float]:
         """One step on one batch of scenes, labelled in one language."""
         _, size, batch = next(phase for phase in self.settings.phases if self.progress < phase[0])
+        batch *= self.settings.larger
         self.schedule()
         self.learner.train()
         self.net.pretrained.eval()
@@ -187,9 +192,7 @@ class Trainer(Run):
             "block": self.settings.block,
             "depth": self.settings.depth,
             "seed": self.settings.seed,
-            "steps": self.step,
-            "images": self.images,
-            "minutes": round(self.seconds / 60, 1),
+            **self.spent(),
         }
         (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         return folder

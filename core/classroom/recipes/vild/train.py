@@ -27,10 +27,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_iou
 
-from core.classroom.recipes.clip.train import SEED, fast_arithmetic
 from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.miniature import Miniature, export_folder
-from core.classroom.recipes.common.running import Run
+from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic
 from core.classroom.recipes.lseg.train import digest, shipped
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen, unseen
@@ -60,7 +59,8 @@ CROP_SIDE, CROPS_AT_ONCE = 64, 24
 
 @dataclass
 class Settings:
-    """One training run. `clip`: a bundled row or the folder of an export; `scenes`: in the set; `batch`: of the set a step."""
+    """One training run. `clip`: a bundled row or the folder of an export; `scenes`: in the set; `batch`: of the set a step,
+    `fresh`: drawn for it; `larger`: times as many of both, for a GPU."""
 
     clip: str = CLIP
     minutes: float = 40.0
@@ -72,6 +72,7 @@ class Settings:
     batch: int = 16
     fresh: int = 8
     log_every: int = 50
+    larger: int = 1
 
 
 @dataclass
@@ -88,11 +89,12 @@ class Truth:
 
 
 def truths(scenes: Scenes) -> list[Truth]:
-    """Boxes of the visible part of every object that is not almost hidden."""
-    boxes = scenes.boxes(visible=True).float().cpu()
-    shown = scenes.visible.flatten(2).sum(-1).cpu() / scenes.amodal.flatten(2).sum(-1).cpu().clamp(min=1)
-    good = scenes.spec.present & (shown >= LEAST_SEEN)
-    return [Truth(b[g], c[g]) for b, c, g in zip(boxes, scenes.spec.concept, good, strict=True)]
+    """Boxes of the visible part of every object that is not almost hidden, on the device of the images."""
+    boxes = scenes.boxes(visible=True).float()
+    shown = scenes.visible.flatten(2).sum(-1) / scenes.amodal.flatten(2).sum(-1).clamp(min=1)
+    good = scenes.spec.present.to(boxes.device) & (shown >= LEAST_SEEN)
+    concept = scenes.spec.concept.to(boxes.device)
+    return [Truth(b[g], c[g]) for b, c, g in zip(boxes, concept, good, strict=True)]
 
 
 @dataclass
@@ -121,7 +123,7 @@ class Trainer(Run):
         self.folder = export_folder(s.clip)
         self.clip = Miniature(self.folder)
         self.clip.model.visual.to(self.device)
-        self.base = torch.zeros(len(concepts()), dtype=torch.bool)
+        self.base = torch.zeros(len(concepts()), dtype=torch.bool, device=self.device)
         self.base[list(seen())] = True
         # Concept -> its column in the text loss, 0 for none.
         self.column = torch.where(self.base, self.base.long().cumsum(0), 0)
@@ -143,6 +145,7 @@ class Trainer(Run):
             lr=RATE,
         )
         self.shelf = Shelf()
+        self.of_set, self.fresh = s.batch * s.larger, s.fresh * s.larger
         self.resume(self.device)
 
     # --- the set ---------------------------------------------------------------------------------------
@@ -214,8 +217,8 @@ class Trainer(Run):
                 column = torch.where(overlap >= MATCH, self.column[true.concepts][which], 0)
                 mate = true.boxes[which]
             else:
-                column, mate = torch.zeros(len(every), dtype=torch.long), every
-            order = torch.randperm(len(every))
+                column, mate = torch.zeros(len(every), dtype=torch.long, device=self.device), every
+            order = torch.randperm(len(every)).to(self.device)
             inside, outside = order[column[order] > 0], order[column[order] == 0]
             inside = inside[: int(SAMPLED * FOREGROUND)]
             kept = torch.cat([inside, outside[: SAMPLED - len(inside)]])
@@ -226,7 +229,7 @@ class Trainer(Run):
 
     def train_step(self) -> dict[str, float]:
         """One step on scenes of the set; from stage 3 on also on fresh ones."""
-        s, net = self.settings, self.net
+        net = self.net
         if not len(self.shelf):
             self.fill()
         naming = self.progress >= PROPOSING
@@ -235,11 +238,13 @@ class Trainer(Run):
         self.schedule()
         net.train()
         net.pretrained.eval()
-        rows = torch.randint(len(self.shelf), (s.batch,), generator=torch.Generator().manual_seed(self.step))
+        rows = torch.randint(
+            len(self.shelf), (self.of_set,), generator=torch.Generator().manual_seed(self.step)
+        )
         maps = [m[rows] for m in self.shelf.maps]
         truth = [self.shelf.truth[i].only(self.base) for i in rows.tolist()]
-        if naming and s.fresh:
-            _, more, new = self.scenes(s.fresh, (self.settings.seed << 24) + (1 << 22) + self.step)
+        if naming and self.fresh:
+            _, more, new = self.scenes(self.fresh, (self.settings.seed << 24) + (1 << 22) + self.step)
             maps = [torch.cat(pair) for pair in zip(maps, more, strict=True)]
             truth += [t.only(self.base) for t in new]
         size = (SIZE, SIZE)
@@ -255,7 +260,7 @@ class Trainer(Run):
             if naming:
                 precomputed = [self.shelf.proposals[i] for i in rows.tolist()]
                 crops = torch.cat([self.shelf.crops[i] for i in rows.tolist()])
-                levels = {name: level[: s.batch] for name, level in levels.items()}
+                levels = {name: level[: self.of_set] for name, level in levels.items()}
                 losses |= self.named(sampled, target, net.proposer.regions(levels, precomputed, size), crops)
         loss = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -299,9 +304,7 @@ class Trainer(Run):
             "clip": {self.folder.name: digest(self.folder / "model.safetensors")},
             "scenes": self.settings.scenes,
             "seed": self.settings.seed,
-            "steps": self.step,
-            "images": self.images,
-            "minutes": round(self.seconds / 60, 1),
+            **self.spent(),
         }
         (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         return folder
