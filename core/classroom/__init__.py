@@ -2,6 +2,7 @@
 
     concepts()            432 everyday things, named in English and Chinese; find(word) looks one up
     compose(seed, count)  scenes: images with masks, boxes and depth; Writer(scenes.spec) writes their captions
+    sample_clips(...)     clips in which one thing moves; render_clips draws their frames
     arrange([Placed...])  one scene made by hand; render(spec, atlas, size) draws it
     open_atlas()          the sprites that scenes are made of
 
@@ -18,6 +19,7 @@ from core.classroom.world.concepts import Concept, concepts, find
 if TYPE_CHECKING:
     from core.classroom.world.atlas import Atlas, open_atlas
     from core.classroom.world.captions import Caption, Writer
+    from core.classroom.world.clips import Clips, ClipSettings, ClipSpec, render_clips, sample_clips
     from core.classroom.world.placing import Placed, arrange
     from core.classroom.world.scenes import Scenes, compose, render
     from core.classroom.world.specs import SceneSettings, Spec, sample
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "atlas": ("Atlas", "open_atlas"),
     "captions": ("Caption", "Writer"),
+    "clips": ("ClipSettings", "ClipSpec", "Clips", "render_clips", "sample_clips"),
     "placing": ("Placed", "arrange"),
     "scenes": ("Scenes", "compose", "render"),
     "specs": ("SceneSettings", "Spec", "sample"),
@@ -33,6 +36,9 @@ _LAZY = {
 __all__ = [
     "Atlas",
     "Caption",
+    "ClipSettings",
+    "ClipSpec",
+    "Clips",
     "Concept",
     "Placed",
     "SceneSettings",
@@ -45,7 +51,9 @@ __all__ = [
     "find",
     "open_atlas",
     "render",
+    "render_clips",
     "sample",
+    "sample_clips",
 ]
 
 

@@ -7,6 +7,7 @@ S is the number of sprites, C of concepts, T of styles.
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ LEVELS = (96, 48, 24)
 POSES = ("standing", "eating", "lying")
 SHEEP = "1F411"
 PART = 256  # sprites that are made at a time
+ROUND = 0.12  # drawings that differ less from themselves when turned do not show that they turn
 
 
 class Atlas:
@@ -82,6 +84,14 @@ class Atlas:
     def nbytes(self) -> int:
         """Bytes of the sprites."""
         return sum(level.nbytes for level in self.levels.values())
+
+    @cached_property
+    def is_round(self) -> Tensor:
+        """[S] bool: drawings that look the same when they are turned by a quarter or a half."""
+        cells = self.levels[LEVELS[-1]].cpu().float() / 255
+        mass = cells.mean((1, 2, 3)).clamp(min=1e-3)
+        turned = [(cells - cells.rot90(k, (2, 3))).abs().mean((1, 2, 3)) / mass for k in (1, 2)]
+        return torch.minimum(*turned) < ROUND
 
     def drawable(self, styles: Sequence[int] | None = None) -> Tensor:
         """[C] bool: concepts that at least one of the styles (all when None) draws."""

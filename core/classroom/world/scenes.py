@@ -53,31 +53,39 @@ class Scenes:
     @property
     def visible(self) -> Tensor:
         """[B, K, H, W] bool: where each object is seen; disjoint."""
-        order = nearness(self.spec).to(self.shape.device)
-        ahead = order[:, :, None] > order[:, None, :]  # [B, k, j]: j is nearer than k
-        covered = (self.amodal[:, None] & ahead[..., None, None]).any(2)
-        return self.amodal & ~covered
+        return unhidden(self.amodal, nearness(self.spec))
 
     def boxes(self, visible: bool = False) -> Tensor:
         """[B, K, 4] xyxy pixels, right and bottom exclusive; zeros where there is nothing."""
-        masks = self.visible if visible else self.amodal
-        size = masks.shape[-1]
-        columns, rows = masks.any(2), masks.any(3)
-        step = torch.arange(size, device=masks.device)
-
-        def ends(hit: Tensor) -> tuple[Tensor, Tensor]:
-            first = torch.where(hit, step, size).amin(-1)
-            last = torch.where(hit, step + 1, 0).amax(-1)
-            return first, last
-
-        (x0, x1), (y0, y1) = ends(columns), ends(rows)
-        box = torch.stack([x0, y0, x1, y1], -1)
-        return torch.where(masks.any(3).any(2)[..., None], box, 0)
+        return bounds(self.visible if visible else self.amodal)
 
     def depth(self) -> Tensor:
         """[B, H, W]: 0 at the eye .. 1 the background; the nearest object where several are."""
         values = self.spec.depth.to(self.shape.device)[:, :, None, None]
         return torch.where(self.amodal, values, 1.0).amin(1)
+
+
+def unhidden(amodal: Tensor, order: Tensor) -> Tensor:
+    """What nothing nearer hides of masks [B, K, H, W]; order [B, K] is the rank from the eye, 0 the nearest."""
+    order = order.to(amodal.device)
+    ahead = order[:, :, None] > order[:, None, :]  # [B, k, j]: j is nearer than k
+    return amodal & ~(amodal[:, None] & ahead[..., None, None]).any(2)
+
+
+def bounds(masks: Tensor) -> Tensor:
+    """The boxes [..., 4] of masks [..., H, W], xyxy pixels, right and bottom exclusive; zeros for an empty mask."""
+    size = masks.shape[-1]
+    columns, rows = masks.any(-2), masks.any(-1)
+    step = torch.arange(size, device=masks.device)
+
+    def ends(hit: Tensor) -> tuple[Tensor, Tensor]:
+        first = torch.where(hit, step, size).amin(-1)
+        last = torch.where(hit, step + 1, 0).amax(-1)
+        return first, last
+
+    (x0, x1), (y0, y1) = ends(columns), ends(rows)
+    box = torch.stack([x0, y0, x1, y1], -1)
+    return torch.where(rows.any(-1)[..., None], box, 0)
 
 
 def render(spec: Spec, atlas: Atlas, size: int = 96) -> Scenes:
