@@ -37,14 +37,19 @@ def main(arguments: list[str] | None = None) -> int:
         "--sources", type=Path, required=True, help="folder with node_modules and the two fonts"
     )
     commands.add_parser("examples", help="draw the example images of the CLIP, GroupViT and Classroom pages")
-    exporting = commands.add_parser("dataset", help="write scenes with COCO boxes, masks and captions")
+    exporting = commands.add_parser(
+        "dataset", help="write scenes or clips with COCO boxes, masks and captions"
+    )
     exporting.add_argument(
         "--out", type=Path, required=True, help="a new folder, or an archive ending in .zip"
     )
     exporting.add_argument("--scenes", type=int, default=100)
     exporting.add_argument("--seed", type=int, default=0)
     exporting.add_argument("--size", type=int, default=224, help="pixels of a side")
-    exporting.add_argument("--kind", choices=["mixed", "single", "pair", "flock", "group"], default="mixed")
+    exporting.add_argument(
+        "--kind", choices=["mixed", "single", "pair", "flock", "group", "clip"], default="mixed"
+    )
+    exporting.add_argument("--frames", type=int, default=24, help="of a clip")
     exporting.add_argument(
         "--look",
         choices=["mixed", "colour", "grey", "silhouette", "line", "sketch", "depth"],
@@ -158,12 +163,19 @@ def _dataset(args: argparse.Namespace) -> None:
     from core.classroom.world import dataset
 
     seed = inputs.seed(args.seed)
-    settings = dataset.DatasetSettings(args.scenes, seed, args.size, args.kind, args.look, args.augment)
+    settings = dataset.DatasetSettings(
+        args.scenes, seed, args.size, args.kind, args.look, args.augment, args.frames
+    )
     look = outputs.check if args.out.suffix == ".zip" else outputs.check_folder
     look(args.out)
     with outputs.writing(args.out):
         for done in dataset.write(args.out, settings):
-            print(f"\r{done} of {args.scenes} scenes", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r{done} of {args.scenes} {'clips' if args.kind == 'clip' else 'scenes'}",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
     print(file=sys.stderr)
     print(args.out)
 

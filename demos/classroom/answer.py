@@ -363,13 +363,13 @@ def classroom_dataset(
     look: str = "mixed",
     augment: float = 0.5,
 ) -> Generator[dict[str, Any], None, None]:
-    """Make a data set of scenes: images, COCO instances and captions in both languages, split in train and val.
+    """Make a data set of scenes or clips: files, COCO instances and captions in both languages, split in train and val.
 
     Args:
         scenes: 2 to 200; the command line makes more.
         seed: the same seed gives the same file; -1 stands for any, and the file's name says which was taken.
         size: pixels of a side, 48 to 512.
-        kind: mixed, single, pair, flock or group.
+        kind: mixed, single, pair, flock, group, or clip for MP4 files in which one thing moves.
         look: mixed, colour, grey, silhouette, line, sketch or depth.
         augment: 0 for plain drawings to 1 as in training.
 

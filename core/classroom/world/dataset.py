@@ -7,7 +7,8 @@
     annotations/captions_{split}.json    true captions in English and Chinese; `swapped` is false on purpose
     LICENSES.md, README.md
 
-Pairs in val are those that training scenes leave out (`specs.new_pair`). The same settings give the same bytes.
+Pairs in val are those that training scenes leave out (`specs.new_pair`). The same settings give the same bytes. Of kind
+"clip" they are clips (`clip_set`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from PIL import Image
 
 from core import runtime
 from core.classroom import SceneSettings, Spec, open_atlas, render, sample
+from core.classroom.world import clip_set
+from core.classroom.world.clips import ClipSettings, ClipSpec
 from core.classroom.world.concepts import SPRITES, concepts, unseen
 from core.classroom.world.description import pixels, truth
 from core.classroom.world.renderings import RENDERINGS
@@ -36,6 +39,7 @@ SEEDS = 2**40  # above those of training (from 2**32) and of evaluation (below 2
 PART = 24  # scenes drawn at once
 VAL_SHARE = 0.2
 
+CLIP, MOST_FRAMES = "clip", 240
 Put = Callable[[str, bytes], None]
 
 
@@ -43,7 +47,8 @@ Put = Callable[[str, bytes], None]
 class DatasetSettings:
     """How many scenes and of what.
 
-    kind: one of KINDS, or "mixed". look: one of RENDERINGS, or "mixed". augment: 0 plain sprites .. 1 as in training.
+    kind: one of KINDS, "mixed", or "clip". look: one of RENDERINGS, or "mixed". augment: 0 plain sprites .. 1 as in training.
+    frames: of a clip, whose sides are even.
     """
 
     scenes: int = 100
@@ -52,6 +57,7 @@ class DatasetSettings:
     kind: str = "mixed"
     look: str = "mixed"
     augment: float = 0.5
+    frames: int = 24
 
     def __post_init__(self) -> None:
         if not (2 <= self.scenes <= MOST and SMALLEST <= self.size <= LARGEST):
@@ -59,13 +65,15 @@ class DatasetSettings:
                 "dataset_size",
                 low=2, high=MOST, smallest=SMALLEST, largest=LARGEST, count=self.scenes, size=self.size,
             )  # fmt: skip
-        for value, known in ((self.kind, (*KINDS, "mixed")), (self.look, (*RENDERINGS, "mixed"))):
+        for value, known in ((self.kind, (*KINDS, "mixed", CLIP)), (self.look, (*RENDERINGS, "mixed"))):
             if value not in known:
                 raise Refusal("bad_scene", what=value[:40])
         if not 0 <= self.seed < 2**31:
             raise Refusal("bad_scene", what=str(self.seed)[:40])
         if not 0 <= self.augment <= 1:
             raise Refusal("bad_scene", what=f"augment {self.augment}"[:40])
+        if not 2 <= self.frames <= MOST_FRAMES:
+            raise Refusal("bad_scene", what=f"frames {self.frames}"[:40])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -73,19 +81,30 @@ class DatasetSettings:
         val = max(1, round(VAL_SHARE * self.scenes))
         return {"train": self.scenes - val, "val": val}
 
+    def clips(self) -> dict[str, ClipSpec]:
+        """What the clips of each split show."""
+        looks = SceneSettings.looks if self.look == "mixed" else _only(self.look, RENDERINGS)
+        settings = ClipSettings(augment=self.augment, looks=looks)
+        return clip_set.specs(self.counts, SEEDS + 2 * self.seed, settings)
+
     def specs(self) -> dict[str, Spec]:
         """What each split shows."""
         shares: dict[str, Any] = {"augment": self.augment}
         if self.kind != "mixed":
-            shares["kinds"] = tuple(float(kind == self.kind) for kind in KINDS)
+            shares["kinds"] = _only(self.kind, KINDS)
         if self.look != "mixed":
-            shares["looks"] = tuple(float(look == self.look) for look in RENDERINGS)
+            shares["looks"] = _only(self.look, RENDERINGS)
         return {
             split: _sample(
                 count, SEEDS + 2 * self.seed + at, SceneSettings(**shares, pairs=("train", "new")[at])
             )
             for at, (split, count) in enumerate(self.counts.items())
         }
+
+
+def _only(name: str, names: Sequence[str]) -> tuple[float, ...]:
+    """The shares of `names` of which one is all."""
+    return tuple(float(other == name) for other in names)
 
 
 def _sample(count: int, seed: int, settings: SceneSettings) -> Spec:
@@ -108,30 +127,52 @@ def write(out: Path, settings: DatasetSettings) -> Iterator[int]:
         out: a new or empty folder, or the name of an archive ending in .zip.
     """
     with _sink(out) as put:
-        done = 0
-        for split, spec in settings.specs().items():
-            instances, captions = _tables(split, settings)
-            for start in range(0, len(spec), PART):
-                with runtime.semaphore("cpu"):
-                    scenes = render(spec.take(slice(start, start + PART)), open_atlas(), settings.size)
-                    pictures, known = pixels(scenes), truth(scenes, settings.seed)
-                for at, (picture, facts) in enumerate(zip(pictures, known, strict=True)):
-                    number = start + at + 1
-                    name = f"{number:06d}.png"
-                    buffer = io.BytesIO()
-                    Image.fromarray(picture).save(buffer, "PNG")
-                    put(f"images/{split}/{name}", buffer.getvalue())
-                    _add(instances, captions, number, name, facts)
-                done += len(pictures)
-                yield done
-            put(f"annotations/instances_{split}.json", _json(instances))
-            put(f"annotations/captions_{split}.json", _json(captions))
+        yield from _clips(put, settings) if settings.kind == CLIP else _scenes(put, settings)
         put("LICENSES.md", (SPRITES / "LICENSES.md").read_bytes())
         put("README.md", _readme(settings).encode())
 
 
-def _tables(split: str, settings: DatasetSettings) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Empty COCO tables: instances and captions."""
+def _clips(put: Put, settings: DatasetSettings) -> Iterator[int]:
+    """Files and tables of clips."""
+    done, size = 0, settings.size // 2 * 2
+    for split, spec in settings.clips().items():
+        instances, captions = _tables(split, settings, "videos")
+        for number, (data, facts) in enumerate(clip_set.drawn(spec, size, settings.frames), 1):
+            name = f"{number:06d}.mp4"
+            put(f"videos/{split}/{name}", data)
+            clip_set.add(instances, captions, number, name, facts)
+            done += 1
+            yield done
+        put(f"annotations/instances_{split}.json", _json(instances))
+        put(f"annotations/captions_{split}.json", _json(captions))
+
+
+def _scenes(put: Put, settings: DatasetSettings) -> Iterator[int]:
+    """Files and tables of scenes."""
+    done = 0
+    for split, spec in settings.specs().items():
+        instances, captions = _tables(split, settings)
+        for start in range(0, len(spec), PART):
+            with runtime.semaphore("cpu"):
+                scenes = render(spec.take(slice(start, start + PART)), open_atlas(), settings.size)
+                pictures, known = pixels(scenes), truth(scenes, settings.seed)
+            for at, (picture, facts) in enumerate(zip(pictures, known, strict=True)):
+                number = start + at + 1
+                name = f"{number:06d}.png"
+                buffer = io.BytesIO()
+                Image.fromarray(picture).save(buffer, "PNG")
+                put(f"images/{split}/{name}", buffer.getvalue())
+                _add(instances, captions, number, name, facts)
+            done += len(pictures)
+            yield done
+        put(f"annotations/instances_{split}.json", _json(instances))
+        put(f"annotations/captions_{split}.json", _json(captions))
+
+
+def _tables(
+    split: str, settings: DatasetSettings, what: str = "images"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Empty COCO tables of images or videos: instances and captions."""
     head = {
         "info": {"description": f"CLIP Atlas classroom, {split}, seed {settings.seed}", "version": "1"},
         "licenses": [{"id": 1, "name": "see LICENSES.md", "url": ""}],
@@ -148,8 +189,8 @@ def _tables(split: str, settings: DatasetSettings) -> tuple[dict[str, Any], dict
         }
         for c in concepts()
     ]
-    instances = {**head, "images": [], "annotations": [], "categories": categories}
-    return instances, {**head, "images": [], "annotations": []}
+    instances = {**head, what: [], "annotations": [], "categories": categories}
+    return instances, {**head, what: [], "annotations": []}
 
 
 def _add(
@@ -209,6 +250,9 @@ def _json(value: Any) -> bytes:
 
 def _readme(settings: DatasetSettings) -> str:
     counts = settings.counts
+    if settings.kind == CLIP:
+        side = settings.size // 2 * 2
+        return clip_set.README.format(**counts, side=side, rate=clip_set.RATE, settings=settings)
     return f"""# A data set of CLIP Atlas's classroom
 
 {counts["train"]} scenes for training and {counts["val"]} for validation, {settings.size} x {settings.size} pixels, made by
@@ -235,8 +279,8 @@ def _sink(out: Path) -> Iterator[Put]:
             def pack(name: str, data: bytes) -> None:
                 entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
                 entry.external_attr = 0o644 << 16
-                # Images are compressed already.
-                way = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
+                # Images and videos are compressed already.
+                way = zipfile.ZIP_STORED if name.endswith((".png", ".mp4")) else zipfile.ZIP_DEFLATED
                 archive.writestr(entry, data, way)
 
             yield pack

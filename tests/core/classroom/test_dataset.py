@@ -239,7 +239,7 @@ def test_the_pages_choices_are_the_worlds() -> None:
     assert [*choices["arrangements"]] == [*description.ARRANGEMENTS, "free"]
     assert [*choices["renderings"]] == [*RENDERINGS] and [*choices["backgrounds"]] == [*BACKGROUNDS]
     assert [*choices["poses"]] == [*POSES] and [*choices["styles"]] == [*STYLES]
-    assert [*choices["kinds"]] == ["mixed", *KINDS]
+    assert [*choices["kinds"]] == ["mixed", *KINDS, dataset.CLIP]
 
 
 # --- data sets -----------------------------------------------------------------------------------------------
