@@ -17,3 +17,19 @@ def test_a_benchmark_is_a_module_that_says_its_command(name: str) -> None:
     assert callable(module.main)
     assert f"python -m benchmarks.{name}" in (module.__doc__ or "")
     assert "sys.path" not in Path(module.__file__ or "").read_text("utf-8")
+
+
+def test_the_film_of_the_video_benchmark_is_as_long_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import video
+    from core import inputs
+
+    monkeypatch.setattr(video, "PART", 2)
+    video.make(tmp_path / "film.mp4", 6, 90)
+    found = inputs.video(tmp_path / "film.mp4")
+    assert found.size == (160, 90) and found.duration == pytest.approx(6)
+    assert len(found.moments) == video.every_frame(tmp_path / "film.mp4")["frames"] == 180
+    # A part is the same each time it comes.
+    first, again = (frame.pixels.astype(int) for frame in found.at([1.0, 5.0]))
+    assert abs(first - again).max() == 0

@@ -137,7 +137,7 @@ def decode(
 
     Args:
         size: width and height of what is returned, upright.
-        check: called for each decoded frame; may raise.
+        check: called for each packet on the way; may raise.
 
     Raises:
         Refusal: "video_broken" where no frame can be decoded.
@@ -207,12 +207,12 @@ def _frames(
     is_skipping = context.name in SKIPPING and not track.is_counted
     count = 0
     for packet in _packets(container, stream):
+        if check is not None:
+            check()
         if is_skipping:
             is_wanted = packet.pts is None or packet.pts in targets
             context.skip_frame = "DEFAULT" if is_wanted else "NONREF"
         for frame in _decoded(packet):
-            if check is not None:
-                check()
             stamp = frame.pts if frame.pts is not None else frame.dts
             if track.is_counted:
                 stamp = int(track.stamps[min(count, len(track.stamps) - 1)])
@@ -245,6 +245,8 @@ def _opened(file: BinaryIO, kind: str) -> Iterator[tuple[InputContainer, VideoSt
             for other in container.streams:
                 if other.index != stream.index:
                     other.discard = Discard.all
+            # Frames may become larger in the middle of a file.
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             stream.thread_type = "AUTO"
             stream.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
             yield container, stream

@@ -112,7 +112,7 @@ class Video:
         Args:
             times: T seconds from the beginning, ascending; before the first frame the first is meant, behind the last the last.
             side: a longer short side is reduced to this many pixels, the long one in proportion. None reduces nothing.
-            check: called for each decoded frame, also for those that are only decoded on the way; may raise.
+            check: called again and again on the way, also before the first frame comes; may raise.
 
         Returns:
             T frames, one after the other. Times that show the same frame share its pixels.
