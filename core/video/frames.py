@@ -40,9 +40,7 @@ class EncodedClip:
     duration: float  # of the whole video
     size: tuple[int, int]  # width, height of the video's own frames
     crop: tuple[float, float, float, float]  # what the tower saw: xyxy pixels of the video's own frames
-    frame_features: (
-        np.ndarray
-    )  # [T, D] as the tower leaves them, not normalised; what `whole` gives may have other rows
+    frame_features: np.ndarray  # [T, D] as the tower leaves them; with `whole` perhaps not T rows
     pictures: np.ndarray  # uint8 [T, h, w, 3], small
 
     @property
@@ -112,7 +110,7 @@ def _encode(
             if check is not None:
                 check()
         crop = loaded.preprocess.crop(*video.size)
-    features_of = np.concatenate(parts)
+    encoded = np.concatenate(parts)
     return EncodedClip(
         model.checkpoint,
         video.digest,
@@ -120,7 +118,7 @@ def _encode(
         video.duration,
         video.size,
         crop,
-        features_of if whole else features_of[places],
+        encoded if whole else encoded[places],
         np.stack(pictures)[places],
     )
 

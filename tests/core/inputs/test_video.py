@@ -132,10 +132,31 @@ KINDS = {
 }
 
 
+# How a browser records and a camera streams: no index, no duration, pieces.
+MUXED = {
+    "mp4, fragmented": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
+    "mkv, recorded": {"live": "1"},
+    "webm, recorded": {"live": "1"},
+}
+KINDS |= {
+    "mp4, fragmented": KINDS["mp4, many key frames"],
+    "mkv, recorded": KINDS["mkv"],
+    "webm, recorded": KINDS["webm"],
+}
+
+
 def of_kind(name: str, count: int = 100) -> bytes:
     kind, codec, options = KINDS[name]
     pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-    return film(range(count), kind, codec, options=options, pix_fmt=pix_fmt, clock=Fraction(1, 25))
+    return film(
+        range(count),
+        kind,
+        codec,
+        options=options,
+        pix_fmt=pix_fmt,
+        clock=Fraction(1, 25),
+        container_options=MUXED.get(name),
+    )
 
 
 @pytest.mark.parametrize("name", KINDS)
