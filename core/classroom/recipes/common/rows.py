@@ -13,6 +13,8 @@ import torch
 
 from core.classroom.world.concepts import ASSETS
 
+ROOT = ASSETS.parent
+
 
 class Rows:
     """The rows that an evaluation of one miniature measures, each answer as it comes; `measured` has them.
@@ -39,7 +41,10 @@ class Rows:
 
 
 def stamped(row: dict[str, Any], checkpoint: str, command: str = "") -> dict[str, Any]:
-    """The row in the schema of the report card; "paper" is "clip" unless the row says otherwise."""
+    """The row in the schema of the report card; "paper" is "clip" unless the row says otherwise.
+
+    Seed, minutes and hardware are those of the training; the commit is that of the code that measures.
+    """
     name = Path(checkpoint).name
     note = ASSETS / "checkpoints" / name / "training.json"
     made: dict[str, Any] = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
@@ -50,17 +55,22 @@ def stamped(row: dict[str, Any], checkpoint: str, command: str = "") -> dict[str
         "published": None,
         "command": command or f"python -m core.classroom evaluate clip --checkpoint {name}",
         "seed": made.get("seed", 0),
-        "commit": made.get("commit", _commit()),
+        "commit": commit(),
         "minutes": made.get("minutes"),
         "hardware": made.get("hardware", f"CPU {platform.machine()}, {torch.get_num_threads()} threads"),
     }
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
+    """The commit of the code that measures, with "-dirty" where that code has changes; None outside a repository."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, cwd=ROOT, timeout=10, check=True
+        ).stdout.strip()
+
     try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ASSETS, timeout=10
-        )
-    except OSError:
+        head = git("rev-parse", "--short", "HEAD")
+        return f"{head}-dirty" if git("status", "--porcelain", "--", "core/*.py") else head
+    except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip() or None
