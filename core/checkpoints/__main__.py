@@ -171,7 +171,7 @@ def described(which: str, lang: str) -> str:
     """The rows of a paper, the "bundled" ones or "all", as a table in Markdown."""
     head = {
         "en": ("row", "checkpoint", "size", "licence", "languages"),
-        "zh": ("名称", "检查点", "大小", "许可证", "语言"),
+        "zh": ("名称", "权重", "大小", "许可证", "语言"),
     }[lang]
     return documents.table(
         head,
