@@ -6,7 +6,7 @@
   const runs = {}; // by place: { running, dirty, answered, seconds, start, mark, title, asked: "", "click" or "drawing" }
   let timer;
   let isFilling = false; // whether a handler is at work that sets inputs
-  let refusal = ""; // "PLACE NUMBER" of the last run that was refused
+  let unanswered = ""; // "PLACE NUMBER" of the last run that was over without an answer
 
   const run = (name) => (runs[name] ||= {
     running: false, dirty: false, answered: false, seconds: null, start: 0, mark: "", asked: "", title: "",
@@ -146,9 +146,9 @@
       }
     }
     // The sentence of an earlier run may still be in sight while the next one works.
-    const refused = document.querySelector("#atlas-message [data-refused]")?.dataset.refused;
-    if (refused && refused !== refusal) finished(refused.split(" ")[0], false);
-    refusal = refused || refusal;
+    const over = document.querySelector("#atlas-message [data-over]")?.dataset.over;
+    if (over && over !== unanswered) finished(over.split(" ")[0], false);
+    unanswered = over || unanswered;
     const walking = visible(document.getElementById("walk-step"));
     document.body.toggleAttribute("data-walking", walking);
   }

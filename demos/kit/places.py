@@ -207,13 +207,14 @@ def wire(
                         yield named(part if visible else {**part, **running})
                         visible = True
                 end = {**last, **(resting if visible or takes_over else {})}
+                message = Markup()
                 if visible or values_of:
                     end["line"] = done(values_of, complete=bool(values_of))["line"]
-                final = {shell.message: "", **named(end)}
+                else:  # nothing is to be answered, and the last answer keeps its line
+                    message = _over(place.name)
+                final = {shell.message: message, **named(end)}
             except Exception as error:
-                # The sentence of an earlier run may still be in sight: the browser tells them apart by their numbers.
-                mark = tag("span", hidden=True, data_refused=f"{place.name} {next(_numbers)}")
-                final = {shell.message: Markup(failure(error, handler, lang)) + mark}
+                final = {shell.message: Markup(failure(error, handler, lang)) + _over(place.name)}
                 if visible or takes_over:
                     final |= named({"line": "", **resting})
             # The buttons belong to the newest run.
@@ -233,6 +234,14 @@ def wire(
     if behind is not None:
         return behind.then(run, given, outputs, **options)
     return gr.on(listening(triggers), run, given, outputs, **options)
+
+
+def _over(name: str) -> Markup:
+    """The mark in the message area of a run of a place that is over without an answer.
+
+    The sentence of an earlier run may still be in sight: the browser tells them apart by their numbers.
+    """
+    return tag("span", hidden=True, data_over=f"{name} {next(_numbers)}")
 
 
 def parts(handler: Handler, arguments: Sequence[Any], cancel: Any) -> Iterator[Any]:

@@ -111,7 +111,7 @@ def watch(
         guide: the row that guides the strokes.
         names: labels for every frame.
         titles: of the columns.
-        edit: whether the finished strokes can be edited.
+        edit: whether the finished strokes can be edited and what stands below them is offered, as in the first tab.
         judges: whose opinions on a finished drawing are asked.
         image, source: as of `Made`.
     """
@@ -128,7 +128,8 @@ def watch(
             labels = [headed(one, lang) for one in opinions]
             view = strokes.finished(run, result.drawn, result.steps, titles, labels, after, edit=edit)
             made = Made(result, tuple(names), opinions, image, source)
-            yield {"view": view, "line": line(result, lang), "made": made}
+            below_it = {"below": gr.update(visible=True)} if edit else {}
+            yield {"view": view, "line": line(result, lang), "made": made, **below_it}
 
 
 def headed(opinions: Mapping[str, Any], lang: str) -> dict[str, Any]:
@@ -192,8 +193,10 @@ def below(name: str, go_on: Handler, judge: Handler | None = None) -> Callable[[
 
     def lay_out(layout: Layout) -> None:
         place = layout.places[0]
-        again = gr.Button(Text("Continue from here", "从这里继续").tr, size="sm", elem_id="continue")
-        downloads(layout, place, name)
+        # A recorded run is neither continued nor written to files.
+        with gr.Column(visible=False) as place.slots["below"]:
+            again = gr.Button(Text("Continue from here", "从这里继续").tr, size="sm", elem_id="continue")
+            downloads(layout, place, name)
         run = [place.slots["made"], place.slots["view"]]
         layout.ask(again.click, place, go_on, run, in_turn=True)
         if judge is not None:

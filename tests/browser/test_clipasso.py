@@ -42,6 +42,8 @@ def finish(page: Any, button: str = "#try-run") -> None:
 def test_a_recorded_run_is_there_and_replays(visit: Visits) -> None:
     page = opened(visit, locale="zh-CN")
     assert "预先记录" in page.locator("#try-line").inner_text()
+    # It is not the visitor's own: nothing goes on from it.
+    assert not page.locator("#continue").is_visible() and not page.locator("#downloads").is_visible()
     paths = page.locator("#try-view path.stroke")
     last = paths.first.get_attribute("d")
     slider = page.locator("#try-view [data-replay]")
@@ -71,6 +73,16 @@ def test_an_example_draws_itself_greys_what_it_replaces_and_stops(visit: Visits)
     assert "stopped" in page.locator("#try-line details").evaluate("fold => fold.textContent")
     page.locator("#try-run").wait_for()
     assert not page.locator("#try-stop").is_visible() and not page.evaluate(STALE)
+
+
+def test_a_drawing_of_ones_own_can_be_continued(visit: Visits) -> None:
+    page = opened(visit, "/clipdraw")
+    assert not page.locator("#continue").is_visible()
+    few_steps(page, 1, 4)
+    finish(page)
+    page.locator("#continue").wait_for()
+    finish(page, "#continue")
+    assert page.locator("#downloads").is_visible()
 
 
 @pytest.mark.parametrize(("path", "field"), [("/clipasso", "labels"), ("/clipdraw", "prompt")])

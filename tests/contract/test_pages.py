@@ -133,6 +133,12 @@ def test_a_link_carries_the_question(slug: str, lang: str) -> None:
         assert fresh["example"] == PAGES[slug].examples.opening  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("slug", PAGES)
+def test_the_classroom_offers_the_pages_that_take_a_scene(slug: str) -> None:
+    examples = PAGES[slug].examples
+    assert catalog.entry(slug).scene == (examples is not None and examples.scene is not None)
+
+
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("slug", [slug for slug in WITH_EXAMPLES if PAGES[slug].examples.scene])  # type: ignore[union-attr]
 def test_a_scene_opens_and_a_broken_one_is_refused(slug: str, lang: str) -> None:

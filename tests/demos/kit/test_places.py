@@ -156,11 +156,16 @@ def test_the_browser_can_tell_two_refusals_of_one_sentence_apart() -> None:
     def refuse(lang: str) -> dict[str, Any]:
         raise Refusal("no_text")
 
-    marks = [
-        re.search(r'data-refused="try (\d+)"', step["message"]) for _ in range(2) for step in steps(refuse)
-    ]
+    marks = [re.search(r'data-over="try (\d+)"', step["message"]) for _ in range(2) for step in steps(refuse)]
     first, second = (mark.group(1) for mark in marks if mark)
     assert first != second
+
+
+def test_the_browser_learns_that_a_run_without_an_answer_is_over() -> None:
+    """As when another checkpoint is chosen that is not here yet: the answer in sight stays as it is."""
+    (step,) = steps(lambda lang: {})
+    assert set(step) == {"message"}
+    assert re.fullmatch(r'<span hidden[^>]* data-over="try \d+"></span>', step["message"])
 
 
 def test_a_fault_is_said_without_its_details(caplog: pytest.LogCaptureFixture) -> None:
