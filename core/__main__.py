@@ -5,6 +5,8 @@ python -m core segment IMAGE --labels "sky, sea, sand"
 python -m core detect IMAGE --labels "a duck, a robot" --variant ensemble
 python -m core ground IMAGE "a cat left of a dog"
 python -m core classify FOLDER_OR_ZIP --labels "a dog, a cat" --out results.csv
+python -m core points CLOUD --labels "a duck, a car" --projection v2
+python -m core depth IMAGE --out depth.png
 python -m core sketch IMAGE --strokes 16 --out cat.svg
 python -m core draw "a red envelope" --out envelope.png
 """
@@ -39,6 +41,8 @@ WRITTEN = (".svg", ".png", ".gif", ".mp4")
 FILM_SECONDS, SIDE = 4.0, 448
 # What the answers to many files can be written as: a table, a line for each file, or these with COCO and masks.
 RESULTS = (".csv", ".jsonl", ".zip")
+# What a depth map can be written as: millimetres in 16 bits, or metres.
+DEPTHS = (".png", ".npy")
 IMAGES = "an image file; several of them, a folder or a zip archive are asked one after the other"
 
 
@@ -280,6 +284,58 @@ def draw(arguments: argparse.Namespace) -> None:
     _drawn(clipdraw.draw(arguments.prompt, settings), clipdraw.notes(arguments.prompt, settings), arguments)
 
 
+def points(arguments: argparse.Namespace) -> None:
+    """PointCLIP: ranks labels for a mesh or a point cloud."""
+    labels = inputs.labels(arguments.labels, limit=1000)
+    cloud = inputs.points(arguments.cloud, up=arguments.up)
+    from core.spatial import PointClassifier
+    from core.spatial.pointclip import PROJECTIONS
+
+    if arguments.projection not in PROJECTIONS:
+        raise Refusal("unknown_method", name=arguments.projection, known=", ".join(PROJECTIONS))
+    model = PointClassifier.load(arguments.checkpoint or checkpoints.default("clip"))
+    settings = PROJECTIONS[arguments.projection]
+    result = model.classify(cloud, labels, arguments.template, arguments.weights, projection=settings)
+    if arguments.json:
+        print(json.dumps(result.to_json(), ensure_ascii=False))
+        return
+    print(f"{result.checkpoint}, {len(result.views)} views, {1000 * result.seconds:.0f} ms")
+    for i in result.order:
+        views = " ".join(f"{value:4.0%}" for value in result.view_probabilities[:, i])
+        print(f"{result.probabilities[i]:7.1%}  {inputs.visible(result.labels[i])}  ({views})")
+    for sentence in cloud.sentences(terminal_language()):
+        print(sentence, file=sys.stderr)
+    _tell(result.notes)
+
+
+def depth(arguments: argparse.Namespace) -> None:
+    """DepthCLIP: the depth of every pixel, from words."""
+    if arguments.out is not None:
+        if arguments.out.suffix.lower() not in DEPTHS:
+            raise Refusal("results_file", name=arguments.out.name, known=", ".join(DEPTHS))
+        outputs.check(arguments.out)
+    image = inputs.image(arguments.image)
+    from core.spatial import DepthEstimator
+
+    result = DepthEstimator.load(arguments.checkpoint or checkpoints.default("clip")).estimate(image)
+    if arguments.out is not None:
+        import numpy as np
+        from PIL import Image
+
+        with outputs.writing(arguments.out):
+            if arguments.out.suffix.lower() == ".npy":
+                np.save(arguments.out, result.depth)
+            else:  # millimetres, as depth cameras write them
+                Image.fromarray((1000 * result.depth).round().astype(np.uint16)).save(arguments.out)
+    if arguments.json:
+        print(json.dumps(result.to_json(), ensure_ascii=False))
+        return
+    print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms")
+    for word, metres, share in zip(result.words, result.bins, result.probabilities.mean((1, 2)), strict=True):
+        print(f"{share:7.1%}  {metres:6.2f} m  {inputs.visible(word)}")
+    _tell(result.notes)
+
+
 def _writable(out: Path) -> None:
     """Refuses a file that could not be written, before any work is done for it."""
     if out.suffix.lower() not in WRITTEN:
@@ -397,6 +453,22 @@ def parser() -> argparse.ArgumentParser:
         "--threshold", type=float, help="the least score of a box; without it the checkpoint's own"
     )
     _answering_options(verb, ground)
+    verb = verbs.add_parser("points", help="rank labels for a mesh or a point cloud (PointCLIP)")
+    verb.add_argument("cloud", type=Path, help="PLY, OFF, OBJ, STL, GLB, PCD, XYZ or NPY")
+    verb.add_argument("--labels", required=True, help="labels, separated by commas or lines")
+    verb.add_argument("--projection", default="v1", help="v1, v1-ten or v2; v1 without it")
+    verb.add_argument("--template", help="a sentence with {} for the label")
+    verb.add_argument("--weights", type=float, nargs="+", help="of the views; 1 each without it")
+    verb.add_argument("--up", help="the axis that points up in the file: x, y or z")
+    verb.add_argument("--checkpoint", help="a CLIP row of `python -m core.checkpoints list`")
+    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
+    verb.set_defaults(run=points)
+    verb = verbs.add_parser("depth", help="depth of every pixel, from words (DepthCLIP)")
+    verb.add_argument("image", help="an image file")
+    verb.add_argument("--checkpoint", help="a CLIP row of `python -m core.checkpoints list`")
+    verb.add_argument("--out", type=Path, help=f"the map: {', '.join(DEPTHS)}")
+    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
+    verb.set_defaults(run=depth)
     verb = verbs.add_parser("sketch", help="draw an image in a few strokes (CLIPasso)")
     verb.add_argument("image", help="an image file")
     _drawing_options(verb, strokes=16, seeds=3, out="sketch.svg")

@@ -13,7 +13,15 @@ from typing import Any
 from core import inputs, outputs, terminal
 
 # What can be trained, and for how long unless told otherwise.
-MINUTES = {"clip": 130.0, "lseg": 40.0, "lseg-blocks": 2.5, "groupvit": 45.0, "vild": 40.0, "glip": 35.0}
+MINUTES = {
+    "clip": 130.0,
+    "lseg": 40.0,
+    "lseg-blocks": 2.5,
+    "groupvit": 45.0,
+    "vild": 40.0,
+    "glip": 35.0,
+    "pointclip": 8.0,
+}
 
 
 def keep_memory() -> None:
@@ -64,7 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     training.add_argument(
         "--minutes",
         type=float,
-        help="time budget; the curriculum scales with it (clip 130, lseg 40, lseg-blocks 2.5, groupvit 45, vild 40, glip 35)",
+        help="time budget; the curriculum scales with it (clip 130, lseg 40, lseg-blocks 2.5, groupvit 45, vild 40, glip 35, "
+        "pointclip 8)",
     )
     training.add_argument(
         "--clip",
@@ -110,7 +119,18 @@ def main(arguments: list[str] | None = None) -> int:
     ablating.add_argument("--steps", type=int, default=300, help="of each row")
     testing = commands.add_parser("evaluate", help="measure a miniature on seeds never trained on")
     testing.add_argument(
-        "paper", choices=["clip", "clipasso", "lseg", "lseg-blocks", "groupvit", "vild", "glip"]
+        "paper",
+        choices=[
+            "clip",
+            "clipasso",
+            "lseg",
+            "lseg-blocks",
+            "groupvit",
+            "vild",
+            "glip",
+            "pointclip",
+            "depthclip",
+        ],  # fmt: skip
     )
     testing.add_argument(
         "--checkpoint", help="a registry row or a folder with an export; the bundled miniature without it"
@@ -227,6 +247,7 @@ def _train_segmenter(args: argparse.Namespace) -> None:
     from core.classroom.recipes.groupvit import train as groupvit
     from core.classroom.recipes.lseg import blocks as lseg_blocks
     from core.classroom.recipes.lseg import train as lseg
+    from core.classroom.recipes.pointclip import train as pointclip
     from core.classroom.recipes.vild import train as vild
 
     out = args.out or Path("runs") / args.paper
@@ -241,6 +262,8 @@ def _train_segmenter(args: argparse.Namespace) -> None:
         run = lseg_blocks.Fit(lseg_blocks.Settings(args.clip or "classroom-lseg", **common))
     elif args.paper == "vild":
         run = vild.Trainer(vild.Settings(clip=args.clip or vild.CLIP, **common, **on_gpu))
+    elif args.paper == "pointclip":
+        run = pointclip.Trainer(pointclip.Settings(device=args.device, **common))
     elif args.paper == "glip":
         run = glip.Trainer(glip.Settings(clip=args.clip or glip.CLIP, **common, **on_gpu))
     else:
@@ -266,6 +289,10 @@ def _evaluate(args: argparse.Namespace) -> None:
         return
     args.checkpoint = args.checkpoint or "classroom-rn"
 
+    if args.paper in ("pointclip", "depthclip"):
+        examiner = import_module(f"core.classroom.recipes.{args.paper}.evaluate")
+        _told(examiner.evaluate(args.checkpoint, say=lambda line: print(line, file=sys.stderr)), args)
+        return
     if args.paper == "clipasso":
         from core.classroom.recipes.clipasso import evaluate as evaluate_sketch
 

@@ -19,7 +19,7 @@ from core.checkpoints import Checkpoint
 from core.clip.encoders import in_precision, put_state
 from core.clip.handles import Handle
 
-WIDTHS = (64, 128, 256)
+WIDTHS = (32, 64, 192)
 POINTS_AT_ONCE = 1 << 19
 
 

@@ -46,6 +46,11 @@ def row_of(checkpoint: str, paper: str) -> str:
     )
 
 
+def clip_row(checkpoint: str) -> str:
+    """The name of the row of a CLIP: one that ships, or one of this process for the folder of an export."""
+    return _clip(export_folder(checkpoint).resolve())
+
+
 def _clip(folder: Path) -> str:
     """The name of the row of a CLIP that lies in a folder."""
     for row in checkpoints.rows("clip"):

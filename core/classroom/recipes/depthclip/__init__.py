@@ -1,0 +1,1 @@
+"""DepthCLIP in the classroom: bins from a few scenes, what is measured."""

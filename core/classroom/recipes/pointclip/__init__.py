@@ -1,0 +1,1 @@
+"""PointCLIP in the classroom: few shots and their curve, the supervised PointNet, what is measured."""

@@ -1,0 +1,1 @@
+"""The PointCLIP page: point clouds by CLIP, through depth images."""
