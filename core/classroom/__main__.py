@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
             "glip",
             "pointclip",
             "depthclip",
-        ],  # fmt: skip
+        ],
     )
     testing.add_argument(
         "--checkpoint", help="a registry row or a folder with an export; the bundled miniature without it"
