@@ -9,6 +9,8 @@ python -m core points CLOUD --labels "a duck, a car" --projection v2
 python -m core depth IMAGE --out depth.png
 python -m core sketch IMAGE --strokes 16 --out cat.svg
 python -m core draw "a red envelope" --out envelope.png
+python -m core rank "a dog moving from left to right" one.mp4 two.mp4
+python -m core action CLIP --labels "moving left, moving right"
 """
 
 from __future__ import annotations
@@ -147,6 +149,48 @@ def ground(arguments: argparse.Namespace) -> Verb:
         return batch.detected(boxes, result.to_json(), image)
 
     return Verb(ask, show, outcome)
+
+
+def rank(arguments: argparse.Namespace) -> None:
+    """CLIP4Clip: ranks videos by a sentence."""
+    query = inputs.text(arguments.query)
+    videos = [inputs.video(path, max_seconds=None, max_bytes=None) for path in arguments.videos]
+    from core.video.clip4clip.retriever import VideoRetriever
+
+    model = VideoRetriever.load(arguments.checkpoint or checkpoints.default("clip4clip"))
+    found = model.rank(query, videos, arguments.head)
+    names = [str(path) for path in arguments.videos]
+    if arguments.json:
+        answer = found.to_json()
+        for row in answer["results"]:
+            row["file"] = names[row["clip"]]
+        print(json.dumps(answer, ensure_ascii=False))
+        return
+    print(f"{found.checkpoint}, {found.head}, {1000 * found.seconds:.0f} ms")
+    for i in found.order.tolist():
+        best = found.times[i][found.frames[i].argmax()]
+        print(f"{found.scores[i]:+.3f}  {best:7.2f} s  {inputs.visible(names[i])}")
+    _tell(found.notes)
+
+
+def action(arguments: argparse.Namespace) -> None:
+    """ActionCLIP: names the action of a video."""
+    labels = inputs.labels(arguments.labels, limit=1000)
+    video = inputs.video(arguments.video, max_seconds=None, max_bytes=None)
+    from core.video import actionclip
+
+    found = actionclip.load(arguments.checkpoint or checkpoints.default("actionclip")).classify(
+        video, labels, arguments.template or "all", language=arguments.language
+    )
+    if arguments.json:
+        print(json.dumps(found.to_json(), ensure_ascii=False))
+        return
+    print(f"{found.checkpoint}, {1000 * found.seconds:.0f} ms")
+    for i in found.order.tolist():
+        print(
+            f"{found.probabilities[i]:7.1%}  cosine {found.cosines[i]:+.3f}  {inputs.visible(found.labels[i])}"
+        )
+    _tell(found.notes)
 
 
 def answer(arguments: argparse.Namespace) -> int:
@@ -481,6 +525,25 @@ def parser() -> argparse.ArgumentParser:
     _drawing_options(verb, strokes=64, seeds=1, out="drawing.svg")
     verb.add_argument("--negative", action="append", default=[], help="a text to keep away from; repeatable")
     verb.set_defaults(run=draw)
+    verb = verbs.add_parser("rank", help="rank videos by a sentence (CLIP4Clip, any CLIP)")
+    verb.add_argument("query", help="a sentence")
+    verb.add_argument("videos", nargs="+", type=Path, metavar="clip", help="video files")
+    verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
+    verb.add_argument(
+        "--head", help="meanP, seqLSTM, seqTransf or tightTransf; the checkpoint's first without it"
+    )
+    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
+    verb.set_defaults(run=rank)
+    verb = verbs.add_parser("action", help="name the action of a video (ActionCLIP, X-CLIP, any CLIP)")
+    verb.add_argument("video", type=Path, metavar="clip", help="a video file")
+    verb.add_argument("--labels", required=True, help="actions, separated by commas or lines")
+    verb.add_argument("--template", help="all, prefix, cloze, suffix, bare, or a sentence with {}")
+    verb.add_argument(
+        "--language", choices=["en", "zh"], default="en", help="of the checkpoint's own sentences"
+    )
+    verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
+    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
+    verb.set_defaults(run=action)
     return main
 
 

@@ -21,6 +21,8 @@ MINUTES = {
     "vild": 40.0,
     "glip": 35.0,
     "pointclip": 8.0,
+    "clip4clip": 15.0,
+    "actionclip": 15.0,
 }
 
 
@@ -86,6 +88,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     training.add_argument("--depth", type=int, default=0, help="how often the block is applied (lseg)")
     training.add_argument(
+        "--post", choices=["meanP", "Conv_1D", "LSTM", "Transf", "Transf_cls"], default="Transf",
+        help="what joins the frames (actionclip)",
+    )  # fmt: skip
+    training.add_argument(
+        "--pre", choices=["none", "position", "joint"], default="none", help="time of the frames (actionclip)"
+    )
+    training.add_argument(
+        "--shift", type=int, default=0, help="parts of the temporal shift, 8 as published (actionclip)"
+    )
+    training.add_argument("--loss", choices=["kl", "ce"], default="kl", help="(actionclip)")
+    training.add_argument("--clips", type=int, help="how many clips are drawn (clip4clip, actionclip)")
+    training.add_argument(
         "--groups",
         type=int,
         action="append",
@@ -115,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--leave-out", action="append", default=[], metavar="STYLE", help="a style not to train on"
     )
     ablating = commands.add_parser("ablate", help="train and measure the rows of a paper's ablation")
-    ablating.add_argument("paper", choices=["lseg", "groupvit", "glip"])
+    ablating.add_argument("paper", choices=["lseg", "groupvit", "glip", "clip4clip", "actionclip"])
     ablating.add_argument("--steps", type=int, default=300, help="of each row")
     testing = commands.add_parser("evaluate", help="measure a miniature on seeds never trained on")
     testing.add_argument(
@@ -130,6 +144,8 @@ def main(arguments: list[str] | None = None) -> int:
             "glip",
             "pointclip",
             "depthclip",
+            "clip4clip",
+            "actionclip",
         ],
     )
     testing.add_argument(
@@ -161,9 +177,14 @@ def _run(args: argparse.Namespace) -> None:
         for style, number in sprites.build(args.sources).items():
             print(f"{style}: {number} concepts")
     elif args.command == "examples":
-        from core.classroom.world import examples, labelled
+        from core.classroom.world import clip_examples, examples, labelled
 
-        for file in (*examples.write(), *examples.write_described(), *labelled.write()):
+        for file in (
+            *examples.write(),
+            *examples.write_described(),
+            *labelled.write(),
+            *clip_examples.write(),
+        ):
             print(file)
     elif args.command == "dataset":
         _dataset(args)
@@ -242,6 +263,8 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _train_segmenter(args: argparse.Namespace) -> None:
+    from core.classroom.recipes.actionclip import train as actionclip
+    from core.classroom.recipes.clip4clip import train as clip4clip
     from core.classroom.recipes.common.running import Run
     from core.classroom.recipes.glip import train as glip
     from core.classroom.recipes.groupvit import train as groupvit
@@ -264,6 +287,16 @@ def _train_segmenter(args: argparse.Namespace) -> None:
         run = vild.Trainer(vild.Settings(clip=args.clip or vild.CLIP, **common, **on_gpu))
     elif args.paper == "pointclip":
         run = pointclip.Trainer(pointclip.Settings(device=args.device, **common))
+    elif args.paper == "clip4clip":
+        count = args.clips or clip4clip.CLIPS
+        clip = args.clip or clip4clip.CLIP
+        run = clip4clip.Trainer(clip4clip.Settings(clip=clip, clips=count, device=args.device, **common))
+    elif args.paper == "actionclip":
+        chosen: dict[str, Any] = {"post": args.post, "pre": args.pre, "shift": args.shift, "loss": args.loss}
+        base = actionclip.Settings(
+            clips=args.clips or actionclip.CLIPS, device=args.device, **common, **chosen
+        )
+        run = actionclip.Trainer(actionclip.variant(base, **({"clip": args.clip} if args.clip else {})))
     elif args.paper == "glip":
         run = glip.Trainer(glip.Settings(clip=args.clip or glip.CLIP, **common, **on_gpu))
     else:
@@ -278,7 +311,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     from core.classroom import report
     from core.classroom.recipes.clip import evaluate
 
-    if args.paper in ("lseg", "lseg-blocks", "groupvit", "vild", "glip"):
+    if args.paper in ("lseg", "lseg-blocks", "groupvit", "vild", "glip", "clip4clip", "actionclip"):
         paper, _, part = args.paper.partition("-")
         examiner = import_module(f"core.classroom.recipes.{paper}.evaluate{'_' * bool(part)}{part}")
         rows = examiner.evaluate(

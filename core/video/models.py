@@ -176,7 +176,8 @@ def state_of(paths: Mapping[str, Path], row: Checkpoint) -> dict[str, Tensor]:
     own = bytewise.unpacked(checkpoints.load_state_dict(weights))
     for other in row.requires:
         base = encoders.open_clip_state(checkpoints.open(other, download=False), checkpoints.row(other))
-        base = with_net(base) if row.options.get("tower", {}).get("shift") else base
+        tower = row.options.get("tower", {})
+        base = with_net(base, blocks=tower.get("shifted_blocks")) if tower.get("shift") else base
         own = {CLIP + name: tensor for name, tensor in base.items()} | own
     return own
 

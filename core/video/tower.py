@@ -87,6 +87,7 @@ class VideoTower(VisionTransformer):
         patches: Patches = "2d",
         time: Time = "none",
         shift: int = 0,
+        shifted_blocks: int | None = None,
         quick: bool = True,
     ) -> None:
         """
@@ -98,6 +99,7 @@ class VideoTower(VisionTransformer):
             time: "position" adds the time embedding to each frame's patches; "joint" also lets the patches of all frames look
                 at each other, with one class token a clip.
             shift: parts of the temporal shift (`SHIFT` in the published code); 0 for none.
+            shifted_blocks: how many blocks, counted from the last one, have a shift in front; all of them as published when None.
             quick: whether the activation is QuickGELU, as in OpenAI's weights, or GELU.
         """
         super().__init__(
@@ -113,8 +115,11 @@ class VideoTower(VisionTransformer):
         if time != "none":
             self.time_embedding = nn.Parameter(width**-0.5 * torch.randn(frames, width))
         if shift:
-            blocks = self.transformer.resblocks
-            self.transformer.resblocks = nn.ModuleList(Shifted(block, self, shift) for block in blocks)
+            first = layers - (layers if shifted_blocks is None else shifted_blocks)
+            self.transformer.resblocks = nn.ModuleList(
+                Shifted(block, self, shift) if at >= first else block
+                for at, block in enumerate(self.transformer.resblocks)
+            )
 
     def _grid(self, x: Tensor) -> Tensor:
         """Frames [B * T, 3, H, W] -> patches [B * T, h*w, W]."""
@@ -164,14 +169,21 @@ def grown_patches(conv1: Tensor, depth: int = 3) -> Tensor:
     return conv2
 
 
-def with_net(state: Mapping[str, Tensor], prefix: str = "visual.") -> dict[str, Tensor]:
-    """CLIP's tensors under the names of a tower with temporal shift: `resblocks.N.x` -> `resblocks.N.net.x`."""
+def with_net(
+    state: Mapping[str, Tensor], prefix: str = "visual.", blocks: int | None = None
+) -> dict[str, Tensor]:
+    """CLIP's tensors under the names of a tower with temporal shift: `resblocks.N.x` -> `resblocks.N.net.x`.
+
+    `blocks`: how many, counted from the last one, have a shift in front; all of them when None.
+    """
     head = f"{prefix}transformer.resblocks."
+    numbers = [int(name.removeprefix(head).split(".", 1)[0]) for name in state if name.startswith(head)]
+    first = 0 if blocks is None else max(numbers, default=-1) + 1 - blocks
 
     def named(name: str) -> str:
         if not name.startswith(head):
             return name
         number, rest = name.removeprefix(head).split(".", 1)
-        return f"{head}{number}.net.{rest}"
+        return f"{head}{number}.net.{rest}" if int(number) >= first else name
 
     return {named(name): tensor for name, tensor in state.items()}

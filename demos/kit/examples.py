@@ -14,7 +14,7 @@ from demos.kit.language import Text, both_of
 
 TITLES = {
     False: Text("Examples: one click fills and runs", "例子：点一下就运行"),
-    True: Text("Photos, for real weights", "照片，适合真实权重"),
+    True: Text("Photos and films, for real weights", "照片和实拍视频，适合真实权重"),
 }
 
 

@@ -179,6 +179,37 @@ def upload(label: Text, *, place: str = "settings", **more: Any) -> Any:
     return field(None, Field(make, place, link=False))
 
 
+VIDEO_FILES = ["video", ".gif", ".webp"]
+
+
+def video(label: Text, *, place: str = "side", **more: Any) -> Any:
+    """The video of a question: the path of an upload or of an example.
+
+    A file input, not Gradio's player: that one loads a video editor from another host.
+    """
+
+    def make(name: str) -> gr.File:
+        return gr.File(file_types=VIDEO_FILES, type="filepath", label=label.tr, elem_id=name, **more)
+
+    return field(None, Field(make, place, link=False))
+
+
+def videos(label: Text, *, place: str = "side", **more: Any) -> Any:
+    """Video files of the visitor."""
+
+    def make(name: str) -> gr.File:
+        return gr.File(
+            file_count="multiple",
+            file_types=VIDEO_FILES,
+            type="filepath",
+            label=label.tr,
+            elem_id=name,
+            **more,
+        )
+
+    return field(None, Field(make, place, link=False))
+
+
 def slider(
     low: float,
     high: float,

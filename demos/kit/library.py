@@ -98,6 +98,19 @@ def videos() -> dict[str, dict[str, Any]]:
 
 
 @cache
+def clips() -> dict[str, dict[str, Any]]:
+    """Drawn clips that any page may use, by id: {"path", "caption", "content", "action", "motion"}; a miniature knows them."""
+    rows = json.loads((ASSETS / "clips" / "clips.json").read_text(encoding="utf-8"))
+    return {Path(row["file"]).stem: {**row, "path": str(ASSETS / "clips" / row["file"])} for row in rows}
+
+
+@cache
+def clip_digests() -> frozenset[str]:
+    """Digests of the drawn clips, by which a copy of one is known as well."""
+    return frozenset(inputs.video(row["path"]).digest for row in clips().values())
+
+
+@cache
 def examples(page: str) -> dict[str, dict[str, Any]]:
     """Example images of a page with a table `examples`, by id: {"path", "caption", "labels", "classroom", "objects"}.
 

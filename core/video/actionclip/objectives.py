@@ -6,6 +6,7 @@ The target is then a distribution, not a one-hot vector, and the loss the diverg
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -65,3 +66,31 @@ def probabilities(clips: Tensor, texts: Tensor, templates: int, logit_scale: flo
     """
     cosines = F.normalize(clips, dim=-1) @ F.normalize(texts, dim=-1).T
     return (logit_scale * cosines).unflatten(1, (templates, -1)).softmax(-1).mean(1)
+
+
+def compared(
+    clips: np.ndarray, texts: np.ndarray, labels: np.ndarray, logit_scale: float
+) -> dict[str, np.ndarray | float]:
+    """Both losses of clips that choose sentences, and what they are made of.
+
+    Args:
+        clips, texts: [B, D].
+        labels: [B] class numbers.
+        logit_scale: exp(t).
+
+    Returns:
+        "hot" and "soft", the targets [B, B]; "guess", the prediction [B, B]; "ce" and "kl", the losses of rows; "punished", the
+        mean probability of sentences that are right although the one-hot target calls them wrong.
+    """
+    per_clip, _ = logits(torch.from_numpy(clips), torch.from_numpy(texts), logit_scale)
+    truth = same_action(torch.from_numpy(labels))
+    own = torch.arange(len(clips))
+    guess = per_clip.softmax(1)
+    return {
+        "hot": torch.eye(len(clips)).numpy(),
+        "soft": target(truth).numpy(),
+        "guess": guess.numpy(),
+        "ce": float(F.cross_entropy(per_clip, own)),
+        "kl": float(divergence(per_clip, truth)),
+        "punished": float((guess * (truth - torch.eye(len(clips)))).sum(1).mean()),
+    }

@@ -165,3 +165,16 @@ def test_names_of_a_shifted_tower() -> None:
     assert tower.with_net({"transformer.resblocks.0.ln_1.bias": state["visual.class_embedding"]}).keys() == {
         "transformer.resblocks.0.ln_1.bias"
     }
+
+
+def test_only_the_last_blocks_may_have_a_shift() -> None:
+    plain = tower.VideoTower(16, 8, 16, 3, 1, 6)
+    moved = tower.VideoTower(16, 8, 16, 3, 1, 6, shift=8, shifted_blocks=1)
+    state = {f"visual.{name}": tensor for name, tensor in plain.state_dict().items()}
+    renamed = {
+        name.removeprefix("visual."): tensor for name, tensor in tower.with_net(state, blocks=1).items()
+    }
+    moved.load_state_dict(renamed)
+    assert (
+        "transformer.resblocks.2.net.ln_1.bias" in renamed and "transformer.resblocks.1.ln_1.bias" in renamed
+    )

@@ -60,3 +60,25 @@ def test_video(name: str) -> None:
     for lang in ("en", "zh"):
         actions = inputs.labels(row["actions"][lang])
         assert row["caption"][lang] and row["answer"][lang] in actions and len(actions) == 4
+
+
+def test_every_drawn_clip_is_listed_and_is_its_own_seeds() -> None:
+    from core.classroom.world import clip_examples
+
+    files = {path.name for path in (EXAMPLES / "clips").iterdir()} - {"clips.json"}
+    assert (
+        files
+        == {row["file"] for row in library.clips().values()}
+        == {f"{e.name}.mp4" for e in clip_examples.EXAMPLES}
+    )
+    assert sum((EXAMPLES / "clips" / name).stat().st_size for name in files) < 400_000
+    for row in library.clips().values():
+        assert row["caption"]["en"] and row["caption"]["zh"] and row["action"]["en"] and row["action"]["zh"]
+        assert inputs.video(row["path"]).duration == pytest.approx(2.0)
+
+
+def test_a_drawn_clip_and_its_opposite_have_the_same_frames() -> None:
+    forwards, backwards = (inputs.video(library.clips()[name]["path"]) for name in ("dog_right", "dog_left"))
+    first = [frame.pixels.astype(int) for frame in forwards.at(forwards.moments)]
+    second = [frame.pixels.astype(int) for frame in backwards.at(backwards.moments)][::-1]
+    assert max(abs(a - b).mean() for a, b in zip(first, second, strict=True)) < 2

@@ -12,8 +12,8 @@ from core import checkpoints
 from core.checkpoints import Checkpoint, File, registry
 from core.classroom.recipes.common.miniature import NOTE, WEIGHTS, export_folder, tower_folder
 
-# What a training's note says of the network, by the name of the loader's option.
-OPTIONS = ("block", "depth", "fusion")
+# What a training's note says of the network, by the name of the loader's option; "options" has further ones.
+OPTIONS = ("block", "depth", "fusion", "headers")
 
 
 def row_of(checkpoint: str, paper: str) -> str:
@@ -39,7 +39,11 @@ def row_of(checkpoint: str, paper: str) -> str:
             model,
             bundled=str(folder),
             files=files,
-            options={**model.options, **{name: note[name] for name in OPTIONS if name in note}},
+            options={
+                **model.options,
+                **{name: note[name] for name in OPTIONS if name in note},
+                **note.get("options", {}),
+            },
             requires={_clip(tower): _digest(tower)},
         ),
         folder,

@@ -1,0 +1,1 @@
+"""ActionCLIP in the classroom."""

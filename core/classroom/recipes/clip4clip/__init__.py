@@ -1,0 +1,1 @@
+"""CLIP4Clip in the classroom."""
