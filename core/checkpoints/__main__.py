@@ -158,7 +158,7 @@ def pin(arguments: argparse.Namespace) -> int:
             else:
                 unreachable = refusal
             continue
-        text = registry.edited(text, row.name, files, revision)
+        text = registry.edited(text, row.name, files, revision, pins.requirements(row))
         print(f"{row.name}: {', '.join(files)}")
     path.write_text(text, encoding="utf-8")
     if unreachable:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from core.checkpoints import integrity
+from core.checkpoints import integrity, registry
 from core.checkpoints.registry import Checkpoint
 from core.errors import Refusal
+
+WEIGHTS = "model.safetensors"
 
 
 def of(row: Checkpoint) -> tuple[dict[str, tuple[str, int]], str | None]:
@@ -29,6 +31,12 @@ def of(row: Checkpoint) -> tuple[dict[str, tuple[str, int]], str | None]:
             raise Refusal("wrong_digest", checkpoint=row.name, file=remote.file.path)
         files[remote.file.path] = (digest, remote.size)
     return files, remotes[0].commit
+
+
+def requirements(row: Checkpoint) -> dict[str, str]:
+    """The rows that a bundled row stands on -> the digest of their weights as they lie on the disk."""
+    files = {name: registry.row(name).folder / WEIGHTS for name in row.requires} if row.bundled else {}
+    return {name: integrity.sha256(file) for name, file in files.items() if file.is_file()}
 
 
 def _bundled(row: Checkpoint) -> dict[str, tuple[str, int]]:

@@ -196,6 +196,7 @@ def edited(
     name: str,
     files: Mapping[str, tuple[str, int]],
     revision: str | None = None,
+    requires: Mapping[str, str] | None = None,
 ) -> str:
     """The registry's text with the digests, sizes and revision of one row put in; all else stays as it is.
 
@@ -204,6 +205,7 @@ def edited(
         name: the row.
         files: file name -> (sha256, bytes).
         revision: 40-hex hash, or None to leave the line alone.
+        requires: the rows that it stands on -> digest of their weights, or None to leave the line alone.
     """
     blocks: list[list[str]] = [[]]
     for line in text.splitlines(keepends=True):
@@ -215,6 +217,8 @@ def edited(
         values = tomllib.loads("".join(block[1:])) if head.startswith("[") else {}
         if head == f"[{name}]" and revision:
             _set(block, "revision", f'"{revision}"')
+        if head == f"[{name}]" and requires:
+            _set(block, "requires", "{" + ", ".join(f'{k} = "{v}"' for k, v in requires.items()) + "}")
         if head == f"[[{name}.files]]" and values["path"] in files:
             sha256, size = files[values["path"]]
             _set(block, "sha256", f'"{sha256}"', after="path")

@@ -8,6 +8,7 @@ What other papers' recipes export is without what is shared already.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -18,8 +19,12 @@ from torch import Tensor
 from core import checkpoints, terminal
 from core.checkpoints import Checkpoint
 from core.checkpoints.__main__ import main as checkpoints_command
+from core.checkpoints.pins import requirements
 from core.classroom.recipes.common.miniature import NOTE, WEIGHTS
 from core.clip.encoders import is_picture, open_clip_state
+
+
+CURVE = "curve.csv"  # of a training, beside its export
 
 
 def without_shared(state: dict[str, Tensor], row: Checkpoint) -> dict[str, Tensor]:
@@ -44,13 +49,22 @@ def without_shared(state: dict[str, Tensor], row: Checkpoint) -> dict[str, Tenso
     return own
 
 
+def _stands_on_what_ships(row: Checkpoint, export: Path) -> None:
+    """Refuses a head that was trained on other weights than those of the CLIP that it will be used with."""
+    note = export / NOTE
+    trained_on = json.loads(note.read_text(encoding="utf-8")).get("clip", {}) if note.is_file() else {}
+    for name, digest in requirements(row).items():
+        if trained_on.get(name, digest) != digest:
+            raise SystemExit(f"{row.name} was trained on another {name} than the one that ships")
+
+
 def same_bits(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors are the same in kind, shape and every bit."""
     return a.dtype == b.dtype and a.shape == b.shape and a.numpy().tobytes() == b.numpy().tobytes()
 
 
 def ship(name: str, export: Path) -> Path:
-    """Takes the files of a bundled row, and the note on its training where there is one, from the folder of an export.
+    """Takes the files of a bundled row from the folder of an export, and the note and the curve of its training if there are any.
 
     Returns:
         The row's folder; nothing in it changes where the export cannot ship.
@@ -61,11 +75,14 @@ def ship(name: str, export: Path) -> Path:
     missing = [file.path for file in row.files if not (export / file.path).is_file()]
     if missing:
         raise SystemExit(f"{export} lacks {', '.join(missing)}")
+    _stands_on_what_ships(row, export)
     own = without_shared(load_file(export / WEIGHTS), row)
     row.folder.mkdir(parents=True, exist_ok=True)
     for file in [file.path for file in row.files if file.path != WEIGHTS] + [NOTE]:
         if (export / file).is_file() and export.resolve() != row.folder.resolve():
             shutil.copyfile(export / file, row.folder / file)
+    if (export.parent / CURVE).is_file():
+        shutil.copyfile(export.parent / CURVE, row.folder / CURVE)
     part = row.folder / f"{WEIGHTS}.part"
     save_file(own, part)
     part.replace(row.folder / WEIGHTS)  # whole at once; the tensors may still lie in the old file

@@ -274,5 +274,5 @@ def scene(opened: SceneOpened, question: Question, lang: str) -> dict[str, Any]:
     return {"labels": ", ".join([*opened.names, say("background", lang)]), "held": ()}
 
 
-LABELLED = labelled(PAPER, "four_things")
+LABELLED = labelled(PAPER, "dog_and_teddy")
 EXAMPLES = replace(LABELLED, fill=fill, scene=scene)

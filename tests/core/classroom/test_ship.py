@@ -85,3 +85,19 @@ def test_bundled_notes_name_the_weights_they_were_trained_on() -> None:
         if row.bundled and row.requires and note.is_file():
             known = json.loads(note.read_text(encoding="utf-8")).get("clip", row.requires)
             assert known == dict(row.requires), row.name
+
+
+def test_a_row_is_pinned_to_the_tower_that_it_stands_on(exported: Path) -> None:
+    first = checkpoints.row("first")
+    state = load_file(first.folder / WEIGHTS)
+    picture = next(name for name in state if encoders.is_picture(name))
+    state[picture] = state[picture] + 1
+    save_file(state, first.folder / WEIGHTS)
+    ship.checkpoints_command(["pin", "first"])
+    digest = checkpoints.integrity.sha256(first.folder / WEIGHTS)
+    (exported / ship.NOTE).write_text(json.dumps({"clip": {"first": "0" * 64}}))
+    with pytest.raises(SystemExit, match="second was trained on another first than the one that ships"):
+        ship.ship("second", exported)
+    (exported / ship.NOTE).write_text(json.dumps({"clip": {"first": digest}}))
+    assert ship.main(["second", str(exported)]) == 0
+    assert checkpoints.row("second").requires == {"first": digest}

@@ -15,7 +15,7 @@ from core.clip import ZeroShot, edit
 from core.errors import Refusal
 
 SCENES = Path(__file__).resolve().parents[3] / "assets" / "examples" / "clip"
-LABELS = ["a cat", "a car", "a dog", "an airplane"]
+LABELS = ["a cat", "a car", "a tree", "an airplane"]
 
 
 def flat(width: int = 40, height: int = 30, colour: tuple[int, int, int] = (200, 100, 50)) -> Image.Image:

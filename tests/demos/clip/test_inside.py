@@ -54,8 +54,11 @@ def test_attention_through_the_endpoint(client: Client) -> None:
     weights, kept = np.array(whole["weights"]), np.array(whole["kept"])
     assert list(weights.shape) == [len(whole["layers"]), whole["heads"], *whole["grid"]]
     np.testing.assert_allclose(weights.sum((2, 3)) + kept, 1, atol=1e-4)
-    corner = client.predict(handle_file(CAT["path"]), row=0, column=0, api_name="/clip_attention")
-    assert np.abs(np.array(corner["weights"]) - weights).max() > 1e-3
+    both = [
+        client.predict(handle_file(CAT["path"]), *reader, "classroom-vit", api_name="/clip_attention")
+        for reader in ((None, None), (0, 0))
+    ]
+    assert np.abs(np.subtract(*(answer["weights"] for answer in both))).max() > 1e-3, "another reader"
     with pytest.raises(AppError, match="grid"):
         client.predict(handle_file(CAT["path"]), row=99, column=0, api_name="/clip_attention")
 
