@@ -23,7 +23,6 @@ from core.checkpoints.pins import requirements
 from core.classroom.recipes.common.miniature import NOTE, WEIGHTS
 from core.clip.encoders import is_picture, open_clip_state
 
-
 CURVE = "curve.csv"  # of a training, beside its export
 
 
