@@ -84,3 +84,9 @@ def open_tab(page: Any, *names: str) -> None:
             shown = page.locator(".overflow-menu:visible .overflow-dropdown button", has_text=name)
             shown.locator("xpath=../../button").click()
         shown.first.click()
+
+
+def chinese_lines(page: Any) -> list[str]:
+    """The lines in sight that have Chinese characters, but for the button of the other language."""
+    text = str(page.locator(".gradio-container").inner_text()).replace("中文", "")
+    return [line for line in text.splitlines() if any("\u4e00" <= letter <= "\u9fff" for letter in line)]

@@ -1,4 +1,4 @@
-"""Without a mouse: Tab reaches whatever can be used, Enter and the arrows use it."""
+"""Without a mouse: Enter and the arrows use what Tab comes to. That it comes to everything: test_every_page.py."""
 
 from __future__ import annotations
 
@@ -7,76 +7,14 @@ from typing import Any
 
 import pytest
 
-from demos import catalog
 from demos.kit import library
 from tests.browser.driving import ANSWERED, LABELS, first_label, newer
-from tests.browser.test_axe import tabs
 from tests.conftest import settle
 
 pytestmark = pytest.mark.browser
 
 Visits = Callable[..., Any]
 PHOTO = library.shared()["rose"]["path"]
-PATHS = ["/", *(f"/{row.slug}" for row in catalog.open_rows())]
-# Marks everything that a mouse could use, and says what it is; a group of radio buttons is one stop.
-MARK = """() => {
-  const selector = "a[href], button, input, select, textarea, summary, [role=tab], [role=button], [contenteditable=true]";
-  const shown = (e) => e.checkVisibility({ opacityProperty: true, visibilityProperty: true })
-    && e.getBoundingClientRect().width > 1 && e.getBoundingClientRect().height > 1;
-  const groups = new Set();
-  const found = {};
-  document.querySelectorAll("[data-stop]").forEach((e) => delete e.dataset.stop);
-  [...document.querySelectorAll(selector)].filter((e) => shown(e) && !e.disabled && !e.closest("[inert]")).forEach((e, i) => {
-    if (e.type === "radio") {
-      if (groups.has(e.name)) return;
-      groups.add(e.name);
-    }
-    // A download is known by its name: an answer that comes meanwhile draws its links anew.
-    e.dataset.stop = e.getAttribute("download") || i;
-    found[e.dataset.stop] = e.outerHTML.replace(/\\s+/g, " ").slice(0, 110);
-  });
-  return found;
-}"""
-# The stop that has the focus; in a group of radio buttons the group's.
-AT = """() => {
-  const e = document.activeElement;
-  if (e.type === "radio") {
-    const all = [...document.querySelectorAll("input[type=radio]")].filter((other) => other.name === e.name);
-    return (all.find((other) => other.dataset.stop) || e).dataset.stop ?? null;
-  }
-  return e.dataset.stop ?? e.getAttribute("download");
-}"""
-
-
-def reached(page: Any, wanted: int) -> set[str]:
-    """The stops that Tab comes by on its way once around the page."""
-    page.evaluate("() => { document.activeElement.blur(); window.getSelection().removeAllRanges(); }")
-    found: set[str] = set()
-    for _ in range(2 * wanted + 40):
-        page.keyboard.press("Tab")
-        at = page.evaluate(AT)
-        if at is not None:
-            found.add(at)
-        if len(found) == wanted:
-            break
-    return found
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_tab_reaches_everything(visit: Visits, path: str) -> None:
-    page = visit().open(path)
-    missed = {}
-    for name in tabs(page):
-        for _ in range(3):
-            stops = page.evaluate(MARK)
-            found = reached(page, len(stops))
-            if stops.keys() <= found:
-                break
-            # Perhaps an answer came meanwhile and drew its part of the page anew: once more.
-            settle(page)
-        if left := [text for stop, text in stops.items() if stop not in found]:
-            missed[name] = left
-    assert missed == {}
 
 
 def to(page: Any, selector: str) -> None:
