@@ -1,0 +1,1 @@
+"""The DepthCLIP page: how far things are, in words."""
