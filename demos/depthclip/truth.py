@@ -93,16 +93,12 @@ def learn(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
         learned = step.words
         if step.step % 20 == 0:
             yield Progress(0.1 + 0.9 * step.step / step.steps, say("learning", lang, loss=step.loss))
-    import torch
-
-    def errors(depths: np.ndarray) -> dict[str, float]:
-        return depth_errors.errors(torch.tensor(depths), torch.tensor(new.metres))
-
-    table = {
-        say("by_hand_short", lang): errors(live.guess(new, texts, words)),
-        say("learned", lang): errors(live.guess(new, texts, learned)),
-        say("constant", lang): errors(np.full_like(new.metres, depth_errors.constant(few.metres))),
+    guesses = {
+        "by_hand_short": live.guess(new, texts, words),
+        "learned": live.guess(new, texts, learned),
+        "constant": np.full_like(new.metres, depth_errors.constant(few.metres)),
     }
+    table = {say(name, lang): depth_errors.map_errors(guess, new.metres) for name, guess in guesses.items()}
     yield {
         "bins": draw.bin_table(words.words, words.bins, learned.bins, lang),
         "errors": draw.error_table(table, lang),
