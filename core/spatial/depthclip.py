@@ -90,14 +90,14 @@ CLASSROOM = DepthWords(
     ("giant", "close", "medium-sized", "far", "small"),
     (1.0, 1.6, 2.0, 2.6, 2.7),
     "a {word} {object}",
-    "thing",
+    "animal",
     5.0,
 )
 CLASSROOM_ZH = DepthWords(
     ("巨大的", "近处的", "中等大小的", "远处的", "小小的"),
     (1.0, 1.6, 2.0, 2.6, 2.7),
     "{word}{object}",
-    "东西",
+    "动物",
     5.0,
 )
 CLASSROOM_VIEW = DepthView("place", 96, False, 4)
@@ -185,7 +185,7 @@ def check_words(words: DepthWords) -> DepthWords:
     Raises:
         Refusal: "depth_words" where they and the bins do not pair, "depth_bins", "depth_template", "out_of_range".
     """
-    if not 2 <= len(words.words) <= MAX_WORDS or len(words.words) != len(words.bins):
+    if not 1 <= len(words.words) <= MAX_WORDS or len(words.words) != len(words.bins):
         raise Refusal("depth_words", words=len(words.words), bins=len(words.bins), limit=MAX_WORDS)
     if not all(0 < value <= MAX_DEPTH for value in words.bins):
         raise Refusal("depth_bins", limit=int(MAX_DEPTH))

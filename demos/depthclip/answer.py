@@ -18,7 +18,7 @@ from demos.depthclip import draw
 from demos.depthclip.words import PAPER, examples
 from demos.draw import base
 from demos.kit import files as files_in
-from demos.kit import results
+from demos.kit import library, results
 from demos.kit.events import api_errors
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 OPENING = "dog_under_tree"
 MAX_TEXT = 4000  # characters of the words
+NEAR, FAR = 1.0, 3.0  # metres between which lines without metres lie
 
 
 def model(checkpoint: str | None) -> DepthEstimator:
@@ -52,25 +53,27 @@ def lines_of(words: DepthWords) -> str:
 def words_of(text: str, template: str, thing: str, temperature: float) -> DepthWords:
     """The words of the text field, one "word = metres" a line.
 
+    A line without metres gets its part of 1 to 3 m by its place among the lines; a sentence without {word} gets it at its end.
+
     Raises:
-        Refusal: "depth_line" for a line that is none, and what `check_words` refuses.
+        Refusal: "depth_line" for a line whose metres are no number, and what `check_words` refuses.
     """
     from core.spatial.depthclip import DepthWords, check_words
 
+    lines = [line.strip() for line in (text or "")[:MAX_TEXT].replace("＝", "=").splitlines() if line.strip()]
     names, bins = [], []
-    for line in (text or "")[:MAX_TEXT].splitlines():
-        if not line.strip():
-            continue
-        word, equals, metres = line.replace("＝", "=").rpartition("=")
+    for place, line in enumerate(lines):
+        word, equals, metres = line.rpartition("=") if "=" in line else (line, "", "")
         try:
-            value = float(metres)
+            value = float(metres) if equals else NEAR + (FAR - NEAR) * (place + 0.5) / len(lines)
         except ValueError:
             value = float("nan")
-        if not equals or not word.strip() or value != value:
-            raise Refusal("depth_line", line=line.strip()[:40])
+        if not word.strip() or value != value:
+            raise Refusal("depth_line", line=line[:40])
         names.append(inputs.text(word.strip()))
         bins.append(value)
-    return check_words(DepthWords(tuple(names), tuple(bins), template, thing, temperature))
+    sentence = template if "{word}" in template else f"{template} {{word}}".strip()
+    return check_words(DepthWords(tuple(names), tuple(bins), sentence, thing, temperature))
 
 
 def own_words(question: Question, lang: str) -> dict[str, Any]:
@@ -166,6 +169,7 @@ def estimate(question: Question, lang: str) -> dict[str, Any]:
             answer.result.checkpoint,
             lang,
             digest=answer.digest,
+            unknown=library.unknown_labels([*answer.result.words, question.thing]),
             more=answer.result.notes.sentences(lang),
             paper="clip",
         ),

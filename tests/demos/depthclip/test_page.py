@@ -33,11 +33,26 @@ def test_lines_become_words_and_metres() -> None:
     assert answer.lines_of(words) == "close = 1\nvery far = 4.5"
 
 
+def test_what_is_left_out_is_filled_in() -> None:
+    words = answer.words_of("close\nfar", "it is", "thing", 2.0)
+    assert words.bins == (1.5, 2.5) and words.sentences == ("it is close", "it is far")
+    assert answer.words_of("far", "{word}", "", 1.0).bins == (2.0,)
+
+
+def test_a_word_that_no_miniature_has_read_is_named() -> None:
+    assert "kumquat" in answer.estimate(question(words="kumquat = 2\nfar = 3"), "en")["notes"]
+    assert answer.estimate(question(), "en")["notes"] == ""
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("close", "depth_line"), ("close = x\nfar = 2", "depth_line"), ("= 2\nfar = 2", "depth_line"),
-     ("close = 1", "depth_words"), ("close = 0\nfar = 2", "depth_bins"), ("", "depth_words")],
-)  # fmt: skip
+    [
+        ("close = x\nfar = 2", "depth_line"),
+        ("= 2\nfar = 2", "depth_line"),
+        ("close = 0\nfar = 2", "depth_bins"),
+        ("", "depth_words"),
+    ],
+)
 def test_lines_that_are_none(text: str, code: str) -> None:
     with pytest.raises(Refusal) as caught:
         answer.run(question(words=text))
