@@ -21,12 +21,28 @@ from core.segmentation.clipseg import CLIPSeg
 from core.segmentation.groupvit import GroupViT
 from core.segmentation.lseg import LSeg
 from core.segmentation.maskclip import MaskCLIP
+from core.spatial.depth_anything import DepthAnything
+from core.spatial.depthclip import DepthEstimator
+from core.spatial.pointclip import PointClassifier
+from core.spatial.pointnet import SupervisedClassifier
+from core.video.actionclip.recognizer import ActionRecognizer
+from core.video.actionclip.xclip import XCLIP
+from core.video.clip4clip.retriever import VideoRetriever
 from demos.app import site
 from demos.kit.events import WRONG
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = ROOT / "assets/examples/clip/toys.webp"
-URI = "data:image/webp;base64," + base64.b64encode(IMAGE.read_bytes()).decode()
+CLIP = next((ROOT / "assets/examples/clips").glob("*.mp4"))
+CLOUD = ROOT / "assets/examples/shapes/star.npy"
+
+
+def uri(file: Path, kind: str) -> str:
+    """A file as a data URI."""
+    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+URI = uri(IMAGE, "image/webp")
 # One row of every kind that is on this machine, and one of each that could be.
 ROWS = (
     "classroom-rn", "classroom-vild", "classroom-glip", "classroom-lseg", "classroom-groupvit", "u2net",
@@ -40,10 +56,20 @@ VALUES: dict[str, Any] = {
     "captions": ["a cat", "a dog"],
     "prompt": "a cat",
     "boxes": [[20, 20, 200, 200]],
+    "query": "a cat",
+    "video": {"path": uri(CLIP, "video/mp4")},
+    "videos": [{"path": uri(CLIP, "video/mp4")}],
+    "cloud": {"path": uri(CLOUD, "application/octet-stream")},
 }
+MODELS = (
+    ZeroShot, MaskCLIP, ViLD, GLIP, LSeg, GroupViT, CLIPSeg, VideoRetriever, ActionRecognizer, XCLIP, PointClassifier,
+    SupervisedClassifier, DepthEstimator, DepthAnything,
+)  # fmt: skip
 # What the rows of each endpoint are, by the beginning of its name; longer beginnings first.
 PAPERS = {"clip": ("clip",), "chinese": ("clip",), "lseg": ("lseg", "clip"), "groupvit": ("groupvit",)}
 PAPERS |= {"vild": ("vild",), "glip": ("glip",), "clipasso": ("clip",), "clipdraw": ("clip",)}
+PAPERS |= {"clip4clip": ("clip4clip", "clip"), "actionclip": ("actionclip", "clip")}
+PAPERS |= {"pointclip": ("clip",), "depthclip": ("clip",)}
 
 
 def endpoints() -> list[tuple[str, Callable[..., Any]]]:
@@ -76,7 +102,7 @@ def test_every_endpoint_refuses_the_rows_of_others_by_name(row: str) -> None:
             assert said != WRONG.en and row in said and "would do" in said, (name, said)
 
 
-@pytest.mark.parametrize("model", [ZeroShot, MaskCLIP, ViLD, GLIP, LSeg, GroupViT, CLIPSeg])
+@pytest.mark.parametrize("model", MODELS)
 def test_a_model_loads_no_row_of_another(model: Any) -> None:
     loaders = getattr(model, "LOADERS", DUAL_ENCODERS)
     foreign = [row for row in checkpoints.rows() if row.loader not in loaders]
@@ -90,7 +116,7 @@ def test_a_model_loads_no_row_of_another(model: Any) -> None:
 
 
 def test_every_row_of_a_page_has_a_model_that_loads_it() -> None:
-    loaders = {name for model in (ZeroShot, ViLD, GLIP, LSeg, GroupViT, CLIPSeg) for name in model.LOADERS}
+    loaders = {name for model in MODELS for name in getattr(model, "LOADERS", DUAL_ENCODERS)}
     pages = [row for row in checkpoints.rows() if row.paper not in ("bert", "clipasso")]
     assert {row.loader for row in pages} == loaders
 
