@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from typing import TYPE_CHECKING
 
 from core import memory, proxies
@@ -21,6 +22,10 @@ __all__ = ["Door", "collect_garbage", "options", "prepare", "serve"]
 
 if TYPE_CHECKING:
     import gradio as gr
+
+
+# Set by Ctrl-C or a stop of the container.
+STOPPED = threading.Event()
 
 
 def prepare() -> None:
@@ -45,6 +50,17 @@ def prepare() -> None:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
+def _stop(*_: object) -> None:
+    STOPPED.set()
+    raise KeyboardInterrupt
+
+
+def _go_on() -> None:
+    """Ends the start that was stopped while a library caught the interruption as if it were its own."""
+    if STOPPED.is_set():
+        raise KeyboardInterrupt
+
+
 def options() -> argparse.Namespace:
     """Options of `python app.py`; where to listen also comes from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.
 
@@ -52,7 +68,8 @@ def options() -> argparse.Namespace:
         Refusal: where the server could not listen.
     """
     # A stop of the container ends like Ctrl-C, so that the temporary folder goes too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, _stop)
     host = "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
     parser = argparse.ArgumentParser(prog="app.py", description="Serves CLIP Atlas.")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME") or host)
@@ -78,6 +95,7 @@ def serve(demo: gr.Blocks, chosen: argparse.Namespace) -> None:
     """
     from demos.app import lan, site
 
+    _go_on()
     try:
         demo.launch(
             server_name=chosen.host,
@@ -90,6 +108,7 @@ def serve(demo: gr.Blocks, chosen: argparse.Namespace) -> None:
         address.check(chosen.host, chosen.port)
         reason = str(error).partition("\n")[0]
         raise Refusal("server_silent", host=chosen.host, port=chosen.port, reason=reason) from error
+    _go_on()
     collect_garbage()
     lan.announce(chosen.host, chosen.port)
     demo.block_thread()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import http.server
 import json
 import os
@@ -13,11 +15,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.errors import Refusal
-from demos.app import address
+from demos.app import address, start
 from tests.conftest import ROOT, free_port, get, running_app
 
 
@@ -196,3 +199,14 @@ def test_a_terminal_without_emoji_does_not_stop_the_server(tmp_path: Path) -> No
     """Gradio's own lines have some; redirected output of Windows and the C locale cannot take them."""
     with running_app(tmp_path / "log", warm=False, PYTHONIOENCODING="ascii", LC_ALL="zh_CN.UTF-8") as url:
         assert get(url + "/healthz")[0] == 200
+
+
+def test_a_stop_that_a_library_caught_still_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "STOPPED", threading.Event())
+    served: list[Any] = []
+    with contextlib.suppress(BaseException):  # as a library does around an import of its own
+        start._stop()
+    pages: Any = type("Pages", (), {"launch": lambda self, **options: served.append(options)})()
+    with pytest.raises(KeyboardInterrupt):
+        start.serve(pages, argparse.Namespace())
+    assert not served
