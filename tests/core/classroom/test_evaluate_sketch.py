@@ -67,7 +67,7 @@ def test_the_other_miniature_may_be_a_folder() -> None:
     rows = evaluate_sketch.evaluate(GUIDE, folder, said.append, 1, {"seeds": 1, "steps": 1})
     other = {row["measure"] for row in rows if "the other miniature" in row["measure"]}
     assert other == {
-        f"{kind} named by the other miniature" for kind in ("picture", "sketch", "edges of equal ink")
+        f"{kind} named by the other miniature" for kind in ("image", "sketch", "edges of equal ink")
     }
     assert rows[0]["command"].endswith(f"--other {GUIDE} --seeds 1 --steps 1")
 

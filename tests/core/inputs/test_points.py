@@ -22,7 +22,7 @@ from core.inputs.points import sample
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDERS = ROOT / "assets/examples/shapes", Path(__file__).parent / "shapes"
-REAL = sorted(file for folder in FOLDERS for file in folder.iterdir() if file.suffix != ".md")
+REAL = sorted(file for folder in FOLDERS for file in folder.iterdir() if file.suffix not in (".md", ".webp"))
 # A box 2 wide, 4 high, 6 deep: no two axes look alike.
 BOX = np.array([[x, y, z] for x in (-1, 1) for y in (-2, 2) for z in (-3, 3)], float)
 QUADS = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
