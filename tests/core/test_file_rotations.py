@@ -26,7 +26,7 @@ from demos.vild.answer import vild_detect
 SCENE = Path(__file__).resolve().parents[2] / "assets" / "examples" / "glip" / "dog_and_car.webp"
 LABELS = ["a dog", "a car"]
 SIZE = WIDTH, HEIGHT = 2700, 1800  # larger than what is computed on
-LEVELS, PLACE, SHARE = 3, 5, 0.02  # by which two answers may differ: of brightness, pixels, probabilities
+LEVELS, PLACE, SHARE = 3, 10, 0.02  # by which two answers may differ: of brightness, pixels, probabilities
 # EXIF orientation -> what a camera did to the pixels.
 TURNS: dict[int, Image.Transpose | None] = {
     1: None,
