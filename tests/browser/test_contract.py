@@ -124,7 +124,8 @@ class Desk:
         return self.page.locator(f"#{name} .atlas-labels").count() > 0
 
     def write(self, name: str, text: str) -> None:
-        """Writes a text in place of what a field has."""
+        """Writes a text in place of what a field has, on the first tab, which shows all fields."""
+        self.page.locator("[role=tab]").first.click()
         if self.is_chips(name):
             write_labels(self.page, text)
         else:
