@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import open_clip
+import pytest
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -150,6 +151,14 @@ def make_siglip(folder: Path, seed: int = 0, image_size: int = 48) -> None:
         folder
     )
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+
+
+def register(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a bundle in a folder, under this name the only row of the registry, on the CPU."""
+    make_bundle(folder / "bundle")
+    (folder / "registry.toml").write_text(row(name, folder / "bundle"), encoding="utf-8")
+    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(folder / "registry.toml"))
+    monkeypatch.setenv("CLIP_ATLAS_DEVICE", "cpu")
 
 
 def row(

@@ -18,10 +18,7 @@ PHOTO = str(Path(__file__).resolve().parents[2] / "assets" / "examples" / "photo
 
 @pytest.fixture(autouse=True)
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny.make_bundle(tmp_path / "bundle")
-    (tmp_path / "registry.toml").write_text(tiny.row("tiny-cli", tmp_path / "bundle"), encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(tmp_path / "registry.toml"))
-    monkeypatch.setenv("CLIP_ATLAS_DEVICE", "cpu")
+    tiny.register("tiny-cli", tmp_path, monkeypatch)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

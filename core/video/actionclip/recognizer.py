@@ -30,6 +30,7 @@ from core.clip.encoders import DualEncoder
 from core.clip.handles import Handle, remembered_texts
 from core.clip.labels import NO_NOTES, Notes, read
 from core.clip.prompts import resolve
+from core.clip.zero_shot import normalise
 from core.video import models
 from core.video.actionclip import objectives, prompts
 from core.video.actionclip.heads import Post, PostPrompt, PostSettings
@@ -208,8 +209,8 @@ class ActionRecognizer(Handle[Any]):
         sequence, feature = _post(self, clip.frame_features[None], "post" in used)
         table = texts.reshape(len(sentences), len(offered), -1)  # [K, N, D]
         scale = self.logit_scale
-        per_template = _softmax(scale * table @ feature[0])
-        per_frame = _softmax(scale * np.einsum("knd,td->tkn", table, _unit(sequence[0]))).mean(1)
+        per_template = normalise(scale * table @ feature[0], "softmax")
+        per_frame = normalise(scale * np.einsum("knd,td->tkn", table, _unit(sequence[0])), "softmax").mean(1)
         end = time.perf_counter()
         return Recognition(
             checkpoint=self.checkpoint,
@@ -266,11 +267,6 @@ class ActionRecognizer(Handle[Any]):
 
 def _unit(features: np.ndarray) -> np.ndarray:
     return features / np.linalg.norm(features, axis=-1, keepdims=True).clip(1e-9)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
 # --- where the weights are ---------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from core.checkpoints import Checkpoint
 from core.clip import encoders, prompts
 from core.clip.handles import Handle
 from core.clip.labels import read
+from core.clip.zero_shot import normalise
 from core.video import frames
 from core.video.actionclip.recognizer import Recognition, templates_of
 from core.video.frames import EncodedClip
@@ -124,8 +125,8 @@ class XCLIP(Handle[LoadedXCLIP]):
         captions = [prompts.fill(template, text) for template in sentences for text in offered.texts]
         each, feature, texts, scale = _compare(self, clip.frame_features, len(clip.times), captions)
         table = texts.reshape(len(sentences), len(offered), -1)
-        per_template = _softmax(scale * table @ feature)
-        per_frame = _softmax(scale * np.einsum("knd,td->tkn", table, each)).mean(1)
+        per_template = normalise(scale * table @ feature, "softmax")
+        per_frame = normalise(scale * np.einsum("knd,td->tkn", table, each), "softmax").mean(1)
         end = time.perf_counter()
         return Recognition(
             checkpoint=self.checkpoint,
@@ -146,11 +147,6 @@ class XCLIP(Handle[LoadedXCLIP]):
             timings={"encode_frames": 1000 * (encoded_at - start), "classify": 1000 * (end - encoded_at)},
             notes=offered.notes,
         )
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
 def load_xclip(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedXCLIP:

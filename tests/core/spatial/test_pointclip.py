@@ -19,10 +19,7 @@ from tests import tiny
 
 @pytest.fixture(autouse=True)
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny.make_bundle(tmp_path / "bundle")
-    (tmp_path / "registry.toml").write_text(tiny.row("tiny-points", tmp_path / "bundle"), encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(tmp_path / "registry.toml"))
-    monkeypatch.setenv("CLIP_ATLAS_DEVICE", "cpu")
+    tiny.register("tiny-points", tmp_path, monkeypatch)
 
 
 def ball(count: int = 300, seed: int = 0) -> np.ndarray:

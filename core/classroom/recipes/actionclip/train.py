@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.checkpoints import bytewise
+from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common.clip_sets import (
     FRAMES,
     PART,
@@ -31,11 +32,10 @@ from core.classroom.recipes.common.clip_sets import (
     SIZE,
     ClipSet,
     Sentences,
-    encode_clips,
+    clips_of_run,
 )
 from core.classroom.recipes.common.miniature import Miniature, export_folder
-from core.classroom.recipes.common.running import Run, fast_arithmetic
-from core.classroom.recipes.lseg.train import digest
+from core.classroom.recipes.common.running import Run, by_shape, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.clips import ClipSettings, render_clips, sample_clips, times
 from core.classroom.world.concepts import seen
@@ -168,18 +168,10 @@ class Trainer(Run):
         self.folder = export_folder(s.clip)
         self.tower = Miniature(self.folder)
         self.atlas = atlas or open_atlas(device=s.device)
-        self.clips = clips
-        if clips is None and not s.has_tower:
-            kept = s.out / f"features-{digest(self.folder / 'model.safetensors')[:12]}.pt"
-            self.clips = encode_clips(
-                self.tower, s.clips, SEEDS + (s.seed << 24), self.atlas, s.world, kept, s.device
-            )
-        if self.clips is not None and len(self.clips) > s.clips:
-            self.clips = self.clips.take(range(s.clips))
+        self.clips = None if s.has_tower else clips_of_run(s, self.tower, self.folder, self.atlas, clips)
         self.learner: Prompts = Prompts(s, self.tower)
         self.learner.text.to(self.device)
         self.learner.to(self.device)
-        post = list(self.learner.post.parameters())
         rest = [
             p
             for name, p in self.learner.named_parameters()
@@ -187,8 +179,7 @@ class Trainer(Run):
         ]
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [p for p in post if p.ndim > 1], "peak": s.rate, "weight_decay": 0.02},
-                {"params": [p for p in post if p.ndim < 2], "peak": s.rate, "weight_decay": 0.0},
+                *by_shape(self.learner.post.parameters(), s.rate, 0.02),
                 {"params": rest, "peak": TUNED * s.rate, "weight_decay": 0.0},
             ],
             lr=s.rate,
@@ -198,7 +189,7 @@ class Trainer(Run):
     def frames(self, rng: random.Random) -> tuple[Tensor, Tensor]:
         """The features [B, T, D] of a batch of clips, and their motions [B]."""
         s = self.settings
-        if self.clips is not None and not s.has_tower:
+        if self.clips is not None:
             rows = rng.sample(range(len(self.clips)), min(s.batch, len(self.clips)))
             return self.clips.features[rows].to(self.device).float(), self.clips.spec.motion[rows]
         spec = sample_clips(s.batch, SEEDS + (s.seed << 24) + self.step, self.atlas, s.world)
@@ -249,7 +240,7 @@ class Trainer(Run):
         s = self.settings
         note = {
             "paper": "actionclip",
-            "clip": {self.folder.name: digest(self.folder / "model.safetensors")},
+            "clip": {self.folder.name: sha256(self.folder / "model.safetensors")},
             "options": self.options(),
             "loss": s.loss,
             "kind": s.kind,

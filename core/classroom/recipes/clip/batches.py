@@ -20,7 +20,7 @@ from core.classroom.recipes.clip.objectives import true_pairs
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.running import SEED
 from core.classroom.world.atlas import Atlas
-from core.classroom.world.captions import Caption, Writer
+from core.classroom.world.captions import TWINS, Caption, Writer
 from core.classroom.world.concepts import concepts
 from core.classroom.world.factors import table
 from core.classroom.world.scenes import render
@@ -97,7 +97,7 @@ class Batch:
     def twinned(self) -> list[int]:
         """The scenes whose captions meet their twins."""
         named = [i for i, caption in enumerate(self.captions) if caption.twins]
-        return named[: self.parts[2] // len(self.captions[named[0]].twins)] if named else []
+        return named[: self.parts[2] // TWINS] if named else []
 
     def to(self, device: torch.device) -> Batch:
         """The same with images, ids and truth on this device."""

@@ -23,19 +23,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.checkpoints import bytewise
+from core.checkpoints.integrity import sha256
 from core.classroom.recipes.clip.objectives import soft_cross_entropy
 from core.classroom.recipes.common.clip_sets import (
     KINDS,
-    SEEDS,
     ClipSet,
     Kind,
     Sentences,
-    encode_clips,
+    clips_of_run,
     together,
 )
 from core.classroom.recipes.common.miniature import Miniature, export_folder
-from core.classroom.recipes.common.running import Run, fast_arithmetic
-from core.classroom.recipes.lseg.train import digest
+from core.classroom.recipes.common.running import Run, by_shape, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.clips import ClipSettings
 from core.classroom.world.concepts import seen
@@ -113,19 +112,14 @@ class Trainer(Run):
         self.folder = export_folder(s.clip)
         tower = Miniature(self.folder)
         atlas = atlas or open_atlas(device=s.device)
-        if clips is None:
-            kept = s.out / f"features-{digest(self.folder / 'model.safetensors')[:12]}.pt"
-            clips = encode_clips(tower, s.clips, SEEDS + (s.seed << 24), atlas, s.world, kept, s.device)
-        self.clips = clips.take(range(s.clips)) if len(clips) > s.clips else clips
+        self.clips = clips_of_run(s, tower, self.folder, atlas, clips)
         self.learner: Heads = Heads(s.headers, tower, s.tuned)
         self.learner.text.to(self.device)
         self.learner.to(self.device)
-        heads = list(self.learner.heads.parameters())
         text = [*self.learner.text.parameters(), self.learner.logit_scale]
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [p for p in heads if p.ndim > 1], "peak": s.rate, "weight_decay": 0.02},
-                {"params": [p for p in heads if p.ndim < 2], "peak": s.rate, "weight_decay": 0.0},
+                *by_shape(self.learner.heads.parameters(), s.rate, 0.02),
                 {"params": text, "peak": TUNED * s.rate, "weight_decay": 0.0},
             ],
             lr=s.rate,
@@ -189,7 +183,7 @@ class Trainer(Run):
         save_file(bytewise.packed(self.exported()), folder / "model.safetensors")
         note = {
             "paper": "clip4clip",
-            "clip": {self.folder.name: digest(self.folder / "model.safetensors")},
+            "clip": {self.folder.name: sha256(self.folder / "model.safetensors")},
             "headers": list(self.settings.headers),
             "clips": len(self.clips),
             "seed": self.settings.seed,

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common import tokenizer as tokens
-from core.classroom.recipes.common.miniature import Miniature
+from core.classroom.recipes.common.miniature import WEIGHTS, Miniature
 from core.classroom.recipes.common.running import fast_arithmetic
 from core.classroom.world.atlas import Atlas
 from core.classroom.world.clips import ClipSettings, ClipSpec, render_clips, sample_clips, times
@@ -127,6 +128,37 @@ def encode_clips(
         kept.parent.mkdir(parents=True, exist_ok=True)
         torch.save(features, kept)
     return ClipSet(spec, features)
+
+
+class RunOnClips(Protocol):
+    """The settings of a training run on encoded clips."""
+
+    @property
+    def out(self) -> Path: ...
+    @property
+    def clips(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def world(self) -> ClipSettings: ...
+    @property
+    def device(self) -> str: ...
+
+
+def clips_of_run(
+    settings: RunOnClips, tower: Miniature, folder: Path, atlas: Atlas, clips: ClipSet | None = None
+) -> ClipSet:
+    """The clips that a run trains on: its own, whose features are kept in `out`, or the first of those encoded before.
+
+    Args:
+        folder: of the tower, whose digest names the features.
+        clips: encoded before.
+    """
+    s = settings
+    if clips is None:
+        kept = s.out / f"features-{sha256(folder / WEIGHTS)[:12]}.pt"
+        return encode_clips(tower, s.clips, SEEDS + (s.seed << 24), atlas, s.world, kept, s.device)
+    return clips.take(range(s.clips)) if len(clips) > s.clips else clips
 
 
 class Sentences(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core import checkpoints
+from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.world.concepts import ASSETS, concepts
 from core.classroom.world.wording import phrase
@@ -99,7 +99,7 @@ def tower_folder(head: Path) -> Path:
     folder of runs if it is the same file, or else a bundled row's."""
     name, digest = next(iter(json.loads((head / NOTE).read_text(encoding="utf-8"))["clip"].items()))
     near = export_folder(name, beside=head)
-    same = hashlib.sha256((near / WEIGHTS).read_bytes()).hexdigest() == digest
+    same = sha256(near / WEIGHTS) == digest
     return near if same else export_folder(name)
 
 

@@ -7,13 +7,13 @@ import math
 import platform
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 SAVE_SECONDS = 120.0
@@ -36,6 +36,15 @@ def hardware(device: torch.device) -> str:
     """What a run computes on, for its training.json."""
     cpu = f"{torch.get_num_threads()} threads of {platform.machine()}"
     return f"{torch.cuda.get_device_name(device)}, {cpu}" if device.type == "cuda" else cpu
+
+
+def by_shape(parameters: Iterable[Tensor], peak: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups of an optimizer: matrices, which decay, then vectors, which do not; `peak` is of `Run.schedule`."""
+    every = list(parameters)
+    return [
+        {"params": [p for p in every if p.ndim > 1], "peak": peak, "weight_decay": weight_decay},
+        {"params": [p for p in every if p.ndim < 2], "peak": peak, "weight_decay": 0.0},
+    ]
 
 
 class Run(ABC):

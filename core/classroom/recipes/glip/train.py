@@ -34,10 +34,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
+from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.miniature import Miniature, export_folder
-from core.classroom.recipes.common.running import SEED, WARM_UP, Run, fast_arithmetic
-from core.classroom.recipes.lseg.train import digest, shipped
+from core.classroom.recipes.common.running import SEED, WARM_UP, Run, by_shape, fast_arithmetic
+from core.classroom.recipes.lseg.train import shipped
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen
 from core.classroom.world.grounded import Prompt as Said
@@ -174,8 +175,7 @@ class Trainer(Run):
         plain = [p for k, p in trained.items() if not k.endswith(GATES)]
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [p for p in plain if p.ndim > 1], "peak": RATE, "weight_decay": 0.02},
-                {"params": [p for p in plain if p.ndim < 2], "peak": RATE, "weight_decay": 0.0},
+                *by_shape(plain, RATE, 0.02),
                 {"params": gates, "peak": QUICK * RATE, "weight_decay": 0.0},
             ],
             lr=RATE,
@@ -378,7 +378,7 @@ class Trainer(Run):
             save_file(state, folder / "model.safetensors")
             note = {
                 "paper": "glip",
-                "clip": {self.folder.name: digest(self.folder / "model.safetensors")},
+                "clip": {self.folder.name: sha256(self.folder / "model.safetensors")},
                 "fusion": self.settings.fusion,
                 "who": name,
                 "saw": {

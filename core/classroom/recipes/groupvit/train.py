@@ -27,12 +27,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.checkpoints.integrity import sha256
 from core.classroom.recipes.clip.objectives import content, true_pairs
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.miniature import export_folder, tensors
-from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic
-from core.classroom.recipes.lseg.train import digest, shipped
+from core.classroom.recipes.common.running import SEED, Run, by_shape, fast_arithmetic
+from core.classroom.recipes.lseg.train import shipped
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.captions import Writer
 from core.classroom.world.concepts import concepts
@@ -138,15 +139,8 @@ class Trainer(Run):
         trained = {k: p for k, p in self.learner.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
             [
-                {
-                    "params": [
-                        p for k, p in trained.items() if (k in tuned) == known and (p.ndim > 1) == matrix
-                    ],
-                    "peak": (TUNED if known else 1.0) * RATE,
-                    "weight_decay": 0.05 if matrix else 0.0,
-                }
-                for known in (True, False)
-                for matrix in (True, False)
+                *by_shape((p for k, p in trained.items() if k in tuned), TUNED * RATE, 0.05),
+                *by_shape((p for k, p in trained.items() if k not in tuned), RATE, 0.05),
             ],
             lr=RATE,
             betas=(0.9, 0.98),
@@ -288,7 +282,7 @@ class Trainer(Run):
         (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
         note = {
             "paper": "groupvit",
-            "clip": {self.folder.name: digest(self.folder / "model.safetensors")},
+            "clip": {self.folder.name: sha256(self.folder / "model.safetensors")},
             "groups": list(self.settings.groups),
             "seed": self.settings.seed,
             **self.spent(),

@@ -10,7 +10,6 @@ decoder learn together is the ablation's business (`core.classroom.recipes.commo
 
 from __future__ import annotations
 
-import hashlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common.miniature import export_folder
 from core.classroom.recipes.common.running import SEED, Run
 from core.classroom.recipes.lseg.evaluate import Candidate
@@ -97,6 +97,5 @@ class Fit(Run):
         """The blocks beside their decoder; returns the file."""
         path = self.folder / regularization.FILE
         weights = self.folder / regularization.WEIGHTS
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        regularization.save(path, self.blocks, digest, self.seconds / 60)
+        regularization.save(path, self.blocks, sha256(weights), self.seconds / 60)
         return path

@@ -13,7 +13,6 @@ names. Concepts without masks (`concepts.unseen`) are in no scene here; the CLIP
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections.abc import Mapping
@@ -24,9 +23,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.miniature import Miniature, export_folder
-from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic
+from core.classroom.recipes.common.running import SEED, Run, by_shape, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen
 from core.classroom.world.scenes import Scenes, render
@@ -102,14 +102,7 @@ class Trainer(Run):
             part.to(memory_format=torch.channels_last)
         self.net.pretrained.requires_grad_(False)
         self.learner = self.net.scratch
-        trained = list(self.learner.parameters())
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in trained if p.ndim > 1], "peak": s.rate, "weight_decay": 0.02},
-                {"params": [p for p in trained if p.ndim < 2], "peak": s.rate, "weight_decay": 0.0},
-            ],
-            lr=s.rate,
-        )
+        self.optimizer = torch.optim.AdamW(by_shape(self.learner.parameters(), s.rate, 0.02), lr=s.rate)
         self.resume(self.device)
 
     def _texts(self) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
@@ -188,7 +181,7 @@ class Trainer(Run):
         save_file(state, folder / "model.safetensors")
         note = {
             "paper": "lseg",
-            "clip": {self.folder.name: digest(self.folder / "model.safetensors")},
+            "clip": {self.folder.name: sha256(self.folder / "model.safetensors")},
             "block": self.settings.block,
             "depth": self.settings.depth,
             "seed": self.settings.seed,
@@ -201,11 +194,6 @@ class Trainer(Run):
 def shipped(tensor: Tensor) -> Tensor:
     """As it is stored: half precision, plain memory."""
     return (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous().clone()
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @torch.no_grad()

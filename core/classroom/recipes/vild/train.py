@@ -27,10 +27,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_iou
 
+from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.miniature import Miniature, export_folder
-from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic
-from core.classroom.recipes.lseg.train import digest, shipped
+from core.classroom.recipes.common.running import SEED, Run, by_shape, fast_arithmetic
+from core.classroom.recipes.lseg.train import shipped
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen, unseen
 from core.classroom.world.scenes import Scenes, render
@@ -137,13 +138,7 @@ class Trainer(Run):
             part.to(memory_format=torch.channels_last)
         self.learner = self.net
         trained = [p for p in self.net.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in trained if p.ndim > 1], "peak": RATE, "weight_decay": 0.05},
-                {"params": [p for p in trained if p.ndim < 2], "peak": RATE, "weight_decay": 0.0},
-            ],
-            lr=RATE,
-        )
+        self.optimizer = torch.optim.AdamW(by_shape(trained, RATE, 0.05), lr=RATE)
         self.shelf = Shelf()
         self.of_set, self.fresh = s.batch * s.larger, s.fresh * s.larger
         self.resume(self.device)
@@ -301,7 +296,7 @@ class Trainer(Run):
         (folder / "vocabulary.json").write_text(text, encoding="utf-8")
         note = {
             "paper": "vild",
-            "clip": {self.folder.name: digest(self.folder / "model.safetensors")},
+            "clip": {self.folder.name: sha256(self.folder / "model.safetensors")},
             "scenes": self.settings.scenes,
             "seed": self.settings.seed,
             **self.spent(),
