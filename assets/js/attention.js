@@ -1,7 +1,7 @@
 // What reads what, layer by layer and head by head: the image under one map, and a tile for every map. Hovering or
 // focusing a tile shows it large at once; a click on the image lets that place read. Runs inside Gradio's HTML component,
 // which gives `element`, `props`, `trigger` and `watch`; the value is JSON text made by demos/clip/draw.py:
-// {"src", "crop": shares, "layers", "heads", "grid": [h, w], "maps": base64 bytes, "peaks", "kept", "mean", "reader", "ramp", "at"}.
+// {"src", "crop": shares, "layers", "heads", "grid": [h, w], "maps": base64 bytes, "peaks", "kept", "mean", "reader", "ramp", "at", "asked"}.
 const zh = window.atlasLang === "zh";
 const say = (english, chinese) => (zh ? chinese : english);
 const big = element.querySelector(".atlas-attend-big");
@@ -13,6 +13,7 @@ const image = new Image();
 let data = null;
 let at = { layer: 0, head: -1 }; // head -1 is the mean of all heads
 let place = null; // where the keyboard is
+let asked = 0; // number of the last request
 
 const percent = (value) => `${(100 * value).toFixed(value < 0.1 ? 1 : 0)}%`;
 
@@ -21,6 +22,8 @@ function read() {
   try { value = JSON.parse(props.value || "null"); } catch { /* nothing there yet */ }
   element.querySelector(".atlas-attend").hidden = !value;
   if (!value) return;
+  // The answer to an earlier request can come behind a later request and replace it: then that one is sent again.
+  if (value.asked && value.asked < asked) { ask(place); return; }
   const bytes = Uint8Array.from(atob(value.maps), (letter) => letter.charCodeAt(0));
   const first = !data || data.layers.length !== value.layers.length || data.heads !== value.heads;
   data = { ...value, bytes };
@@ -150,7 +153,8 @@ strength.addEventListener("input", show);
 function ask(next) {
   place = next;
   data.reader = next;
-  props.value = JSON.stringify({ ...data, bytes: undefined, reader: next, asked: Date.now() });
+  asked += 1;
+  props.value = JSON.stringify({ ...data, bytes: undefined, reader: next, asked });
   trigger("select");
 }
 canvas.addEventListener("click", (event) => {

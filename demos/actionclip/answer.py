@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from core import inputs
+from core import checkpoints, inputs
 from core.runtime import Cancel
 from demos.actionclip import draw
 from demos.actionclip.words import PAPER
@@ -138,7 +138,9 @@ def notes(answer: Answer, lang: str) -> dict[str, Any]:
         *found.notes.sentences(lang),
         *results.unreadable(found.checkpoint, ", ".join(found.labels), lang),
     ]
-    return results.notes(found.checkpoint, lang, digest=digest, more=more, paper=PAPER)
+    own = checkpoints.row(found.checkpoint).paper == PAPER
+    unknown = library.unknown_labels(found.labels, clips=own)
+    return results.notes(found.checkpoint, lang, digest=digest, unknown=unknown, more=more, paper=PAPER)
 
 
 def files(question: Question, lang: str) -> str:

@@ -289,8 +289,11 @@ def _relevance_card(
 # --- attention, map, tensors -----------------------------------------------------------------------------
 
 
-def attention_value(found: Attention, image: Image.Image) -> str:
-    """The value of the attention surface: every map as bytes, each stretched to its own peak."""
+def attention_value(found: Attention, image: Image.Image, asked: object = None) -> str:
+    """The value of the attention surface: every map as bytes, each stretched to its own peak.
+
+    `asked` is the surface's own number of its request: with it the surface notices an answer that a later request overtook.
+    """
     layers, heads, rows, columns = found.weights.shape
     flat = found.weights.reshape(layers * heads, -1)
     peaks = flat.max(axis=1)
@@ -309,6 +312,7 @@ def attention_value(found: Attention, image: Image.Image) -> str:
             "reader": list(found.reader) if found.reader else None,
             "ramp": draw.HEAT.tolist(),
             "at": layers - 1,
+            "asked": asked if isinstance(asked, int) else None,
         }
     )
 

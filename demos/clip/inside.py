@@ -179,7 +179,8 @@ def attend(question: Question, value: str | None, lang: str) -> dict[str, Any]:
 
     image = inputs.image(files_in.image_source(question.image))
     model = classifier.model(question.checkpoint)
-    reader = components.read(value).get("reader")
+    sent = components.read(value)
+    reader = sent.get("reader")
     if reader is not None and not (
         isinstance(reader, list) and len(reader) == 2 and all(isinstance(part, int) for part in reader)
     ):
@@ -192,7 +193,7 @@ def attend(question: Question, value: str | None, lang: str) -> dict[str, Any]:
     is_resnet = layers == 1 and not found.mean[0]
     note = tag("p", say("resnet", lang), class_="atlas-hint") if is_resnet else Markup()
     line = results.line(seconds, model.checkpoint, model.device, lang, facts)
-    return {"maps": views.attention_value(found, image), "line": note + line}
+    return {"maps": views.attention_value(found, image, sent.get("asked")), "line": note + line}
 
 
 def lay_out_attention(layout: Layout) -> None:

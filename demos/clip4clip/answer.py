@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from core import inputs
+from core import checkpoints, inputs
 from core.runtime import Cancel
 from demos.clip4clip import draw
 from demos.clip4clip.words import PAPER, data, say
@@ -159,7 +159,9 @@ def notes(question: Question, answer: Answer, lang: str) -> dict[str, Any]:
     row = answer.ranking.checkpoint
     foreign = [clip.video.digest for clip in answer.clips if clip.video.digest not in library.clip_digests()]
     more = [*answer.ranking.notes.sentences(lang), *results.unreadable(row, question.query, lang)]
-    return results.notes(row, lang, digest=foreign[0] if foreign else "", more=more, paper=PAPER)
+    unknown = library.unknown_labels([question.query], clips=checkpoints.row(row).paper == PAPER)
+    digest = foreign[0] if foreign else ""
+    return results.notes(row, lang, digest=digest, unknown=unknown, more=more, paper=PAPER)
 
 
 def files(question: Question, lang: str) -> str:

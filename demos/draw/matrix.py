@@ -89,8 +89,11 @@ def rgb(colour: np.ndarray) -> str:
 
 
 def ink(colour: np.ndarray) -> str:
-    """Black or white, whichever is read more easily on this colour."""
-    return "#000" if colour @ np.array([0.299, 0.587, 0.114]) > 140 else "#fff"
+    """Black or white, whichever has the higher contrast with this colour (WCAG 2, relative luminance)."""
+    levels = np.asarray(colour, float)[:3] / 255
+    linear = np.where(levels <= 0.03928, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
+    return "#000" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "#fff"
 
 
 # --- the batch ----------------------------------------------------------------------------------------------

@@ -154,11 +154,11 @@ def known_boxes(labels: Sequence[str], image: Any) -> list[list[list[float]]]:
     return [[thing["box"] for thing in things if label.lower() in names(thing)] for label in labels]
 
 
-def unknown_labels(labels: Sequence[str]) -> list[str]:
-    """The labels with a word that no miniature has read, for `demos.kit.results.notes`."""
+def unknown_labels(labels: Sequence[str], clips: bool = False) -> list[str]:
+    """The labels with a word that no miniature has read, for `demos.kit.results.notes`; one trained on clips read motions too."""
     from core.classroom.world import vocabulary
 
-    return vocabulary.unknown(labels)
+    return vocabulary.unknown(labels, clips)
 
 
 def write(page: str, out: Path) -> None:

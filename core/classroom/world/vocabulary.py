@@ -46,14 +46,15 @@ def corpus() -> list[str]:
 
 
 @cache
-def words() -> frozenset[str]:
-    """The English words of the captions, in lower case."""
-    return frozenset(ENGLISH.findall("\n".join([*corpus(), *JOINTS["en"]]).lower()))
+def words(clips: bool = False) -> frozenset[str]:
+    """The English words of the captions, in lower case; with the words of motions where clips have captions too."""
+    lines = [*corpus(), *JOINTS["en"], *(_motions("en") if clips else ())]
+    return frozenset(ENGLISH.findall("\n".join(lines).lower()))
 
 
 @cache
-def terms() -> frozenset[str]:
-    """The Chinese terms of the captions: names, numbers, and the pieces of the wordings around them."""
+def terms(clips: bool = False) -> frozenset[str]:
+    """The Chinese terms of the captions: names, numbers, and the pieces of the wordings around them; of motions with `clips`."""
     named = [
         term
         for c in concepts()
@@ -66,32 +67,42 @@ def terms() -> frozenset[str]:
     places = [pair[1] for pair in (*POSITION_WORDS.values(), *PLACE_WORDS.values())]
     grounds = [form for zh in GROUND_ZH.values() for form in (zh, f"{zh}背景上的")]
     texts = [*named, *wordings, *TEMPLATES["zh"], *numbers, *places, *grounds, *JOINTS["zh"], "的"]
+    texts += _motions("zh") if clips else ()
     return frozenset(run for text in texts for run in CHINESE.findall(text))
 
 
-def unknown(labels: Iterable[str]) -> list[str]:
+def unknown(labels: Iterable[str], clips: bool = False) -> list[str]:
     """The labels that hold a word which no caption of the classroom holds; a miniature has never read that word.
 
-    Digits and signs count as read.
+    Digits and signs count as read. With `clips`, the captions of clips count too: they tell motions.
     """
-    return [label for label in labels if not _is_read(label.lower().replace("'s", ""))]
+    return [label for label in labels if not _is_read(label.lower().replace("'s", ""), clips)]
 
 
-def _is_read(label: str) -> bool:
+def _motions(lang: str) -> list[str]:
+    """The wordings of motions, without the things that move."""
+    from core.classroom.world.motions import ACTIONS, SENTENCES  # this module loads torch
+
+    forms = [form for sentences in SENTENCES.values() for form in sentences[lang]]
+    labels = [label[lang == "zh"] for label in ACTIONS.values()]
+    return [re.sub(r"\{\w\}", " ", form) for form in (*forms, *labels)]
+
+
+def _is_read(label: str, clips: bool) -> bool:
     letters = "".join(letter for letter in label if letter.isalpha())
     known = "".join([*ENGLISH.findall(label), *CHINESE.findall(label)])
     return (
         len(known) == len(letters)
-        and words().issuperset(ENGLISH.findall(label))
-        and all(_is_made_of_terms(run) for run in CHINESE.findall(label))
+        and words(clips).issuperset(ENGLISH.findall(label))
+        and all(_is_made_of(terms(clips), run) for run in CHINESE.findall(label))
     )
 
 
-def _is_made_of_terms(run: str) -> bool:
-    """Whether Chinese terms of the captions, one behind the other, make up the whole run."""
-    longest = max(map(len, terms()))
+def _is_made_of(known: frozenset[str], run: str) -> bool:
+    """Whether known terms, one behind the other, make up the whole run."""
+    longest = max(map(len, known))
     ends = {0}
     for end in range(1, len(run) + 1):
-        if any(start in ends and run[start:end] in terms() for start in range(max(0, end - longest), end)):
+        if any(start in ends and run[start:end] in known for start in range(max(0, end - longest), end)):
             ends.add(end)
     return len(run) in ends

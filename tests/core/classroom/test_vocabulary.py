@@ -53,6 +53,17 @@ def test_every_caption_of_a_scene_is_read() -> None:
         assert vocabulary.unknown(texts) == []
 
 
+def test_captions_of_clips_tell_motions() -> None:
+    from core.classroom.world.motions import ACTIONS, SENTENCES
+
+    labels = [label for both in ACTIONS.values() for label in both]
+    told = [form.format(a="a dog", b="a tree") for lists in SENTENCES.values() for form in lists["en"]]
+    told += [form.format(a="狗", b="树") for lists in SENTENCES.values() for form in lists["zh"]]
+    assert vocabulary.unknown([*labels, *told], clips=True) == []
+    assert vocabulary.unknown(["a dog moving from left to right", "狗从左向右移动"]) != []
+    assert vocabulary.unknown(["a kumquat moving left", "金桔从左向右移动"], clips=True) != []
+
+
 def test_asking_needs_no_torch() -> None:
     code = "import sys; from core.classroom.world.vocabulary import unknown; unknown(['狗']); print('torch' in sys.modules)"
     run = subprocess.run(

@@ -99,9 +99,10 @@ def test_the_surface_carries_every_map_and_a_click_comes_back() -> None:
     count = len(sent["layers"]) * sent["heads"] * sent["grid"][0] * sent["grid"][1]
     assert slots["message"] == "" and len(base64.b64decode(sent["maps"])) == count and sent["reader"] is None
     assert "ResNet" in slots["line"]
-    clicked = json.dumps({**sent, "reader": [1, 0]})
+    clicked = json.dumps({**sent, "reader": [1, 0], "asked": 3})
     again = run(clip_inside.attend, asked("cat_left_of_car"), clicked, "en")
-    assert again["message"] == "" and json.loads(again["maps"])["reader"] == [1, 0]
+    answer = json.loads(again["maps"])
+    assert again["message"] == "" and answer["reader"] == [1, 0] and answer["asked"] == 3
 
 
 @pytest.mark.parametrize("reader", ["x", [1], [1.5, 2], [0, 99], {"row": 1}])
