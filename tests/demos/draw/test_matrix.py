@@ -68,7 +68,18 @@ def test_who_wins_follows_the_view() -> None:
         assert matrix.right(same.contrast, view).tolist() == [True] * 3
 
 
-@pytest.mark.parametrize("colour", [[0, 0, 0], [0, 82, 140], [190, 70, 0], [246, 244, 240], [253, 231, 55], [141, 137, 118], [123, 122, 115]])
+@pytest.mark.parametrize(
+    "colour",
+    [
+        [0, 0, 0],
+        [0, 82, 140],
+        [190, 70, 0],
+        [246, 244, 240],
+        [253, 231, 55],
+        [141, 137, 118],
+        [123, 122, 115],
+    ],
+)
 def test_numbers_can_be_read_on_their_colour(colour: list[int]) -> None:
     def luminance(rgb: np.ndarray) -> float:
         linear = np.where(rgb / 255 <= 0.03928, rgb / 255 / 12.92, ((rgb / 255 + 0.055) / 1.055) ** 2.4)
