@@ -129,8 +129,15 @@ def main(arguments: list[str] | None = None) -> int:
         "--leave-out", action="append", default=[], metavar="STYLE", help="a style not to train on"
     )
     ablating = commands.add_parser("ablate", help="train and measure the rows of a paper's ablation")
-    ablating.add_argument("paper", choices=["lseg", "groupvit", "glip", "clip4clip", "actionclip"])
+    ablating.add_argument(
+        "paper", choices=["lseg", "groupvit", "glip", "clip4clip", "actionclip", "actionclip-prompts"]
+    )
     ablating.add_argument("--steps", type=int, default=300, help="of each row")
+    ablating.add_argument(
+        "--out",
+        type=Path,
+        help="folder that keeps what was trained; rows of clips there go on where they stopped",
+    )
     testing = commands.add_parser("evaluate", help="measure a miniature on seeds never trained on")
     testing.add_argument(
         "paper",
@@ -195,7 +202,7 @@ def _run(args: argparse.Namespace) -> None:
         from core.classroom.recipes.common import ablations
 
         keep_memory()
-        _told(ablations.ablate(args.paper, args.steps, lambda line: print(line, flush=True)), args)
+        _told(ablations.ablate(args.paper, args.steps, lambda line: print(line, flush=True), args.out), args)
     else:
         _evaluate(args)
 

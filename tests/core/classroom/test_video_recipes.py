@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +155,40 @@ def test_the_row_that_ships_is_what_its_training_says() -> None:
 
 
 def test_rows_of_the_ablation_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate_clip4clip, "CLIPS", 8)
-    rows = list(ablations.clip4clip_rows(1, tmp_path, sizes=(16,), seeds=(0,)))
-    assert {row[1] for row in rows} == set(HEADERS) and len(rows) == 8
+    monkeypatch.setattr(ablations, "CLIPS", 8)
+    monkeypatch.setattr(ablations, "PAIRS", 8)
+    rows = list(ablations.clip4clip_rows(1, tmp_path, sizes=(16,), seeds=(0, 1)))
+    assert {row[1] for row in rows} == set(HEADERS) and len(rows) == 4 * len(HEADERS)
+    spreads = [value for measure, _, value in rows if measure.endswith("spread of 2 seeds")]
+    assert len(spreads) == 2 * len(HEADERS) and min(spreads) >= 0
+    # What was measured in a folder is not trained again.
+    monkeypatch.setattr(ablations.clip4clip, "Trainer", None)
+    assert list(ablations.clip4clip_rows(1, tmp_path, sizes=(16,), seeds=(0, 1))) == rows
+
+
+def test_rows_of_the_ablations_of_actionclip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[actionclip.Settings] = []
+    trainer = actionclip.Trainer
+
+    def trained(settings: actionclip.Settings, atlas: Any, clips: ClipSet | None) -> Any:
+        made.append(settings)
+        assert (clips is None) == settings.has_tower
+        return trainer(settings, atlas, clips)
+
+    monkeypatch.setattr(ablations.actionclip, "Trainer", trained)
+    monkeypatch.setattr(ablations.actionclip, "Settings", partial(actionclip.Settings, clips=16, log_every=1))
+    exam = evaluate_actionclip.exam
+    monkeypatch.setattr(ablations.evaluate_actionclip, "exam", lambda motions: exam(motions, 4))
+    monkeypatch.setattr(ablations, "POSTS", ("meanP",))
+    monkeypatch.setattr(ablations, "FEWER", 2)
+    rows = list(ablations.actionclip_rows(1, tmp_path / "a", seeds=(0, 1)))
+    assert [row[1] for row in rows] == ["kl", "kl", "ce", "ce", "meanP"]
+    assert [(s.loss, s.seed) for s in made[:4]] == [("kl", 0), ("kl", 1), ("ce", 0), ("ce", 1)]
+    some = {name: ablations.NETWORK_PROMPTS[name] for name in ("post", "pre + in + post")}
+    monkeypatch.setattr(ablations, "NETWORK_PROMPTS", some)
+    rows = list(ablations.prompt_rows(1, tmp_path / "b"))
+    assert [row[1] for row in rows] == list(some) and {s.batch for s in made[5:]} == {2}
+    assert [s.clip for s in made[5:]] == [actionclip.TOWER] * 2
 
 
 def test_a_lesson_learns_and_stops() -> None:

@@ -28,6 +28,7 @@ from core.video.clip4clip.retriever import VideoRetriever, headers
 CLIPS, CHOICES = 256, 512
 SEED = 12_000
 PARTS = 64  # clips that a tight head compares at once
+CHOOSING = 8  # clips that choose at once: every one is compared with the sentences of all of them
 
 
 class Candidate:
@@ -57,8 +58,8 @@ class Candidate:
     def choose(self, header: str, told: list[str], false: list[str], clips: ClipSet) -> Tensor:
         """[N] whether each clip fits its own sentence better than the other one."""
         right = []
-        for start in range(0, len(clips), PARTS):
-            some = clips.take(range(start, min(start + PARTS, len(clips))))
+        for start in range(0, len(clips), CHOOSING):
+            some = clips.take(range(start, min(start + CHOOSING, len(clips))))
             own = range(start, start + len(some))
             wanted = list(dict.fromkeys(text for at in own for text in (told[at], false[at])))
             table = self.logits(header, wanted, some)

@@ -3,18 +3,23 @@
     python -m core.classroom ablate lseg --steps 200 [--record]         none, bottleneck and depthwise 1, 2, 4 times
     python -m core.classroom ablate groupvit --steps 80 [--record]      group tokens 64-8, 32-8, 64, 8
     python -m core.classroom ablate glip --steps 300 [--record]         without and with deep fusion, teacher and student
-    python -m core.classroom ablate clip4clip --steps 300 [--record]    four heads trained on 100, 1,000 and 10,000 clips
-    python -m core.classroom ablate actionclip --steps 300 [--record]   prompts of the network; the KL loss and cross-entropy
+    python -m core.classroom ablate clip4clip --steps 250 [--record]    four heads trained on 100, 1,000 and 10,000 clips
+    python -m core.classroom ablate actionclip --steps 300 [--record]   post-network prompts; the KL loss and cross-entropy
+    python -m core.classroom ablate actionclip-prompts --steps 200      prompts before, in and behind the image tower
 
 LSeg's is the paper's table 6 (section 5.4: regularization blocks), GroupViT's its table 2 (section 4.2: group tokens), GLIP's its
 table 2 (deep fusion: GLIP-T (A) against (B)) and section 3.4 (a teacher's boxes for captions). A row here sees a small part of
-what the shipped miniature saw, so rows are compared with each other and with nothing else.
+what the shipped miniature saw, so rows are compared with each other and with nothing else. Those of clips can be stopped: with
+`--out FOLDER` a row that was measured there is not trained again, and neither are clips encoded again.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +27,7 @@ from core.classroom.recipes.actionclip import evaluate as evaluate_actionclip
 from core.classroom.recipes.actionclip import train as actionclip
 from core.classroom.recipes.clip4clip import evaluate as evaluate_clip4clip
 from core.classroom.recipes.clip4clip import train as clip4clip
-from core.classroom.recipes.common.clip_sets import SEEDS, encode_clips
+from core.classroom.recipes.common.clip_sets import SEEDS, ClipSet, encode_clips
 from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.classroom.recipes.common.rows import stamped
 from core.classroom.recipes.glip import evaluate as evaluate_glip
@@ -32,9 +37,11 @@ from core.classroom.recipes.groupvit import train as groupvit
 from core.classroom.recipes.lseg import evaluate as evaluate_lseg
 from core.classroom.recipes.lseg import train as lseg
 from core.classroom.world.atlas import open_atlas
+from core.classroom.world.clips import ClipSpec
 from core.classroom.world.concepts import seen, unseen
 from core.segmentation.blocks import Kind
 from core.video.actionclip.heads import POSTS
+from core.video.clip4clip.heads import Header
 
 BLOCKS: tuple[tuple[Kind, int], ...] = (
     ("none", 0),
@@ -44,7 +51,9 @@ BLOCKS: tuple[tuple[Kind, int], ...] = (
 GROUPS: tuple[tuple[int, ...], ...] = ((64, 8), (32, 8), (64,), (8,))
 SCENES = 192
 SIZES = (100, 1_000, 10_000)  # clips of a training
+CLIPS, PAIRS = 128, 256  # new clips of an exam: for captions, and for directions
 SEEDS_OF_ROWS = (0, 1, 2)
+FEWER = 16  # clips of a step where the image tower learns, in place of the recipe's 64
 # ActionCLIP's prompts of the network, each alone and together; all on one tower.
 NETWORK_PROMPTS: dict[str, dict[str, Any]] = {
     "none": {"post": "meanP"},
@@ -111,69 +120,89 @@ def glip_rows(steps: int, out: Path, scenes: int = SCENES) -> Iterator[Measured]
             yield f"ablation of self-training: {what}", name, value
 
 
+def once(folder: Path, measure: Callable[[], list[float]]) -> list[float]:
+    """What `measure` gives for the run in a folder; what was measured there before is read again."""
+    kept = folder / "measured.json"
+    if not kept.exists():
+        values = measure()
+        folder.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(values), encoding="utf-8")
+    return json.loads(kept.read_text(encoding="utf-8"))
+
+
+def averaged(measure: str, split: str, values: list[float]) -> Iterator[Measured]:
+    """The mean over seeds, and how far apart the seeds are."""
+    yield measure, split, sum(values) / len(values)
+    if len(values) > 1:
+        yield f"{measure}, spread of {len(values)} seeds", split, max(values) - min(values)
+
+
 def clip4clip_rows(
     steps: int, out: Path, sizes: tuple[int, ...] = SIZES, seeds: tuple[int, ...] = SEEDS_OF_ROWS
 ) -> Iterator[Measured]:
-    """R@1 of whole captions and the choice between two directions, of every head after so many clips: means over seeds, and how
-    far apart the seeds are. All runs share the first clips of one set, encoded once."""
+    """R@1 of whole captions and the choice between two directions, of every head after so many clips. All runs share the first
+    clips of one set, encoded once."""
     base = clip4clip.Settings()
-    tower = Miniature(export_folder(base.clip))
-    clips = encode_clips(tower, max(sizes), SEEDS, open_atlas(), base.world)
-    exam = evaluate_clip4clip.exam(tower, evaluate_clip4clip.CLIPS, evaluate_clip4clip.SEED)
-    pairs = evaluate_clip4clip.exam(
-        tower, evaluate_clip4clip.CLIPS, evaluate_clip4clip.SEED + 1, directed=True
-    )
+    tower, atlas = Miniature(export_folder(base.clip)), open_atlas()
+    clips = encode_clips(tower, max(sizes), SEEDS, atlas, base.world, out / "features.pt")
+    exam = evaluate_clip4clip.exam(tower, CLIPS, evaluate_clip4clip.SEED)
+    pairs = evaluate_clip4clip.exam(tower, PAIRS, evaluate_clip4clip.SEED + 1, directed=True)
+
+    def measured(header: Header, size: int, seed: int, folder: Path) -> list[float]:
+        settings = clip4clip.Settings(headers=(header,), clips=size, steps=steps, seed=seed, out=folder)
+        trained = clip4clip.Trainer(settings, atlas, clips).run(lambda _: None)
+        return list(evaluate_clip4clip.both(evaluate_clip4clip.Candidate(str(trained)), header, exam, pairs))
+
     for size in sizes:
         for header in clip4clip.HEADERS:
             found = []
             for seed in seeds:
-                settings = clip4clip.Settings(
-                    headers=(header,), clips=size, steps=steps, seed=seed, out=out / f"{header}-{size}-{seed}"
-                )
-                folder = clip4clip.Trainer(settings, open_atlas(), clips).run(lambda _: None)
-                model = evaluate_clip4clip.Candidate(str(folder))
-                found.append(evaluate_clip4clip.both(model, header, exam, pairs))
-            for at, name in enumerate(
-                ("whole caption finds its clip, R@1", "two captions that differ in the direction")
-            ):
-                values = [one[at] for one in found]
-                yield f"trained on {size} clips: {name}", header, sum(values) / len(values)
-                if len(values) > 1:
-                    yield (
-                        f"trained on {size} clips: {name}, spread of seeds",
-                        header,
-                        max(values) - min(values),
-                    )
+                folder = out / f"{header}-{size}-{seed}"
+                found.append(once(folder, partial(measured, header, size, seed, folder)))
+            for at, name in enumerate(("R@1", "direction")):
+                yield from averaged(f"{name} after {size} clips", header, [one[at] for one in found])
+
+
+def _top1(base: actionclip.Settings, spec: ClipSpec, clips: ClipSet | None, **changes: Any) -> list[float]:
+    """Top-1 over the trained motions of a run with these changes, on new clips of things never seen moving."""
+    settings = actionclip.variant(base, **changes)
+    trained = actionclip.Trainer(settings, open_atlas(), clips).run(lambda _: None)
+    model = evaluate_actionclip.Candidate(str(trained))
+    return [evaluate_actionclip.top1(model, model.clips(spec), spec, actionclip.trained_motions(), "en")]
 
 
 def actionclip_rows(steps: int, out: Path, seeds: tuple[int, ...] = SEEDS_OF_ROWS) -> Iterator[Measured]:
-    """Top-1 over the trained motions on things never seen moving: of every post-network prompt, of the prompts of the network
-    alone and together, and of both losses with three seeds."""
-    base = actionclip.Settings()
-    trained = evaluate_actionclip.exam(actionclip.trained_motions())
-    clips = encode_clips(Miniature(export_folder(base.clip)), base.clips, SEEDS, open_atlas(), base.world)
+    """Top-1 over the trained motions on things never seen moving: of every post-network prompt, and of both losses. The tower
+    is frozen, and all runs share the clips."""
+    base = actionclip.Settings(steps=steps)
+    spec = evaluate_actionclip.exam(actionclip.trained_motions())
+    tower = Miniature(export_folder(base.clip))
+    clips = encode_clips(tower, base.clips, SEEDS, open_atlas(), base.world, out / "features.pt")
 
-    def top1(name: str, **changes: Any) -> float:
-        settings = actionclip.variant(base, steps=steps, out=out / name, **changes)
-        shared = None if settings.has_tower else clips
-        model = evaluate_actionclip.Candidate(
-            str(actionclip.Trainer(settings, open_atlas(), shared).run(lambda _: None))
-        )
-        features = model.clips(trained)
-        return evaluate_actionclip.top1(model, features, trained, actionclip.trained_motions(), "en")
+    def measured(name: str, **changes: Any) -> float:
+        folder = out / name
+        return once(folder, partial(_top1, base, spec, clips, out=folder, **changes))[0]
 
+    losses: tuple[actionclip.Loss, ...] = ("kl", "ce")
+    for loss in losses:
+        values = [measured(f"{loss}-{seed}", loss=loss, seed=seed) for seed in seeds]
+        yield from averaged("ablation of the loss: motion top-1", loss, values)
     for post in POSTS:
-        yield "ablation of post-network prompts: motion top-1", post, top1(post, post=post)
-    for loss in ("kl", "ce"):
-        values = [top1(f"{loss}-{seed}", loss=loss, seed=seed) for seed in seeds]
-        yield "ablation of the loss: motion top-1", loss, sum(values) / len(values)
-        yield "ablation of the loss: motion top-1, spread of seeds", loss, max(values) - min(values)
+        yield "ablation of post-network prompts: motion top-1", post, measured(post, post=post)
+
+
+def prompt_rows(steps: int, out: Path) -> Iterator[Measured]:
+    """Top-1 over the trained motions on things never seen moving: of the prompts of the network, each alone and together, with
+    few clips in a step."""
+    base = actionclip.Settings(steps=steps, batch=FEWER, clip=actionclip.TOWER, clips=FEWER * steps)
+    spec = evaluate_actionclip.exam(actionclip.trained_motions())
+    tower = Miniature(export_folder(base.clip))
+    clips = encode_clips(tower, base.clips, SEEDS, open_atlas(), base.world, out / "features.pt")
     for name, changes in NETWORK_PROMPTS.items():
-        yield (
-            "ablation of prompts: motion top-1",
-            name,
-            top1(name.replace(" + ", "-"), clip=actionclip.TOWER, **changes),
-        )
+        folder = out / name.replace(" + ", "-")
+        frozen = not actionclip.variant(base, **changes).has_tower
+        run = partial(_top1, base, spec, clips if frozen else None, out=folder, **changes)
+        yield "ablation of prompts: motion top-1", name, once(folder, run)[0]
 
 
 ROWS: dict[str, Callable[[int, Path], Iterator[Measured]]] = {
@@ -182,15 +211,19 @@ ROWS: dict[str, Callable[[int, Path], Iterator[Measured]]] = {
     "glip": glip_rows,
     "clip4clip": clip4clip_rows,
     "actionclip": actionclip_rows,
+    "actionclip-prompts": prompt_rows,
 }
 
 
-def ablate(paper: str, steps: int, say: Callable[[str], None] = print) -> list[dict[str, Any]]:
-    """Trains and measures every row of a paper's ablation; the rows of the report card."""
-    command = f"python -m core.classroom ablate {paper} --steps {steps}"
+def ablate(
+    ablation: str, steps: int, say: Callable[[str], None] = print, out: Path | None = None
+) -> list[dict[str, Any]]:
+    """Trains and measures every row of an ablation of `ROWS`; the rows of the report card. What is in `out` is kept."""
+    command = f"python -m core.classroom ablate {ablation} --steps {steps}"
+    paper = ablation.removesuffix("-prompts")
     rows = []
-    with tempfile.TemporaryDirectory() as out:
-        for measure, split, value in ROWS[paper](steps, Path(out)):
+    with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
+        for measure, split, value in ROWS[ablation](steps, Path(folder)):
             say(f"{measure:52} {split:14} {value:.3f}")
             row = {
                 "paper": paper, "measure": measure, "split": split, "language": "en", "value": round(value, 4), "unit": "share",
