@@ -53,7 +53,7 @@ def values(spec: Spec, mono: Tensor | None = None) -> Tensor:
     grounded = (spec.rendering == named["colour"]) | ((spec.rendering == named["grey"]) & lasting)
     columns = {
         "ground": torch.where(grounded, spec.background, -1),
-        "place": torch.where(single, _places(spec.x[:, 0], spec.y[:, 0]), -1),
+        "place": torch.where(single, places(spec.x[:, 0], spec.y[:, 0]), -1),
         "size": torch.where(single, spec.size, -1),
         "rendering": rendering,
         "number": torch.where(single | flock, spec.count - 1, -1),
@@ -61,7 +61,7 @@ def values(spec: Spec, mono: Tensor | None = None) -> Tensor:
     return torch.stack([columns[factor] for factor in FACTORS], 1)
 
 
-def _places(x: Tensor, y: Tensor) -> Tensor:
+def places(x: Tensor, y: Tensor) -> Tensor:
     """Where on the canvas [B] things at (x, y) are, as indices into POSITION_WORDS; -1 between two places."""
     names = list(POSITION_WORDS)
     place = torch.full_like(x, -1, dtype=torch.long)

@@ -92,6 +92,8 @@ _PLURALS = {"sheep": "sheep", "mouse": "mice", "goose": "geese", "wolf": "wolves
             "maple leaf": "maple leaves", "kitchen knife": "kitchen knives", "chicken leg": "chicken legs",
             "octopus": "octopuses", "cactus": "cactuses", "bus": "buses",
             "hibiscus": "hibiscuses"}  # fmt: skip
+# Bare names that end as plurals do, but for games.
+_PLURAL_END = re.compile(r"^(?!.*(tennis|billiards|Claus)$).*s$")
 NUMBERS = {1: ("one", "一"), 2: ("two", "两"), 3: ("three", "三"), 4: ("four", "四")}
 _MEASURE = {"animal": "只", "vehicle": "辆", "flower": "朵", "plant": "棵", "clothing": "件"}
 
@@ -211,14 +213,34 @@ def phrase(name: str, lang: str) -> str:
     return f"{'an' if name[0].lower() in 'aeiou' and not name.startswith('uni') else 'a'} {name}"
 
 
+def definite(name: str, lang: str) -> str:
+    """The name with its article: "the dog", "Santa Claus"; Chinese names stand as they are."""
+    return name if lang == "zh" or name in ("Santa Claus", "earth", "DNA") else f"the {name}"
+
+
+def is_plural(name: str) -> bool:
+    """Whether an English name is a plural, "scissors"."""
+    return name in _BARE and (
+        name in ("dice", "mice", "cattle", "fork and knife") or _PLURAL_END.search(name) is not None
+    )
+
+
+def many(concept: Concept) -> str:
+    """What is counted, in English: "sheep"; of what has no plural, drawings."""
+    return f"drawings of {concept.en}" if concept.en in _BARE else plural(concept.en)
+
+
+def measure(concept: Concept) -> str:
+    """The Chinese measure word of a concept: "只" of animals."""
+    kinds = [p for p, _ in concept.parents]
+    return next((_MEASURE[p] for p in reversed(kinds) if p in _MEASURE), "个")
+
+
 def counted(concept: Concept, number: int, lang: str) -> str:
     """ "three sheep", "三只羊"; what has no plural is counted as drawings."""
     en, zh = NUMBERS[number]
     if lang == "en":
-        many = number > 1
-        if concept.en in _BARE:
-            return f"{en} {'drawings' if many else 'drawing'} of {concept.en}"
-        return f"{en} {plural(concept.en) if many else concept.en}"
-    kinds = [p for p, _ in concept.parents]
-    measure = next((_MEASURE[p] for p in reversed(kinds) if p in _MEASURE), "个")
-    return f"{zh}{measure}{concept.zh}"
+        if number > 1:
+            return f"{en} {many(concept)}"
+        return f"{en} drawing of {concept.en}" if concept.en in _BARE else f"{en} {concept.en}"
+    return f"{zh}{measure(concept)}{concept.zh}"
