@@ -74,8 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
     training.add_argument(
         "--minutes",
         type=float,
-        help="time budget; the curriculum scales with it (clip 130, lseg 40, lseg-blocks 2.5, groupvit 45, vild 40, glip 35, "
-        "pointclip 8)",
+        help="time budget; the curriculum scales with it "
+        f"({', '.join(f'{name} {minutes:g}' for name, minutes in MINUTES.items())})",
     )
     training.add_argument(
         "--clip",

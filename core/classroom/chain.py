@@ -14,16 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from core.classroom.recipes.actionclip import train as actionclip
 from core.classroom.recipes.clip import train as clip
+from core.classroom.recipes.clip4clip import train as clip4clip
 from core.classroom.recipes.glip import train as glip
 from core.classroom.recipes.groupvit import train as groupvit
 from core.classroom.recipes.lseg import blocks as lseg_blocks
 from core.classroom.recipes.lseg import train as lseg
+from core.classroom.recipes.pointclip import train as pointclip
 from core.classroom.recipes.vild import train as vild
 
 Say = Callable[[str], None]
 FINISHED = "finished.json"
-# In this order, with their budgets in minutes: the towers, what learns from both, what stands on the first.
+# In this order, with their budgets in minutes: the towers, then what stands on them; the PointNet stands on none.
 CHAIN: dict[str, float] = {
     "classroom-rn": 130.0,
     "classroom-vit": 130.0,
@@ -32,6 +35,9 @@ CHAIN: dict[str, float] = {
     "classroom-groupvit": 45.0,
     "classroom-vild": 40.0,
     "classroom-glip": 35.0,
+    "classroom-clip4clip": 15.0,
+    "classroom-actionclip": 15.0,
+    "classroom-pointnet": 8.0,
 }
 
 
@@ -67,6 +73,12 @@ def trainer(name: str, runs: Path, device: str = "cpu", seed: int = 0, steps: in
         return groupvit.Trainer(groupvit.Settings(vit, minutes, device, out, seed=seed, steps=steps))
     if name == "classroom-vild":
         return vild.Trainer(vild.Settings(rn, minutes, device, out, seed, steps))
+    if name == "classroom-clip4clip":
+        return clip4clip.Trainer(clip4clip.Settings(rn, minutes, device, out, seed=seed, steps=steps))
+    if name == "classroom-actionclip":
+        return actionclip.Trainer(actionclip.Settings(rn, minutes, device, out, seed=seed, steps=steps))
+    if name == "classroom-pointnet":
+        return pointclip.Trainer(pointclip.Settings(minutes, device, out, seed, steps))
     return glip.Trainer(glip.Settings(rn, minutes, device, out, seed=seed, steps=steps))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from core.checkpoints.integrity import sha256
 from core.classroom import chain
-from core.classroom.__main__ import main
+from core.classroom.__main__ import MINUTES, main
 from core.classroom.recipes.common.miniature import NOTE, WEIGHTS, export_folder, tower_folder
 
 
@@ -39,7 +39,8 @@ class Stand:
 def stands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     monkeypatch.setattr(Stand, "made", [])
     monkeypatch.setattr(Stand, "broken", "")
-    for recipe in (chain.clip, chain.lseg, chain.groupvit, chain.vild, chain.glip):
+    recipes = (chain.clip, chain.lseg, chain.groupvit, chain.vild, chain.glip)
+    for recipe in (*recipes, chain.clip4clip, chain.actionclip, chain.pointclip):
         name = recipe.__name__.split(".")[-2]
         monkeypatch.setattr(recipe, "Trainer", lambda settings, name=name: Stand(name, settings))
     monkeypatch.setattr(chain.lseg_blocks, "Fit", lambda settings: Stand("lseg_blocks", settings))
@@ -53,15 +54,32 @@ def test_every_miniature_is_trained_on_the_exports_before_it(
     exports = chain.train_all(tmp_path, lines.append)
     assert [folder.name for folder in exports] == list(chain.CHAIN)
     recipes = ["clip", "clip", "lseg", "lseg_blocks", "groupvit", "vild", "glip"]
+    recipes += ["clip4clip", "actionclip", "pointclip"]
     assert [recipe for recipe, _ in stands] == recipes
     rn, vit = (chain.export_of(tmp_path, name) for name in ("classroom-rn", "classroom-vit"))
     by_name = {settings.out.name: settings for _, settings in stands}
     assert by_name["classroom-rn"].teacher is None and by_name["classroom-vit"].teacher == rn
-    for head in ("classroom-lseg", "classroom-vild", "classroom-glip"):
+    heads = (
+        "classroom-lseg",
+        "classroom-vild",
+        "classroom-glip",
+        "classroom-clip4clip",
+        "classroom-actionclip",
+    )
+    for head in heads:
         assert by_name[head].clip == str(rn)
     assert by_name["classroom-groupvit"].clip == str(vit)
     assert by_name["lseg-blocks"].checkpoint == str(chain.export_of(tmp_path, "classroom-lseg"))
     assert {name: settings.minutes for name, settings in by_name.items()} == chain.CHAIN
+    # What is trained alone has the same budget.
+    minutes = {
+        "lseg-blocks": "lseg-blocks",
+        "classroom-rn": "clip",
+        "classroom-vit": "clip",
+        "classroom-pointnet": "pointclip",
+    }
+    alone = {name: MINUTES[minutes.get(name, name.removeprefix("classroom-"))] for name in chain.CHAIN}
+    assert alone == chain.CHAIN
     assert lines[0].startswith("finished: nothing; left: classroom-rn (130 min), ")
     assert "classroom-vild: 100%" in lines and lines[-1].endswith("left: nothing")
 
