@@ -1,4 +1,4 @@
-"""A verb over many images: rows as they come, and the table, JSON lines, COCO file and masks of them.
+"""A verb over many images, clips or clouds: rows as they come, and the table, JSON lines, COCO file and masks of them.
 
     for step in batch.run(inputs.files_of(paths), verb, cancel):    # verb(image) -> Outcome
         print(step.done, step.total, step.seconds_left, step.row.file)
@@ -35,12 +35,12 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a verb says of one image.
+    """What a verb says of one file.
 
     Attributes:
         cells: one row of the table: column -> text or number.
         answer: everything, as plain values for JSON.
-        size: (width, height) of the image's file.
+        size: (width, height) of the file's image or frames; of a cloud's depth image.
         boxes: (label, score, [left, top, right, bottom] in pixels) of each box.
         labels: names of the values of `mask`.
         mask: [H, W] index into `labels` for each pixel of the file, -1 for none.
@@ -107,8 +107,16 @@ def segmented(
     return Outcome(cells, answer, inputs.size_of(image), labels=labels, mask=mask, image=image)
 
 
-def run(files: Files, verb: Callable[[Any], Outcome], cancel: Cancel | None = None) -> Iterator[Step]:
-    """Applies a verb to one file after the other; ends in front of the next file once `cancel` is set."""
+def run(
+    files: Files,
+    verb: Callable[[Any], Outcome],
+    cancel: Cancel | None = None,
+    read: Callable[[Any], Any] = inputs.image,
+) -> Iterator[Step]:
+    """Applies a verb to one file after the other; ends in front of the next file once `cancel` is set.
+
+    `read` makes of a path, or of bytes, what the verb takes.
+    """
     start = time.perf_counter()
     for at, member in enumerate(files):
         if cancel is not None and cancel.is_set():
@@ -117,7 +125,7 @@ def run(files: Files, verb: Callable[[Any], Outcome], cancel: Cancel | None = No
         outcome, refusal = None, member.refusal
         if refusal is None:
             try:
-                outcome = verb(inputs.image(member.content))
+                outcome = verb(read(member.content))
                 if outcome.mask is not None:  # hundreds of them are kept
                     outcome = replace(outcome, mask=packed(outcome.mask))
             except Refusal as reason:

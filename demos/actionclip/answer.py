@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from PIL import Image
 
-from core import checkpoints, inputs
+from core import batch, checkpoints, inputs
+from core.batch import Outcome
 from core.runtime import Cancel
 from demos.actionclip import draw
 from demos.actionclip.words import PAPER
@@ -146,6 +148,21 @@ def notes(answer: Answer, lang: str) -> dict[str, Any]:
 def files(question: Question, lang: str) -> str:
     """Download links of the probabilities."""
     return files_in.downloads(draw.files(run(question, lang)))
+
+
+def many(question: Question) -> Callable[[inputs.Video], Outcome]:
+    """The actions of the page for each of many clips."""
+    labels, recognizer = inputs.labels(question.labels), model(question.checkpoint)
+    is_chinese = any(results.CHINESE.search(label) for label in labels)
+    code, prompts = language(question.checkpoint, "zh" if is_chinese else "en"), tuple(question.prompts)
+
+    def verb(video: inputs.Video) -> Outcome:
+        encoded = recognizer.encode(video, prompts)
+        found = recognizer.classify(encoded, labels, question.sentences, prompts, code)
+        middle = Image.fromarray(encoded.pictures[len(encoded.pictures) // 2])
+        return replace(batch.ranked(found.to_json(), middle), size=video.size)
+
+    return verb
 
 
 # --- examples --------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from demos.actionclip import answer, compare, inside, lessons
 from demos.actionclip.words import PAPER, text
-from demos.kit import form, library, page
+from demos.kit import batch, form, library, page
 from demos.kit.components import output, stage
 
 
@@ -44,5 +44,6 @@ PAGE = page.declare(
     ],
     walk=lessons.walkthrough(player),
     train=[page.Html("numbers", text("numbers"), inside.numbers_of)],
+    many=batch.Many(answer.many, batch.CLIPS),
     endpoints=[answer.actionclip_classify],
 )

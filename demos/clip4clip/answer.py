@@ -6,14 +6,16 @@ A clip is encoded once; another sentence, head or order of frames computes a sma
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from PIL import Image
 
 from core import checkpoints, inputs
+from core.batch import Outcome
 from core.runtime import Cancel
 from demos.clip4clip import draw
 from demos.clip4clip.words import PAPER, data, say
@@ -167,6 +169,29 @@ def notes(question: Question, answer: Answer, lang: str) -> dict[str, Any]:
 def files(question: Question, lang: str) -> str:
     """Download links of the scores."""
     return files_in.downloads(draw.score_files(run(question, lang)))
+
+
+def many(question: Question) -> Callable[[inputs.Video], Outcome]:
+    """The sentence of the page for each of many clips."""
+    retriever, query = model(question.checkpoint), inputs.text(question.query)
+    asked = sampling(retriever, question.order)
+
+    def verb(video: inputs.Video) -> Outcome:
+        ranking = retriever.rank(query, [video], question.head, asked)
+        best = int(ranking.frames[0].argmax())
+        cells = {
+            "score": round(float(ranking.scores[0]), 4),
+            "best frame": round(float(ranking.frames[0][best]), 4),
+            "at (s)": round(float(ranking.times[0][best]), 2),
+            "length (s)": round(video.duration, 1),
+        }
+        answer = ranking.to_json()
+        (row,) = answer.pop("results")
+        del row["clip"]
+        image = Image.fromarray(retriever.encode(video, asked).pictures[best])
+        return Outcome(cells, {**answer, **row}, video.size, image=image)
+
+    return verb
 
 
 # --- opening, examples -----------------------------------------------------------------------------------

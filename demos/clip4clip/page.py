@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from demos.clip4clip import answer, compare, inside, lessons, training
 from demos.clip4clip.words import PAPER, text
-from demos.kit import form, library, page, train
+from demos.kit import batch, form, library, page, train
 from demos.kit.components import output, stage
 from demos.kit.places import folded
 
@@ -50,5 +50,6 @@ PAGE = page.declare(
     ],
     walk=lessons.walkthrough(shelf),
     train=[train.tab(training.LIVE), page.Html("numbers", text("numbers"), inside.numbers_of)],
+    many=batch.Many(answer.many, batch.CLIPS),
     endpoints=[answer.clip4clip_rank],
 )

@@ -1,7 +1,7 @@
 """The *Many files* tab: the page's verb, with the page's labels and settings, over several files or a zip archive.
 
-A page declares `Many(verb)`: `verb(question)` gives the function that `core.batch.run` applies to each image. It is made
-once, so that labels are encoded once.
+A page declares `Many(verb)`: `verb(question)` gives the function that `core.batch.run` applies to each image, clip or cloud.
+It is made once, so that labels are encoded once.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ from demos.kit.language import Text, pick
 if TYPE_CHECKING:
     from demos.kit.page import Layout
 
-IDEA = Text(*(library.kit("many", lang, files=MAX_FILES, size=MAX_BYTES >> 20) for lang in ("en", "zh")))
-FILES = Text("Images, or a zip archive", "图片或 zip 压缩包")
 RUN = Text("Run over all files", "处理全部文件")
 SIDE = 56  # pixels of a thumbnail
 LISTED = 100  # rows of the table on the page; the files hold all of them
@@ -39,16 +37,41 @@ PAUSE = 1.0  # seconds between two tables while the job runs
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What the files hold: how one is read, and how the page calls one and all of them."""
+
+    read: Callable[[Any], Any]
+    one: Text
+    all: Text
+
+    @property
+    def idea(self) -> Text:
+        """What the tab does with them."""
+        limits: Any = {"files": MAX_FILES, "size": MAX_BYTES >> 20}
+        return Text(*(library.kit("many", lang, thing=self.one.get(lang), **limits) for lang in ("en", "zh")))
+
+
+IMAGES = Kind(inputs.image, Text("image", "张图片"), Text("Images, or a zip archive", "图片或 zip 压缩包"))
+CLIPS = Kind(inputs.video, Text("clip", "个片段"), Text("Clips, or a zip archive", "片段或 zip 压缩包"))
+CLOUDS = Kind(
+    inputs.points,
+    Text("cloud or mesh", "个点云或网格"),
+    Text("Clouds and meshes, or a zip archive", "点云、网格或 zip 压缩包"),
+)
+
+
+@dataclass(frozen=True)
 class Many:
-    """The verb of a page over many files: `verb(question)` -> `(image) -> Outcome`."""
+    """The verb of a page over many files: `verb(question)` -> `(image, clip or cloud) -> Outcome`."""
 
     verb: Callable[[Any], Callable[[Any], Outcome]]
+    kind: Kind = IMAGES
 
 
 def lay_out(layout: Layout, many: Many, name: str) -> None:
     """Lays the tab out inside the open `gr.Tab` and wires it; downloads are named after the page."""
-    gr.Markdown(IDEA.tr)
-    given = gr.File(file_count="multiple", label=FILES.tr, elem_id="many-files", height=160)
+    gr.Markdown(many.kind.idea.tr)
+    given = gr.File(file_count="multiple", label=many.kind.all.tr, elem_id="many-files", height=160)
     place = layout.place("many", RUN, {"table": output, "links": output})
 
     def run(question: Any, paths: Sequence[str] | None, lang: str, cancel: Cancel) -> Iterator[Any]:
@@ -71,7 +94,7 @@ def rows_of(
     rows: list[Row] = []
     thumbnails: list[str] = []
     drawn = time.monotonic()
-    for step in batch.run(members, verb, cancel):
+    for step in batch.run(members, verb, cancel, many.kind.read):
         rows.append(step.row)
         thumbnails.append(thumbnail(step.row) if len(rows) <= LISTED else "")
         # The pixels are not needed any more; 500 images would fill the memory.

@@ -6,13 +6,15 @@ The views of a cloud are encoded once. Labels, sentence and view weights only we
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
 
-from core import checkpoints, inputs
+from core import batch, checkpoints, inputs
+from core.batch import Outcome
 from core.errors import Refusal
 from demos.draw import base
 from demos.kit import files as files_in
@@ -77,6 +79,16 @@ class Answer:
         return results.answer_line(PAPER, self.result, self.seconds, lang)
 
 
+def template_of(question: Question) -> str | None:
+    """The visitor's own sentence; None for that of the row."""
+    return (question.template or "").strip() or None
+
+
+def weights_of(question: Question, settings: Projection) -> list[float]:
+    """What each view of a projection counts."""
+    return [getattr(question, f"weight_{i + 1}") for i in range(len(settings.views))]
+
+
 def run(question: Question, projection: str | None = None) -> Answer:
     """The answer to the page's question, or under another projection."""
     labels = inputs.labels(question.labels)
@@ -85,10 +97,9 @@ def run(question: Question, projection: str | None = None) -> Answer:
     cloud = inputs.points(question.cloud, up=None if question.up == "auto" else question.up)
     classifier = model(question.checkpoint)
     settings = projection_of(projection or question.projection, classifier.checkpoint)
-    weights = [getattr(question, f"weight_{i + 1}") for i in range(len(settings.views))]
     start = time.perf_counter()
     result = classifier.classify(
-        cloud, labels, (question.template or "").strip() or None, weights, projection=settings
+        cloud, labels, template_of(question), weights_of(question, settings), projection=settings
     )
     return Answer(cloud, settings, result, time.perf_counter() - start)
 
@@ -183,6 +194,21 @@ def files(question: Question, lang: str) -> str:
             ("points.npy", "application/octet-stream", points.getvalue()),
         ]
     )
+
+
+def many(question: Question) -> Callable[[Cloud], Outcome]:
+    """The labels of the page for each of many clouds and meshes."""
+    labels, classifier = inputs.labels(question.labels), model(question.checkpoint)
+    settings = projection_of(question.projection, classifier.checkpoint)
+    template, weights = template_of(question), weights_of(question, settings)
+
+    def verb(cloud: Cloud) -> Outcome:
+        result = classifier.classify(cloud, labels, template, weights, projection=settings)
+        best = int(result.view_probabilities[:, result.order[0]].argmax())
+        image = draw.picture(result.views[best], settings)
+        return batch.ranked({**result.to_json(), "points": len(cloud.points)}, image)
+
+    return verb
 
 
 def weights_note(layout: Layout) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from core import __main__ as command
+from core.runtime import Cancel
 from demos.actionclip import answer, compare, inside, lessons
 from demos.actionclip.page import PAGE, Question
-from demos.kit import library
+from demos.kit import batch, library
 from tests.pages import opened, run
 
 ROW = "classroom-actionclip"
@@ -86,3 +87,13 @@ def test_action_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert {row["label"] for row in found["results"]} == {"jumping", "falling"}
     assert len(found["over_time"]["jumping"]) == len(found["times"]) == 8
+
+
+def test_many_clips_are_named() -> None:
+    names = ("cat_jumps", "key_falls")
+    paths = [library.clips()[name]["path"] for name in names]
+    *_, last = batch.rows_of(PAGE.declared.many, question(), paths, "actionclip", "zh", Cancel())
+    assert last["table"].count("atlas-thumb") == 2 and "atlas-refused" not in last["table"]
+    alone = [answer.run(question(video=path), "en").recognition for path in paths]
+    for found, name in zip(alone, names, strict=True):
+        assert f"{name}.mp4" in last["table"] and f"<td>{found.labels[found.order[0]]}</td>" in last["table"]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import zipfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core import __main__ as command
+from core.runtime import Cancel
 from demos.clip4clip import answer, compare, inside, lessons
 from demos.clip4clip.page import PAGE, Question
-from demos.kit import library
+from demos.kit import batch, library
 from tests.pages import opened, run
 
 
@@ -94,3 +98,23 @@ def test_rank_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = command.parser().parse_args(["rank", "a key falling down", *paths])
     arguments.run(arguments)
     assert "key_falls.mp4" in capsys.readouterr().out
+
+
+def test_many_clips_get_the_score_that_they_have_on_the_shelf(tmp_path: Path) -> None:
+    names = ("cat_jumps", "key_falls")
+    with zipfile.ZipFile(tmp_path / "clips.zip", "w") as out:
+        for name in names:
+            out.write(library.clips()[name]["path"], f"{name}.mp4")
+        out.writestr("note.txt", "no clip")
+    asked = question(query="a key falling down", head="seqLSTM")
+    *_, last = batch.rows_of(
+        PAGE.declared.many, asked, [str(tmp_path / "clips.zip")], "clip4clip", "en", Cancel()
+    )
+    assert last["table"].count("<tr>") == 4 and last["table"].count("atlas-thumb") == 2
+    assert last["table"].count("atlas-refused") == 1
+    data = re.findall(r'download="clip4clip.jsonl" href="data:[^;]+;base64,([^"]+)"', last["links"])
+    rows = [json.loads(line) for line in base64.b64decode(data[0]).splitlines()]
+    found = {row["file"].removesuffix(".mp4"): row["score"] for row in rows if "score" in row}
+    ranking = answer.run(asked, "en")
+    shelf = {clip.name: score for clip, score in zip(ranking.clips, ranking.ranking.scores, strict=True)}
+    assert found == {name: pytest.approx(shelf[name], abs=1e-4) for name in names}

@@ -13,6 +13,7 @@ import pytest
 
 from core.errors import Refusal
 from core.runtime import Cancel
+from demos.kit import batch
 from demos.pointclip import answer, draw, inside, page, shots
 from demos.pointclip.words import examples
 from tests import pages
@@ -91,3 +92,20 @@ def test_few_shots_can_be_stopped_and_keep_the_bar(monkeypatch: pytest.MonkeyPat
     assert "<svg" in slots[0]["curve"] and "zero-shot" in slots[-1]["table"] and slots[-1]["line"]
     shares = [step.share for step in steps if not isinstance(step, dict)]
     assert shares == sorted(shares) and shares[-1] <= 1
+
+
+def test_many_clouds_and_meshes_are_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.ply"
+    broken.write_bytes(b"ply")
+    paths = [*(examples()[name]["cloud"] for name in ("star", "wine", "cow_spot")), str(broken)]
+    *_, last = batch.rows_of(
+        page.PAGE.declared.many,
+        dataclasses.replace(question("star"), cloud=None),
+        paths,
+        "pointclip",
+        "en",
+        Cancel(),
+    )  # type: ignore[union-attr, arg-type]
+    assert last["table"].count("atlas-thumb") == 3 and last["table"].count("atlas-refused") == 1
+    found = answer.run(question("star")).result
+    assert f"<td>{found.labels[found.order[0]]}</td>" in last["table"]
