@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.startup import first_page, free_port
-from core import inputs
+from core import inputs, terminal
 from demos import catalog
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -160,4 +160,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ import open_clip
 import torch
 from PIL import Image
 
-from core import checkpoints, runtime
+from core import checkpoints, runtime, terminal
 from core.classroom.recipes.clipasso.evaluate import Reader, candidates, subjects
 from core.clip import encoders
 from core.drawing import clipasso
@@ -190,4 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

@@ -8,6 +8,7 @@ so it also holds on a busy machine.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from core import terminal
 from core.classroom.__main__ import keep_memory
 from core.classroom.recipes.clip.batches import Batch
 from core.classroom.recipes.clip.train import Settings, Trainer
@@ -87,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from core import runtime
+from core import runtime, terminal
 from core.detection.glip import boxes
 from core.detection.glip.network import GLIPNet, architectures
 
@@ -129,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

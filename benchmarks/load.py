@@ -35,6 +35,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from benchmarks.startup import free_port, get, memory_mb
+from core import terminal
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "assets" / "examples" / "clip"
@@ -302,4 +303,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

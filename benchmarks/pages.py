@@ -14,6 +14,7 @@ import argparse
 import io
 import json
 import random
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from PIL import Image
 
 from benchmarks.load import EXAMPLES, Mixup, Session, app
 from benchmarks.startup import get, memory_mb
+from core import terminal
 
 # Sliders that would make a run long.
 SHORT = {
@@ -287,4 +289,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

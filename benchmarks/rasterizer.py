@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from core import terminal
 from core.drawing import bezier
 from core.drawing.rasterize import available, chosen, render, torch_coverage
 
@@ -174,4 +176,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

@@ -35,7 +35,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from core import checkpoints
+from core import checkpoints, terminal
 from core.classroom.world.concepts import concepts
 from core.clip import encoders
 from core.clip.handles import remembered_texts
@@ -232,4 +232,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

@@ -21,6 +21,7 @@ import argparse
 import http.client
 import os
 import random
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from pathlib import Path
 from benchmarks import pages
 from benchmarks.load import LABELS, Client, Mixup, app, pictures, same
 from benchmarks.startup import get, memory_mb
+from core import terminal
 
 SETTLED = 600.0  # seconds
 MOST = 1500.0  # MB that the app may take with all pages in use
@@ -272,4 +274,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

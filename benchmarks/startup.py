@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core import terminal
+
 ROOT = Path(__file__).resolve().parents[1]
 IMAGE = ROOT / "assets" / "examples" / "clip" / "red_envelope.webp"
 SMALLEST = """
@@ -168,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from core import terminal
+
 ROOT = Path(__file__).resolve().parents[1]
 ROW = "classroom-vit"
 PHOTOS = ROOT / "assets" / "examples" / "photos"
@@ -201,4 +203,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(terminal.run(main))

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from core import runtime
+from core import runtime, terminal
 from core.classroom.world.concepts import concepts
 from core.detection import ViLD, vild
 
@@ -70,4 +70,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.run(main))

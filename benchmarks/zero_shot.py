@@ -11,6 +11,7 @@ images in batches of 32.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ import open_clip
 import torch
 from PIL import Image
 
-from core import checkpoints
+from core import checkpoints, terminal
 from core.clip import encoders
 from core.clip.zero_shot import normalise
 
@@ -100,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

@@ -5,9 +5,11 @@ A test answers it again and compares, so that the recorded answers are never old
 
 from __future__ import annotations
 
+import argparse
+import sys
 from typing import Any
 
-from core import checkpoints, inputs
+from core import checkpoints, inputs, terminal
 from demos.chinese_clip import answer
 from demos.draw import base as draw
 from demos.kit import classifier
@@ -29,5 +31,11 @@ def write() -> None:
     answer.RECORDED.write_text(draw.to_json(record()) + "\n", encoding="utf-8")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Answers the page's opening question and writes the file that the page reads."""
+    argparse.ArgumentParser(prog="python -m demos.chinese_clip.record", description=main.__doc__).parse_args()
     write()
+
+
+if __name__ == "__main__":
+    sys.exit(terminal.run(main))

@@ -5,9 +5,11 @@ A test answers it again and compares, so that the recorded answer is never older
 
 from __future__ import annotations
 
+import argparse
+import sys
 from typing import Any
 
-from core import checkpoints, inputs
+from core import checkpoints, inputs, terminal
 from demos.clip import answer as clip
 from demos.draw import base as draw
 from demos.kit import classifier
@@ -24,5 +26,11 @@ def record() -> dict[str, Any]:
     return found
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Answers the page's opening question and writes the file that the page reads."""
+    argparse.ArgumentParser(prog="python -m demos.clip.record", description=main.__doc__).parse_args()
     clip.RECORDED.write_text(draw.to_json(record()) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(terminal.run(main))

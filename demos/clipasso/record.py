@@ -5,9 +5,11 @@ A test runs the sketch again and compares: the recorded run is never older than 
 
 from __future__ import annotations
 
+import argparse
+import sys
 from typing import Any
 
-from core import inputs
+from core import inputs, terminal
 from demos.clipasso import answer
 from demos.kit import library, sketch_runs
 
@@ -24,7 +26,13 @@ def sketch() -> Any:
     return last.result
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Draws the page's opening sketch and writes the files that the page reads."""
+    argparse.ArgumentParser(prog="python -m demos.clipasso.record", description=main.__doc__).parse_args()
     labels = answer.examples()[answer.OPENING]["labels"]
     names = {lang: sketch_runs.label_list(labels[lang]) for lang in ("en", "zh")}
     sketch_runs.write(answer.PAGE, sketch_runs.record(sketch(), names))
+
+
+if __name__ == "__main__":
+    sys.exit(terminal.run(main))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from typing import Any
 
+from core import terminal
 from demos.clipdraw import answer
 from demos.kit import library, sketch_runs
 
@@ -20,6 +23,12 @@ def drawing() -> Any:
     return last.result
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Draws the page's opening sketch and writes the files that the page reads."""
+    argparse.ArgumentParser(prog="python -m demos.clipdraw.record", description=main.__doc__).parse_args()
     names = {lang: answer.prompts(lang) for lang in ("en", "zh")}
     sketch_runs.write(answer.PAGE, sketch_runs.record(drawing(), names, answer.judges))
+
+
+if __name__ == "__main__":
+    sys.exit(terminal.run(main))

@@ -6,6 +6,7 @@ assets/examples/videos. A page's own are scenes in its data.toml; what is where 
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tomllib
@@ -14,7 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from core import inputs
+from core import inputs, terminal
 from demos.draw import base as draw
 from demos.kit.html import Markup
 from demos.kit.language import Text, both
@@ -182,6 +183,21 @@ def write(page: str, out: Path) -> None:
     (out / LISTING).write_text(draw.to_json(rows) + "\n", encoding="utf-8")
 
 
+def main() -> None:
+    """Draws the example images of pages that are scenes in their data.toml."""
+    examples = {
+        path.parent.name: data(path.parent.name).get("examples") for path in PAGES.glob("*/data.toml")
+    }
+    own = sorted(
+        page
+        for page, rows in examples.items()
+        if isinstance(rows, dict) and any("scene" in row for row in rows.values())
+    )
+    parser = argparse.ArgumentParser(prog="python -m demos.kit.library", description=main.__doc__)
+    parser.add_argument("pages", nargs="+", choices=own, metavar="PAGE", help=", ".join(own))
+    for page in parser.parse_args().pages:
+        write(page, ASSETS / page)
+
+
 if __name__ == "__main__":
-    for page_name in sys.argv[1:]:
-        write(page_name, ASSETS / page_name)
+    sys.exit(terminal.run(main))

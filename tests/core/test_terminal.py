@@ -87,6 +87,14 @@ def test_every_program_refuses_in_the_language_of_the_shell(program: str) -> Non
     assert english.stderr.decode().strip().endswith(".")
 
 
+def test_every_program_runs_behind_the_door() -> None:
+    """So that a refusal, Ctrl-C or a closed pipe is a sentence and a status for all of them."""
+    files = [path for room in ("core", "demos", "benchmarks") for path in (ROOT / room).rglob("*.py")]
+    programs = [text for path in files if 'if __name__ == "__main__":' in (text := path.read_text("utf-8"))]
+    assert len(programs) > 20
+    assert [text[:80] for text in programs if "sys.exit(" not in text or "terminal.run(" not in text] == []
+
+
 # --- what a terminal can print -------------------------------------------------------------------------------
 
 

@@ -5,13 +5,15 @@ python -m core.classroom.world.cloud_examples
 
 from __future__ import annotations
 
+import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from core import inputs
+from core import inputs, terminal
 from core.classroom.world import clouds
 from core.classroom.world.concepts import ASSETS
 
@@ -40,5 +42,13 @@ def write(folder: Path = FOLDER) -> None:
         image.convert("RGB").save(folder / f"{file.stem}.webp", quality=80)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Writes the example clouds of the PointCLIP page and the thumbnails of all its shapes."""
+    argparse.ArgumentParser(
+        prog="python -m core.classroom.world.cloud_examples", description=main.__doc__
+    ).parse_args()
     write()
+
+
+if __name__ == "__main__":
+    sys.exit(terminal.run(main))

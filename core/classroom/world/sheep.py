@@ -5,9 +5,12 @@ The lecture notes ask Chinese-CLIP about three photos of sheep; these are their 
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from pathlib import Path
 
+from core import terminal
 from core.classroom.world.concepts import ASSETS, find
 from core.classroom.world.examples import Example, draw, keep, truth
 from core.classroom.world.placing import Placed
@@ -45,5 +48,13 @@ def write(out: Path = OUT) -> list[Path]:
     return files
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Draws the three sheep of the Chinese-CLIP page into its folder of examples."""
+    argparse.ArgumentParser(
+        prog="python -m core.classroom.world.sheep", description=main.__doc__
+    ).parse_args()
     write()
+
+
+if __name__ == "__main__":
+    sys.exit(terminal.run(main))
