@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --durations=20
 
 .DEFAULT_GOAL := help
 .PHONY: help run test space lint format docs clean
@@ -26,9 +27,11 @@ test: $(VENV)/.dev ## install what is missing, then lint, check types and run ev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/browser > .browser-tests.log 2>&1 & browser=$$!; \
-	$(BIN)/python -m pytest --ignore=tests/browser; others=$$?; \
-	wait $$browser; shown=$$?; cat .browser-tests.log; exit $$((others + shown))
+	$(PYTEST) tests/browser/test_contract.py > .contract-tests.log 2>&1 & contract=$$!; \
+	$(PYTEST) tests/browser --ignore=tests/browser/test_contract.py > .browser-tests.log 2>&1 & browser=$$!; \
+	$(PYTEST) --ignore=tests/browser; others=$$?; \
+	wait $$browser; shown=$$?; cat .browser-tests.log; \
+	wait $$contract; kept=$$?; cat .contract-tests.log; exit $$((others + shown + kept))
 
 space: $(VENV)/.dev ## install exactly requirements.txt into .venv/space and test the app in it as a Space runs it
 	test -x $(VENV)/space/bin/python || $(PYTHON) -m venv $(VENV)/space
