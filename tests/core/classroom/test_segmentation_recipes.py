@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from core.classroom.recipes.common import ablations
+from core.classroom.recipes.common import ablations, masks
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.miniature import tensors
 from core.classroom.recipes.groupvit import evaluate as evaluate_groupvit
@@ -44,7 +44,7 @@ def lseg_run(out: Path, steps: int, atlas: Atlas) -> lseg.Trainer:
 
 def test_pixels_are_labelled_with_what_is_seen_there(atlas: Atlas) -> None:
     scenes = render(sample(6, 3, atlas, SceneSettings(kinds=(0, 0, 0, 1))), atlas, 48)
-    truth = lseg.labelled(scenes)
+    truth = masks.labelled(scenes)
     for b in range(6):
         for k in torch.nonzero(scenes.spec.present[b])[:, 0]:
             assert (truth[b][scenes.visible[b, k]] == scenes.spec.concept[b, k]).all()
@@ -177,7 +177,7 @@ def test_an_ablation_trains_and_measures_every_row(
 
 
 def test_iou_adds_pictures_up() -> None:
-    total = evaluate_lseg.IoU.empty()
+    total = masks.IoU.empty()
     truth = torch.tensor([[0, 0, -1, -1]])
     total.add(torch.tensor([[0, -1, -1, 5]]), truth, [0, 5])
     total.add(torch.tensor([[0, 0, 0, -1]]), truth, [0])

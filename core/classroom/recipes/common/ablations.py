@@ -27,6 +27,7 @@ from core.classroom.recipes.actionclip import evaluate as evaluate_actionclip
 from core.classroom.recipes.actionclip import train as actionclip
 from core.classroom.recipes.clip4clip import evaluate as evaluate_clip4clip
 from core.classroom.recipes.clip4clip import train as clip4clip
+from core.classroom.recipes.common import masks
 from core.classroom.recipes.common.clip_sets import SEEDS, ClipSet, encode_clips
 from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.classroom.recipes.common.rows import stamped
@@ -76,7 +77,7 @@ def lseg_rows(steps: int, out: Path, scenes: int = SCENES) -> Iterator[Measured]
         name = block if block == "none" else f"{block} x {depth}"
         for split, which in (("seen", seen()), ("never seen", unseen())):
             pictures = evaluate_lseg.exam(model, which, atlas, scenes)
-            iou = evaluate_lseg.measure(model, pictures, evaluate_lseg.DISTRACTORS, "en")
+            iou = evaluate_lseg.measure(model, pictures, masks.DISTRACTORS, "en")
             yield f"ablation of blocks: mIoU, {split}", name, iou.mean
 
 

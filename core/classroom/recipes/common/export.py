@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
+def shipped(tensor: Tensor) -> Tensor:
+    """A tensor as it is stored: half precision, plain memory."""
+    return (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous().clone()
+
+
 @torch.no_grad()
 def folded(learner: Learner) -> dict[str, Tensor]:
     """The CLIP's tensors with both BatchNorms inside its projections: same features, plain model.

@@ -38,10 +38,10 @@ from torch.nn import functional as F
 from core import runtime, terminal
 from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.lessons import MaskSettings
+from core.classroom.recipes.common.masks import DISTRACTORS, IoU, labelled, offers
 from core.classroom.recipes.common.running import Run
 from core.classroom.recipes.groupvit import train as groupvit
 from core.classroom.recipes.lseg import train as lseg
-from core.classroom.recipes.lseg.evaluate import DISTRACTORS, IoU, offers
 from core.classroom.world.atlas import Atlas, load_atlas
 from core.classroom.world.concepts import concepts, seen
 from core.classroom.world.scenes import render
@@ -122,14 +122,14 @@ class Lesson(ABC):
         )  # [M, 2] pixels of each object
         chosen = visible.amin(1).topk(EXAM).indices
         scenes = render(spec.take(chosen), atlas, SIZE)
-        self.pixels, self.truth = (scenes.picture - MEAN[0]) / STD[0], lseg.labelled(scenes)
+        self.pixels, self.truth = (scenes.picture - MEAN[0]) / STD[0], labelled(scenes)
         g = torch.Generator().manual_seed(SCENES)
         self.offered = [offers(truth, DISTRACTORS, g) for truth in self.truth]
         shown = render(spec.take(chosen[:1]), atlas, DRAWN)
         self.picture = Image.fromarray((shown.picture[0].permute(1, 2, 0) * 255).round().byte().numpy())
         own = [-1, *self.offered[0]]
         lookup = {concept: place for place, concept in enumerate(own)}
-        places = [lookup[concept] for concept in lseg.labelled(shown)[0].flatten().tolist()]
+        places = [lookup[concept] for concept in labelled(shown)[0].flatten().tolist()]
         self.true_mask = np.array(places, np.uint16).reshape(DRAWN, DRAWN)  # places in `labels`
         self.labels = self.names_of(own)
 

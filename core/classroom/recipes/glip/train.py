@@ -35,10 +35,9 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from core.checkpoints.integrity import sha256
-from core.classroom.recipes.common.export import MEAN, STD
+from core.classroom.recipes.common.export import MEAN, STD, shipped
 from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.classroom.recipes.common.running import SEED, WARM_UP, Run, by_shape, fast_arithmetic
-from core.classroom.recipes.lseg.train import shipped
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen
 from core.classroom.world.grounded import Prompt as Said

@@ -18,9 +18,8 @@ from torch.nn import functional as F
 
 from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.fresh import row_of
+from core.classroom.recipes.common.masks import DISTRACTORS, PART, SCENES, IoU, labelled, offers
 from core.classroom.recipes.common.rows import Rows
-from core.classroom.recipes.lseg.evaluate import DISTRACTORS, PART, SCENES, IoU, offers
-from core.classroom.recipes.lseg.train import labelled
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts
 from core.classroom.world.scenes import render

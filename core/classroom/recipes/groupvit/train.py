@@ -30,10 +30,9 @@ from torch.nn import functional as F
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.clip.objectives import content, true_pairs
 from core.classroom.recipes.common import tokenizer as tokens
-from core.classroom.recipes.common.export import MEAN, STD
+from core.classroom.recipes.common.export import MEAN, STD, shipped
 from core.classroom.recipes.common.miniature import export_folder, tensors
 from core.classroom.recipes.common.running import SEED, Run, by_shape, fast_arithmetic
-from core.classroom.recipes.lseg.train import shipped
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.captions import Writer
 from core.classroom.world.concepts import concepts

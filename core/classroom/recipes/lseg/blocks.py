@@ -18,10 +18,10 @@ import torch
 from torch import nn
 
 from core.checkpoints.integrity import sha256
+from core.classroom.recipes.common.masks import labelled
 from core.classroom.recipes.common.miniature import export_folder
 from core.classroom.recipes.common.running import SEED, Run
 from core.classroom.recipes.lseg.evaluate import Candidate
-from core.classroom.recipes.lseg.train import labelled
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen
 from core.classroom.world.scenes import render

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.fresh import row_of
+from core.classroom.recipes.common.masks import DISTRACTORS, PART, SCENES, IoU, labelled, offers
 from core.classroom.recipes.common.rows import Rows
-from core.classroom.recipes.lseg.train import BACKGROUND, labelled
+from core.classroom.recipes.lseg.train import BACKGROUND
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen, unseen
 from core.classroom.world.scenes import render
@@ -27,41 +28,8 @@ from core.classroom.world.specs import SceneSettings, sample
 from core.classroom.world.wording import LANGUAGES
 from core.segmentation.lseg import LSeg, label_maps
 
-SIZE, SCENES, PART = 96, 192, 8
-DISTRACTORS, ABSENT = 4, 20
+SIZE, ABSENT = 96, 20
 SEED = 11_000
-
-
-@dataclass
-class IoU:
-    """Intersections and unions by concept; background is the last."""
-
-    intersection: Tensor
-    union: Tensor
-    visible: Tensor  # images that show the concept
-
-    @classmethod
-    def empty(cls) -> IoU:
-        return cls(*(torch.zeros(len(concepts()) + 1, dtype=torch.double) for _ in range(3)))
-
-    def add(self, guess: Tensor, truth: Tensor, offered: Sequence[int]) -> None:
-        """One picture: the concept of each pixel as guessed and as it is, -1 for background; [H, W] each."""
-        for concept in (*offered, -1):
-            answer, area = guess == concept, truth == concept
-            self.intersection[concept] += (answer & area).sum()
-            self.union[concept] += (answer | area).sum()
-            self.visible[concept] += area.any()
-
-    @property
-    def mean(self) -> float:
-        """Mean over the concepts that some image shows."""
-        ratio = self.intersection / self.union.clamp(min=1)
-        return float(ratio[:-1][self.visible[:-1] > 0].mean())
-
-    @property
-    def background(self) -> float:
-        """Of what no object covers."""
-        return float(self.intersection[-1] / self.union[-1].clamp(min=1))
 
 
 class Candidate:
@@ -120,13 +88,6 @@ def exam(model: Candidate, which: Sequence[int], atlas: Atlas, count: int = SCEN
     )
     scenes = render(sample(count, seed, atlas, settings), atlas, SIZE)
     return Exam(model.features(scenes.picture), labelled(scenes))
-
-
-def offers(truth: Tensor, extra: int, g: torch.Generator) -> list[int]:
-    """A picture's own concepts, then distractors by lot from all others."""
-    own = sorted(set(truth.unique().tolist()) - {-1})
-    others = [i for i in torch.randperm(len(concepts()), generator=g).tolist() if i not in own]
-    return [*own, *others[:extra]]
 
 
 def measure(model: Candidate, pictures: Exam, extra: int | None, lang: str) -> IoU:

@@ -14,9 +14,10 @@ from typing import Any
 
 from torch import nn
 
+from core.classroom.recipes.common.masks import DISTRACTORS, SCENES
 from core.classroom.recipes.common.miniature import export_folder
 from core.classroom.recipes.common.rows import stamped
-from core.classroom.recipes.lseg.evaluate import DISTRACTORS, SCENES, Candidate, exam, measure
+from core.classroom.recipes.lseg.evaluate import Candidate, exam, measure
 from core.classroom.world.atlas import open_atlas
 from core.classroom.world.concepts import seen, unseen
 from core.segmentation import regularization

@@ -24,12 +24,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.checkpoints.integrity import sha256
-from core.classroom.recipes.common.export import MEAN, STD
+from core.classroom.recipes.common.export import MEAN, STD, shipped
+from core.classroom.recipes.common.masks import labelled
 from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.classroom.recipes.common.running import SEED, Run, by_shape, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen
-from core.classroom.world.scenes import Scenes, render
+from core.classroom.world.scenes import render
 from core.classroom.world.specs import SceneSettings, sample
 from core.classroom.world.wording import LANGUAGES
 from core.clip.resnet import picture_tower, value_path
@@ -71,13 +72,6 @@ class Settings:
     background: float = 1.0
     units: float = 0.0
     larger: int = 1
-
-
-def labelled(scenes: Scenes) -> Tensor:
-    """[B, H, W] the concept of each pixel, -1 where no object is seen."""
-    visible = scenes.visible.float()  # disjoint
-    which = scenes.spec.concept.to(visible.device)[:, :, None, None] + 1
-    return (visible * which).sum(1).long() - 1
 
 
 class Trainer(Run):
@@ -189,11 +183,6 @@ class Trainer(Run):
         }
         (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         return folder
-
-
-def shipped(tensor: Tensor) -> Tensor:
-    """As it is stored: half precision, plain memory."""
-    return (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous().clone()
 
 
 @torch.no_grad()

@@ -28,10 +28,9 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou
 
 from core.checkpoints.integrity import sha256
-from core.classroom.recipes.common.export import MEAN, STD
+from core.classroom.recipes.common.export import MEAN, STD, shipped
 from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.classroom.recipes.common.running import SEED, Run, by_shape, fast_arithmetic
-from core.classroom.recipes.lseg.train import shipped
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen, unseen
 from core.classroom.world.scenes import Scenes, render
