@@ -22,8 +22,12 @@ class Question:
     checkpoint: str = form.checkpoint(PAPER)
     video: str | None = form.video(text("video"), height=110)
     labels: str = form.chips()
-    sentences: str = form.choice(library.options(PAPER, "sentences"), "all", text("sentences"))
-    prompts: tuple[str, ...] = form.several(library.options(PAPER, "prompts"), answer.ALL, text("prompts"))
+    sentences: str = form.choice(
+        library.options(PAPER, "sentences"), "all", text("sentences"), place="settings"
+    )
+    prompts: tuple[str, ...] = form.several(
+        library.options(PAPER, "prompts"), answer.ALL, text("prompts"), place="settings"
+    )
 
 
 PAGE = page.declare(
