@@ -23,6 +23,7 @@ MINUTES = {
     "pointclip": 8.0,
     "clip4clip": 15.0,
     "actionclip": 15.0,
+    "vilt": 50.0,
 }
 
 
@@ -153,6 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
             "depthclip",
             "clip4clip",
             "actionclip",
+            "vilt",
         ],
     )
     testing.add_argument(
@@ -279,6 +281,7 @@ def _train_segmenter(args: argparse.Namespace) -> None:
     from core.classroom.recipes.lseg import train as lseg
     from core.classroom.recipes.pointclip import train as pointclip
     from core.classroom.recipes.vild import train as vild
+    from core.classroom.recipes.vilt import train as vilt
 
     out = args.out or Path("runs") / args.paper
     common: dict[str, Any] = {"minutes": args.minutes, "out": out, "seed": args.seed, "steps": args.steps}
@@ -304,6 +307,8 @@ def _train_segmenter(args: argparse.Namespace) -> None:
             clips=args.clips or actionclip.CLIPS, device=args.device, **common, **chosen
         )
         run = actionclip.Trainer(actionclip.variant(base, **({"clip": args.clip} if args.clip else {})))
+    elif args.paper == "vilt":
+        run = vilt.Trainer(vilt.Settings(clip=args.clip or vilt.CLIP, device=args.device, **common))
     elif args.paper == "glip":
         run = glip.Trainer(glip.Settings(clip=args.clip or glip.CLIP, **common, **on_gpu))
     else:
@@ -318,7 +323,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     from core.classroom import report
     from core.classroom.recipes.clip import evaluate
 
-    if args.paper in ("lseg", "lseg-blocks", "groupvit", "vild", "glip", "clip4clip", "actionclip"):
+    if args.paper in ("lseg", "lseg-blocks", "groupvit", "vild", "glip", "clip4clip", "actionclip", "vilt"):
         paper, _, part = args.paper.partition("-")
         examiner = import_module(f"core.classroom.recipes.{paper}.evaluate{'_' * bool(part)}{part}")
         rows = examiner.evaluate(

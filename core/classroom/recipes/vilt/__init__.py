@@ -1,0 +1,1 @@
+"""ViLT in the classroom."""
