@@ -23,7 +23,7 @@ MINUTES = {
     "pointclip": 8.0,
     "clip4clip": 15.0,
     "actionclip": 15.0,
-    "vilt": 50.0,
+    "vilt": 40.0,
 }
 
 

@@ -107,21 +107,27 @@ def image_tokens(body: ViltModel, pixels: Tensor) -> Tensor:
     return torch.cat([start, tokens], dim=1)
 
 
-def load_network(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], tasks: Sequence[Task]
-) -> ViltNetwork:
-    """The network of a configuration with its weights, in evaluation mode.
+WORDS = "vilt.embeddings.text_embeddings.word_embeddings.weight"
 
-    Raises:
-        RuntimeError: where a tensor is missing, unexpected or misshapen; it names them.
-    """
-    network = ViltNetwork(ViltConfig(**config), tasks)
-    table = "vilt.embeddings.text_embeddings.word_embeddings.weight"
-    whole = dict(state)
-    if "fill" in network.tasks:
-        whole.setdefault("mlm_score.decoder.weight", whole[table])
-        # The original checkpoint keeps the bias one level higher.
+
+def named(state: Mapping[str, Tensor], tasks: Sequence[Task]) -> dict[str, Tensor]:
+    """A checkpoint's tensors under the names of a `ViltNetwork`. Counters of places are left out, and the table of words, which
+    the head of masked words shares, is there twice."""
+    whole = {name: tensor for name, tensor in state.items() if not name.endswith("position_ids")}
+    if "fill" in tasks:
+        whole.setdefault("mlm_score.decoder.weight", whole[WORDS])
+        # The authors' checkpoints keep the bias one level higher.
         if "mlm_score.bias" in whole:
-            whole.setdefault("mlm_score.decoder.bias", whole.pop("mlm_score.bias"))
-    network.load_state_dict(whole)
-    return network.eval()
+            bias = whole.pop("mlm_score.bias")
+            whole.setdefault("mlm_score.decoder.bias", bias)
+    return whole
+
+
+def without_weights(config: ViltConfig, tasks: Sequence[Task]) -> ViltNetwork:
+    """The network before its weights are put in; it takes no memory and no time."""
+    with torch.device("meta"):
+        network = ViltNetwork(config, tasks)
+    text: Any = network.vilt.embeddings.text_embeddings
+    text.position_ids = torch.arange(config.max_position_embeddings)[None]
+    text.token_type_ids = torch.zeros_like(text.position_ids)
+    return network

@@ -179,7 +179,8 @@ def write(
     encodings = tokens.library.encode_batch_fast([text for _, text in pending])
     for (made, _), encoding in zip(pending, encodings, strict=True):
         made.ids = encoding.ids
-    flat = [text for texts in every for text in texts]
+    # Beside each image the short texts come first, so that most of the padding falls on the same places.
+    flat = [text for texts in every for text in sorted(texts, key=lambda text: len(text.ids))]
     shape = (len(every), len(every[0]))
     ids = tokens.padded([text.ids for text in flat], longest)
     hidden = torch.full_like(ids, -1)
