@@ -81,10 +81,11 @@ def test_vilt_heat_maps(case: str) -> None:
 def test_vilt_at_full_size_is_the_librarys_and_answers_in_time() -> None:
     """ViLT-B/32 with random weights: our pass gives the logits of the library's class, which shuffles the patches."""
     torch.manual_seed(0)
-    config = ViltConfig(num_labels=3129)
+    answers: Any = {"num_labels": 3129}
+    config = ViltConfig(**answers)
     whole = ViltForQuestionAnswering(config).eval()
     torch.nn.init.normal_(whole.vilt.embeddings.position_embeddings, std=0.02)
-    network = ViltNetwork(ViltConfig(num_labels=3129, num_hidden_layers=1), ("answer",))
+    network = ViltNetwork(ViltConfig(**{**answers, "num_hidden_layers": 1}), ("answer",))
     network.vilt, network.classifier = whole.vilt, whole.classifier
     pixels, ids = torch.randn(1, 3, 384, 512), torch.randint(1000, 20_000, (1, 12))
     mask = torch.ones_like(ids)

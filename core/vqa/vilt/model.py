@@ -177,7 +177,8 @@ class LoadedViLT:
         self.library, self.row, self.answers = library, row, answers
         self.device, self.dtype = device, dtype
         self.square = row.options.get("size")  # miniatures see squares of this side
-        self.longest = network.config.max_position_embeddings
+        config: Any = network.config
+        self.longest, self.patch = config.max_position_embeddings, config.patch_size
         self.mask, self.pad = library.token_to_id(MASK), library.token_to_id("[PAD]") or 0
 
     @property
@@ -217,8 +218,8 @@ class LoadedViLT:
 def seen_size(width: int, height: int) -> tuple[int, int]:
     """Width and height in pixels at which the published model sees an image: the short side 384, the long one at most 639, both
     down to multiples of 32."""
-    scale = SHORT_SIDE / min(width, height)
-    short, long = SHORT_SIDE, scale * max(width, height)
+    short: float = SHORT_SIDE
+    long = short / min(width, height) * max(width, height)
     if long > LONG_SIDE:
         short, long = short * LONG_SIDE / long, LONG_SIDE
     sides = [int(side + 0.5) // STRIDE * STRIDE for side in (short, long)]
@@ -313,7 +314,7 @@ def grey(side: int = SHORT_SIDE) -> Image.Image:
 def _encode(model: ViLT, image: Image.Image, digest: str) -> EncodedImage:
     with model.use() as loaded, runtime.semaphore(model.device), torch.inference_mode():
         pixels = loaded.pixels(image)
-        side = loaded.network.config.patch_size
+        side = loaded.patch
         tokens = image_tokens(loaded.network.vilt, pixels)[0].float().cpu().numpy()
         grid = (pixels.shape[-2] // side, pixels.shape[-1] // side)
         return EncodedImage(model.checkpoint, digest, image.size, grid, tokens)
@@ -404,7 +405,7 @@ def _told(
     tokens = tuple(loaded.library.id_to_token(one) for one in ids)
     aligned = aligned_words(reading, ids, tokens, image.grid)
     end = time.perf_counter()
-    side = loaded.network.config.patch_size
+    side = loaded.patch
     return {
         "checkpoint": loaded.row.name,
         "text": text,
@@ -455,15 +456,15 @@ def load_vilt(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: to
 
     told = json.loads(paths["config.json"].read_text(encoding="utf-8"))
     chinese = told.pop("answers_zh", None)
-    config = ViltConfig.from_dict(told)
+    config: Any = ViltConfig.from_dict(told)
     tasks: tuple[Task, ...] = tuple(row.options["tasks"])
     weights = next(path for name, path in paths.items() if name.endswith((".safetensors", ".bin")))
     state = bytewise.unpacked(checkpoints.load_state_dict(weights))
     network = without_weights(config, tasks)
     encoders.put_state(network, encoders.in_precision(named(state, tasks), dtype), row)
     if "fill" in tasks:
-        words: Any = network.vilt.embeddings.text_embeddings.word_embeddings
-        network.mlm_score.decoder.weight = words.weight
+        whole: Any = network
+        whole.mlm_score.decoder.weight = whole.vilt.embeddings.text_embeddings.word_embeddings.weight
     answers = {"en": tuple(config.id2label[i] for i in range(config.num_labels))}
     if chinese:
         answers["zh"] = tuple(chinese)

@@ -49,6 +49,10 @@ class Reading:
 class ViltNetwork(nn.Module):
     """A body with some of ViLT's heads: `vilt`, `classifier`, `rank_output`, `mlm_score`."""
 
+    classifier: Any
+    rank_output: Any
+    mlm_score: Any
+
     def __init__(self, config: ViltConfig, tasks: Sequence[Task]) -> None:
         super().__init__()
         self.config, self.tasks = config, tuple(tasks)
@@ -97,7 +101,8 @@ def image_tokens(body: ViltModel, pixels: Tensor) -> Tensor:
     """
     embeddings: Any = body.embeddings
     patches = embeddings.patch_embeddings(pixels)  # [B, W, h, w]
-    side = body.config.image_size // body.config.patch_size
+    config: Any = body.config
+    side = config.image_size // config.patch_size
     first, places = embeddings.position_embeddings.split([1, side * side], dim=1)
     places = places.transpose(1, 2).unflatten(2, (side, side))
     if patches.shape[-2:] != (side, side):

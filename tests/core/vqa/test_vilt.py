@@ -24,14 +24,14 @@ from core.classroom.recipes.vilt.texts import PAD, Tokens
 from core.errors import Refusal
 from core.vqa.vilt import alignment
 from core.vqa.vilt.model import EncodedImage, LoadedViLT, ViLT, seen_size
-from core.vqa.vilt.network import ViltNetwork, image_tokens, named
+from core.vqa.vilt.network import Task, ViltNetwork, image_tokens, named
 from tests import tiny
 
 SIZES: dict[str, Any] = {
     "max_position_embeddings": 16, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
     "intermediate_size": 64, "image_size": 32, "patch_size": 8, "num_labels": 3, "pad_token_id": PAD,
 }  # fmt: skip
-TASKS = ("answer", "match", "fill")
+TASKS: tuple[Task, ...] = ("answer", "match", "fill")
 
 
 def table(name: str, folder: Path, tasks: tuple[str, ...], **options: Any) -> str:

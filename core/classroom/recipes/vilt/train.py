@@ -43,7 +43,7 @@ from core.classroom.world.questions import SCENES, SHARES, Kind, Questions, answ
 from core.classroom.world.scenes import render
 from core.classroom.world.specs import SceneSettings
 from core.vqa.vilt.alignment import alignment_loss
-from core.vqa.vilt.network import ViltNetwork, image_tokens
+from core.vqa.vilt.network import Task, ViltNetwork, image_tokens
 
 CLIP = "classroom-vit"
 SIZE = 64
@@ -53,7 +53,7 @@ QUESTIONS, CAPTIONS = 8, 2  # texts of an image then
 IMAGES, PAIRS = 32, 64  # of a step, in the first and in the second part
 MATCHING, MASKING, ALIGNING = 0.3, 0.4, 0.1  # weights beside questions
 RATE, BEGUN = 2e-3, 0.4  # of AdamW and Muon, and of what begins as the image transformer, as a share
-TASKS = ("answer", "match", "fill")
+TASKS: tuple[Task, ...] = ("answer", "match", "fill")
 
 
 @dataclass
@@ -294,7 +294,7 @@ class Trainer(Run):
             if name != "mlm_score.decoder.weight"
         }
         save_file(bytewise.packed(state), folder / WEIGHTS)
-        names = {"id2label": {str(i): one.en for i, one in enumerate(answers())}}
+        names: dict[str, Any] = {"id2label": {str(i): one.en for i, one in enumerate(answers())}}
         names["answers_zh"] = [one.zh for one in answers()]
         (folder / "config.json").write_text(
             json.dumps({**self.config, **names}, ensure_ascii=False, indent=1) + "\n",
