@@ -110,9 +110,14 @@ def test_a_data_set_is_made_and_downloaded(visit: Visits, tmp_path: Path) -> Non
     count = page.locator("#count input[type=number]")
     count.fill("10")
     count.press("Enter")
+    # Ten scenes are soon drawn: the bar may be gone before it is looked for.
+    page.evaluate("""() => {
+      const note = () => { window.progress ||= document.querySelector('#dataset-line [role=progressbar]') !== null; };
+      new MutationObserver(note).observe(document.getElementById('dataset-line').parentElement, { childList: true, subtree: true });
+    }""")
     page.locator("#dataset-run").click()
-    page.locator("#dataset-line [role=progressbar]").wait_for()
     page.locator("#dataset-file").wait_for()
+    assert page.evaluate("window.progress")
     with page.expect_download() as download:
         page.locator("#dataset-file").click()
     file = tmp_path / download.value.suggested_filename
