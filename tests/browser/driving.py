@@ -12,7 +12,7 @@ from tests.conftest import settle
 ANSWERED = "document.querySelector('#try-result [data-answer]') !== null"
 MARK = "document.querySelector('#try-result [data-answer]')?.dataset.answer"
 STALE = "document.querySelector('#try-result').dataset.stale"
-PATIENCE = 30_000  # milliseconds that an answer may take
+PATIENCE = 180_000  # milliseconds that an answer may take
 LABELS = "[...document.querySelectorAll('#labels li')].map((chip) => chip.firstChild.textContent)"
 
 
