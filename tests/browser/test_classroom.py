@@ -112,8 +112,9 @@ def test_a_data_set_is_made_and_downloaded(visit: Visits, tmp_path: Path) -> Non
     count.press("Enter")
     # Ten scenes are soon drawn: the bar may be gone before it is looked for.
     page.evaluate("""() => {
-      const note = () => { window.progress ||= document.querySelector('#dataset-line [role=progressbar]') !== null; };
-      new MutationObserver(note).observe(document.getElementById('dataset-line').parentElement, { childList: true, subtree: true });
+      const line = document.getElementById('dataset-line');
+      const note = () => { window.progress ||= line.querySelector('[role=progressbar]') !== null; };
+      new MutationObserver(note).observe(line, { childList: true, subtree: true });
     }""")
     page.locator("#dataset-run").click()
     page.locator("#dataset-file").wait_for()

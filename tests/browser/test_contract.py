@@ -395,7 +395,7 @@ def test_an_answer_never_stands_beside_other_inputs(desk: Desk) -> None:
         mark = page.evaluate(MARK)
         if not change(page, name, desk.lang):
             continue
-        page.wait_for_function(f"({MARK}) !== {mark!r} || {STALE}" if mark else STALE, timeout=20_000)
+        page.wait_for_function(f"({MARK}) !== {mark!r} || {STALE}" if mark else STALE)
         sentence = page.evaluate(STALE)
         assert not sentence or button in sentence
         changed.append(name)
