@@ -20,7 +20,7 @@ class Question:
     """The inputs of the page: a clip, actions, sentences and prompts."""
 
     checkpoint: str = form.checkpoint(PAPER)
-    video: str | None = form.video(text("video"), height=110)
+    video: str | None = form.video(text("video"), camera=True, height=110)
     labels: str = form.chips()
     sentences: str = form.choice(
         library.options(PAPER, "sentences"), "all", text("sentences"), place="settings"

@@ -22,6 +22,8 @@ from demos.kit.language import Text, both, both_of
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 # The page's image as a surface takes it over, in the browser; what was drawn on another image goes.
 TAKE_IMAGE = "(image) => JSON.stringify({ src: image ? image.url : '' })"
+# What a recorder uploaded as the value of a file input, in the browser.
+TAKE_FILE = "(value) => ({ ...JSON.parse(value), meta: { _type: 'gradio.FileData' } })"
 MAX_VALUE = 200_000  # characters of a surface's value
 
 
@@ -121,9 +123,16 @@ def code_of(name: str) -> str:
     return (ASSETS / "js" / name).read_text(encoding="utf-8")
 
 
-def surface(elem_id: str, script: str, template: str) -> gr.HTML:
+def surface(elem_id: str, script: str, template: str, **options: Any) -> gr.HTML:
     """A surface of its own: a script of `assets/js` and the markup that it works on."""
-    return output(elem_id, html_template=template, js_on_load=code_of(script))
+    return output(elem_id, html_template=template, js_on_load=code_of(script), **options)
+
+
+def camera(elem_id: str, given: gr.File) -> None:
+    """A button that records a few seconds with the camera into a file input, which then asks as after an upload."""
+    recorder = surface(elem_id, "camera.js", markup("camera"), elem_classes="atlas-own-file")
+    taken = recorder.change(None, [recorder], [given], js=TAKE_FILE, **QUIET)
+    taken.then(None, None, None, js="() => { window.atlas.touched(false); }", **QUIET)
 
 
 def follow(surface: gr.HTML, image: Any, keep: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -14,7 +14,7 @@ from gradio.utils import get_upload_folder
 from core.errors import Refusal
 from demos.kit.events import QUIET
 from demos.kit.html import Markup, join, tag
-from demos.kit.language import both, tr
+from demos.kit.language import Text, both, tr
 
 # Name, MIME type, bytes, and the title of its link where that is not the ending of the name.
 File = tuple[str, str, bytes] | tuple[str, str, bytes, str]
@@ -51,6 +51,18 @@ def image_input(**options: Any) -> ImageInput:
     image = ImageInput(**settings)
     gr.on([image.upload, image.input], lambda given: None, [image], None, queue=False, **QUIET)
     return image
+
+
+def file_input(label: Text, kinds: Sequence[str], name: str, **more: Any) -> gr.File:
+    """A file of the question that is no image: the path of an upload. It stands aside where many files are asked."""
+    return gr.File(
+        file_types=list(kinds),
+        type="filepath",
+        label=label.tr,
+        elem_id=name,
+        elem_classes="atlas-own-file",
+        **more,
+    )
 
 
 def image_source(value: str | None) -> str | bytes:

@@ -182,14 +182,17 @@ def upload(label: Text, *, place: str = "settings", **more: Any) -> Any:
 VIDEO_FILES = ["video", ".gif", ".webp"]
 
 
-def video(label: Text, *, place: str = "side", **more: Any) -> Any:
-    """The video of a question: the path of an upload or of an example.
+def video(label: Text, *, place: str = "side", camera: bool = False, **more: Any) -> Any:
+    """The video of a question: the path of an upload or of an example; `camera` adds a button that records one.
 
     A file input, not Gradio's player: that one loads a video editor from another host.
     """
 
     def make(name: str) -> gr.File:
-        return gr.File(file_types=VIDEO_FILES, type="filepath", label=label.tr, elem_id=name, **more)
+        given = files.file_input(label, VIDEO_FILES, name, **more)
+        if camera:
+            components.camera(f"{name}-camera", given)
+        return given
 
     return field(None, Field(make, place, link=False))
 
@@ -198,14 +201,7 @@ def videos(label: Text, *, place: str = "side", **more: Any) -> Any:
     """Video files of the visitor."""
 
     def make(name: str) -> gr.File:
-        return gr.File(
-            file_count="multiple",
-            file_types=VIDEO_FILES,
-            type="filepath",
-            label=label.tr,
-            elem_id=name,
-            **more,
-        )
+        return files.file_input(label, VIDEO_FILES, name, file_count="multiple", **more)
 
     return field(None, Field(make, place, link=False))
 

@@ -40,7 +40,7 @@ def cloud_field() -> Any:
     """The field of the cloud: the path of an upload."""
 
     def make(name: str) -> gr.File:
-        return gr.File(label=text("cloud").tr, file_types=KINDS, type="filepath", elem_id=name, height=120)
+        return files_in.file_input(text("cloud"), KINDS, name, height=120)
 
     return form.field(None, form.Field(make, "side", link=False))
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from demos.chinese_clip import answer as chinese_clip
@@ -85,6 +86,11 @@ class Desk:
     @property
     def has_image(self) -> bool:
         return "image" in self.form.fields
+
+    @property
+    def file_fields(self) -> list[str]:
+        """The fields that take the visitor's own image, clips or cloud."""
+        return [name for name, made in self.form.components.items() if isinstance(made, gr.Image | gr.File)]
 
     @property
     def has_weights(self) -> bool:
@@ -287,7 +293,7 @@ def test_a_walkthrough_leaves_the_inputs_as_they_were(desk: Desk) -> None:
 def test_many_files_stand_beside_the_labels_and_no_image(desk: Desk) -> None:
     if desk.declared.many is None:
         pytest.skip("no many files")
-    page, beside = desk.page, ("#image", "#examples")
+    page, beside = desk.page, [*(f"#{name}" for name in desk.file_fields), "#examples"]
     assert all(page.locator(one).is_visible() for one in beside)
     open_tab(page, TABS[desk.lang][5])
     page.locator("#many-files").wait_for()
