@@ -104,21 +104,26 @@ def rotations(views: Sequence[Sequence[float]]) -> Tensor:
 
 
 def turn(points: Tensor, settings: Projection) -> Tensor:
-    """Points [B, P, 3] as each view has them: [B, V, 3, P]."""
-    turns = rotations(settings.views).to(points)
-    places = torch.einsum("vij,bpi->bvjp", turns, points)
-    if settings.tilts is None:
-        return places
-    return torch.einsum("vij,bvip->bvjp", rotations(settings.tilts).to(points), places)
+    """Points [B, P, 3] as each view has them: [B, V, 3, P]; the same bits for any number of clouds, views and threads."""
+    turns = matrices(settings).to(points)
+    places = points.transpose(1, 2)[:, None]  # [B, 1, 3, P]
+    # Sums in place of a product of matrices, which adds in an order that depends on its size and on the threads.
+    total = places[..., 0, None, :] * turns[:, 0, :, None]
+    for axis in (1, 2):
+        total += places[..., axis, None, :] * turns[:, axis, :, None]
+    return total
+
+
+def matrices(settings: Projection) -> Tensor:
+    """Matrices [V, 3, 3] of views and their tilts, multiplied to points from the right."""
+    turns = rotations(settings.views)
+    return turns if settings.tilts is None else turns @ rotations(settings.tilts)
 
 
 def cameras(settings: Projection) -> Tensor:
     """Where the cameras stand in the cloud's own axes, [V, 3]: they look at the origin from there."""
     distance = settings.distance if isinstance(settings, Perspective) else 1.5
-    turns = rotations(settings.views)
-    if settings.tilts is not None:
-        turns = turns @ rotations(settings.tilts)
-    return turns @ torch.tensor([0.0, 0.0, -distance])
+    return matrices(settings) @ torch.tensor([0.0, 0.0, -distance])
 
 
 def project(points: Tensor, settings: Projection = ZERO_SHOT) -> Tensor:
@@ -186,7 +191,9 @@ def _perspective(points: Tensor, settings: Projection) -> Tensor:
     # 3. sums of 1 and of 1/depth over the points of a pixel; points outside go to a pixel that is cut off
     count = len(points) * len(settings.views)
     first = torch.arange(count, device=points.device).reshape(len(points), -1, 1, 1, 1) * side * side
-    pixel = torch.where(inside, first + row * side + column, count * side * side).long().flatten()
+    # Whole numbers before they are added: float32 has no odd ones above 2^24.
+    own = (row * side + column).where(inside, 0).long()
+    pixel = torch.where(inside, first + own, count * side * side).flatten()
     weights = nearness[..., None, None].expand(inside.shape).flatten()
     sums = torch.bincount(pixel, weights, count * side * side + 1)[:-1]
     hits = torch.bincount(pixel, minlength=count * side * side + 1)[:-1]
@@ -208,7 +215,7 @@ def _realistic(points: Tensor, settings: Projection) -> Tensor:
     layer = value.ceil().clamp(0, layers - 1)
     count = len(points) * len(settings.views)
     first = torch.arange(count, device=points.device).reshape(len(points), -1, 1) * layers
-    voxel = ((first + layer) * side * side + row * side + column).long().flatten()
+    voxel = ((first + layer.long()) * side * side + (row * side + column).long()).flatten()
     grid = torch.full((count * layers * side * side,), settings.background, device=points.device)
     grid = grid.scatter_reduce(0, voxel, value.clamp(1, layers - 2).flatten(), "amax").to(points.dtype)
     grid = grid.reshape(count, layers, side, side)

@@ -148,6 +148,15 @@ def test_many_points_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> N
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("settings", [replace(ZERO_SHOT, side=512), V2], ids=["perspective", "realistic"])
+def test_many_clouds_are_the_same_as_each_alone(settings: Any) -> None:
+    """So many that their pixels cannot be counted in float32."""
+    points = torch.cat([cloud(60, seed) for seed in range(20)])
+    together = projection.project(points, settings)
+    for at in (0, 12, 19):
+        assert torch.equal(together[at], projection.project(points[at : at + 1], settings)[0])
+
+
 def test_the_order_of_points_changes_nothing() -> None:
     points = cloud()
     mixed = points[:, torch.randperm(points.shape[1], generator=torch.Generator().manual_seed(3))]
