@@ -7,6 +7,7 @@ to the disk.
 """
 
 from core.inputs.archives import Files, Member, files_of, is_archive
+from core.inputs.depths import depths
 from core.inputs.images import FileImage, crop, digest, full_size, image, reduced_size, size_of, to_pixels
 from core.inputs.numbers import number
 from core.inputs.points import Cloud, points
@@ -25,6 +26,7 @@ __all__ = [
     "Video",
     "clean",
     "crop",
+    "depths",
     "digest",
     "files_of",
     "full_size",

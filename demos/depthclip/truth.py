@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from core import checkpoints, inputs
+from core.errors import Refusal
 from demos.depthclip import draw
 from demos.depthclip.answer import model, run, words_of
-from demos.depthclip.words import PAPER, say
-from demos.kit import results
+from demos.depthclip.words import PAPER, say, text
+from demos.kit import files as files_in
+from demos.kit import form, library, results
 from demos.kit.html import Markup, tag
 from demos.kit.jobs import Progress
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 SHOWN, SCENES = 4, 24  # scenes that are drawn; whose places are measured
 SEED, SHOT_SEED, SHOTS = 811, 31_500, 16
 SHOWN_SIDE = 160
+SAME = 0.02  # by which the ratio of the sides of an image and of its depth map may differ
 
 
 def scenes(question: Question, lang: str) -> dict[str, Any]:
@@ -62,6 +66,56 @@ def scenes(question: Question, lang: str) -> dict[str, Any]:
     note = tag("p", say("rank", lang, rank=rank, scenes=SCENES), class_="atlas-line")
     line = results.line(time.perf_counter() - start, estimator.checkpoint, estimator.device, lang)
     return {"out": draw.error_table(table, lang) + note + body, "line": line}
+
+
+@dataclass(frozen=True)
+class Own:
+    """A depth map of the page's image, and what its numbers mean; those of the Motorcycle pair of Middlebury to begin with."""
+
+    file: str | None = form.field(
+        None,
+        form.Field(lambda name: files_in.file_input(text("truth_file"), (".png", ".npy"), name, height=110)),
+    )
+    unit: str = form.choice(library.options(PAPER, "unit"), "disparity", text("unit"))
+    product: float = form.number(192.03, text("product"), precision=4)
+    offset: float = form.number(31.086, text("offset"), precision=4)
+
+
+def own(
+    question: Question, file: str | None, unit: str, product: float, offset: float, lang: str
+) -> dict[str, Any]:
+    """The map of the page's image beside its true depth: errors of both maps and of the best constant.
+
+    Raises:
+        Refusal: "depths_shape" where image and depth map do not have the same shape, and what reading both refuses.
+    """
+    from core.spatial import depth_errors
+
+    truth = inputs.depths(file, unit, product, offset)
+    answer = run(question)
+    depth = answer.result.depth
+    if abs(truth.shape[0] * depth.shape[1] / (truth.shape[1] * depth.shape[0]) - 1) > SAME:
+        told = {
+            "depth": f"{truth.shape[1]} x {truth.shape[0]}",
+            "image": f"{depth.shape[1]} x {depth.shape[0]}",
+        }
+        raise Refusal("depths_shape", **told)
+    rows, columns = (
+        (np.arange(size) + 0.5) * full // size for size, full in zip(depth.shape, truth.shape, strict=True)
+    )
+    truth = truth[rows.astype(int)[:, None], columns.astype(int)[None]]
+    constant = np.full_like(depth, depth_errors.constant(truth))
+    # The metres of the words are set by hand: one factor, the medians' ratio, shows what is left without them.
+    scaled = depth * float(np.nanmedian(truth) / np.median(depth[np.isfinite(truth)]))
+    maps = {"estimated": depth, "scaled": scaled, "constant": constant}
+    table = {say(name, lang): depth_errors.map_errors(one, truth) for name, one in maps.items()}
+    known = np.isfinite(truth)
+    rank = depth_errors.rank_correlation(depth[known], truth[known])
+    span = (float(np.nanmin(truth)), float(np.nanmax(truth)))
+    shown = [(say("true", lang), np.where(known, truth, span[1])), (say("scaled", lang), scaled)]
+    made = draw.maps([(title, Image.fromarray(draw.coloured(one, span))) for title, one in shown])
+    note = tag("p", say("own_rank", lang, rank=rank, share=float(known.mean())), class_="atlas-line")
+    return {"out": draw.error_table(table, lang) + note + made, "line": answer.line(lang)}
 
 
 def supervised(question: Question, lang: str) -> dict[str, Any]:

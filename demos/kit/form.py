@@ -237,12 +237,14 @@ def slider(
     return field(value, Field(make, place, read, script, followed))
 
 
-def number(value: int, label: Text, info: Text | None = None, *, place: str = "settings", **more: Any) -> Any:
-    """A whole number, such as a seed."""
+def number(
+    value: float, label: Text, info: Text | None = None, *, place: str = "settings", **more: Any
+) -> Any:
+    """A number without limits, such as a seed; a whole one unless `precision` says otherwise."""
 
     def make(name: str) -> gr.Number:
-        settings = {"min_width": 90, "info": info.tr if info else None, **more}
-        return gr.Number(value, label=label.tr, precision=0, elem_id=name, **settings)
+        settings = {"min_width": 90, "precision": 0, "info": info.tr if info else None, **more}
+        return gr.Number(value, label=label.tr, elem_id=name, **settings)
 
     return field(value, Field(make, place, int))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 from core import inputs
 from core.errors import Refusal
 from core.runtime import Cancel
+from core.spatial import depth_errors
 from demos.depthclip import answer, draw, page, truth
 from demos.depthclip.words import examples
 from tests import pages
@@ -118,3 +120,31 @@ def test_many_files_have_their_range() -> None:
     image = inputs.image(examples()[answer.OPENING]["path"])
     outcome = answer.many(question())(image)
     assert outcome.cells["near (m)"] <= outcome.cells["far (m)"]
+
+
+STEREO = Path(__file__).parent / "stereo"
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_stereo_pair_measures_the_map_beside_a_constant(lang: str) -> None:
+    given = truth.Own(str(STEREO / "motorcycle_disparity_x256.png"))
+    asked = question(lang, image=str(STEREO / "motorcycle_left.jpg"))
+    out = truth.own(asked, given.file, given.unit, given.product, given.offset, lang)["out"]
+    rows = re.findall(r"<tr><th[^>]*>([^<]+)</th>((?:<td>[\d.]+</td>)+)</tr>", out)
+    measures = {
+        name: [float(value) for value in re.findall(r"<td>([\d.]+)</td>", cells)] for name, cells in rows
+    }
+    assert len(measures) == 3
+    # The best constant of the scene, with its truth in hand; the depths of the pair are 2.1 to 5.0 m.
+    metres = inputs.depths(given.file, given.unit, given.product, given.offset)
+    assert 2.1 < np.nanmin(metres) < np.nanmax(metres) < 5.1
+    constant = depth_errors.map_errors(np.full_like(metres, depth_errors.constant(metres)), metres)
+    assert measures[draw.say("constant", lang)][0] == pytest.approx(constant["abs_rel"], abs=0.01)
+    assert out.count("<figure") == 2
+
+
+def test_a_truth_of_another_shape_is_refused() -> None:
+    given = truth.Own(str(STEREO / "motorcycle_disparity_x256.png"))
+    with pytest.raises(Refusal) as caught:
+        truth.own(question(), given.file, given.unit, given.product, given.offset, "en")
+    assert caught.value.code == "depths_shape"
