@@ -291,23 +291,27 @@ def _finish(
         decoded.load()
         size = whole or size_of(decoded)
         orientation = _orientation(decoded)
+        lies = orientation in QUARTER_TURNS
         if decoded.mode in REDUCIBLE and "transparency" not in decoded.info:
             # Before any conversion, which would copy all of a large image.
-            decoded = _reduced(decoded, size, max_side)
-        rgb = _reduced(levels.to_rgb(decoded), size, max_side)
+            decoded = _reduced(decoded, size, max_side, lies)
+        rgb = _reduced(levels.to_rgb(decoded), size, max_side, lies)
         upright = rgb.transpose(TURNS[orientation]) if orientation in TURNS else rgb
     except (Refusal, MemoryError):
         raise
     except Exception as error:  # an image that is decoded only now; a mode that Pillow cannot convert
         raise Refusal("image_broken") from error
-    return upright, size[::-1] if orientation in QUARTER_TURNS else size
+    return upright, size[::-1] if lies else size
 
 
-def _reduced(pixels: Image.Image, size: Size, max_side: int | None) -> Image.Image:
-    """All or some of the pixels of a file of this size, as `image` reduces it."""
+def _reduced(pixels: Image.Image, size: Size, max_side: int | None, lies: bool) -> Image.Image:
+    """All or some of the pixels of a file of this size, as `image` reduces it; `lies`: it will be turned by a quarter."""
     wanted = reduced_size(*size, max_side)
     if pixels.size == wanted:
         return pixels
+    if lies:
+        # Pillow filters along the rows first and rounds in between: these columns will be rows, so they come first.
+        pixels = pixels.resize((pixels.width, wanted[1]), Image.Resampling.LANCZOS, reducing_gap=3.0)
     return pixels.resize(wanted, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 

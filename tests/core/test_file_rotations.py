@@ -26,7 +26,7 @@ from demos.vild.answer import vild_detect
 SCENE = Path(__file__).resolve().parents[2] / "assets" / "examples" / "glip" / "dog_and_car.webp"
 LABELS = ["a dog", "a car"]
 SIZE = WIDTH, HEIGHT = 2700, 1800  # larger than what is computed on
-LEVELS, PLACE, SHARE = 3, 10, 0.02  # by which two answers may differ: of brightness, pixels, probabilities
+LEVELS, PLACE, SHARE = 3, 5, 0.02  # by which two answers may differ: of brightness, pixels, probabilities
 # EXIF orientation -> what a camera did to the pixels.
 TURNS: dict[int, Image.Transpose | None] = {
     1: None,
@@ -70,8 +70,8 @@ def near(one: Any, other: Any, most: float) -> bool:
 def test_every_orientation_is_the_same_image(orientation: int, kind: str) -> None:
     image, plain = inputs.image(turned(orientation, kind)), inputs.image(turned(1))
     assert image.file_size == SIZE and image.size == plain.size and max(image.size) <= inputs.images.MAX_SIDE
-    # It is made smaller before it is turned, which rounds in another order.
-    assert near(image, plain, LEVELS)
+    # It is made smaller before it is turned, and rounded all the same as what is upright in the file.
+    assert np.array_equal(np.asarray(image), np.asarray(plain))
     # What is read again from the file for crops and overlays is upright too.
     assert np.array_equal(np.asarray(inputs.full_size(image)), np.asarray(upright()))
     box = (WIDTH - HEIGHT, 0, WIDTH - HEIGHT / 2, HEIGHT / 2)
