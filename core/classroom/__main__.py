@@ -69,7 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
     exporting.add_argument("--augment", type=float, default=0.5, help="0 plain sprites .. 1 as in training")
     training = commands.add_parser("train", help="train a miniature")
     training.add_argument(
-        "paper", choices=[*MINUTES, "all"], help="all: the whole chain, resumed where it stopped"
+        "paper",
+        choices=[*MINUTES, "depthclip", "all"],
+        help="all: the whole chain, resumed where it stopped; depthclip, which takes seconds, is no part of it",
     )
     training.add_argument("--model", choices=["classroom-rn", "classroom-vit"], default="classroom-rn")
     training.add_argument(
@@ -245,6 +247,15 @@ def _train(args: argparse.Namespace) -> None:
         train_all(
             args.out or Path("runs"), lambda line: print(line, flush=True), args.device, args.seed, args.steps
         )
+        return
+    if args.paper == "depthclip":
+        from core.classroom.recipes.depthclip import train as depthclip
+
+        chosen: dict[str, Any] = {"steps": args.steps} if args.steps else {}
+        bins = depthclip.Settings(
+            args.clip or depthclip.CLIP, seed=args.seed, out=args.out or Path("runs") / args.paper, **chosen
+        )
+        print(f"exported {depthclip.run(bins)}")
         return
     if args.minutes is None:
         args.minutes = MINUTES[args.paper]

@@ -24,8 +24,7 @@ from core.classroom.world.concepts import Concept, by_code, by_name
 
 Points = NDArray[np.float32]  # [P, 3]
 
-# What a concept's body is made by. The first twenty classes are those that are measured; all settings were chosen on the
-# others.
+# What a concept's body is made by. The first twenty classes are those that are measured.
 MEASURED: dict[str, str] = {
     "die": "cube",
     "soccer ball": "sphere",

@@ -3,6 +3,8 @@
     python -m core.classroom evaluate depthclip --checkpoint classroom-rn
 
 All numbers are over places that an object covers. The constant is the best one of the scenes that the bins are learned from.
+The words, their metres, the sentence and the temperature of zero-shot were chosen by hand while classroom scenes of the same kind
+were looked at. The seed of the scenes that are measured here was set after that, so none of them was among those.
 """
 
 from __future__ import annotations
@@ -15,13 +17,11 @@ import torch
 
 from core.classroom.recipes.common.fresh import clip_row
 from core.classroom.recipes.common.rows import Rows
-from core.classroom.recipes.depthclip import live
+from core.classroom.recipes.depthclip import live, train
 from core.spatial import depth_errors
-from core.spatial.depthclip import CLASSROOM, CLASSROOM_ZH, DepthEstimator
+from core.spatial.depthclip import DepthEstimator
 
-SCENES, SHOTS = 48, 16
-TEST_SEED, SHOT_SEED = 701, 31_000
-WORDS = {"en": CLASSROOM, "zh": CLASSROOM_ZH}
+SCENES, TEST_SEED = 48, 52_400
 
 
 def abs_rel(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -30,13 +30,13 @@ def abs_rel(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def evaluate(
-    checkpoint: str, say: Callable[[str], None] = print, scenes: int = SCENES, shots: int = SHOTS
+    checkpoint: str, say: Callable[[str], None] = print, scenes: int = SCENES, shots: int = train.SHOTS
 ) -> list[dict[str, Any]]:
     """All rows of the report card for a CLIP, a bundled row or the folder of an export."""
     rows = Rows("depthclip", checkpoint, say)
     model = DepthEstimator.load(clip_row(checkpoint), "cpu")
-    test, few = live.places(model, TEST_SEED, scenes), live.places(model, SHOT_SEED, shots)
-    for lang, words in WORDS.items():
+    test, few = live.places(model, TEST_SEED, scenes), live.places(model, train.SEED, shots)
+    for lang, words in train.WORDS.items():
         texts = model.encode_text(words.sentences)
         zero = live.guess(test, texts, words)
         rows.add(
@@ -46,8 +46,7 @@ def evaluate(
             depth_errors.rank_correlation(zero, test.metres),
         )
         rows.add("AbsRel of depth", "zero-shot", lang, abs_rel(zero, test.metres))
-        *_, last = live.learn(model, few, words)
-        learned = live.guess(test, texts, last.words)
+        learned = live.guess(test, texts, train.learn(model, few, words).words)
         rows.add("AbsRel of depth", f"bins of {shots} scenes", lang, abs_rel(learned, test.metres))
         rows.add(
             "rank correlation with true depth",
