@@ -1,4 +1,4 @@
-"""Untrusted input at the door: images, videos, clouds, labels, texts and archives come out clean, or are refused.
+"""Untrusted input at the door: images, videos, sounds, clouds, labels, texts and archives come out clean, or are refused.
 
 Behind this room nothing is checked again: `image` returns RGB images of a bounded size without metadata, `video` knows
 when the frames of a file appear and decodes those that are wanted, `labels` are spelled as they were sent and `clean` is
@@ -7,6 +7,7 @@ to the disk.
 """
 
 from core.inputs.archives import Files, Member, files_of, is_archive
+from core.inputs.audio import Sound, sound
 from core.inputs.depths import depths
 from core.inputs.images import FileImage, crop, digest, full_size, image, reduced_size, size_of, to_pixels
 from core.inputs.numbers import number
@@ -23,6 +24,7 @@ __all__ = [
     "Files",
     "Frame",
     "Member",
+    "Sound",
     "Video",
     "clean",
     "crop",
@@ -38,6 +40,7 @@ __all__ = [
     "reduced_size",
     "seed",
     "size_of",
+    "sound",
     "text",
     "to_pixels",
     "video",
