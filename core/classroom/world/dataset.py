@@ -8,7 +8,7 @@
     LICENSES.md, README.md
 
 Pairs in val are those that training scenes leave out (`specs.new_pair`). The same settings give the same bytes. Of kind
-"clip" they are clips (`clip_set`).
+"clip" they are clips (`clip_set`), of kind "sound" sounds (`sound_set`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from PIL import Image
 
 from core import runtime
 from core.classroom import SceneSettings, Spec, open_atlas, render, sample
-from core.classroom.world import clip_set
+from core.classroom.world import clip_set, sound_set
 from core.classroom.world.clips import ClipSettings, ClipSpec
 from core.classroom.world.concepts import SPRITES, concepts, unseen
 from core.classroom.world.description import pixels, truth
@@ -39,7 +39,7 @@ SEEDS = 2**40  # above those of training (from 2**32) and of evaluation (below 2
 PART = 24  # scenes drawn at once
 VAL_SHARE = 0.2
 
-CLIP, MOST_FRAMES = "clip", 240
+CLIP, SOUND, MOST_FRAMES = "clip", "sound", 240
 Put = Callable[[str, bytes], None]
 
 
@@ -47,7 +47,7 @@ Put = Callable[[str, bytes], None]
 class DatasetSettings:
     """How many scenes and of what.
 
-    kind: one of KINDS, "mixed", or "clip". look: one of RENDERINGS, or "mixed". augment: 0 plain sprites .. 1 as in training.
+    kind: of KINDS, "mixed", "clip" or "sound". look: of RENDERINGS, or "mixed". augment: 0 plain sprites .. 1 as in training.
     frames: of a clip, whose sides are even.
     """
 
@@ -65,7 +65,10 @@ class DatasetSettings:
                 "dataset_size",
                 low=2, high=MOST, smallest=SMALLEST, largest=LARGEST, count=self.scenes, size=self.size,
             )  # fmt: skip
-        for value, known in ((self.kind, (*KINDS, "mixed", CLIP)), (self.look, (*RENDERINGS, "mixed"))):
+        for value, known in (
+            (self.kind, (*KINDS, "mixed", CLIP, SOUND)),
+            (self.look, (*RENDERINGS, "mixed")),
+        ):
             if value not in known:
                 raise Refusal("bad_scene", what=value[:40])
         if not 0 <= self.seed < 2**31:
@@ -127,7 +130,8 @@ def write(out: Path, settings: DatasetSettings) -> Iterator[int]:
         out: a new or empty folder, or the name of an archive ending in .zip.
     """
     with _sink(out) as put:
-        yield from _clips(put, settings) if settings.kind == CLIP else _scenes(put, settings)
+        files = {CLIP: _clips, SOUND: _sounds}.get(settings.kind, _scenes)
+        yield from files(put, settings)
         put("LICENSES.md", (SPRITES / "LICENSES.md").read_bytes())
         put("README.md", _readme(settings).encode())
 
@@ -145,6 +149,20 @@ def _clips(put: Put, settings: DatasetSettings) -> Iterator[int]:
             yield done
         put(f"annotations/instances_{split}.json", _json(instances))
         put(f"annotations/captions_{split}.json", _json(captions))
+
+
+def _sounds(put: Put, settings: DatasetSettings) -> Iterator[int]:
+    """Files and tables of sounds."""
+    done = 0
+    for at, (split, count) in enumerate(settings.counts.items()):
+        rows = []
+        for number, (data, facts) in enumerate(sound_set.drawn(count, SEEDS + 2 * settings.seed + at), 1):
+            name = f"{number:06d}.wav"
+            put(f"sounds/{split}/{name}", data)
+            rows.append({"id": number, "file_name": name, **facts})
+            done += 1
+            yield done
+        put(f"annotations/sounds_{split}.json", _json({"sounds": rows}))
 
 
 def _scenes(put: Put, settings: DatasetSettings) -> Iterator[int]:
@@ -250,6 +268,8 @@ def _json(value: Any) -> bytes:
 
 def _readme(settings: DatasetSettings) -> str:
     counts = settings.counts
+    if settings.kind == SOUND:
+        return sound_set.readme(counts, settings)
     if settings.kind == CLIP:
         side = settings.size // 2 * 2
         return clip_set.README.format(**counts, side=side, rate=clip_set.RATE, settings=settings)
