@@ -11,6 +11,7 @@ python -m core sketch IMAGE --strokes 16 --out cat.svg
 python -m core draw "a red envelope" --out envelope.png
 python -m core rank "a dog moving from left to right" one.mp4 two.mp4
 python -m core action CLIP --labels "moving left, moving right"
+python -m core listen SOUND --labels "a dog, a bell" --images one.png two.png
 """
 
 from __future__ import annotations
@@ -190,6 +191,28 @@ def action(arguments: argparse.Namespace) -> None:
         print(
             f"{found.probabilities[i]:7.1%}  cosine {found.cosines[i]:+.3f}  {inputs.visible(found.labels[i])}"
         )
+    _tell(found.notes)
+
+
+def listen(arguments: argparse.Namespace) -> None:
+    """AudioCLIP: ranks labels and images for a sound; CLAP ranks labels."""
+    labels = inputs.labels(arguments.labels, limit=1000)
+    sound = inputs.sound(arguments.sound, max_seconds=None, max_bytes=None)
+    images = [inputs.image(path) for path in arguments.images]
+    from core.audio.audioclip import AudioCLIP
+
+    found = AudioCLIP.load(arguments.checkpoint or checkpoints.default("audioclip")).compare(
+        [sound], images, labels
+    )
+    if arguments.json:
+        print(json.dumps(found.to_json(), ensure_ascii=False))
+        return
+    print(f"{found.checkpoint}, {1000 * found.seconds:.0f} ms")
+    (row,) = found.to_json()["sounds"]
+    for one in row["results"]:
+        print(f"{one['probability']:7.1%}  cosine {one['cosine']:+.3f}  {inputs.visible(one['label'])}")
+    for one in row["images"]:
+        print(f"{one['probability']:7.1%}  cosine {one['cosine']:+.3f}  {arguments.images[one['image']]}")
     _tell(found.notes)
 
 
@@ -544,6 +567,13 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
     verb.add_argument("--json", action="store_true", help="print the answer as JSON")
     verb.set_defaults(run=action)
+    verb = verbs.add_parser("listen", help="rank labels and images for a sound (AudioCLIP, CLAP)")
+    verb.add_argument("sound", type=Path, help="a sound file, or a video with sound")
+    verb.add_argument("--labels", required=True, help="separated by commas or lines")
+    verb.add_argument("--images", type=Path, nargs="*", default=[], help="image files")
+    verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
+    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
+    verb.set_defaults(run=listen)
     return main
 
 

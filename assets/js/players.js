@@ -9,7 +9,7 @@ element.addEventListener("click", (event) => {
   const frame = event.target.closest("[data-at]");
   if (!frame) return;
   const card = cardOf(frame);
-  const video = card.querySelector("video");
+  const video = card.querySelector("video, audio");
   const seconds = Number(frame.dataset.at);
   mark(card, seconds);
   if (!video) return;

@@ -24,7 +24,10 @@ MINUTES = {
     "clip4clip": 15.0,
     "actionclip": 15.0,
     "vilt": 40.0,
+    "audioclip": 20.0,
 }
+
+NAMES = {"clip": "clips", "sound": "sounds"}  # of what a data set has in place of scenes
 
 
 def keep_memory() -> None:
@@ -49,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands.add_parser("examples", help="draw the example images of the CLIP, GroupViT and Classroom pages")
     exporting = commands.add_parser(
-        "dataset", help="write scenes or clips with COCO boxes, masks and captions"
+        "dataset", help="write scenes or clips with COCO boxes, masks and captions, or sounds"
     )
     exporting.add_argument(
         "--out", type=Path, required=True, help="a new folder, or an archive ending in .zip"
@@ -58,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     exporting.add_argument("--seed", type=int, default=0)
     exporting.add_argument("--size", type=int, default=224, help="pixels of a side")
     exporting.add_argument(
-        "--kind", choices=["mixed", "single", "pair", "flock", "group", "clip"], default="mixed"
+        "--kind", choices=["mixed", "single", "pair", "flock", "group", "clip", "sound"], default="mixed"
     )
     exporting.add_argument("--frames", type=int, default=24, help="of a clip")
     exporting.add_argument(
@@ -133,7 +136,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     ablating = commands.add_parser("ablate", help="train and measure the rows of a paper's ablation")
     ablating.add_argument(
-        "paper", choices=["lseg", "groupvit", "glip", "clip4clip", "actionclip", "actionclip-prompts"]
+        "paper",
+        choices=["lseg", "groupvit", "glip", "clip4clip", "actionclip", "actionclip-prompts", "audioclip"],
     )
     ablating.add_argument("--steps", type=int, default=300, help="of each row")
     ablating.add_argument(
@@ -157,6 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
             "clip4clip",
             "actionclip",
             "vilt",
+            "audioclip",
         ],
     )
     testing.add_argument(
@@ -188,13 +193,14 @@ def _run(args: argparse.Namespace) -> None:
         for style, number in sprites.build(args.sources).items():
             print(f"{style}: {number} concepts")
     elif args.command == "examples":
-        from core.classroom.world import clip_examples, examples, labelled
+        from core.classroom.world import clip_examples, examples, labelled, sound_examples
 
         for file in (
             *examples.write(),
             *examples.write_described(),
             *labelled.write(),
             *clip_examples.write(),
+            *sound_examples.write(),
         ):
             print(file)
     elif args.command == "dataset":
@@ -223,7 +229,7 @@ def _dataset(args: argparse.Namespace) -> None:
     with outputs.writing(args.out):
         for done in dataset.write(args.out, settings):
             print(
-                f"\r{done} of {args.scenes} {'clips' if args.kind == 'clip' else 'scenes'}",
+                f"\r{done} of {args.scenes} {NAMES.get(args.kind, 'scenes')}",
                 end="",
                 file=sys.stderr,
                 flush=True,
@@ -284,6 +290,7 @@ def _train(args: argparse.Namespace) -> None:
 
 def _train_segmenter(args: argparse.Namespace) -> None:
     from core.classroom.recipes.actionclip import train as actionclip
+    from core.classroom.recipes.audioclip import train as audioclip
     from core.classroom.recipes.clip4clip import train as clip4clip
     from core.classroom.recipes.common.running import Run
     from core.classroom.recipes.glip import train as glip
@@ -320,6 +327,9 @@ def _train_segmenter(args: argparse.Namespace) -> None:
         run = actionclip.Trainer(actionclip.variant(base, **({"clip": args.clip} if args.clip else {})))
     elif args.paper == "vilt":
         run = vilt.Trainer(vilt.Settings(clip=args.clip or vilt.CLIP, device=args.device, **common))
+    elif args.paper == "audioclip":
+        clip = args.clip or audioclip.CLIP
+        run = audioclip.Trainer(audioclip.Settings(clip=clip, device=args.device, **common))
     elif args.paper == "glip":
         run = glip.Trainer(glip.Settings(clip=args.clip or glip.CLIP, **common, **on_gpu))
     else:
@@ -334,7 +344,17 @@ def _evaluate(args: argparse.Namespace) -> None:
     from core.classroom import report
     from core.classroom.recipes.clip import evaluate
 
-    if args.paper in ("lseg", "lseg-blocks", "groupvit", "vild", "glip", "clip4clip", "actionclip", "vilt"):
+    if args.paper in (
+        "lseg",
+        "lseg-blocks",
+        "groupvit",
+        "vild",
+        "glip",
+        "clip4clip",
+        "actionclip",
+        "vilt",
+        "audioclip",
+    ):
         paper, _, part = args.paper.partition("-")
         examiner = import_module(f"core.classroom.recipes.{paper}.evaluate{'_' * bool(part)}{part}")
         rows = examiner.evaluate(

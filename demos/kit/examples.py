@@ -14,7 +14,7 @@ from demos.kit.language import Text, both_of
 
 TITLES = {
     False: Text("Examples: one click fills and runs", "例子：点一下就运行"),
-    True: Text("Photos and films, for real weights", "照片和实拍视频，适合真实权重"),
+    True: Text("Photos, films and recordings, for real weights", "照片、实拍视频和录音，适合真实权重"),
 }
 
 

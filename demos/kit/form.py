@@ -206,6 +206,23 @@ def videos(label: Text, *, place: str = "side", **more: Any) -> Any:
     return field(None, Field(make, place, link=False))
 
 
+def sound(label: Text, *, place: str = "side", **more: Any) -> Any:
+    """The sound of a question: the path of an upload, of a recording or of an example."""
+
+    def make(name: str) -> gr.Audio:
+        return gr.Audio(
+            sources=["upload", "microphone"],
+            type="filepath",
+            editable=False,
+            buttons=["download"],
+            label=label.tr,
+            elem_id=name,
+            **more,
+        )
+
+    return field(None, Field(make, place, link=False))
+
+
 def slider(
     low: float,
     high: float,
@@ -406,4 +423,6 @@ def events_of(component: Any) -> list[Any]:
         return [component.upload, component.input, component.clear]
     if isinstance(component, gr.File):
         return [component.upload, component.clear, component.delete]
+    if isinstance(component, gr.Audio):
+        return [component.upload, component.stop_recording, component.clear]
     return [] if isinstance(component, gr.State) else [component.input]

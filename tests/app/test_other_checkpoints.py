@@ -14,6 +14,7 @@ import pytest
 
 from core import __main__ as commands
 from core import checkpoints
+from core.audio.audioclip import AudioCLIP
 from core.clip import DUAL_ENCODERS, ZeroShot, encoders, reading
 from core.detection import GLIP, ViLD
 from core.errors import Refusal
@@ -34,6 +35,7 @@ from demos.kit.events import WRONG
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = ROOT / "assets/examples/clip/toys.webp"
 CLIP = next((ROOT / "assets/examples/clips").glob("*.mp4"))
+SOUND = ROOT / "assets/examples/audioclip/dog.mp3"
 CLOUD = ROOT / "assets/examples/shapes/star.npy"
 
 
@@ -59,16 +61,18 @@ VALUES: dict[str, Any] = {
     "query": "a cat",
     "video": {"path": uri(CLIP, "video/mp4")},
     "videos": [{"path": uri(CLIP, "video/mp4")}],
+    "sounds": [{"path": uri(SOUND, "audio/mpeg")}],
     "cloud": {"path": uri(CLOUD, "application/octet-stream")},
 }
 MODELS = (
     ZeroShot, MaskCLIP, ViLD, GLIP, LSeg, GroupViT, CLIPSeg, VideoRetriever, ActionRecognizer, XCLIP, PointClassifier,
-    SupervisedClassifier, DepthEstimator, DepthAnything,
+    SupervisedClassifier, DepthEstimator, DepthAnything, AudioCLIP,
 )  # fmt: skip
 # What the rows of each endpoint are, by the beginning of its name; longer beginnings first.
 PAPERS = {"clip": ("clip",), "chinese": ("clip",), "lseg": ("lseg", "clip"), "groupvit": ("groupvit",)}
 PAPERS |= {"vild": ("vild",), "glip": ("glip",), "clipasso": ("clip",), "clipdraw": ("clip",)}
 PAPERS |= {"clip4clip": ("clip4clip", "clip"), "actionclip": ("actionclip", "clip")}
+PAPERS |= {"audioclip": ("audioclip",)}
 PAPERS |= {"pointclip": ("clip",), "depthclip": ("clip",)}
 
 

@@ -6,6 +6,7 @@
     python -m core.classroom ablate clip4clip --steps 250 [--record]    four heads trained on 100, 1,000 and 10,000 clips
     python -m core.classroom ablate actionclip --steps 200 [--record]   post-network prompts; the KL loss and cross-entropy
     python -m core.classroom ablate actionclip-prompts --steps 200      prompts before, in and behind the image tower
+    python -m core.classroom ablate audioclip --steps 300 [--record]    the three pairs, and each of them left out
 
 LSeg's is the paper's table 6 (section 5.4: regularization blocks), GroupViT's its table 2 (section 4.2: group tokens), GLIP's its
 table 2 (deep fusion: GLIP-T (A) against (B)) and section 3.4 (a teacher's boxes for captions). A row here sees a small part of
@@ -25,6 +26,7 @@ from typing import Any
 
 from core.classroom.recipes.actionclip import evaluate as evaluate_actionclip
 from core.classroom.recipes.actionclip import train as actionclip
+from core.classroom.recipes.audioclip import pairs
 from core.classroom.recipes.clip4clip import evaluate as evaluate_clip4clip
 from core.classroom.recipes.clip4clip import train as clip4clip
 from core.classroom.recipes.common import masks
@@ -204,6 +206,12 @@ def prompt_rows(steps: int, out: Path) -> Iterator[Measured]:
         yield "ablation of prompts: motion top-1", name, once(folder, run)[0]
 
 
+def audioclip_rows(steps: int, out: Path, seeds: tuple[int, ...] = SEEDS_OF_ROWS) -> Iterator[Measured]:
+    """Top-1 of each pair, straight and by way of the third modality, after trainings with all pairs and without each of them."""
+    for measure, name, values in pairs.rows(steps, seeds):
+        yield from averaged(measure, name, values)
+
+
 ROWS: dict[str, Callable[[int, Path], Iterator[Measured]]] = {
     "lseg": lseg_rows,
     "groupvit": groupvit_rows,
@@ -211,6 +219,7 @@ ROWS: dict[str, Callable[[int, Path], Iterator[Measured]]] = {
     "clip4clip": clip4clip_rows,
     "actionclip": actionclip_rows,
     "actionclip-prompts": prompt_rows,
+    "audioclip": audioclip_rows,
 }
 
 

@@ -1,0 +1,1 @@
+"""AudioCLIP in small: sounds aligned with the frozen towers of a miniature CLIP."""

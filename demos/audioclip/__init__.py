@@ -1,0 +1,1 @@
+"""The AudioCLIP page."""
