@@ -5,6 +5,7 @@ python -m benchmarks.vilt
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from transformers import ViltConfig, ViltForQuestionAnswering
 
+from core import terminal
 from core.vqa.vilt import alignment
 from core.vqa.vilt.network import ViltNetwork, image_tokens
 
@@ -62,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(terminal.run(main))

@@ -12,6 +12,7 @@ python -m core draw "a red envelope" --out envelope.png
 python -m core rank "a dog moving from left to right" one.mp4 two.mp4
 python -m core action CLIP --labels "moving left, moving right"
 python -m core listen SOUND --labels "a dog, a bell" --images one.png two.png
+python -m core answer IMAGE "what is left of the dog?"
 """
 
 from __future__ import annotations
@@ -150,6 +151,25 @@ def ground(arguments: argparse.Namespace) -> Verb:
         return batch.detected(boxes, result.to_json(), image)
 
     return Verb(ask, show, outcome)
+
+
+def question(arguments: argparse.Namespace) -> Verb:
+    """ViLT: answers a question about an image."""
+    text = inputs.text(arguments.question)
+    from core.vqa.vilt.model import Answers, ViLT
+
+    model = ViLT.load(arguments.checkpoint or checkpoints.default("vilt"))
+
+    def show(result: Answers) -> None:
+        print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms")
+        for row in result.to_json()["results"]:
+            print(f"{row['probability']:7.1%}  {inputs.visible(row['answer'])}")
+
+    def outcome(result: Answers, image: Image.Image) -> Outcome:
+        best = result.to_json()["results"][0]
+        return Outcome(best, result.to_json(), inputs.size_of(image), image=image)
+
+    return Verb(lambda image: model.answer(image, text), show, outcome)
 
 
 def rank(arguments: argparse.Namespace) -> None:
@@ -520,6 +540,10 @@ def parser() -> argparse.ArgumentParser:
         "--threshold", type=float, help="the least score of a box; without it the checkpoint's own"
     )
     _answering_options(verb, ground)
+    verb = verbs.add_parser("answer", help="answer a question about an image (ViLT)")
+    verb.add_argument("images", nargs=1, type=Path, metavar="image", help=IMAGES)
+    verb.add_argument("question", help="in English, or in a language of the checkpoint")
+    _answering_options(verb, question)
     verb = verbs.add_parser("points", help="rank labels for a mesh or a point cloud (PointCLIP)")
     verb.add_argument("cloud", type=Path, help="PLY, OFF, OBJ, STL, GLB, PCD, XYZ or NPY")
     verb.add_argument("--labels", required=True, help="labels, separated by commas or lines")

@@ -29,6 +29,7 @@ from core.spatial.pointnet import SupervisedClassifier
 from core.video.actionclip.recognizer import ActionRecognizer
 from core.video.actionclip.xclip import XCLIP
 from core.video.clip4clip.retriever import VideoRetriever
+from core.vqa.vilt.model import ViLT
 from demos.app import site
 from demos.kit.events import WRONG
 
@@ -59,6 +60,8 @@ VALUES: dict[str, Any] = {
     "prompt": "a cat",
     "boxes": [[20, 20, 200, 200]],
     "query": "a cat",
+    "question": "what is this?",
+    "text": "a [MASK]",
     "video": {"path": uri(CLIP, "video/mp4")},
     "videos": [{"path": uri(CLIP, "video/mp4")}],
     "sounds": [{"path": uri(SOUND, "audio/mpeg")}],
@@ -66,14 +69,14 @@ VALUES: dict[str, Any] = {
 }
 MODELS = (
     ZeroShot, MaskCLIP, ViLD, GLIP, LSeg, GroupViT, CLIPSeg, VideoRetriever, ActionRecognizer, XCLIP, PointClassifier,
-    SupervisedClassifier, DepthEstimator, DepthAnything, AudioCLIP,
+    SupervisedClassifier, DepthEstimator, DepthAnything, AudioCLIP, ViLT,
 )  # fmt: skip
 # What the rows of each endpoint are, by the beginning of its name; longer beginnings first.
 PAPERS = {"clip": ("clip",), "chinese": ("clip",), "lseg": ("lseg", "clip"), "groupvit": ("groupvit",)}
 PAPERS |= {"vild": ("vild",), "glip": ("glip",), "clipasso": ("clip",), "clipdraw": ("clip",)}
 PAPERS |= {"clip4clip": ("clip4clip", "clip"), "actionclip": ("actionclip", "clip")}
 PAPERS |= {"audioclip": ("audioclip",)}
-PAPERS |= {"pointclip": ("clip",), "depthclip": ("clip",)}
+PAPERS |= {"pointclip": ("clip",), "depthclip": ("clip",), "vilt": ("vilt",)}
 
 
 def endpoints() -> list[tuple[str, Callable[..., Any]]]:

@@ -106,3 +106,43 @@ def _is_made_of(known: frozenset[str], run: str) -> bool:
         if any(start in ends and run[start:end] in known for start in range(max(0, end - longest), end)):
             ends.add(end)
     return len(run) in ends
+
+
+def unread(text: str) -> list[str]:
+    """The words of a question or sentence that no question and no caption of the classroom holds, as they stand in it."""
+    english, chinese = _of_questions()
+    found = [word for word in ENGLISH.findall(text.lower().replace("'s", "")) if word not in english]
+    for run in CHINESE.findall(text):
+        if not _is_made_of(chinese, run):
+            start, end = _reach(chinese, run), len(run) - _reach(chinese, run, backwards=True)
+            found.append(run[start:end] if start < end else run)
+    return list(dict.fromkeys(found))
+
+
+@cache
+def _of_questions() -> tuple[frozenset[str], frozenset[str]]:
+    """The English words and the Chinese terms of captions and of questions; a measure word counts with the question before it."""
+    from core.classroom.world.questions import WORDINGS, answers  # this module loads torch
+    from core.classroom.world.wording import many, measure
+
+    forms = {lang: [form for forms in WORDINGS.values() for form in forms[lang]] for lang in LANGUAGES}
+    plain = [re.sub(r"\{\w+\}", " ", form) for form in (*forms["en"], *forms["zh"])]
+    plain += [
+        form.replace("{measure}", measure(c)).replace("{a}", " ") for form in forms["zh"] for c in concepts()
+    ]
+    plain += [
+        *(many(c) for c in concepts()),
+        *(one.text(lang) for one in answers() for lang in LANGUAGES),
+        "are",
+        "mask",
+    ]
+    told = "\n".join(plain).lower()
+    return words(False).union(ENGLISH.findall(told)), terms(False).union(CHINESE.findall(told))
+
+
+def _reach(known: frozenset[str], run: str, backwards: bool = False) -> int:
+    """How many signs of a run known terms make up, from its beginning or from its end."""
+    sizes = range(len(run), -1, -1)
+    return next(
+        size for size in sizes if _is_made_of(known, run[len(run) - size :] if backwards else run[:size])
+    )

@@ -70,3 +70,14 @@ def test_asking_needs_no_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600
     )
     assert run.stdout.strip() == "False"
+
+
+def test_words_that_no_question_of_the_classroom_holds_are_named() -> None:
+    for known in (
+        "how many ice creams are there?", "Is the dog in front of or behind the cat?", "有几只狗？", "图中有冰淇淋吗？",
+        "背景是什么颜色？", "哪个更大，狗还是猫？", "a [MASK] to the left of a car", "are there scissors in the image?",
+    ):  # fmt: skip
+        assert vocabulary.unread(known) == [], known
+    assert vocabulary.unread("is there a kumquat?") == ["kumquat"]
+    assert vocabulary.unread("金桔") == ["金桔"]
+    assert "桔" in vocabulary.unread("图中有金桔吗？")[0]
