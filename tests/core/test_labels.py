@@ -121,7 +121,8 @@ def test_the_first_spelling_stands_for_all(image: inputs.FileImage) -> None:
         model.classify(image, labels) for labels in (["a dog", "A DOG", "a car"], ["A DOG", "a dog", "a car"])
     )
     assert one.labels == ("a dog", "a car") and other.labels == ("A DOG", "a car")
-    np.testing.assert_array_equal(one.probabilities, other.probabilities)
+    # The spellings are encoded in batches of different sizes, which round differently.
+    np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
     shares = [
         LSeg.load("classroom-lseg").segment(image, list(labels)).shares
         for labels in (one.labels, other.labels)
