@@ -25,6 +25,8 @@ MINUTES = {
     "actionclip": 15.0,
     "vilt": 40.0,
     "audioclip": 20.0,
+    "clip-vil-supervised": 9.0,
+    "clip-vil": 10.0,
 }
 
 NAMES = {"clip": "clips", "sound": "sounds"}  # of what a data set has in place of scenes
@@ -137,7 +139,17 @@ def main(arguments: list[str] | None = None) -> int:
     ablating = commands.add_parser("ablate", help="train and measure the rows of a paper's ablation")
     ablating.add_argument(
         "paper",
-        choices=["lseg", "groupvit", "glip", "clip4clip", "actionclip", "actionclip-prompts", "audioclip"],
+        choices=[
+            "lseg",
+            "groupvit",
+            "glip",
+            "clip4clip",
+            "actionclip",
+            "actionclip-prompts",
+            "audioclip",
+            "clip-vil",
+            "clip-vil-tuned",
+        ],
     )
     ablating.add_argument("--steps", type=int, default=300, help="of each row")
     ablating.add_argument(
@@ -162,6 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
             "actionclip",
             "vilt",
             "audioclip",
+            "clip-vil",
         ],
     )
     testing.add_argument(
@@ -292,6 +305,8 @@ def _train_segmenter(args: argparse.Namespace) -> None:
     from core.classroom.recipes.actionclip import train as actionclip
     from core.classroom.recipes.audioclip import train as audioclip
     from core.classroom.recipes.clip4clip import train as clip4clip
+    from core.classroom.recipes.clip_vil import encoders as clip_vil_encoders
+    from core.classroom.recipes.clip_vil import train as clip_vil
     from core.classroom.recipes.common.running import Run
     from core.classroom.recipes.glip import train as glip
     from core.classroom.recipes.groupvit import train as groupvit
@@ -330,6 +345,10 @@ def _train_segmenter(args: argparse.Namespace) -> None:
     elif args.paper == "audioclip":
         clip = args.clip or audioclip.CLIP
         run = audioclip.Trainer(audioclip.Settings(clip=clip, device=args.device, **common))
+    elif args.paper == "clip-vil-supervised":
+        run = clip_vil_encoders.Trainer(clip_vil_encoders.Settings(**common))
+    elif args.paper == "clip-vil":
+        run = clip_vil.Trainer(clip_vil.Settings(**common))
     elif args.paper == "glip":
         run = glip.Trainer(glip.Settings(clip=args.clip or glip.CLIP, **common, **on_gpu))
     else:
@@ -354,8 +373,9 @@ def _evaluate(args: argparse.Namespace) -> None:
         "actionclip",
         "vilt",
         "audioclip",
+        "clip-vil",
     ):
-        paper, _, part = args.paper.partition("-")
+        paper, _, part = args.paper.replace("clip-vil", "clip_vil").partition("-")
         examiner = import_module(f"core.classroom.recipes.{paper}.evaluate{'_' * bool(part)}{part}")
         rows = examiner.evaluate(
             args.checkpoint or f"classroom-{args.paper.removesuffix('-blocks')}",

@@ -7,6 +7,8 @@
     python -m core.classroom ablate actionclip --steps 200 [--record]   post-network prompts; the KL loss and cross-entropy
     python -m core.classroom ablate actionclip-prompts --steps 200      prompts before, in and behind the image tower
     python -m core.classroom ablate audioclip --steps 300 [--record]    the three pairs, and each of them left out
+    python -m core.classroom ablate clip-vil --steps 400 [--record]     three encoders on 1, 10 and 100 % of the questions
+    python -m core.classroom ablate clip-vil-tuned --steps 400          the same with the encoder's last stage tuned
 
 LSeg's is the paper's table 6 (section 5.4: regularization blocks), GroupViT's its table 2 (section 4.2: group tokens), GLIP's its
 table 2 (deep fusion: GLIP-T (A) against (B)) and section 3.4 (a teacher's boxes for captions). A row here sees a small part of
@@ -29,6 +31,7 @@ from core.classroom.recipes.actionclip import train as actionclip
 from core.classroom.recipes.audioclip import pairs
 from core.classroom.recipes.clip4clip import evaluate as evaluate_clip4clip
 from core.classroom.recipes.clip4clip import train as clip4clip
+from core.classroom.recipes.clip_vil import table as clip_vil
 from core.classroom.recipes.common import masks
 from core.classroom.recipes.common.clip_sets import SEEDS, ClipSet, encode_clips
 from core.classroom.recipes.common.miniature import Miniature, export_folder
@@ -220,6 +223,8 @@ ROWS: dict[str, Callable[[int, Path], Iterator[Measured]]] = {
     "actionclip": actionclip_rows,
     "actionclip-prompts": prompt_rows,
     "audioclip": audioclip_rows,
+    "clip-vil": partial(clip_vil.frozen_rows, once=once, averaged=averaged),
+    "clip-vil-tuned": partial(clip_vil.tuned_rows, once=once),
 }
 
 
@@ -228,7 +233,7 @@ def ablate(
 ) -> list[dict[str, Any]]:
     """Trains and measures every row of an ablation of `ROWS`; the rows of the report card. What is in `out` is kept."""
     command = f"python -m core.classroom ablate {ablation} --steps {steps}"
-    paper = ablation.removesuffix("-prompts")
+    paper = ablation.removesuffix("-prompts").removesuffix("-tuned")
     rows = []
     with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
         for measure, split, value in ROWS[ablation](steps, Path(folder)):

@@ -21,13 +21,13 @@ def row_of(checkpoint: str, paper: str) -> str:
 
     Args:
         checkpoint: a row's name, or the folder of an export.
-        paper: whose miniature it is.
+        paper: whose miniature it is, by the name of its page.
 
     Raises:
         SystemExit: where there is neither.
     """
     folder = export_folder(checkpoint).resolve()
-    for row in checkpoints.rows(paper):
+    for row in checkpoints.rows(paper.replace("-", "_")):
         if row.bundled and row.folder.resolve() == folder:
             return row.name
     note: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))

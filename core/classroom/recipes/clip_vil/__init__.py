@@ -1,0 +1,1 @@
+"""CLIP-ViL in the classroom."""
