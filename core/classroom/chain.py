@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from core.classroom.recipes.actionclip import train as actionclip
+from core.classroom.recipes.audioclip import train as audioclip
 from core.classroom.recipes.clip import train as clip
 from core.classroom.recipes.clip4clip import train as clip4clip
 from core.classroom.recipes.glip import train as glip
@@ -23,6 +24,7 @@ from core.classroom.recipes.lseg import blocks as lseg_blocks
 from core.classroom.recipes.lseg import train as lseg
 from core.classroom.recipes.pointclip import train as pointclip
 from core.classroom.recipes.vild import train as vild
+from core.classroom.recipes.vilt import train as vilt
 
 Say = Callable[[str], None]
 FINISHED = "finished.json"
@@ -38,6 +40,19 @@ CHAIN: dict[str, float] = {
     "classroom-clip4clip": 15.0,
     "classroom-actionclip": 15.0,
     "classroom-pointnet": 8.0,
+    "classroom-vilt": 40.0,
+    "classroom-audioclip": 20.0,
+}
+# What stands on one tower: its recipe, and the tower.
+HEADS: dict[str, tuple[Any, str]] = {
+    "classroom-lseg": (lseg, "classroom-rn"),
+    "classroom-groupvit": (groupvit, "classroom-vit"),
+    "classroom-vild": (vild, "classroom-rn"),
+    "classroom-glip": (glip, "classroom-rn"),
+    "classroom-clip4clip": (clip4clip, "classroom-rn"),
+    "classroom-actionclip": (actionclip, "classroom-rn"),
+    "classroom-vilt": (vilt, "classroom-vit"),
+    "classroom-audioclip": (audioclip, "classroom-rn"),
 }
 
 
@@ -58,28 +73,18 @@ def trainer(name: str, runs: Path, device: str = "cpu", seed: int = 0, steps: in
 
     steps: so many in place of the minutes of CHAIN (tests)."""
     minutes, out = CHAIN[name], runs / name
-    rn, vit = str(export_of(runs, "classroom-rn")), str(export_of(runs, "classroom-vit"))
-    if name in ("classroom-rn", "classroom-vit"):
-        teacher = None if name == "classroom-rn" else Path(rn)
-        return clip.Trainer(
-            clip.Settings(name, minutes, device, out, seed=seed, steps=steps, teacher=teacher)
-        )
-    if name == "classroom-lseg":
-        return lseg.Trainer(lseg.Settings(rn, minutes, device, out, seed=seed, steps=steps))
+    budget: dict[str, Any] = {"minutes": minutes, "out": out, "seed": seed, "steps": steps}
+    if name in HEADS:
+        recipe, tower = HEADS[name]
+        settings = recipe.Settings(clip=str(export_of(runs, tower)), device=device, **budget)
+        trained: Trained = recipe.Trainer(settings)
+        return trained
     if name == "lseg-blocks":
-        decoder = str(export_of(runs, "classroom-lseg"))
-        return lseg_blocks.Fit(lseg_blocks.Settings(decoder, minutes, out, seed, steps))
-    if name == "classroom-groupvit":
-        return groupvit.Trainer(groupvit.Settings(vit, minutes, device, out, seed=seed, steps=steps))
-    if name == "classroom-vild":
-        return vild.Trainer(vild.Settings(rn, minutes, device, out, seed, steps))
-    if name == "classroom-clip4clip":
-        return clip4clip.Trainer(clip4clip.Settings(rn, minutes, device, out, seed=seed, steps=steps))
-    if name == "classroom-actionclip":
-        return actionclip.Trainer(actionclip.Settings(rn, minutes, device, out, seed=seed, steps=steps))
+        return lseg_blocks.Fit(lseg_blocks.Settings(str(export_of(runs, "classroom-lseg")), **budget))
     if name == "classroom-pointnet":
-        return pointclip.Trainer(pointclip.Settings(minutes, device, out, seed, steps))
-    return glip.Trainer(glip.Settings(rn, minutes, device, out, seed=seed, steps=steps))
+        return pointclip.Trainer(pointclip.Settings(device=device, **budget))
+    teacher = None if name == "classroom-rn" else export_of(runs, "classroom-rn")
+    return clip.Trainer(clip.Settings(name, device=device, teacher=teacher, **budget))
 
 
 def left(runs: Path) -> list[str]:

@@ -40,7 +40,7 @@ def stands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     monkeypatch.setattr(Stand, "made", [])
     monkeypatch.setattr(Stand, "broken", "")
     recipes = (chain.clip, chain.lseg, chain.groupvit, chain.vild, chain.glip)
-    for recipe in (*recipes, chain.clip4clip, chain.actionclip, chain.pointclip):
+    for recipe in (*recipes, chain.clip4clip, chain.actionclip, chain.pointclip, chain.vilt, chain.audioclip):
         name = recipe.__name__.split(".")[-2]
         monkeypatch.setattr(recipe, "Trainer", lambda settings, name=name: Stand(name, settings))
     monkeypatch.setattr(chain.lseg_blocks, "Fit", lambda settings: Stand("lseg_blocks", settings))
@@ -54,7 +54,7 @@ def test_every_miniature_is_trained_on_the_exports_before_it(
     exports = chain.train_all(tmp_path, lines.append)
     assert [folder.name for folder in exports] == list(chain.CHAIN)
     recipes = ["clip", "clip", "lseg", "lseg_blocks", "groupvit", "vild", "glip"]
-    recipes += ["clip4clip", "actionclip", "pointclip"]
+    recipes += ["clip4clip", "actionclip", "pointclip", "vilt", "audioclip"]
     assert [recipe for recipe, _ in stands] == recipes
     rn, vit = (chain.export_of(tmp_path, name) for name in ("classroom-rn", "classroom-vit"))
     by_name = {settings.out.name: settings for _, settings in stands}
@@ -65,10 +65,12 @@ def test_every_miniature_is_trained_on_the_exports_before_it(
         "classroom-glip",
         "classroom-clip4clip",
         "classroom-actionclip",
+        "classroom-audioclip",
     )
     for head in heads:
         assert by_name[head].clip == str(rn)
-    assert by_name["classroom-groupvit"].clip == str(vit)
+    for head in ("classroom-groupvit", "classroom-vilt"):
+        assert by_name[head].clip == str(vit)
     assert by_name["lseg-blocks"].checkpoint == str(chain.export_of(tmp_path, "classroom-lseg"))
     assert {name: settings.minutes for name, settings in by_name.items()} == chain.CHAIN
     # What is trained alone has the same budget.
