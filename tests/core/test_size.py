@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -19,4 +20,9 @@ def test_the_repository_stays_small() -> None:
     assert len(files) > 100
     sizes = {file.relative_to(ROOT): file.stat().st_size for file in files}
     assert sum(size for file, size in sizes.items() if file.parts[0] == "assets") <= 48_000_000
-    assert sum(sizes.values()) <= 60 * 2**20
+    whole = sum(sizes.values())
+    assert whole <= 60 * 2**20
+    for name in ("README.md", "README.zh.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        told = re.search(r"(?:The repository takes|微缩模型占) (\d+) MB", text)
+        assert told and abs(int(told[1]) - whole / 1e6) < 2, name
