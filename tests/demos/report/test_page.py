@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from markupsafe import escape
 
 from core.classroom import report
 from demos.report import page as card_page
@@ -61,11 +62,11 @@ def test_a_card_has_lesson_values_commands_and_training(page: str) -> None:
     for card in report.cards():
         body = page.split(f'id="report-{card.paper}"')[1].split("</section>")[0]
         if card.lesson:
-            assert html.escape(card.lesson["en"]) in body and html.escape(card.lesson["zh"]) in body
+            assert escape(card.lesson["en"]) in body and escape(card.lesson["zh"]) in body
         for command in card.commands:
-            assert html.escape(command) in body
+            assert escape(command) in body
         for row in card.training:
-            assert str(row["commit"]) in body and html.escape(str(row["hardware"])) in body
+            assert str(row["commit"]) in body and escape(str(row["hardware"])) in body
         assert body.count("✓") == sum(
             value >= line.bar for line in card.lines if line.bar is not None for value in line.values.values()
         )
