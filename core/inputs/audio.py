@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from core.errors import Refusal
-from core.inputs.texts import beginning
+from core.inputs.media import digest_of, opened, reading
 
 MAX_FILE_BYTES = 200 << 20
 MAX_SECONDS = 600
@@ -27,7 +25,6 @@ MAX_CHANNELS, MAX_RATE, MIN_RATE = 64, 768_000, 1_000
 BLOCK = 1 << 16  # samples
 BIN = 256  # samples of one entry of the envelope, at 48 kHz; more at higher rates
 HEAD = 64
-CHUNK = 1 << 20
 
 WAVE_FORMATS = {b"WAVE": "wav", b"AVI ": "avi"}
 # What a file begins with, and the name of FFmpeg's reader. Only what has a mark of its own is read: playlists, which may name any
@@ -63,7 +60,7 @@ class Sound:
 
     def blocks(self, rate: int, check: Check | None = None) -> Iterator[np.ndarray]:
         """The sound from its beginning as float32 blocks [A], -1..1, one channel (the mean), at a rate."""
-        with _reading():
+        with reading("sound"):
             for block in _at_rate(_mono(self.source, self.kind, check), self.rate, rate):
                 yield np.clip(block * np.float32(self.gain), -1, 1)
 
@@ -137,14 +134,14 @@ def sound(
         if "://" in str(source) or str(source).startswith("data:"):
             raise Refusal("sound_is_address")
         source = Path(source)
-    with _reading(), _opened(source) as file:
+    with reading("sound"), opened(source, "sound") as file:
         size = file.seek(0, io.SEEK_END)
         if max_bytes is not None and size > max_bytes:
             raise Refusal("image_file_too_large", size=size >> 20, limit=max_bytes >> 20)
         file.seek(0)
         kind = _sniff(file.read(HEAD))
-        digest = _digest(file)
-    with _reading():
+        digest = digest_of(file)
+    with reading("sound"):
         return _scanned(source, digest, kind, max_seconds, check)
 
 
@@ -221,7 +218,7 @@ class _Unreadable(Exception):
 def _by_soundfile(source: Path | bytes) -> Iterator[_Block]:
     import soundfile
 
-    with _opened(source) as file:
+    with opened(source, "sound") as file:
         try:
             reader = soundfile.SoundFile(file)
         except (RuntimeError, TypeError) as error:
@@ -242,7 +239,7 @@ def _by_av(source: Path | bytes, kind: str) -> Iterator[_Block]:
     import av
     from av.error import FFmpegError
 
-    with _opened(source) as file:
+    with opened(source, "sound") as file:
         try:
             container = av.open(file, format=kind, mode="r")
         except (FFmpegError, ValueError) as error:
@@ -310,39 +307,6 @@ def _at_rate(blocks: Iterator[_Block], stored: int, rate: int) -> Iterator[np.nd
     for frame in frames():
         for made in resampler.resample(frame):
             yield made.to_ndarray()[0]
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    try:
-        yield
-    except MemoryError as error:
-        raise Refusal("sound_no_memory") from error
-
-
-@contextmanager
-def _opened(source: Path | bytes) -> Iterator[BinaryIO]:
-    """The file of a path, or of bytes."""
-    if isinstance(source, bytes):
-        yield io.BytesIO(source)
-        return
-    try:
-        # A device or a pipe is not read: it may never end.
-        if not source.is_file():
-            raise FileNotFoundError
-        file = source.open("rb")
-    except (OSError, ValueError) as error:
-        raise Refusal("sound_missing", name=beginning(source.name)) from error
-    with file:
-        yield file
-
-
-def _digest(file: BinaryIO) -> str:
-    file.seek(0)
-    hashed = blake2b(digest_size=16)
-    while chunk := file.read(CHUNK):
-        hashed.update(chunk)
-    return hashed.hexdigest()
 
 
 def _sniff(head: bytes) -> str:

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from core.errors import Refusal
 from core.inputs import animations, streams
+from core.inputs.media import digest_of, opened, reading
 from core.inputs.streams import Size, Track
-from core.inputs.texts import beginning
 
 MAX_FILE_BYTES = 200 << 20
 MAX_SECONDS = 600
 HEAD = 4096  # bytes that tell what a file is
-CHUNK = 1 << 20
 
 QUICKTIME = (
     b"ftyp",
@@ -124,7 +121,7 @@ class Video:
         if (np.diff(places) < 0).any():
             raise ValueError("times must ascend")
         wanted, repeats = np.unique(places, return_counts=True)
-        with _reading(), _opened(self.source) as file:
+        with reading("video"), opened(self.source, "video") as file:
             decode = animations.decode if self.track.kind == WEBP else streams.decode
             for (stamp, pixels), count in zip(
                 decode(file, self.track, self.track.stamps[wanted], reduced_size(self.size, side), check),
@@ -182,13 +179,13 @@ def video(
         if "://" in str(source) or str(source).startswith("data:"):
             raise Refusal("video_is_address")
         source = Path(source)
-    with _reading(), _opened(source) as file:
+    with reading("video"), opened(source, "video") as file:
         size = file.seek(0, io.SEEK_END)
         if max_bytes is not None and size > max_bytes:
             raise Refusal("image_file_too_large", size=size >> 20, limit=max_bytes >> 20)
         file.seek(0)
         kind = _sniff(file.read(HEAD))
-        digest = _digest(file)
+        digest = digest_of(file)
         scan = animations.scan if kind == WEBP else streams.scan
         track = scan(file, kind, max_seconds)
     return Video(source, digest, track.size, track.duration, track.seconds(track.stamps), track)
@@ -204,41 +201,6 @@ def reduced_size(size: Size, side: int | None) -> Size:
 
 
 # --- reading -----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    try:
-        yield
-    except MemoryError as error:
-        raise Refusal("video_no_memory") from error
-
-
-@contextmanager
-def _opened(source: Path | bytes) -> Iterator[BinaryIO]:
-    """The file of a path, or of bytes."""
-    if isinstance(source, bytes):
-        yield io.BytesIO(source)
-        return
-    try:
-        # A device or a pipe is not read: it may never end.
-        if not source.is_file():
-            raise FileNotFoundError
-        file = source.open("rb")
-    except (OSError, ValueError) as error:
-        raise Refusal("video_missing", name=beginning(source.name)) from error
-    with file:
-        yield file
-
-
-def _digest(file: BinaryIO) -> str:
-    """A hash of a file's bytes; the file is at its beginning before and after."""
-    file.seek(0)
-    hashed = blake2b(digest_size=16)
-    while chunk := file.read(CHUNK):
-        hashed.update(chunk)
-    file.seek(0)
-    return hashed.hexdigest()
 
 
 def _sniff(head: bytes) -> str:

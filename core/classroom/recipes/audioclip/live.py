@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from core import runtime, terminal
 from core.audio.objectives import PAIRS
 from core.classroom.recipes.audioclip import train
 from core.classroom.recipes.audioclip.evaluate import new_sounds, top
+from core.classroom.recipes.common.looks import looks
 from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.errors import Refusal
 
@@ -108,30 +108,11 @@ class Lesson:
 
     def run(self, cancel: runtime.Cancel | None = None) -> Iterator[Frame]:
         """Trains until the time is over or `cancel` is set, within one step; the last frame says which."""
-        cancel, turn = cancel or runtime.Cancel(), runtime.semaphore("cpu")
-        budget, start = 60 * self.settings.minutes, time.monotonic()
-        losses: list[float] = []
-
-        def frame(done: bool) -> Frame:
-            with turn:
-                text, image = self.look()
-            seconds = time.monotonic() - start
-            loss = sum(losses) / len(losses) if losses else None
-            losses.clear()
-            return Frame(
-                seconds, max(0.0, budget - seconds), self.trainer.step, loss, text, image, done, cancel.is_set()
+        cancel = cancel or runtime.Cancel()
+        for seen in looks(self.trainer, self.look, self.settings.minutes, EVERY, cancel):
+            yield Frame(
+                seen.seconds, seen.left, seen.step, seen.loss, *seen.measured, seen.done, seen.stopped
             )  # fmt: skip
-
-        yield frame(done=False)
-        shown = time.monotonic()
-        while time.monotonic() - start < budget and not cancel.is_set():
-            self.trainer.seconds = time.monotonic() - start
-            with turn:
-                losses.append(self.trainer.advance()["loss"])
-            if time.monotonic() - shown >= EVERY:
-                yield frame(done=False)
-                shown = time.monotonic()
-        yield frame(done=True)
         self.folder.cleanup()
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from core.classroom.recipes.clip_vil import evaluate
 from core.classroom.recipes.clip_vil.questions import EACH, SEEDS, SIDE, QuestionSet, question_set
 from core.classroom.recipes.clip_vil.train import Settings, Trainer
 from core.classroom.recipes.common.lessons import LIMITS
+from core.classroom.recipes.common.looks import looks
 from core.classroom.world.atlas import open_atlas
 from core.classroom.world.questions import ask, scenes
 from core.classroom.world.scenes import render
@@ -147,35 +147,10 @@ class Lesson:
 
     def run(self) -> Iterator[Frame]:
         """Trains until the time is over or `cancel` is set, within one step; the last frame says which."""
-        turn, budget, start = runtime.semaphore("cpu"), 60 * self.settings.minutes, time.monotonic()
-        losses: list[float] = []
-
-        def frame(done: bool) -> Frame:
-            with turn:
-                right = self.look()
-            seconds = time.monotonic() - start
-            loss = sum(losses) / len(losses) if losses else None
-            losses.clear()
-            return Frame(
-                seconds,
-                max(0.0, budget - seconds),
-                self.trainer.step,
-                loss,
-                right,
-                done,
-                self.cancel.is_set(),
-            )
-
-        yield frame(done=False)
-        shown = time.monotonic()
-        while time.monotonic() - start < budget and not self.cancel.is_set():
-            self.trainer.seconds = time.monotonic() - start
-            with turn:
-                losses.append(self.trainer.advance()["loss"])
-            if time.monotonic() - shown >= EVERY:
-                yield frame(done=False)
-                shown = time.monotonic()
-        yield frame(done=True)
+        for seen in looks(self.trainer, self.look, self.settings.minutes, EVERY, self.cancel):
+            yield Frame(
+                seen.seconds, seen.left, seen.step, seen.loss, seen.measured, seen.done, seen.stopped
+            )  # fmt: skip
         self.folder.cleanup()
 
 
