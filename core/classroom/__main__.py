@@ -27,6 +27,8 @@ MINUTES = {
     "audioclip": 20.0,
     "clip-vil-supervised": 9.0,
     "clip-vil": 10.0,
+    "styleclip-editor": 60.0,
+    "styleclip-generator": 25.0,
 }
 
 NAMES = {"clip": "clips", "sound": "sounds"}  # of what a data set has in place of scenes
@@ -313,6 +315,8 @@ def _train_segmenter(args: argparse.Namespace) -> None:
     from core.classroom.recipes.lseg import blocks as lseg_blocks
     from core.classroom.recipes.lseg import train as lseg
     from core.classroom.recipes.pointclip import train as pointclip
+    from core.classroom.recipes.styleclip import editor as styleclip_editor
+    from core.classroom.recipes.styleclip import generator as styleclip_generator
     from core.classroom.recipes.vild import train as vild
     from core.classroom.recipes.vilt import train as vilt
 
@@ -349,6 +353,11 @@ def _train_segmenter(args: argparse.Namespace) -> None:
         run = clip_vil_encoders.Trainer(clip_vil_encoders.Settings(**common))
     elif args.paper == "clip-vil":
         run = clip_vil.Trainer(clip_vil.Settings(**common))
+    elif args.paper == "styleclip-editor":
+        clip = args.clip or styleclip_editor.CLIP
+        run = styleclip_editor.Trainer(styleclip_editor.Settings(clip=clip, device=args.device, **common))
+    elif args.paper == "styleclip-generator":
+        run = styleclip_generator.Trainer(styleclip_generator.Settings(device=args.device, **common))
     elif args.paper == "glip":
         run = glip.Trainer(glip.Settings(clip=args.clip or glip.CLIP, **common, **on_gpu))
     else:

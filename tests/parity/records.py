@@ -67,6 +67,7 @@ def drawn(entry: dict[str, Any]) -> torch.Tensor:
         "bias": lambda: 0.1 * t,
         "embed": lambda: 0.02 * t,
         "fanin": lambda: t / (t.numel() / shape[0]) ** 0.5,
+        "unit": lambda: entry["gain"] * t,
     }[rule]()
     assert made.flatten()[0].item() == pytest.approx(entry["first"], rel=1e-4, abs=1e-6), key
     return made

@@ -1,0 +1,1 @@
+"""StyleCLIP and what diffusion made of it, in the classroom."""

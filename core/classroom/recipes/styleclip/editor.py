@@ -1,0 +1,218 @@
+"""Train the miniature editor: InstructPix2Pix on exact pairs.
+
+    python -m core.classroom train styleclip-editor --minutes 60
+
+Brooks et al. (2023) let a language model write instructions and a diffusion model draw the pairs, half a million of them, many
+wrong. The classroom draws an image before and after with one factor changed (`scenes.pairs`), and the text describes the image
+after. The text tower of classroom-rn stays as it is. A tenth of the texts and a part of the sources are left out, so that the
+same network also generates from a text alone and both guidances work.
+
+Half of the times are high (t >= 500): what is in the image and on which ground is decided there, where the weighting by
+signal and noise that many recipes use leaves no gradient. Matrices learn by Muon, the rest by AdamW; what is exported is the
+mean of the weights of the last steps.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.checkpoints.integrity import sha256
+from core.classroom.recipes.common import tokenizer as tokens
+from core.classroom.recipes.common.export import shipped
+from core.classroom.recipes.common.miniature import NOTE, WEIGHTS, Miniature, export_folder
+from core.classroom.recipes.common.muon import Muon
+from core.classroom.recipes.common.rows import commit
+from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic
+from core.classroom.recipes.styleclip import scenes
+from core.classroom.world.atlas import Atlas, open_atlas
+from core.editing.editor import ARCHITECTURE, SCHEDULE, Condition, EditorNetwork, condition, fold, schedule
+
+CLIP = "classroom-rn"
+BATCH = 64
+SHARES = (0.55, 0.2, 0.15, 0.1)  # of scenes.CHANGES
+NO_TEXT, NO_IMAGE = 0.1, 0.2
+HIGH, HIGHEST = 500, 1000  # half of the times lie between them
+RATE = 2e-3
+MEAN = 0.999  # of the weights that are exported
+CHINESE = 0.4  # of the texts
+
+
+@dataclass
+class Settings:
+    """One training run. clip: a bundled row or the folder of an export whose text tower is read."""
+
+    clip: str = CLIP
+    minutes: float = 60.0
+    device: str = "cpu"
+    out: Path = Path("runs/styleclip-editor")
+    batch: int = BATCH
+    seed: int = 0
+    steps: int | None = None
+    log_every: int = 100
+    rate: float = RATE
+    architecture: dict[str, Any] | None = None
+
+
+class Optimizers(torch.optim.Optimizer):
+    """Muon for matrices and kernels, AdamW for the rest, as one optimizer with one schedule."""
+
+    def __init__(self, network: nn.Module, rate: float) -> None:
+        # The first and last layers touch pixels; each of their rows has a meaning of its own.
+        ends = ("conv_in", "conv_out")
+        matrices = [p for n, p in network.named_parameters() if p.ndim > 1 and not any(e in n for e in ends)]
+        known = {id(p) for p in matrices}
+        rest = [p for p in network.parameters() if id(p) not in known]
+        self.parts: tuple[torch.optim.Optimizer, ...] = (
+            Muon(matrices, rate, weight_decay=0.01),
+            torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
+        )
+        for part in self.parts:
+            for group in part.param_groups:
+                group["peak"] = rate
+        self.defaults = {}
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        return [group for part in self.parts for group in part.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none)
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(at): part.state_dict() for at, part in enumerate(self.parts)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for at, part in enumerate(self.parts):
+            part.load_state_dict(state_dict[str(at)])
+
+
+class Texts:
+    """The frozen text tower of a miniature CLIP."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.clip = Miniature(folder)
+        self.clip.model.to(device)
+        self.device = device
+        self.nothing = self.read([""])
+
+    def read(self, texts: list[str]) -> Condition:
+        """What the tower makes of texts."""
+        ids = tokens.tokenize(self.clip.tokenizer, texts, self.clip.context).to(self.device)
+        return condition(self.clip.model, ids)
+
+
+class Trainer(Run):
+    """Runs `Settings`; `run()` trains until the time is over and exports."""
+
+    def __init__(self, settings: Settings, atlas: Atlas | None = None) -> None:
+        s = self.settings = settings
+        super().__init__(s.out, s.minutes, s.steps, s.log_every)
+        torch.manual_seed(s.seed)
+        self.device = torch.device(s.device)
+        self.folder = export_folder(s.clip)
+        self.texts = Texts(self.folder, self.device)
+        self.atlas = atlas or open_atlas()
+        network = EditorNetwork(s.architecture or ARCHITECTURE).to(self.device)
+        mean = copy.deepcopy(network).requires_grad_(False)
+        self.parts = nn.ModuleDict({"network": network, "mean": mean})
+        self.learner = self.parts
+        self.optimizer = Optimizers(network, s.rate)
+        self.noise = schedule().alphas_cumprod.to(self.device)
+        self.resume(self.device)
+
+    def batch(self, seed: int) -> tuple[Tensor, Tensor, Condition]:
+        """Folded images before (zeros where there is none) and after, and what the texts say."""
+        count, rng = self.settings.batch, random.Random(seed)
+        before, after, _ = scenes.pairs(count, seed, SHARES)
+        images = scenes.draw(
+            scenes.States(*(torch.cat([getattr(s, f) for s in (before, after)]) for f in FIELDS)), self.atlas
+        )
+        source, target = fold(images.to(self.device)).chunk(2)
+        alone = [rng.random() < NO_IMAGE for _ in range(count)]
+        texts = []
+        for row in range(count):
+            tell = scenes.told(before, after, row, rng, alone[row])
+            # A name from the other language now and then keeps both of them one space.
+            lang = "zh" if rng.random() < CHINESE else "en"
+            texts.append(
+                "" if rng.random() < NO_TEXT else scenes.caption(after, row, lang, tell, rng.randrange(6))
+            )
+        source = source * ~torch.tensor(alone, device=self.device)[:, None, None, None]
+        return source, target, self.texts.read(texts)
+
+    def train_step(self) -> dict[str, float]:
+        """One step on new pairs."""
+        self.schedule()
+        count = self.settings.batch
+        seed = SEED + (self.settings.seed << 28) + self.step
+        source, target, text = self.batch(seed)
+        g = torch.Generator().manual_seed(seed)
+        low = torch.randint(0, HIGHEST, (count,), generator=g)
+        high = torch.randint(HIGH, HIGHEST, (count,), generator=g)
+        time = torch.where(torch.arange(count) % 2 == 0, low, high).to(self.device)
+        noise = torch.randn(target.shape, generator=g).to(self.device)
+        kept = self.noise[time][:, None, None, None]
+        noisy = kept.sqrt() * target + (1 - kept).sqrt() * noise
+        v = kept.sqrt() * noise - (1 - kept).sqrt() * target
+        network = self.parts["network"]
+        with fast_arithmetic(self.device):
+            given = network(noisy, time, source, text)
+        loss = F.mse_loss(given.float(), v, reduction="none").mean((1, 2, 3))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.mean().backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        self.optimizer.step()
+        self._average(network)
+        told = loss.detach()
+        return {
+            "loss": float(told.mean()),
+            "high": float(told[time >= HIGH].mean()),
+            "low": float(told[time < HIGH].mean()),
+            "batch": float(count),
+        }
+
+    @torch.no_grad()
+    def _average(self, network: nn.Module) -> None:
+        share = min(MEAN, (1 + self.step) / (10 + self.step))
+        for mean, value in zip(self.parts["mean"].parameters(), network.parameters(), strict=True):
+            mean.lerp_(value, 1 - share)
+
+    def export(self) -> Path:
+        """The mean weights in half precision, the configuration, and how they came about."""
+        folder = self.out / "editor"
+        folder.mkdir(parents=True, exist_ok=True)
+        mean: Any = self.parts["mean"]
+        save_file({k: shipped(v) for k, v in mean.unet.state_dict().items()}, folder / WEIGHTS)
+        config = {"unet": mean.architecture, "schedule": SCHEDULE, "size": scenes.SIZE}
+        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        note = {
+            "recipe": "core/classroom/recipes/styleclip/editor.py",
+            "command": f"python -m core.classroom train styleclip-editor --minutes {self.settings.minutes:g}",
+            **self.spent(),
+            "seed": self.settings.seed,
+            "commit": commit(),
+            "clip": {self.folder.name: sha256(self.folder / WEIGHTS)},
+        }
+        (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        curve = self.out / "curve.csv"
+        if curve.exists():
+            (folder / "curve.csv").write_text(curve.read_text())
+        return folder
+
+
+FIELDS = tuple(scenes.States.__dataclass_fields__)
