@@ -34,7 +34,7 @@ def test_a_pair_differs_in_one_factor() -> None:
 
 def test_images_of_a_pair_are_exact() -> None:
     atlas = open_atlas()
-    before, after, change = scenes.pairs(64, 1, (0, 1, 0, 0))
+    before, after, _ = scenes.pairs(64, 1, (0, 1, 0, 0))
     first, second = scenes.draw(before, atlas), scenes.draw(after, atlas)
     assert torch.equal(first, scenes.draw(before, atlas))
     thing = scenes.draw(before.take(slice(0, 1)), atlas, 64)
