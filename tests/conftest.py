@@ -161,7 +161,8 @@ class Visit:
         self.server = server
         self.errors: list[str] = []
         self.outside: list[str] = []
-        self.context = browser.new_context(**context)
+        # Nothing moves by itself: a cloud that turns would take the time of the tests beside it.
+        self.context = browser.new_context(reduced_motion="reduce", **context)
         self.page = self.context.new_page()
         self.page.set_default_timeout(180_000)  # of a busy machine; nothing waits longer than it has to
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))

@@ -12,6 +12,7 @@ let turn = 0.5;
 let tilt = 0.25;
 let drag = null;
 let touched = STILL;
+let inSight = false;
 
 function read() {
   let value = {};
@@ -95,7 +96,7 @@ viewer.addEventListener("keydown", (event) => {
 
 function spin() {
   if (!element.isConnected) return;
-  if (!touched && points.length && viewer.offsetParent) {
+  if (!touched && points.length && inSight) {
     turn += 0.01;
     draw();
   }
@@ -104,4 +105,5 @@ function spin() {
 
 read();
 watch("value", read);
+new IntersectionObserver((seen) => { inSight = seen.at(-1).isIntersecting; }).observe(viewer);
 requestAnimationFrame(spin);

@@ -3,6 +3,7 @@
   "use strict";
   const QUICK = 1; // seconds
   const PAUSE = 350; // milliseconds after the last change of an input
+  const behavior = window.matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "smooth";
   const runs = {}; // by place: { running, dirty, answered, seconds, start, mark, title, asked: "", "click" or "drawing" }
   let timer;
   let isFilling = false; // whether a handler is at work that sets inputs
@@ -106,9 +107,9 @@
     const missing = element.getBoundingClientRect().top - 0.6 * window.innerHeight;
     const hidden = first.getBoundingClientRect().top < 0;
     if (asked === "click" && (hidden || window.innerWidth < 700)) {
-      first.scrollIntoView({ behavior: "smooth", block: "start" });
+      first.scrollIntoView({ behavior, block: "start" });
     } else if (missing > 0) {
-      window.scrollBy({ top: missing, behavior: "smooth" });
+      window.scrollBy({ top: missing, behavior });
     }
   }
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from demos.audioclip.words import PAPER, say, text
+from demos.audioclip.words import PAPER, text
 from demos.kit import form, library
-from demos.kit.train import Curve, Live, Moment
+from demos.kit.train import Live, Moment, timed
 
 SETTING_UP = 1.0  # minutes that the seat is held while sounds are made
 
@@ -26,35 +26,14 @@ def lesson(settings: Settings, lang: str, cancel: Any) -> Iterator[Moment]:
     from core.classroom.recipes.audioclip import live
 
     given = live.LiveSettings(float(settings.minutes), settings.pairs, "zh" if lang == "zh" else "en")
-    rows: list[dict[str, float]] = []
-    for frame in live.Lesson(given).run(cancel):
-        row = {"seconds": frame.seconds, "step": frame.step, "text": frame.text, "image": frame.image}
-        rows.append({**row, **({"loss": frame.loss} if frame.loss is not None else {})})
-        yield moment(frame, rows, 60 * given.minutes, lang)
-
-
-def moment(frame: Any, rows: list[dict[str, float]], budget: float, lang: str) -> Moment:
-    """A look of the lesson as the page shows it."""
-
-    def points(name: str) -> list[tuple[float, float]]:
-        return [(row["seconds"], row[name]) for row in rows if name in row]
-
-    seconds, end = say("seconds", lang), frame.seconds if frame.done else budget
-    lines = [(say("finds_text", lang), points("text")), (say("finds_image", lang), points("image"))]
-    return Moment(
-        share=frame.seconds / budget,
-        left=frame.left,
-        facts=say("steps", lang, steps=frame.step),
-        state="running" if not frame.done else "stopped" if frame.stopped else "done",
-        numbers=[
-            (f"{frame.text:.2f}", say("finds_text", lang)),
-            (f"{frame.image:.2f}", say("finds_image", lang)),
-        ],
-        curves=[
-            Curve(say("new_sounds", lang), lines, seconds, end, top=1.0),
-            Curve(say("loss", lang), [(say("loss", lang), points("loss"))], seconds, end),
-        ],
-        rows=rows,
+    titles = {"text": text("finds_text"), "image": text("finds_image")}
+    yield from timed(
+        live.Lesson(given).run(cancel),
+        given.minutes,
+        lang,
+        lambda frame: {"text": frame.text, "image": frame.image},
+        titles,
+        text("new_sounds"),
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from demos.clip_vil.words import PAPER, say, text
+from demos.clip_vil.words import PAPER, text
 from demos.kit import form, library
-from demos.kit.train import Curve, Live, Moment
+from demos.kit.language import Text
+from demos.kit.train import Live, Moment, timed
 
 SETTING_UP = 1.0  # minutes that the seat is held while scenes are encoded
 
@@ -32,40 +33,18 @@ def lesson(settings: Settings, lang: str, cancel: Any) -> Iterator[Moment]:
         "zh" if lang == "zh" else "en",
         row=settings.encoders,
     )
-    rows: list[dict[str, float]] = []
-    for frame in live.Lesson(given, cancel).run():
-        loss = {} if frame.loss is None else {"loss": frame.loss}
-        rows.append({"seconds": frame.seconds, "step": frame.step, **frame.right, **loss})
-        yield moment(frame, rows, 60 * given.minutes, lang)
-
-
-def title_of(name: str, lang: str) -> str:
-    """The title of an encoder; a row's name where it is one of the Hub."""
-    known = ("random", "supervised", "clip")
-    return text(f"encoder_{name}").get(lang) if name in known else name
-
-
-def moment(frame: Any, rows: list[dict[str, float]], budget: float, lang: str) -> Moment:
-    """A look of the lesson as the page shows it."""
-
-    def points(name: str) -> list[tuple[float, float]]:
-        return [(row["seconds"], row[name]) for row in rows if name in row]
-
-    end = frame.seconds if frame.done else budget
-    curves = [
-        Curve(title_of(name, lang), [(say("right", lang), points(name))], say("seconds", lang), end, 1.0)
-        for name in frame.right
-    ]
-    state = "running" if not frame.done else "stopped" if frame.stopped else "done"
-    return Moment(
-        share=min(1.0, frame.seconds / budget),
-        left=frame.left,
-        facts=say("steps", lang, steps=frame.step),
-        state=state,
-        numbers=[(f"{share:.0%}", title_of(name, lang)) for name, share in frame.right.items()],
-        curves=curves,
-        rows=rows,
+    frames = live.Lesson(given, cancel).run()
+    yield from timed(
+        frames, given.minutes, lang, lambda frame: frame.right, Titles(), text("right"), apart=True
     )
+
+
+class Titles(dict[str, Text]):
+    """The titles of encoders; a row of the Hub has its own name."""
+
+    def __missing__(self, name: str) -> Text:
+        known = ("random", "supervised", "clip")
+        return text(f"encoder_{name}") if name in known else Text(name, name)
 
 
 LIVE = Live(

@@ -103,7 +103,7 @@ def moment(frame: Frame, lesson: Lesson, meaning: Text, lang: str) -> Moment:
                 top=1.0,
             ),
             *learned(frame, lang, seconds, end),
-            Curve(library.kit("mask_loss", lang), [(pick(lang, "loss", "损失"), losses)], seconds, end),
+            Curve(library.kit("train_loss", lang), [(pick(lang, "loss", "损失"), losses)], seconds, end),
         ],
         rows=frame.curve,
         # The truth stays what it is, so that it travels once.

@@ -26,17 +26,17 @@ import csv
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import gradio as gr
 
 from core.classroom.recipes.common import lessons
 from core.errors import Refusal
 from demos.draw import charts
-from demos.kit import form, places
+from demos.kit import form, library, places
 from demos.kit.components import output
 from demos.kit.files import downloads
 from demos.kit.html import Markup, join, tag
@@ -110,6 +110,69 @@ class Moment:
 
 
 Lesson = Callable[[Any, str, Any], Iterator[Moment]]
+
+
+class Frame(Protocol):
+    """Where a lesson of core stands."""
+
+    seconds: float
+    left: float | None
+    step: int
+    loss: float | None  # None before the first step
+    done: bool
+    stopped: bool
+
+
+def timed(
+    frames: Iterable[Any],
+    minutes: float,
+    lang: str,
+    measured: Callable[[Any], Mapping[str, float]],
+    titles: Mapping[str, Text],
+    title: Text,
+    apart: bool = False,
+) -> Iterator[Moment]:
+    """The moments of a lesson that ends after some minutes.
+
+    Args:
+        frames: `Frame`s.
+        minutes: of the lesson.
+        lang: "en" or "zh".
+        measured: what a frame measures, shares between 0 and 1 by name.
+        titles: what each of them is called.
+        title: what they are in common; of the figure that shows them all, beside the losses.
+        apart: whether each has a figure of its own instead, without the losses.
+    """
+    budget = 60 * minutes
+    rows: list[dict[str, float]] = []
+    seconds, loss = pick(lang, "seconds", "秒"), pick(lang, "loss", "损失")
+
+    def points(name: str) -> list[tuple[float, float]]:
+        return [(row["seconds"], row[name]) for row in rows if name in row]
+
+    for frame in frames:
+        now = measured(frame)
+        lost = {} if frame.loss is None else {"loss": frame.loss}
+        rows.append({"seconds": frame.seconds, "step": frame.step, **now, **lost})
+        end = frame.seconds if frame.done else budget
+        if apart:
+            curves = [
+                Curve(titles[name].get(lang), [(title.get(lang), points(name))], seconds, end, 1.0)
+                for name in now
+            ]
+        else:
+            lines = [(titles[name].get(lang), points(name)) for name in now]
+            losses = Curve(library.kit("train_loss", lang), [(loss, points("loss"))], seconds, end)
+            curves = [Curve(title.get(lang), lines, seconds, end, 1.0), losses]
+        yield Moment(
+            share=min(1.0, frame.seconds / budget),
+            left=frame.left,
+            facts=pick(lang, f"{frame.step:,} steps", f"{frame.step:,} 步"),
+            state="running" if not frame.done else "stopped" if frame.stopped else "done",
+            numbers=[(f"{share:.0%}", titles[name].get(lang)) for name, share in now.items()],
+            curves=curves,
+            rows=rows,
+        )
 
 
 @dataclass(frozen=True)

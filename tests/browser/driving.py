@@ -50,19 +50,9 @@ def newer(page: Any, place: str = "try", press: bool = False) -> Iterator[None]:
 
 
 def answer_to(page: Any, text: str) -> None:
-    """Types labels and waits for their answer; a slow machine asks for a click."""
-    mark = page.evaluate(MARK)
-    write_labels(page, text)
-    page.wait_for_function(f"({MARK}) !== '{mark}' || {STALE}")
-    ask(page)
-
-
-def ask(page: Any) -> None:
-    """Waits for the answer to the inputs as they are, and asks for it where the page does not ask by itself."""
-    settle(page, rounds=2)
-    if page.evaluate(STALE):
-        page.locator("#try-run").click()
-    page.wait_for_function(f"!({STALE})")
+    """Types labels and waits for their answer."""
+    with newer(page):
+        write_labels(page, text)
 
 
 def run(page: Any, place: str) -> None:

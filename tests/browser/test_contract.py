@@ -15,6 +15,7 @@ open.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import pytest
 
 from demos.chinese_clip import answer as chinese_clip
 from demos.kit import library
-from tests.browser.driving import ANSWERED, MARK, STALE, ask, chinese_lines, open_tab, write_labels
+from tests.browser.driving import ANSWERED, MARK, STALE, chinese_lines, newer, open_tab, write_labels
 from tests.conftest import Visit, settle
 from tests.contract.test_pages import PAGES, QUICK
 from tests.pages import form as form_of
@@ -137,11 +138,14 @@ class Desk:
         else:
             self.page.locator(f"#{name} textarea").fill(text)
 
-    def run(self) -> None:
-        """Has the inputs as they are answered: to the end where that is quick, else until Stop."""
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """The inputs that are set inside are answered: to the end where that is quick, else until Stop."""
         if self.is_quick:
-            ask(self.page)
+            with newer(self.page):
+                yield
             return
+        yield
         self.page.locator("#try-run").click()
         self.stop()
 
@@ -245,9 +249,9 @@ def test_a_word_outside_the_miniature_is_named_above_the_answer(desk: Desk) -> N
     if not desk.has_weights:
         pytest.skip("no weights")
     page, word = desk.page, UNKNOWN[desk.lang]
-    for name in desk.text_fields():
-        desk.write(name, word)
-    desk.run()
+    with desk.asking():
+        for name in desk.text_fields():
+            desk.write(name, word)
     hint = page.locator("#try-notes .atlas-hint", has_text=word).first
     hint.wait_for()
     button = page.locator("#try-get")
@@ -259,11 +263,12 @@ def test_a_word_outside_the_miniature_is_named_above_the_answer(desk: Desk) -> N
 def test_a_photo_is_a_guess_for_the_miniature(desk: Desk) -> None:
     if not desk.has_image:
         pytest.skip("no image")
-    page, mark = desk.page, desk.page.evaluate(MARK)
-    page.set_input_files("#image input[type=file]", PHOTO)
-    page.wait_for_function(f"({MARK}) !== {mark!r} || {STALE}")
-    settle(page)
-    desk.run()
+    page, before = desk.page, desk.image
+    with desk.asking():
+        page.set_input_files("#image input[type=file]", PHOTO)
+        page.wait_for_function(
+            "(before) => ![before, undefined].includes(document.querySelector('#image img')?.src)", arg=before
+        )
     if not desk.has_weights:  # the photo is answered, and stays for the tests that follow
         return
     hint = page.locator("#try-notes .atlas-hint").first

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.driving import ask, open_tab
+from tests.browser.driving import newer, open_tab
 from tests.conftest import settle
 
 pytestmark = pytest.mark.browser
@@ -26,13 +26,13 @@ def test_labels_come_and_go_and_the_pointer_asks_no_server(visit: Visits) -> Non
     settle(page)
     assert "dog" in legend(page)
     count = len(legend(page))
-    page.locator("#labels input").fill("vehicle")
-    page.keyboard.press("Enter")
-    ask(page)  # a slow machine asks for a click
+    with newer(page):
+        page.locator("#labels input").fill("vehicle")
+        page.keyboard.press("Enter")
     page.wait_for_function(LEGEND, arg=count + 1)
     assert "vehicle" in legend(page)
-    page.get_by_role("button", name="Remove “vehicle”").click()
-    ask(page)
+    with newer(page):
+        page.get_by_role("button", name="Remove “vehicle”").click()
     page.wait_for_function(LEGEND, arg=count)
     settle(page)
     asked: list[str] = []
@@ -61,8 +61,8 @@ def test_by_keyboard_on_a_phone(visit: Visits) -> None:
     page.locator("#try-mask input[type=range]").focus()
     page.keyboard.press("Home")
     page.locator("#try-mask canvas").wait_for(state="hidden")
-    page.locator("#labels input").fill("cat,")
-    ask(page)
+    with newer(page):
+        page.locator("#labels input").fill("cat,")
     page.wait_for_function("document.querySelector('#try-mask .atlas-seg-legend').innerText.includes('cat')")
     # What was set stays when the mask is drawn again.
     assert (

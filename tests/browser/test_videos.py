@@ -10,7 +10,7 @@ import pytest
 from demos.actionclip import answer as actionclip
 from demos.actionclip.page import Question
 from demos.kit import library
-from tests.browser.driving import ANSWERED, ask, newer
+from tests.browser.driving import ANSWERED, newer
 from tests.conftest import settle
 
 pytestmark = pytest.mark.browser
@@ -71,8 +71,9 @@ def test_the_camera_records_a_clip_that_is_answered(visit: Visits) -> None:
     page = tab.open("/actionclip", ANSWERED)
     with newer(page):
         page.locator("#video-camera button").click()
-    ask(page)
-    assert "camera.webm" in page.locator("#video").inner_text().replace("\n", "")
+        page.wait_for_function(
+            "document.querySelector('#video').innerText.replace('\\n', '').includes('camera.webm')"
+        )
     assert page.locator('[data-clip="clip"] [data-at]').count() == 8
     assert page.locator("#video-camera [role=status]").inner_text() == ""
 
