@@ -14,7 +14,7 @@ import gradio as gr
 from core import inputs
 from core.runtime import Cancel
 from demos.audioclip import draw
-from demos.audioclip.words import FOLDER, PAPER, sounds, things
+from demos.audioclip.words import FOLDER, PAPER, say, sounds, things
 from demos.kit import files as files_in
 from demos.kit import library, results
 from demos.kit.events import api_errors
@@ -110,7 +110,7 @@ def ask(
     opened = {name: inputs.sound(row["sound"]) for name, row in others.items()}
     opened = {name: one for name, one in opened.items() if one.digest != sound.digest}
     found = model(checkpoint).compare([sound, *opened.values()], [one.image for one in images], labels, check)
-    names = (draw.own_name(lang), *(others[name]["caption"][lang] for name in opened))
+    names = (say("this_sound", lang), *(others[name]["caption"][lang] for name in opened))
     return Answer(path, sound, names, tuple(images), found, time.perf_counter() - start)
 
 
@@ -177,9 +177,9 @@ def notes(answer: Answer, lang: str) -> dict[str, Any]:
     labels = ", ".join(found.labels)
     more = [*found.notes.sentences(lang), *results.unreadable(found.checkpoint, labels, lang)]
     if row.bundled is not None and answer.sound.digest not in known():
-        more.append(draw.outside(lang))
+        more.append(say("outside", lang))
     if not model(found.checkpoint).sees and answer.images:
-        more.append(draw.blind(lang))
+        more.append(say("blind", lang))
     photos = [inputs.digest(one.image) for one in answer.images if not one.drawn]
     unknown = library.unknown_labels(list(found.labels))
     return results.notes(

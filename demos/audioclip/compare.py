@@ -9,8 +9,8 @@ import numpy as np
 
 from core import checkpoints, inputs
 from demos.audioclip import answer as answers
-from demos.audioclip import draw
 from demos.audioclip.words import PAPER, say, sounds
+from demos.draw import players
 from demos.kit import results
 from demos.kit.html import Markup, join, tag
 from demos.kit.menu import needs_download
@@ -34,7 +34,7 @@ def rows(question: Question, lang: str) -> dict[str, Any]:
     # Rows may read some labels as one: what all of them tell apart is compared.
     names = [name for name in found[0].labels if all(name in one.labels for one in found)]
     values = np.stack([[one.probabilities()[one.labels.index(name)] for name in names] for one in found])
-    made = draw.table_of(values, [row.title[title] for row in here], names, say("corner_rows", lang))
+    made = players.table(values, [row.title[title] for row in here], names, say("corner_rows", lang))
     if missing:
         made += tag("p", say("missing", lang, names=say("comma", lang).join(missing)), class_="atlas-hint")
     line = results.line(time.perf_counter() - start, found[0].checkpoint, found[0].device, lang)
@@ -51,7 +51,7 @@ def ways(question: Question, lang: str) -> dict[str, Any]:
     own = inputs.sound(question.sound)
     others = {name: inputs.sound(sounds()[name]["sound"]) for name in BATCH}
     others = {name: one for name, one in others.items() if one.digest != own.digest}
-    names = [draw.own_name(lang), *(sounds()[name]["caption"][lang] for name in others)]
+    names = [say("this_sound", lang), *(sounds()[name]["caption"][lang] for name in others)]
     made, _ = heard(model, [own, *others.values()], labels, names, lang)
     return {
         "out": made,
@@ -72,5 +72,5 @@ def heard(
         shares = softmax(scale * features @ texts.T)
         best[way] = [int(i) for i in shares.argmax(1)]
         parts.append(tag("p", tag("b", say(f"way_{way}", lang))))
-        parts.append(draw.table_of(shares, names, labels, say("corner_text", lang)))
+        parts.append(players.table(shares, names, labels, say("corner_text", lang)))
     return join(parts), best

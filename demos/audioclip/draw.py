@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
@@ -29,21 +29,6 @@ KINDS = {
 WIDE, HIGH = 480, 56  # of a waveform
 IMAGES = 8  # that are shown, best first
 SIDE = 96
-
-
-def own_name(lang: str) -> str:
-    """What the visitor's sound is called in a table."""
-    return say("this_sound", lang)
-
-
-def outside(lang: str) -> str:
-    """The hint that a recording is a guess for a miniature."""
-    return say("outside", lang)
-
-
-def blind(lang: str) -> str:
-    """The hint that a checkpoint has no image tower."""
-    return say("blind", lang)
 
 
 def source(path: str) -> str:
@@ -178,11 +163,6 @@ def matrices(answer: Answer, lang: str) -> Markup:
     return join(parts)
 
 
-def table_of(values: np.ndarray, rows: list[str], columns: list[str], corner: str) -> Markup:
-    """A table of probabilities."""
-    return players.table(values, rows, columns, corner)
-
-
 def files(answer: Answer) -> list[File]:
     """The three matrices and the curve as CSV, all as JSON."""
     found = answer.comparison
@@ -191,29 +171,15 @@ def files(answer: Answer) -> list[File]:
         "sound-text": (answer.names, found.labels, found.sound_text),
         "sound-image": (answer.names, captions, found.sound_image),
         "image-text": (captions, found.labels, found.image_text),
+        "time": (found.labels, [f"{at:.3f}" for at in found.sounds[0].middles], found.over_time[0].T),
     }
     made: list[File] = []
     for name, (rows, columns, values) in tables.items():
-        lines = ([row, *line.tolist()] for row, line in zip(rows, values, strict=True))
+        lines = ([row, *line] for row, line in zip(rows, values.tolist(), strict=True))
+        text = base.csv_of(("label" if name == "time" else "", *columns), lines)
+        title = say("time_csv", "en") if name == "time" else name
         if len(columns):
-            made.append(
-                (
-                    f"{PAPER}-{name}.csv",
-                    "text/csv",
-                    base.csv_of(("", *columns), lines).encode("utf-8-sig"),
-                    name,
-                )
-            )
-    times = [f"{at:.3f}" for at in found.sounds[0].middles]
-    curve_rows = ([label, *found.over_time[0][:, i].tolist()] for i, label in enumerate(found.labels))
-    made.append(
-        (
-            f"{PAPER}-time.csv",
-            "text/csv",
-            base.csv_of(("label", *times), curve_rows).encode("utf-8-sig"),
-            say("time_csv", "en"),
-        )
-    )
+            made.append((f"{PAPER}-{name}.csv", "text/csv", text.encode("utf-8-sig"), title))
     made.append((f"{PAPER}.json", "application/json", base.to_json(found.to_json()).encode()))
     return made
 
@@ -269,8 +235,7 @@ def maps(pictures: list[tuple[str, np.ndarray]]) -> Markup:
     return tag("div", join(figures), class_="aud-maps")
 
 
-def unit(levels: np.ndarray) -> np.ndarray:
-    """Stretched to 0..1."""
-    low, high = float(levels.min()), float(levels.max())
-    stretched: Any = (levels - low) / max(high - low, 1e-9)
-    return np.asarray(stretched)
+def unit(levels: np.ndarray, quantile: float = 0.0) -> np.ndarray:
+    """Levels stretched to 0..1, where a `quantile` of them is 0."""
+    low, high = float(np.quantile(levels, quantile)), float(levels.max())
+    return np.asarray(np.clip((levels - low) / max(high - low, 1e-9), 0, 1))

@@ -43,8 +43,8 @@ def filters(question: Question, lang: str) -> dict[str, Any]:
     moved = np.abs(found.filters[:, 0] - found.start[:, 0])
     told = say("filters_told", lang, count=len(moved), mean=float(moved.mean()), most=float(moved.max()))
     pictures = [
-        (say("learned_filters", lang), _levels(found.decibels)),
-        (say("plain_filters", lang), _levels(found.plain)),
+        (say("learned_filters", lang), draw.unit(np.concatenate(found.decibels), 0.02)),
+        (say("plain_filters", lang), draw.unit(np.concatenate(found.plain), 0.02)),
     ]
     charts = draw.filters(found.filters, found.start, lang)
     return {"out": charts + tag("p", told, class_="atlas-line") + draw.maps(pictures), "line": line}
@@ -55,9 +55,8 @@ def bands(question: Question, lang: str) -> dict[str, Any]:
     found, line = look(question, lang)
     if found is None:
         return nothing(lang)
-    low, high = float(np.quantile(found.decibels, 0.02)), float(found.decibels.max())
     titles = [say(name, lang) for name in ("band_low", "band_middle", "band_high")]
-    levels = [np.clip((band - low) / max(high - low, 1e-9), 0, 1) for band in found.decibels]
+    levels = draw.unit(found.decibels, 0.02)
     axes = [say(name, lang) for name in ("axis_frequency", "axis_time")]
     stages = [
         (say("stage", lang, stage=i + 1, axis=axes[i % 2]), draw.unit(one))
@@ -65,14 +64,6 @@ def bands(question: Question, lang: str) -> dict[str, Any]:
         if one.size > 1
     ]
     return {"out": draw.maps(list(zip(titles, levels, strict=True)) + stages), "line": line}
-
-
-def _levels(decibels: np.ndarray) -> np.ndarray:
-    """Three bands as one picture, 0 to 1."""
-    whole = decibels.reshape(-1, decibels.shape[-1])
-    low, high = float(np.quantile(whole, 0.02)), float(whole.max())
-    levels: np.ndarray = np.clip((whole - low) / max(high - low, 1e-9), 0, 1)
-    return levels
 
 
 def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:

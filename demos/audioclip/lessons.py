@@ -58,7 +58,7 @@ def image(step: Step, checkpoint: str, lang: str) -> Outcome:
     answer = ask(step, checkpoint, lang)
     shares = answer.comparison.image_probabilities()
     if not shares.size:
-        return Outcome(0, tag("p", draw.blind(lang), class_="atlas-line"))
+        return Outcome(0, tag("p", say("blind", lang), class_="atlas-line"))
     return Outcome(int(shares.argmax()), draw.images(answer, lang))
 
 
