@@ -72,7 +72,7 @@ def test_the_camera_records_a_clip_that_is_answered(visit: Visits) -> None:
     with newer(page):
         page.locator("#video-camera button").click()
         page.wait_for_function(
-            "document.querySelector('#video').innerText.replace('\\n', '').includes('camera.webm')"
+            "document.querySelector('#video').innerText.replaceAll('\\n', '').includes('camera.webm')"
         )
     assert page.locator('[data-clip="clip"] [data-at]').count() == 8
     assert page.locator("#video-camera [role=status]").inner_text() == ""
