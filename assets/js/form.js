@@ -6,6 +6,7 @@
   const behavior = window.matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "smooth";
   const runs = {}; // by place: { running, dirty, answered, seconds, start, mark, title, asked: "", "click" or "drawing" }
   let timer;
+  let holding; // the timer of an answer that is kept in view
   let isFilling = false; // whether a handler is at work that sets inputs
   let unanswered = ""; // "PLACE NUMBER" of the last run that was over without an answer
 
@@ -95,6 +96,21 @@
     window.atlas.touched(false, "try");
   };
 
+  // What stands above an answer may still grow or shrink once it is in view: for three seconds it is brought back, unless the
+  // visitor scrolls or presses something.
+  function hold(element, checks = 12, before = NaN) {
+    clearTimeout(holding);
+    holding = setTimeout(() => {
+      const { top } = element.getBoundingClientRect();
+      const isAway = top < -40 || top > window.innerHeight / 2;
+      if (isAway && top === before) element.scrollIntoView({ behavior: "instant", block: "start" });
+      if (checks) hold(element, checks - 1, top);
+    }, 250);
+  }
+  ["wheel", "touchmove", "pointerdown", "keydown"].forEach((kind) => {
+    document.addEventListener(kind, () => clearTimeout(holding), { capture: true, passive: true });
+  });
+
   // Shows an answer that somebody asked for, from its button on: notes stand between the two. On a wide screen, and where
   // somebody draws, as much as possible of what is above stays in sight.
   function bring(name) {
@@ -108,6 +124,7 @@
     const hidden = first.getBoundingClientRect().top < 0;
     if (asked === "click" && (hidden || window.innerWidth < 700)) {
       first.scrollIntoView({ behavior, block: "start" });
+      hold(first);
     } else if (missing > 0) {
       window.scrollBy({ top: missing, behavior });
     }
