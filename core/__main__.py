@@ -154,18 +154,23 @@ def ground(arguments: argparse.Namespace) -> Verb:
 
 
 def question(arguments: argparse.Namespace) -> Verb:
-    """ViLT: answers a question about an image."""
+    """ViLT, or CLIP-ViL or BLIP where the checkpoint is one of theirs: answers a question about an image."""
     text = inputs.text(arguments.question)
-    from core.vqa.vilt.model import Answers, ViLT
+    from core.vqa import clip_vil
+    from core.vqa.clip_vil.models import VisualAnswer
+    from core.vqa.vilt.model import ViLT
+    from core.vqa.vilt.results import Answers
 
-    model = ViLT.load(arguments.checkpoint or checkpoints.default("vilt"))
+    checkpoint = arguments.checkpoint or checkpoints.default("vilt")
+    of_clip_vil = checkpoint in {row.name for row in checkpoints.rows("clip_vil")}
+    model = clip_vil.load(checkpoint) if of_clip_vil else ViLT.load(checkpoint)
 
-    def show(result: Answers) -> None:
+    def show(result: Answers | VisualAnswer) -> None:
         print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms")
         for row in result.to_json()["results"]:
             print(f"{row['probability']:7.1%}  {inputs.visible(row['answer'])}")
 
-    def outcome(result: Answers, image: Image.Image) -> Outcome:
+    def outcome(result: Answers | VisualAnswer, image: Image.Image) -> Outcome:
         best = result.to_json()["results"][0]
         return Outcome(best, result.to_json(), inputs.size_of(image), image=image)
 
@@ -540,7 +545,7 @@ def parser() -> argparse.ArgumentParser:
         "--threshold", type=float, help="the least score of a box; without it the checkpoint's own"
     )
     _answering_options(verb, ground)
-    verb = verbs.add_parser("answer", help="answer a question about an image (ViLT)")
+    verb = verbs.add_parser("answer", help="answer a question about an image (ViLT, CLIP-ViL, BLIP)")
     verb.add_argument("images", nargs=1, type=Path, metavar="image", help=IMAGES)
     verb.add_argument("question", help="in English, or in a language of the checkpoint")
     _answering_options(verb, question)

@@ -26,7 +26,8 @@ from demos.vilt.words import PAPER, data, examples
 if TYPE_CHECKING:
     from PIL import Image
 
-    from core.vqa.vilt.model import Answers, Filled, Match, Read, ViLT
+    from core.vqa.vilt.model import ViLT
+    from core.vqa.vilt.results import Answers, Filled, Match, Read
     from demos.vilt.page import Question
 
 OPENING = "cat_left_of_car"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from core.vqa.vilt.costs import Cost
-    from core.vqa.vilt.model import Answers, Filled, Match, Read
+    from core.vqa.vilt.results import Answers, Filled, Match, Read
 
 SIDE = 480  # pixels of the long side of what travels
 LISTED = 6  # answers in a table
@@ -30,7 +30,7 @@ def stage(elem_id: str, value: str = "") -> gr.HTML:
 
 def answer(result: Read, lang: str) -> Markup:
     """The answer of any of the three verbs."""
-    from core.vqa.vilt.model import Answers, Match
+    from core.vqa.vilt.results import Answers, Match
 
     if isinstance(result, Answers):
         return bars(result, lang)

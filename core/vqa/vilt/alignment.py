@@ -57,13 +57,15 @@ def ipot(
     plan = torch.ones_like(base).masked_fill(out, 0.0)
     sigma = ((~words_out).to(cost) / words[:, 0])[:, :, None]  # [B, M, 1]
     word_floor, patch_floor = (LEFT_OUT * left.to(cost)[:, :, None] for left in (words_out, patches_out))
+    # delta is N times what it is above, and so is the plan until the end: a thousand rounds are nothing but small operations.
+    ratio = patches / words
     for _ in range(rounds):
-        flow = base * plan
+        plan.mul_(base)
         for _ in range(inner):
-            delta = 1 / (patches * (flow @ sigma) + patch_floor)  # [B, N, 1]
-            sigma = 1 / (words * (flow.mT @ delta) + word_floor)
-        plan = delta * flow * sigma.mT
-    return plan.masked_fill(out, 0.0)
+            delta = torch.baddbmm(patch_floor, plan, sigma).reciprocal_()  # [B, N, 1]
+            sigma = ratio / torch.baddbmm(word_floor, plan.mT, delta)
+        plan.mul_(torch.bmm(delta, sigma.mT))
+    return (plan / patches).masked_fill(out, 0.0)
 
 
 def align(

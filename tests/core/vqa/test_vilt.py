@@ -23,8 +23,9 @@ from transformers import (
 from core.classroom.recipes.vilt.texts import PAD, Tokens
 from core.errors import Refusal
 from core.vqa.vilt import alignment
-from core.vqa.vilt.model import EncodedImage, LoadedViLT, ViLT, seen_size
+from core.vqa.vilt.model import LoadedViLT, ViLT, seen_size
 from core.vqa.vilt.network import Task, ViltNetwork, image_tokens, named
+from core.vqa.vilt.results import EncodedImage
 from tests import tiny
 
 SIZES: dict[str, Any] = {

@@ -114,6 +114,20 @@ def test_the_endpoint_answers_with_any_encoder() -> None:
     assert answer.clip_vil_answer(uri, "这是什么？")["encoder"] == "clip"  # type: ignore[arg-type]
 
 
+def test_the_command_line_answers_with_its_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    from core.__main__ import parser
+
+    path = examples()[answer.OPENING]["path"]
+    arguments = ["answer", str(path), "what is this?", "--checkpoint", "classroom-clip-vil"]
+    given = parser().parse_args([*arguments, "--json"])
+    assert given.run(given) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["checkpoint"] == "classroom-clip-vil" and told["question"] == "what is this?"
+    given = parser().parse_args(arguments)
+    assert given.run(given) == 0
+    assert told["answer"] in capsys.readouterr().out
+
+
 def test_many_files_have_an_answer_each() -> None:
     image = inputs.image(examples()[answer.OPENING]["path"])
     outcome = answer.many(question())(image)

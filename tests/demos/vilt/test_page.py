@@ -17,7 +17,8 @@ from core import inputs
 from core.errors import Refusal
 from core.vqa.vilt import costs
 from core.vqa.vilt.costs import Cost
-from core.vqa.vilt.model import Answers, ViLT
+from core.vqa.vilt.model import ViLT
+from core.vqa.vilt.results import Answers
 from demos.vilt import answer, compare, draw, page
 from demos.vilt.words import data, examples
 from tests import pages
