@@ -30,7 +30,7 @@ GRADIOS = {"aria-prohibited-attr": (".empty",)}
 EVERYTHING = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 # All that the dark theme changes is colours.
 COLOURS = {"type": "rule", "values": ["color-contrast"]}
-RUN_AXE = "(options) => axe.run(options).then((found) => found.violations)"
+RUN_AXE = "([area, options]) => axe.run(area ?? document, options).then((found) => found.violations)"
 # Resolves when colours have faded into those of the other theme.
 FADED = """() => Promise.all(document.getAnimations().filter((one) => one instanceof CSSTransition)
   .map((one) => one.finished.catch(() => null))).then(() => null)"""
@@ -39,7 +39,8 @@ NEXT_TAB = """(seen) => {
   const fresh = tabs.find((tab) => !seen.includes(tab.id || tab.innerText));
   if (!fresh) return null;
   fresh.click();
-  return fresh.id || fresh.innerText;
+  const panel = document.getElementById(fresh.getAttribute("aria-controls"));
+  return [fresh.id || fresh.innerText, panel ? `#${CSS.escape(panel.id)}` : "#tabs"];
 }"""
 
 # --- what Tab stops at ---
@@ -78,12 +79,12 @@ MARK = """(inTab) => {
 }"""
 
 
-def violations(page: Any, rules: Any = EVERYTHING) -> list[str]:
-    """Serious and critical findings as "rule: element", less what is Gradio's own."""
+def violations(page: Any, rules: Any = EVERYTHING, area: str | None = None) -> list[str]:
+    """Serious and critical findings in an area of a page, or all of it, as "rule: element", less what is Gradio's own."""
     if page.evaluate("() => typeof window.axe === 'undefined'"):
         page.evaluate(Axe().axe_script)
     found = []
-    for rule in page.evaluate(RUN_AXE, {"resultTypes": ["violations"], "runOnly": rules}):
+    for rule in page.evaluate(RUN_AXE, [area, {"resultTypes": ["violations"], "runOnly": rules}]):
         if rule["impact"] not in ("serious", "critical"):
             continue
         own = GRADIOS.get(rule["id"], ())
@@ -94,18 +95,18 @@ def violations(page: Any, rules: Any = EVERYTHING) -> list[str]:
     return found
 
 
-def tabs(page: Any) -> Iterator[str]:
-    """Opens every tab of a page, the outer before the inner ones; "" is the page with its first tab, as it opens."""
-    first = page.locator("[role=tab]:visible")
-    if first.count():
-        first.first.click()
-        settle(page)
-    yield ""
-    seen: list[str] = []
-    while (name := page.evaluate(NEXT_TAB, seen)) is not None:
+def tabs(page: Any) -> Iterator[tuple[str, str | None]]:
+    """Opens every tab of a page, the outer before the inner ones: its name and what it shows; ("", None) is the whole page
+    with its first tab, as it opens."""
+    first = page.evaluate(NEXT_TAB, [])
+    settle(page)
+    yield "", None
+    seen = first[:1] if first else []
+    while (opened := page.evaluate(NEXT_TAB, seen)) is not None:
+        name, area = opened
         seen.append(name)
         settle(page)  # Gradio fetches what a tab shows when it is first opened
-        yield name
+        yield name, area
 
 
 def unreached(page: Any, in_tab: bool) -> list[str]:
@@ -170,9 +171,9 @@ def test_it_fits_and_has_one_heading(tour: Tour) -> None:
 def test_no_tab_has_a_serious_finding(tour: Tour) -> None:
     """Accessibility by axe-core, light and dark."""
     found: dict[str, str] = {}  # a finding, and the tab where it was seen first
-    for name in tabs(tour.page):
+    for name, area in tabs(tour.page):
         for theme, rules in (("light", EVERYTHING), ("dark", COLOURS)):
-            for line in violations(tour.page, rules):
+            for line in violations(tour.page, rules, area):
                 found.setdefault(line, f"{name or 'as it opens'}, {theme}")
             tour.page.locator("[data-toggle-theme]").click()
             tour.page.evaluate(FADED)
@@ -182,7 +183,7 @@ def test_no_tab_has_a_serious_finding(tour: Tour) -> None:
 def test_tab_reaches_everything(tour: Tour) -> None:
     """The last test of a page: the keys change some of its inputs."""
     missed = {}
-    for name in tabs(tour.page):
+    for name, _ in tabs(tour.page):
         if left := unreached(tour.page, bool(name)):
             missed[name or "as it opens"] = left
     assert missed == {}
