@@ -13,6 +13,8 @@ python -m core rank "a dog moving from left to right" one.mp4 two.mp4
 python -m core action CLIP --labels "moving left, moving right"
 python -m core listen SOUND --labels "a dog, a bell" --images one.png two.png
 python -m core answer IMAGE "what is left of the dog?"
+python -m core search index FOLDER
+python -m core search "a dog" --kind video
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import batch, checkpoints, inputs, outputs, terminal
 from core.errors import Refusal, terminal_language
+from core.search import command
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -603,6 +606,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
     verb.add_argument("--json", action="store_true", help="print the answer as JSON")
     verb.set_defaults(run=listen)
+    command.add(verbs)
     return main
 
 

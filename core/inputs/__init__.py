@@ -9,7 +9,17 @@ to the disk.
 from core.inputs.archives import Files, Member, files_of, is_archive
 from core.inputs.audio import Sound, sound
 from core.inputs.depths import depths
-from core.inputs.images import FileImage, crop, digest, full_size, image, reduced_size, size_of, to_pixels
+from core.inputs.images import (
+    FileImage,
+    crop,
+    digest,
+    full_size,
+    image,
+    reduced_size,
+    size_of,
+    taken,
+    to_pixels,
+)
 from core.inputs.numbers import number
 from core.inputs.points import Cloud, points
 from core.inputs.seeds import seed
@@ -41,6 +51,7 @@ __all__ = [
     "seed",
     "size_of",
     "sound",
+    "taken",
     "text",
     "to_pixels",
     "video",

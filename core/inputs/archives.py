@@ -153,21 +153,22 @@ def _entries(path: Path) -> Iterator[tuple[str, Path | _Packed, int]]:
         return
     for info in _directory(path):
         name = _name(info)
-        if not info.is_dir() and not _is_junk(name):
+        if not info.is_dir() and not is_junk(name):
             yield name, _Packed(path, info), info.file_size
 
 
 def _below(folder: Path) -> Iterator[Path]:
     """All files below a folder but hidden ones; links to folders are not followed."""
     for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not _is_junk(name)]
+        folders[:] = [name for name in folders if not is_junk(name)]
         for name in files:
             file = Path(parent, name)
-            if not _is_junk(name) and file.is_file():
+            if not is_junk(name) and file.is_file():
                 yield file
 
 
-def _is_junk(name: str) -> bool:
+def is_junk(name: str) -> bool:
+    """Whether a name is that of a hidden file, or of one that a system puts beside those of a person."""
     parts = name.split("/")
     return (
         any(part.startswith(".") and part.strip(".") for part in parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -144,6 +145,22 @@ def full_size(image: Image.Image) -> Image.Image:
     except Refusal:
         again = None
     return again if again is not None and again.size == size else FileImage.of(image.resize(size), size)
+
+
+def taken(source: Path) -> float | None:
+    """When a camera says that it took an image: seconds since 1970 of its own clock, read as UTC; None where none says it."""
+    try:
+        with source.open("rb") as file:
+            kind = _sniff(file.read(4096))
+            file.seek(0)
+            if kind not in Image.OPEN:
+                Image.init()
+            exif = Image.OPEN[kind][0](file, "").getexif()
+        inner = exif.get_ifd(ExifTags.IFD.Exif)
+        told = inner.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)
+        return datetime.strptime(str(told)[:19], "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+    except Exception:  # a plugin raises anything on a damaged block
+        return None
 
 
 def digest(image: Image.Image) -> str:

@@ -1,0 +1,351 @@
+"""Tables in LanceDB: columns in files, each commit whole or absent, several processes at once.
+
+Below `EXACT` vectors all of them are compared; above, an index of cells with one bit a number (IVF_RQ) finds candidates, which
+are compared exactly. Cells and candidates were chosen on queries that lie apart from the vectors, as texts lie apart from images
+(`benchmarks/search.py`): what suffices for vectors of the table loses a third of the right answers to texts.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import Refusal
+from core.runtime import optional
+from core.search.store import LOTS, FileState, Filter, Part, Row, Sample, Stats, in_batches
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is freed there while it may be read (`Lance.alone`)
+    fcntl = None  # type: ignore[assignment]
+
+EXACT = 50_000  # vectors up to which all are compared
+CELL = 2_000  # vectors of a cell of the index
+PROBES = 0.2  # of the cells
+REFINE = 30  # candidates for each wanted piece whose exact vectors are compared
+KEPT = timedelta(days=1)  # of old versions where readers cannot be asked
+PATHS = 500  # in one condition
+
+COLUMNS = (
+    "id", "root", "path", "part", "kind", "start", "end", "box", "shot", "width", "height", "taken", "dated", "mtime", "size",
+    "hash", "text", "error", "heard",
+)  # fmt: skip
+
+
+class Lance:
+    """A store of LanceDB: a folder, an object store, memory, or a server of its makers."""
+
+    def __init__(self, url: str) -> None:
+        lancedb = optional("lancedb")
+        self.is_local = "://" not in url
+        self.url = os.path.abspath(os.path.expanduser(url)) if self.is_local else url
+        try:
+            if self.is_local:
+                os.makedirs(self.url, exist_ok=True)
+            # Zero: every read sees what other processes have committed.
+            self.db = lancedb.connect(self.url, read_consistency_interval=timedelta(0))
+            self.names = set(_names(self.db))
+        except Exception as error:  # the engine raises anything of its drivers
+            raise Refusal("search_store", url=_safe(url), reason=str(error)[:200]) from error
+
+    def table(self, part: Part) -> LanceTable:
+        name = part.name.replace("/", "-")
+        schema = _schema(part.dims)
+        # Another process may have made it a moment ago.
+        opened = self.db.create_table(name, schema=schema, exist_ok=True)
+        if opened.schema.field("vector").type.list_size != part.dims:
+            raise Refusal("search_store", url=_safe(self.url), reason=f"{name} has other vectors")
+        return LanceTable(self, part, opened)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with self._lock("writing", exclusive=True) as mine:
+            if not mine:
+                raise Refusal("search_busy")
+            yield
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """While it lasts no process frees old versions."""
+        with self._lock("reading", exclusive=False):
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether no process reads, for as long as the context lasts."""
+        with self._lock("reading", exclusive=True) as mine:
+            yield mine and self.is_local and fcntl is not None
+
+    @contextmanager
+    def _lock(self, name: str, exclusive: bool) -> Iterator[bool]:
+        if not self.is_local or fcntl is None:
+            yield True
+            return
+        handle = os.open(os.path.join(self.url, f".{name}"), os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+        finally:
+            os.close(handle)
+
+
+class LanceTable:
+    """The pieces of one checkpoint."""
+
+    def __init__(self, store: Lance, part: Part, table: Any) -> None:
+        self.store, self.part, self.table = store, part, table
+        self.url = store.url
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    def count(self, where: Filter) -> int:
+        with self.store.reading():
+            return int(self.table.count_rows(condition(where)))
+
+    def files(self, root: str) -> dict[str, FileState]:
+        rows = self._rows(f"root = {quoted(root)} AND part = 0", ("path", "size", "mtime", "hash", "error"))
+        return {row["path"]: FileState(row["size"], row["mtime"], row["hash"], row["error"]) for row in rows}
+
+    def search(self, vector: np.ndarray, count: int, where: Filter, exact: bool = False) -> list[Row]:
+        asked = np.asarray(vector, np.float32)
+        with self.store.reading():
+            query = self.table.search(asked, vector_column_name="vector").distance_type("cosine")
+            query = (
+                query.where(condition(where), prefilter=True)
+                .select([*COLUMNS, "vector", "_distance"])
+                .limit(count)
+            )
+            cells = self.cells()
+            if exact or not cells:
+                query = query.bypass_vector_index()
+            else:
+                query = query.nprobes(max(1, round(PROBES * cells))).refine_factor(REFINE)
+            found = query.to_arrow()
+        return _rows_of(found)
+
+    def sample(self, files: int, where: Filter) -> Sample:
+        known = max(1, self.count_files(where))
+        highest = min(LOTS - 1, LOTS * files // known)
+        drawn = f"{condition(where)} AND lot <= {highest}"
+        with self.store.reading():
+            query = self.table.search().where(drawn).select(["root", "path", "kind", "heard", "vector"])
+            found = query.limit(self.table.count_rows()).to_arrow()
+        roots, paths, kinds, heard = (found[name].to_pylist() for name in ("root", "path", "kind", "heard"))
+        flat = found["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return Sample(
+            ["sound" if is_heard else kind for kind, is_heard in zip(kinds, heard, strict=True)],
+            list(zip(roots, paths, strict=True)),
+            flat.astype(np.float32).reshape(-1, self.part.dims),
+        )
+
+    @property
+    def version(self) -> str:
+        """Changes with the content."""
+        self.table.checkout_latest()
+        return str(self.table.version)
+
+    def count_files(self, where: Filter) -> int:
+        """How many files have pieces that a filter lets pass."""
+        with self.store.reading():
+            return int(self.table.count_rows(f"{condition(where)} AND part = 0"))
+
+    def get(self, identity: str) -> Row | None:
+        return next(map(_row, self._rows(f"id = {quoted(identity)}", (*COLUMNS, "vector"))), None)
+
+    def pieces(self, root: str, path: str) -> list[Row]:
+        found = self._rows(f"root = {quoted(root)} AND path = {quoted(path)}", (*COLUMNS, "vector"))
+        return sorted(map(_row, found), key=lambda row: row.part)
+
+    def failures(self, root: str, most: int) -> list[Row]:
+        return [_row(one) for one in self._rows(f"root = {quoted(root)} AND error != ''", COLUMNS, most)]
+
+    def stats(self, roots: Sequence[str] = ()) -> Stats:
+        own = condition(Filter(roots=tuple(roots)), pieces=False)
+        with self.store.reading():
+            files, pieces, failed = (
+                int(self.table.count_rows(f"{own} AND {more}"))
+                for more in ("part = 0 AND error = ''", "vector IS NOT NULL", "error != ''")
+            )
+        size = None
+        if self.store.is_local:
+            folder = Path(self.store.url, f"{self.table.name}.lance")
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        return Stats(files, pieces, failed, size, bool(self.cells()))
+
+    def roots(self) -> list[str]:
+        return sorted({row["root"] for row in self._rows("part = 0", ("root",))})
+
+    def cells(self) -> int:
+        """Cells of the index; 0 where there is none."""
+        for index in self.table.list_indices():
+            if list(index.columns) == ["vector"]:
+                stats = self.table.index_stats(index.name)
+                return _partitions(int(stats.num_indexed_rows)) if stats else 0
+        return 0
+
+    def _rows(self, where: str, columns: Sequence[str], most: int | None = None) -> list[dict[str, Any]]:
+        with self.store.reading():
+            query = self.table.search().where(where).select(list(columns))
+            found = query.limit(most or self.table.count_rows()).to_arrow()
+        rows: list[dict[str, Any]] = found.to_pylist()
+        return rows
+
+    # --- writing ---------------------------------------------------------------------------------------------
+
+    def add(self, rows: Sequence[Row]) -> None:
+        if rows:
+            self.table.add(_arrow(rows, self.part.dims))
+
+    def replace(self, root: str, paths: Sequence[str], rows: Sequence[Row]) -> None:
+        merge = self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+        merge.when_not_matched_by_source_delete(_of_paths(root, paths)).execute(
+            _arrow(rows, self.part.dims), on_bad_vectors="null"
+        )
+
+    def rename(self, root: str, name: str) -> None:
+        self.table.update(where=f"root = {quoted(root)}", values={"root": name})
+
+    def move(self, root: str, moves: Mapping[str, str]) -> None:
+        for batch in in_batches(moves.items(), PATHS):
+            names = dict(batch)
+            found = self._rows(_of_paths(root, list(names)), (*COLUMNS, "vector"))
+            rows = [replace(_row(one), path=names[one["path"]]) for one in found]
+            self.table.merge_insert("id").when_matched_update_all().execute(
+                _arrow(rows, self.part.dims), on_bad_vectors="null"
+            )
+
+    def remove(self, root: str, paths: Sequence[str]) -> None:
+        for batch in in_batches(paths, PATHS):
+            self.table.delete(_of_paths(root, batch))
+
+    def tidy(self) -> None:
+        count = int(self.table.count_rows("vector IS NOT NULL"))
+        indices = {tuple(index.columns): index.name for index in self.table.list_indices()}
+        vectors = indices.get(("vector",))
+        if vectors is None and count > EXACT:
+            self.build(count)
+        elif vectors is not None:
+            stats = self.table.index_stats(vectors)
+            if stats and stats.num_unindexed_rows > stats.num_indexed_rows:
+                self.build(count)  # cells of a table that has doubled are too large
+        with self.store.alone() as is_alone, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that nobody else may read: nobody does
+            self.table.optimize(cleanup_older_than=timedelta(0) if is_alone else KEPT)
+
+    def build(self, count: int) -> None:
+        """Makes the indices of vectors and of paths again."""
+        index = optional("lancedb.index")
+        self.table.create_index(
+            "vector",
+            config=index.IvfRq(distance_type="cosine", num_partitions=_partitions(count)),
+            replace=True,
+        )
+        for column in ("path", "lot", "id"):
+            self.table.create_index(column, config=index.BTree(), replace=True)
+
+
+# --- rows and conditions -------------------------------------------------------------------------------------
+
+
+def _partitions(count: int) -> int:
+    return max(16, count // CELL)
+
+
+def quoted(text: str) -> str:
+    """A text as a literal of a condition."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _of_paths(root: str, paths: Sequence[str]) -> str:
+    return f"root = {quoted(root)} AND path IN ({', '.join(map(quoted, paths))})"
+
+
+def condition(where: Filter, pieces: bool = True) -> str:
+    """A filter as the engine reads it; `pieces` leaves out files that have none."""
+    parts = ["vector IS NOT NULL"] if pieces else ["true"]
+    if where.roots:
+        parts.append(f"root IN ({', '.join(map(quoted, where.roots))})")
+    if where.kinds:
+        parts.append(f"kind IN ({', '.join(map(quoted, where.kinds))})")
+    if where.folder:
+        # Between "a/" and the sign behind "/": an index of paths answers that, a pattern it would not.
+        parts.append(f"path >= {quoted(where.folder + '/')} AND path < {quoted(where.folder + '0')}")
+    for column, sign, value in (
+        ("taken", ">=", where.after), ("taken", "<", where.before), ("size", ">=", where.least), ("size", "<=", where.most),
+    ):  # fmt: skip
+        if value is not None:
+            parts.append(f"{column} {sign} {value!r}")
+    if where.whole:
+        parts.append("box IS NULL")
+    if where.heard is not None:
+        parts.append(f"heard = {str(where.heard).lower()}")
+    return " AND ".join(parts)
+
+
+def _schema(dims: int) -> Any:
+    pa = optional("pyarrow")
+    return pa.schema(
+        [
+            ("id", pa.string()), ("vector", pa.list_(pa.float16(), dims)), ("root", pa.string()), ("path", pa.string()),
+            ("part", pa.int32()), ("kind", pa.string()), ("start", pa.float32()), ("end", pa.float32()),
+            ("box", pa.list_(pa.float32(), 4)), ("shot", pa.int32()), ("width", pa.int32()), ("height", pa.int32()),
+            ("taken", pa.float64()), ("dated", pa.string()), ("mtime", pa.float64()), ("size", pa.int64()),
+            ("hash", pa.string()), ("text", pa.string()), ("error", pa.string()), ("heard", pa.bool_()), ("lot", pa.int32()),
+        ]
+    )  # fmt: skip
+
+
+def _arrow(rows: Sequence[Row], dims: int) -> Any:
+    pa = optional("pyarrow")
+    schema = _schema(dims)
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in (*COLUMNS, "lot")}
+    columns["box"] = [None if row.box is None else list(row.box) for row in rows]
+    columns["vector"] = [None if row.vector is None else row.vector.astype(np.float16) for row in rows]
+    arrays = [pa.array(columns[column.name], column.type) for column in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _row(values: Mapping[str, Any]) -> Row:
+    fields = {name: values[name] for name in COLUMNS}
+    fields["box"] = None if fields["box"] is None else tuple(fields["box"])
+    vector = values.get("vector")
+    return Row(
+        **fields,
+        vector=None if vector is None else np.asarray(vector, np.float32),
+        score=1.0 - float(values["_distance"]) if values.get("_distance") is not None else 0.0,
+    )
+
+
+def _rows_of(found: Any) -> list[Row]:
+    """The rows of an answer; their vectors are taken out as one array."""
+    count = found.num_rows
+    flat = found["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    vectors = flat.astype(np.float32).reshape(count, -1) if count else ()
+    return [
+        _row({**one, "vector": vector})
+        for one, vector in zip(found.drop(["vector"]).to_pylist(), vectors, strict=True)
+    ]
+
+
+def _names(db: Any) -> list[str]:
+    with suppress(AttributeError):
+        return list(db.list_tables().tables)
+    return list(db.table_names())
+
+
+def _safe(url: str) -> str:
+    """An address without what may be a password in it."""
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
