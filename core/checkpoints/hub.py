@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 # Pauses before the attempts that follow a cut connection; an attempt that brought data starts the list again.
 RETRY_PAUSES = (0.5, 1.0, 2.0, 4.0)
 FULL = (errno.ENOSPC, errno.EDQUOT)
+ONE_READ = 1 << 16  # bytes that the HTTP client reads from a connection at once: the end of a header may bring a whole short body
 PLAIN_NAME = re.compile(r"[0-9A-Za-z._-]+")
 
 
@@ -363,15 +364,15 @@ def _stream(row: Checkpoint, remote: Remote, partial: Path, meter: Meter) -> Ite
 def _readable(response: httpx2.Response) -> Iterator[Callable[[float], bool]]:
     """Waits some seconds for the next bytes of a body, which a read could not be stopped in; true when a read will not wait.
 
-    A body of unknown length may lie in the client's own buffers, and so may what a TLS connection inside another one has
-    decrypted: those are read without waiting first.
+    A body that is short, or of unknown length, may lie in the client's own buffers, and so may what a TLS connection inside
+    another one has decrypted: those are read without waiting first.
     """
     stream = response.extensions.get("network_stream")
     socket = stream.get_extra_info("socket") if stream is not None else None
     layered = stream is not None and stream.get_extra_info("ssl_object") is not None
     if (
         socket is None
-        or "content-length" not in response.headers
+        or int(response.headers.get("content-length", 0)) <= ONE_READ
         or (layered and not isinstance(socket, ssl.SSLSocket))
     ):
         yield lambda seconds: True

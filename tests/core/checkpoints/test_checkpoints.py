@@ -338,6 +338,16 @@ def test_cuts_are_resumed_where_they_happened(server: StandInHub) -> None:
     assert server.sent == TOTAL
 
 
+def test_a_short_body_that_comes_with_its_header_is_read_at_once(
+    server: StandInHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is silent then, as everything lies in the client's buffer: nothing is waited for or asked again."""
+    monkeypatch.setattr(standin_hub.Handler, "wbufsize", 1 << 20)  # headers and body leave in one piece
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 2)
+    checkpoints.open("plain")
+    assert sum("config.json" in r.path for r in server.requests if r.method == "GET") == 1
+
+
 def test_a_silent_server_counts_as_a_cut(server: StandInHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
     server.fault(f"{REPO}/{WEIGHTS}", "stall", after=500_000, times=1)
