@@ -35,7 +35,7 @@ from core.checkpoints import integrity, registry
 
 LARGE = (".safetensors", ".bin", ".pt")  # kept in large-file storage: their etag is a sha256
 CHUNK = 1 << 16
-RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+RESOLVE = re.compile(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 STORED = re.compile(r"/storage/([^/]+/[^/]+)/([^/]+)/(.+)")
 MODELS = re.compile(r"/api/models/([^/]+/[^/]+?)(?:/(revision|tree|paths-info)/([^/]+))?")
 

@@ -12,6 +12,7 @@ import yaml
 
 from core import checkpoints, documents
 from core.checkpoints.__main__ import described as checkpoint_table
+from core.checkpoints.__main__ import known_table
 from core.classroom import report
 from demos import catalog
 from demos.app import site
@@ -25,6 +26,7 @@ OTHERS = ["CONTRIBUTING.md", "CHANGELOG.md"]
 MAKE = {
     "papers": lambda _, lang: catalog.table(lang),
     "checkpoints": checkpoint_table,
+    "known": known_table,
     "report": report.described,
 }
 

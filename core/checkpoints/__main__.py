@@ -1,4 +1,4 @@
-"""Checkpoints on the command line: `python -m core.checkpoints list | fetch | import | verify | pin | table`."""
+"""Checkpoints on the command line: `python -m core.checkpoints list | fetch | check | import | verify | pin | table`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import sys
 import unicodedata
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core import checkpoints, documents, terminal
 from core.checkpoints import Checkpoint, Progress, human, integrity, registry
 from core.errors import Refusal
 from core.errors import terminal_language as language
+
+if TYPE_CHECKING:
+    from core.checkpoints.known import Verdict
 
 BAR = 24  # characters
 # What `verify` says of a file, in English and Chinese.
@@ -135,6 +139,44 @@ def checked(row: Checkpoint) -> dict[str, bool | None]:
     }
 
 
+def check(arguments: argparse.Namespace) -> int:
+    """Compares what rows say with what is published of their weights; 1 where one differs."""
+    from core.checkpoints import known
+
+    rows = [checkpoints.row(name) for name in arguments.name] or checkpoints.rows()
+    if arguments.cached:
+        rows = [row for row in rows if checkpoints.state(row.name) in ("bundled", "cached")]
+    elif not arguments.name and not arguments.all:
+        raise Refusal("no_row_to_check")
+    verdicts: list[known.Verdict] = []
+    for row in rows:
+        made = known.check(row.name, progress=bar, download=not arguments.cached)
+        verdicts += made
+        if not arguments.json:
+            for verdict in made:
+                print("  ".join(told(verdict)), flush=True)
+    if arguments.json:
+        print(json.dumps([one.to_json() for one in verdicts], ensure_ascii=False, indent=2))
+    return 1 if any(one.verdict == "differs" for one in verdicts) else 0
+
+
+def told(verdict: Verdict) -> list[str]:
+    """A verdict in cells: row, verdict, value, published, difference, seconds, device, source or reason."""
+    from core.checkpoints import known
+
+    cells = [verdict.row, known.TITLES[verdict.verdict][language()]]
+    if verdict.value is not None:
+        apart = "-" if verdict.difference is None else f"{verdict.difference:.2g}"
+        apart += "" if verdict.pixels is None else f", {verdict.pixels:.1f} px"
+        cells += [
+            f"{known.shown(verdict.value, verdict.published)}  {both('published', '公布')} {known.shown(verdict.published)}",
+            f"{both('difference', '差')} {apart}",
+        ]
+    if verdict.device:
+        cells += [f"{verdict.seconds:.1f} s", verdict.device]
+    return [*cells, verdict.reason.get(language()) or verdict.source]
+
+
 def pin(arguments: argparse.Namespace) -> int:
     """Writes digests, sizes and revisions into the registry, from the disk and from the Hub."""
     from core.checkpoints import pins
@@ -183,10 +225,49 @@ def described(which: str, lang: str) -> str:
     )
 
 
+def known_table(which: str, lang: str) -> str:
+    """The known answers as a table in Markdown: what each kind "catches", or the "results" of the last check."""
+    from core.checkpoints import known
+
+    book = known.book()
+    if which == "catches":
+        head = {"en": "published answer", "zh": "已公布的答案"}[lang]
+        return documents.table(
+            (head, *(words[lang] for words in book.mistakes.values())),
+            (
+                (kind["title"][lang], *("✓" if name in kind["catches"] else "" for name in book.mistakes))
+                for kind in book.kinds.values()
+            ),
+        )
+    results = known.results()
+    heads = {"en": ("row", "published by", "last check"), "zh": ("名称", "公布者", "最近一次核对")}[lang]
+    return documents.table(
+        heads,
+        (
+            (f"`{row.name}`", *_known_cells(row, results.get(row.name), lang))
+            for row in checkpoints.rows()
+            if not row.bundled
+        ),
+    )
+
+
+def _known_cells(row: Checkpoint, result: Verdict | None, lang: str) -> tuple[str, str]:
+    from core.checkpoints import known
+
+    listed = known.answers(row.name)
+    if not listed:
+        return f"{known.TITLES['no known answer'][lang]}: {known.unknown(row)[lang]}", ""
+    sources = "; ".join(dict.fromkeys(answer.source for answer in listed))
+    if result is None:
+        return sources, {"en": "not yet run", "zh": "尚未运行"}[lang]
+    return sources, known.TITLES[result.verdict][lang]
+
+
 def tables(arguments: argparse.Namespace) -> int:
-    """Prints the rows as a table in Markdown, or puts it into the documents."""
+    """Prints the rows as a table in Markdown, or puts it and the tables of known answers into the documents."""
     if arguments.write:
         documents.write("checkpoints", described)
+        documents.write("known", known_table)
     else:
         print(described("all", language()))
     return 0
@@ -202,6 +283,15 @@ def parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("fetch", help="download a checkpoint, or finish an interrupted download")
     verb.add_argument("name")
     verb.set_defaults(run=fetch)
+    verb = verbs.add_parser(
+        "check", help="compare what checkpoints say with what is published of their weights"
+    )
+    verb.add_argument("name", nargs="*")
+    which = verb.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="every row; what is missing is downloaded")
+    which.add_argument("--cached", action="store_true", help="only rows that are on this machine")
+    verb.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    verb.set_defaults(run=check)
     verb = verbs.add_parser("import", help="make an original weight file, not from the Hub, a row's weights")
     verb.add_argument("name")
     verb.add_argument("path", help="the file as its authors published it")

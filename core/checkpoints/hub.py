@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 # Pauses before the attempts that follow a cut connection; an attempt that brought data starts the list again.
 RETRY_PAUSES = (0.5, 1.0, 2.0, 4.0)
 FULL = (errno.ENOSPC, errno.EDQUOT)
-ONE_READ = 1 << 16  # bytes that the HTTP client reads from a connection at once: the end of a header may bring a whole short body
+ONE_READ = (
+    1 << 16
+)  # bytes that the HTTP client reads from a connection at once: the end of a header may bring a whole short body
 PLAIN_NAME = re.compile(r"[0-9A-Za-z._-]+")
 
 

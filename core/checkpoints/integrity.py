@@ -41,7 +41,8 @@ def sha256(path: Path) -> str:
     return digest(path, "0" * 64)
 
 
-def _key(path: Path) -> str:
+def identity(path: Path) -> str:
+    """What a file is now: its place, size and time."""
     stat = path.stat()
     return f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
 
@@ -76,7 +77,7 @@ def _note(entries: dict[str, str], path: Path, digest: str) -> None:
     """One entry for a file, in place of older ones."""
     for key in [key for key in entries if key.startswith(f"{path.resolve()}|")]:
         del entries[key]
-    entries[_key(path)] = digest
+    entries[identity(path)] = digest
 
 
 def _load(record: Path | None) -> dict[str, str]:
@@ -109,7 +110,7 @@ def right(
         afresh: read the file even if it was checked before.
         check: called after every MiB; it raises to stop.
     """
-    key = _key(path)
+    key = identity(path)
     if not afresh:
         if _checked.get(key) == expected:
             return True

@@ -39,9 +39,11 @@ class LoadedOWL:
         processor: Any,
         device: str,
         dtype: torch.dtype,
+        every: bool = False,
     ) -> None:
         self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         self.tokenize, self.processor, self.device, self.dtype = tokenize, processor, device, dtype
+        self.every = every  # whether every patch of OWLv2 proposes, as in published answers
         self.tower = model.owlv2 if hasattr(model, "owlv2") else model.owlvit
 
     @property
@@ -66,9 +68,11 @@ class LoadedOWL:
         corners = torch.minimum(corners.clamp(min=0), limits)
         if padded:
             objectness = model.objectness_predictor(seen)[0].float().sigmoid()
-            kept = _apart(corners, objectness)
         else:
             objectness = torch.ones(len(corners), device=corners.device)
+        if padded and not self.every:
+            kept = _apart(corners, objectness)
+        else:
             kept = torch.arange(len(corners), device=corners.device)
         head = model.class_head
         embeddings = F.normalize(head.dense0(seen)[0].float(), dim=-1)
@@ -118,4 +122,5 @@ def load_owl(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: tor
     processor = getattr(transformers, f"{name}ImageProcessor").from_pretrained(folder, local_files_only=True)
     length = model.config.text_config.max_position_embeddings
     tokenize = None if row.requires else encoders.open_clip_tokenizer(paths, row, length)
-    return LoadedOWL(model, tokenize, processor, device, dtype)
+    every = row.options.get("proposals") == "all"
+    return LoadedOWL(model, tokenize, processor, device, dtype, every)

@@ -188,6 +188,10 @@ class LoadedGroupViT:
         self.patch: int = self.model.vision_model.config.patch_size
         self.mean = torch.tensor(row.options.get("mean", IMAGENET_MEAN))[:, None, None]
         self.std = torch.tensor(row.options.get("std", IMAGENET_STD))[:, None, None]
+        # As transformers' own example prepares an image: a centred square in place of the whole.
+        self.crop = row.options.get("crop") and encoders.OpenClipPreprocess(
+            self.short_side, row.options["mean"], row.options["std"], row.options["interpolation"], "shortest"
+        )
 
     @property
     def nbytes(self) -> int:
@@ -201,6 +205,8 @@ class LoadedGroupViT:
 
     def pixels(self, image: Image.Image) -> Tensor:
         """[1, 3, H, W] normalised, at this row's short side, sides multiples of its patches."""
+        if self.crop:
+            return self.crop(image)[None].to(self.device, self.dtype)
         scale = self.short_side / min(image.size)
         longest = MAX_ASPECT * self.short_side
         width, height = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ LARGEST = math.log(1000 / 16)  # of a logarithm of a side's ratio
 CANDIDATE = 0.05  # a place's probability for a phrase, before centerness, that it is looked at with
 OF_A_LEVEL = 1000
 SUPPRESSED = 0.6
+Phrase = Literal["mean", "best"]
 
 
 def cell_anchors(strides: Sequence[int], scale: float) -> list[Tensor]:
@@ -75,8 +77,20 @@ class Kept:
     places: Tensor  # [N] which of the R places each comes from
 
 
-def phrase_scores(logits: Tensor, phrases: Sequence[Sequence[int]]) -> Tensor:
-    """Logits [R, L] and the words of each phrase -> probabilities [R, K]: the mean over a phrase's words."""
+def phrase_scores(logits: Tensor, phrases: Sequence[Sequence[int]], phrase: Phrase = "mean") -> Tensor:
+    """Logits [R, L] and the words of each phrase -> probabilities [R, K].
+
+    Args:
+        logits: of places and words.
+        phrases: the words of each phrase.
+        phrase: "mean" over a phrase's words, as GLIP's authors score it, or the "best" word, as those of Grounding DINO do.
+    """
+    if phrase == "best":
+        shares = logits.float().sigmoid()
+        columns = [
+            shares[:, list(words)].amax(1) if words else torch.zeros_like(shares[:, 0]) for words in phrases
+        ]
+        return torch.stack(columns, dim=1)
     belongs = torch.zeros(len(phrases), logits.shape[-1])
     for row, words in zip(belongs, phrases, strict=True):
         row[list(words)] = 1 / max(len(words), 1)

@@ -52,6 +52,7 @@ class LoadedDino:
         self._cut, self.device, self.dtype = cut, device, dtype
         self.stop = cut(".").ids[1]
         self.pixels = Pixels(row)
+        self.phrase: boxes.Phrase = row.options.get("phrase", "mean")
         self.backbone = model.model.backbone.conv_encoder = Backbone(model.model.backbone.conv_encoder)
 
     @property
@@ -93,7 +94,7 @@ class LoadedDino:
             self.backbone.given = []
         head_at = time.perf_counter()
         logits = said.logits[0, :, : ids.shape[1]].float()  # [Q, ids]
-        best = boxes.phrase_scores(logits, prompt.tokens).max(1)  # a query is one thing
+        best = boxes.phrase_scores(logits, prompt.tokens, self.phrase).max(1)  # a query is one thing
         kept = best.values.topk(min(LIMIT, len(best.values))).indices
         found = _corners(said.pred_boxes[0, kept].float(), encoded.seen)
         before = self.entering(said, ids)[kept].float()

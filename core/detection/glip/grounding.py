@@ -11,7 +11,7 @@ import time
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from core.errors import Refusal
 
 STRIDE = 32  # sides of an image are filled up to multiples of it
 LIMIT = 100  # boxes of an answer
+Sides = Literal["rounded", "glip", "dino"]
 
 ENCODED_IMAGES: runtime.ByteCache[EncodedImage] = runtime.ByteCache()
 ANSWERS: runtime.ByteCache[Grounding] = runtime.ByteCache()
@@ -86,20 +87,21 @@ class Pixels:
     """How a row wants images.
 
     Args:
-        row: its options are short_side and long_side, mean and std of values in 0..1, order ("bgr" where it is that).
+        row: its options are short_side, long_side and sides, mean and std of values in 0..1, order ("bgr" where it is that).
         stride: sides are filled up to multiples of it.
     """
 
     def __init__(self, row: Checkpoint, stride: int = 1) -> None:
         options, self.stride = row.options, stride
         self.short_side, self.long_side = int(options["short_side"]), int(options["long_side"])
+        self.sides: Sides = options.get("sides", "rounded")
         self.reversed = options.get("order") == "bgr"
         self.mean = torch.tensor(options["mean"])[:, None, None]
         self.std = torch.tensor(options["std"])[:, None, None]
 
     def __call__(self, image: Image.Image) -> tuple[Tensor, tuple[int, int]]:
         """[1, 3, H, W] normalised, filled up with zeros right and below; width and height of the image in it."""
-        size = working_size(*image.size, self.short_side, self.long_side)
+        size = working_size(*image.size, self.short_side, self.long_side, self.sides)
         shown = image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
         levels = torch.from_numpy(np.asarray(shown, dtype=np.float32) / 255).permute(2, 0, 1)
         levels = (levels - self.mean) / self.std
@@ -117,6 +119,7 @@ class LoadedGLIP:
         self.net.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.reader, self.device, self.dtype = reader, device, dtype
         self.pixels = Pixels(row, STRIDE)
+        self.phrase: boxes.Phrase = row.options.get("phrase", "mean")
 
     @property
     def nbytes(self) -> int:
@@ -138,7 +141,7 @@ class LoadedGLIP:
         read_at = time.perf_counter()
         said = self.net.head(levels, words, mask)
         head_at = time.perf_counter()
-        scores = boxes.phrase_scores(said.logits[0], prompt.tokens)
+        scores = boxes.phrase_scores(said.logits[0], prompt.tokens, self.phrase)
         decoded = boxes.decode(said.deltas[0].float(), self.net.anchors(said.shapes).float())
         sizes = [h * w for h, w in said.shapes]
         kept = boxes.keep(scores, said.centerness[0], decoded, sizes, encoded.seen, LIMIT)
@@ -155,11 +158,28 @@ class LoadedGLIP:
         return Found(prompt, found, scored, phrase, after, first, timings)
 
 
-def working_size(width: int, height: int, short_side: int, long_side: int) -> tuple[int, int]:
-    """Width and height that an image is resized to: the short side as wished, the long one no longer than allowed."""
+def working_size(
+    width: int, height: int, short_side: int, long_side: int, sides: Sides = "rounded"
+) -> tuple[int, int]:
+    """Width and height that an image is resized to: the short side as wished, the long one no longer than allowed.
+
+    Args:
+        width, height: of the image.
+        short_side, long_side: of a row.
+        sides: what becomes of parts of a pixel. The published code cuts them off, and 640 x 480 becomes 1066 x 800; where the
+            long side decides, "glip" (maskrcnn-benchmark) rounds the short side first and "dino" (transformers) does not.
+    """
     short, long = min(width, height), max(width, height)
-    scale = min(short_side / short, long_side / long)
-    return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
+    if sides == "rounded":
+        scale = min(short_side / short, long_side / long)
+        return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
+    exact = float(short_side) if long / short * short_side <= long_side else long_side * short / long
+    smaller = round(exact)
+    if smaller == short:
+        return width, height
+    larger = int((exact if sides == "dino" else smaller) * long / short)
+    made = max(1, smaller), max(1, larger)
+    return made if width < height else made[::-1]
 
 
 class GLIP(Handle[Grounder]):
