@@ -70,10 +70,11 @@ class LoadedOWL:
             objectness = model.objectness_predictor(seen)[0].float().sigmoid()
         else:
             objectness = torch.ones(len(corners), device=corners.device)
-        if padded and not self.every:
-            kept = _apart(corners, objectness)
-        else:
-            kept = torch.arange(len(corners), device=corners.device)
+        kept = (
+            _apart(corners, objectness)
+            if padded and not self.every
+            else torch.arange(len(corners), device=corners.device)
+        )
         head = model.class_head
         embeddings = F.normalize(head.dense0(seen)[0].float(), dim=-1)
         shift = head.logit_shift(seen)[0, :, 0].float()

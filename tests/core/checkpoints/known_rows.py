@@ -286,7 +286,9 @@ def clipseg_repository(folder: Path) -> list[float]:
     model = spread(CLIPSegForImageSegmentation(config), 0.4, 1)
     tiny.tokenizer().save(str(folder / "tokenizer.json"))
     side = {"height": 64, "width": 64}
-    processor = ViTImageProcessorPil(size=side, resample=2, image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225])  # fmt: skip
+    processor = ViTImageProcessorPil(
+        size=side, resample=2, image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225]
+    )
     processor.save_pretrained(folder)
     image = meadow()
     with torch.inference_mode():
@@ -326,9 +328,9 @@ def siglip_repository(folder: Path) -> tuple[list[Any], list[Any]]:
     model = SiglipModel.from_pretrained(folder).eval()
     pixels = SiglipImageProcessor.from_pretrained(folder)(images=scene(), return_tensors="pt")["pixel_values"]
     ids = torch.full((1, 64), 0)
-    text = [
+    text = next(
         encoding.ids for encoding in siglip_library(folder).encode_batch(["a dog"], add_special_tokens=False)
-    ][0]
+    )
     ids[0, : len(text) + 1] = torch.tensor([*text, 1])
     with torch.inference_mode():
         output = model(input_ids=ids, pixel_values=pixels)
@@ -415,7 +417,9 @@ def dino_repository(folder: Path) -> list[list[float]]:
     processor = transformers.GroundingDinoImageProcessorPil(size={"shortest_edge": 80, "longest_edge": 133})
     image = scene()
     seen = {key: torch.as_tensor(np.array(value)) for key, value in processor(images=image).items()}
-    ids = torch.tensor([[DINO_WORDS.index(w) for w in "[CLS] a red dog . a cat . [SEP]".split()]])
+    ids = torch.tensor(
+        [[DINO_WORDS.index(w) for w in ["[CLS]", "a", "red", "dog", ".", "a", "cat", ".", "[SEP]"]]]
+    )
     with torch.inference_mode():
         output = model(**seen, input_ids=ids)
     size = [image.size[::-1]]

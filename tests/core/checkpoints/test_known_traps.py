@@ -1,4 +1,4 @@
-"""The traps of published answers: where two right programs differ, which one this code follows. Numbers as in the list of facts."""
+"""The traps of published answers: where two right programs differ, and which one this code follows."""
 
 from __future__ import annotations
 
