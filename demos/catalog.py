@@ -14,7 +14,7 @@ import logging
 import sys
 import tomllib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,8 @@ class Paper:
 class Page:
     """One page of the hub; `build` puts its components into the open Gradio context. A room has no paper.
 
-    `declared` is what the page was made from (`demos.kit.page.Declaration`), None where it was laid out by hand.
+    `declared` is what the page was made from (`demos.kit.page.Declaration`), None where it was laid out by hand. `routes` are
+    further addresses of the server that belong to it (Starlette's), and `titles` the titles of those that are pages, by slug.
     """
 
     slug: str
@@ -60,6 +61,8 @@ class Page:
     idea: Text
     build: Callable[[], None]
     declared: Any = None
+    routes: tuple[Any, ...] = ()
+    titles: Mapping[str, Text] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -178,13 +181,17 @@ def entry(slug: str) -> Entry:
     return {row.slug: row for row in PAGES}[slug]
 
 
-def page(slug: str, build: Callable[[], None], declared: Any = None) -> Page:
-    """A page from its catalog row and what lays it out; KeyError with a sentence where it has no row."""
+def page(slug: str, build: Callable[[], None], declared: Any = None, **more: Any) -> Page:
+    """A page from its catalog row and what lays it out; KeyError with a sentence where it has no row.
+
+    `more` are `routes` and `titles`.
+    """
     rows: list[Entry | Room] = [*PAGES, *ROOMS]
     row = next((row for row in rows if row.slug == slug), None)
     if row is None:
         raise KeyError(f"demos/catalog.toml has no row {slug}")
-    return Page(row.slug, row.title, row.paper if isinstance(row, Entry) else None, row.idea, build, declared)
+    paper = row.paper if isinstance(row, Entry) else None
+    return Page(row.slug, row.title, paper, row.idea, build, declared, **more)
 
 
 @cache

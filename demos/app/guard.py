@@ -12,7 +12,6 @@ import math
 import os
 import re
 import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse
 
 from core.errors import Refusal
-from core.runtime import on_space
 from demos.app import endpoints
 from demos.app.theme import FONTS, variables
 from demos.app.uploads import UPLOADS, Uploads
 from demos.kit import language
 from demos.kit.language import Text, both
+from demos.kit.network import Flow, sender
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -37,9 +36,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON_LIMIT = 8 << 20
 UPLOAD_LIMIT = 220 << 20
-# Requests that change something, from one address: so many a second, so many at once.
-RATE, BURST = 60.0, 600.0
-ADDRESSES = 10_000  # remembered at a time
 # Statuses of refusals; those of a call that cannot be made have 422.
 STATUSES = {
     "not_served": 403,
@@ -102,39 +98,6 @@ class Warm:
             self.work()
         finally:
             self.done.set()
-
-
-class Flow:
-    """How many requests each address may send: a bucket of `burst` that fills by `rate` a second."""
-
-    def __init__(self, rate: float = RATE, burst: float = BURST) -> None:
-        self.rate = rate
-        self.burst = burst
-        self._level: dict[str, tuple[float, float]] = {}  # address -> (requests left, at what time)
-
-    def wait(self, address: str) -> float:
-        """Seconds until this address may send again; 0 takes one request off its bucket."""
-        now = time.monotonic()
-        left, at = self._level.get(address, (self.burst, now))
-        left = min(self.burst, left + self.rate * (now - at))
-        if left < 1:
-            return (1 - left) / self.rate
-        self._level[address] = (left - 1, now)
-        if len(self._level) > ADDRESSES:
-            # Whoever has been away long enough for a full bucket needs none.
-            full = now - self.burst / self.rate
-            self._level = {who: level for who, level in self._level.items() if level[1] > full}
-        return 0.0
-
-
-def sender(scope: Scope) -> str | None:
-    """The address that a request is counted for; None for this machine itself, its user or a proxy in front."""
-    host = (scope.get("client") or ("",))[0]
-    if on_space():
-        # The Space's own proxy adds the last entry, a visitor may have made up the others.
-        forwarded = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1")
-        host = forwarded.rpartition(",")[2].strip() or host
-    return None if host in ("", "127.0.0.1", "::1") else host
 
 
 class Guard:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import io
-import ipaddress
-import socket
 import sys
 from typing import TextIO
 
 from core.errors import terminal_language
 from core.runtime import on_space
 from demos.kit.language import Text
-
-EVERYWHERE = ("0.0.0.0", "::")
-# An address of no one (RFC 5737): asked for the way there, the system names the interface; nothing is sent.
-SOMEWHERE = ("192.0.2.1", 9)
+from demos.kit.network import EVERYWHERE, own_address
 
 OPEN_IT = Text("Others in this network open", "同一网络中的其他人可打开")
 WEBCAM = Text(
@@ -26,17 +21,6 @@ ALONE = Text(
     "This computer is in no network, so nobody else can open the page.",
     "这台电脑没有连接网络，其他人无法打开页面。",
 )
-
-
-def own_address() -> str | None:
-    """This machine's address in its network; None where it is in none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(SOMEWHERE)
-            found = str(probe.getsockname()[0])
-        except OSError:
-            return None
-    return None if ipaddress.ip_address(found).is_loopback else found
 
 
 def qr_code(text: str) -> str:

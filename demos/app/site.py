@@ -22,7 +22,7 @@ from demos.app.blocks import Blocks, cached_signatures, page_at
 from demos.app.guard import Guard, Warm
 from demos.app.theme import theme
 from demos.app.uploads import UPLOADS
-from demos.kit import shell, thumbnails
+from demos.kit import document, shell, thumbnails
 from demos.kit.components import output
 from demos.kit.events import CONCURRENCY
 from demos.kit.html import tag
@@ -107,14 +107,18 @@ def titles() -> dict[str, Text]:
         row.slug: Text(f"{row.title.en} · CLIP Atlas", f"{row.title.zh} · CLIP Atlas")
         for row in catalog.open_rows()
     }
-    return {"": shell.NAME, **pages}
+    plain = {
+        slug: Text(f"{title.en} · CLIP Atlas", f"{title.zh} · CLIP Atlas")
+        for page in _loaded()
+        for slug, title in page.titles.items()
+    }
+    return {"": shell.NAME, **pages, **plain}
 
 
-def stylesheets() -> list[Path]:
-    """The shared stylesheet, then each page's own; head.css goes out with the head of every page."""
-    first = ASSETS / "css" / "atlas.css"
-    others = sorted(path for path in first.parent.glob("*.css") if path.name not in ("atlas.css", "head.css"))
-    return [first, *others]
+def _loaded() -> list[catalog.Page]:
+    """The pages that could be imported."""
+    pages = (catalog.load(row) for row in catalog.open_rows())
+    return [page for page in pages if not isinstance(page, str)]
 
 
 def warm_up() -> None:
@@ -142,7 +146,7 @@ def launch_options() -> dict[str, Any]:
 
     return {
         "theme": theme(),
-        "css_paths": stylesheets(),
+        "css_paths": document.stylesheets(),
         "i18n": translations(),
         "favicon_path": ASSETS / "favicon.svg",
         "show_error": False,
@@ -160,6 +164,8 @@ def launch_options() -> dict[str, Any]:
             "routes": [
                 Route("/healthz", healthz),
                 Route(f"/{thumbnails.ROUTE}/{{name}}.webp", thumbnails.response),
+                Route(f"/{document.STYLE_ROUTE}", document.style),
+                *(route for page in _loaded() for route in page.routes),
             ],
             "middleware": [Middleware(Guard, titles=titles(), warm=warm)],
             "lifespan": UPLOADS.lifespan,

@@ -217,7 +217,7 @@ def typeface(size: int) -> Any:
 
 def plain_cell(text: str) -> str:
     """A cell that a spreadsheet would run as a formula is disarmed."""
-    return "'" + text if text[:1] in "=+-@" else text
+    return "'" + text if text.startswith(("=", "+", "-", "@")) else text
 
 
 def csv_of(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:

@@ -67,6 +67,29 @@ def column(strokes: Strokes, title: str = "") -> dict[str, Any]:
     return value
 
 
+def still(value: Mapping[str, Any], title: str) -> Markup:
+    """One drawing of a message as an image that does not move."""
+    count = len(value["d"])
+    widths, colors = (
+        given if isinstance(given, list) else [given] * count
+        for given in (value["w"], value.get("c", "#000"))
+    )
+    paths = (
+        tag("path", d=d, stroke_width=width, stroke=color)
+        for d, width, color in zip(value["d"], widths, colors, strict=True)
+    )
+    return tag(
+        "svg",
+        tag("rect", width=CANVAS, height=CANVAS, fill=value.get("paper", "#fff"), stroke="none"),
+        *paths,
+        viewBox=f"0 0 {CANVAS} {CANVAS}",
+        fill="none",
+        stroke_linecap="round",
+        role="img",
+        aria_label=title,
+    )
+
+
 def message(
     run: str, frame: Frame, titles: Sequence[str], labels: Sequence[Opinions] = (), image: str = ""
 ) -> str:

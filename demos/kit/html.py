@@ -9,10 +9,10 @@ from markupsafe import Markup, escape
 __all__ = ["Markup", "escape", "grid", "join", "row", "scroll", "share", "table", "tag"]
 
 # Elements without an end tag.
-VOID = frozenset(("br", "img", "input", "hr", "source"))
+VOID = frozenset(("br", "img", "input", "hr", "link", "meta", "source"))
 
 
-def tag(name: str, *children: str, **attributes: str | float | bool | None) -> Markup:
+def tag(name: str, /, *children: str, **attributes: str | float | bool | None) -> Markup:
     """An element with its children and attributes, which are escaped.
 
     Args:

@@ -20,6 +20,7 @@ from gradio.i18n import I18nData
 from demos.kit.html import Markup, escape
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "assets" / "js"
+HEAD_SCRIPTS = ("atlas.js", "form.js", "projector.js")
 # Gradio looks a locale up by its exact code, then by its language alone.
 CHINESE_LOCALES = ("zh", "zh-CN", "zh-TW", "zh-HK", "zh-SG")
 
@@ -82,7 +83,7 @@ def translations() -> gr.I18n:
 
 @cache
 def _script() -> str:
-    return "\n".join((SCRIPTS / name).read_text(encoding="utf-8") for name in ("atlas.js", "form.js"))
+    return "\n".join((SCRIPTS / name).read_text(encoding="utf-8") for name in HEAD_SCRIPTS)
 
 
 def head(titles: Mapping[str, Text]) -> str:

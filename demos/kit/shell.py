@@ -21,6 +21,11 @@ words = partial(library.html, "kit")
 
 
 def top_bar(current: str = "") -> None:
+    """Lays the bar out."""
+    output(None, bar(current))
+
+
+def bar(current: str = "") -> Markup:
     """The bar on every page: home, the open pages, language, light or dark.
 
     Args:
@@ -36,7 +41,7 @@ def top_bar(current: str = "") -> None:
 
     # On a narrow screen the rooms are in the menu, on a wide one beside it.
     pages = [row for row in catalog.PAGES if row.ready]
-    output(None, markup("bar", pages=links(pages), rooms=links(catalog.listed_rooms())))
+    return markup("bar", pages=links(pages), rooms=links(catalog.listed_rooms()))
 
 
 def header(page: Page) -> None:

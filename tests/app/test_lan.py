@@ -16,6 +16,7 @@ import pytest
 import segno
 
 from demos.app import lan
+from demos.kit import network
 from tests.conftest import ROOT, free_port, get
 
 
@@ -61,13 +62,13 @@ def test_a_terminal_without_blocks_gets_the_address() -> None:
 
 
 def test_no_network_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lan, "SOMEWHERE", ("127.0.0.1", 9))
+    monkeypatch.setattr(network, "SOMEWHERE", ("127.0.0.1", 9))
     assert lan.own_address() is None
 
     def unreachable(*_: object) -> None:
         raise OSError("Network is unreachable")
 
-    monkeypatch.setattr(lan.socket, "socket", unreachable_socket(unreachable))
+    monkeypatch.setattr(network.socket, "socket", unreachable_socket(unreachable))
     assert lan.own_address() is None
 
 

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from demos.app import guard as door
 from demos.app import site
 from demos.app.guard import Guard, Warm
+from demos.kit import network
 from demos.kit.language import Text
 
 TITLES = {"": Text("Home", "首页"), "clip": Text("CLIP", "CLIP")}
@@ -166,7 +167,7 @@ def run(
     headers: dict[str, str] | None = None,
     warm: Warm | None = None,
     client: str | None = None,
-    flow: door.Flow | None = None,
+    flow: network.Flow | None = None,
     root: str = "",
     query: str = "",
 ) -> list[dict[str, Any]]:
@@ -251,8 +252,8 @@ def test_uploads_have_a_limit_of_their_own(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_address_that_sends_too_much_waits_and_others_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(door.time, "monotonic", lambda: now[0])
-    flow = door.Flow(rate=2, burst=3)
+    monkeypatch.setattr(network.time, "monotonic", lambda: now[0])
+    flow = network.Flow(rate=2, burst=3)
     app = answering("application/json", b"{}", read=True)
 
     def send(client: str | None, method: str = "POST", **headers: str) -> dict[str, Any]:
@@ -271,17 +272,17 @@ def test_an_address_that_sends_too_much_waits_and_others_do_not(monkeypatch: pyt
 def test_behind_a_spaces_proxy_visitors_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     headers = [(b"x-forwarded-for", b"1.1.1.1, 10.9.9.9")]
     scope = {"client": ("172.16.0.1", 5), "headers": headers}
-    assert door.sender(scope) == "172.16.0.1"
+    assert network.sender(scope) == "172.16.0.1"
     monkeypatch.setenv("SPACE_ID", "someone/clip-atlas")
-    assert door.sender(scope) == "10.9.9.9"
-    assert door.sender({"client": ("172.16.0.1", 5), "headers": []}) == "172.16.0.1"
+    assert network.sender(scope) == "10.9.9.9"
+    assert network.sender({"client": ("172.16.0.1", 5), "headers": []}) == "172.16.0.1"
 
 
 def test_addresses_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(door.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(door, "ADDRESSES", 100)
-    flow = door.Flow(rate=10, burst=10)
+    monkeypatch.setattr(network.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(network, "ADDRESSES", 100)
+    flow = network.Flow(rate=10, burst=10)
     for i in range(1000):
         now[0] += 0.1
         flow.wait(f"10.0.0.{i}")

@@ -147,3 +147,7 @@ def test_csv_holds_every_row_and_no_formula() -> None:
 def test_json_keeps_chinese_readable() -> None:
     text = draw.to_json({"label": "猫"})
     assert "猫" in text and json.loads(text) == {"label": "猫"}
+
+
+def test_an_empty_cell_of_a_csv_is_empty_and_a_formula_is_none() -> None:
+    assert draw.csv_of(["a", "b", "c"], [["", "=1+1", -0.5]]) == "a,b,c\r\n,'=1+1,-0.500000\r\n"
