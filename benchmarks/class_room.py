@@ -36,6 +36,7 @@ PLAN, STEPS = "minutes", 5
 JOINED, FOLLOWED, COUNTED = 10.0, 1.0, 1.0
 GROWTH = 10.0  # MB that memory may gain after the first minute
 SETTLED = 60.0  # seconds
+PAUSE = 2.0  # seconds between steps; a class takes minutes
 
 
 @dataclass
@@ -270,6 +271,7 @@ async def hold(url: str, pid: int | None, minutes: float) -> Figures:
         while True:
             await lesson.step(at)
             await lesson.lose()
+            await asyncio.sleep(PAUSE)
             at += 1
             if time.monotonic() > start + 60 * minutes:
                 break
