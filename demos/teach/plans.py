@@ -97,7 +97,10 @@ def read(path: Path) -> dict[str, Plan]:
     texts = {one.name for one in dataclasses.fields(Step) if "Text" in str(one.type)}
 
     def step(row: Mapping[str, Any]) -> Step:
-        return Step(**{name: Text(**value) if name in texts else value for name, value in row.items()})
+        values: dict[str, Any] = {
+            name: Text(**value) if name in texts else value for name, value in row.items()
+        }
+        return Step(**values)
 
     rows = tomllib.loads(path.read_text(encoding="utf-8"))["plans"]
     return {
@@ -195,7 +198,7 @@ def drawing(step: Step, lang: str) -> Markup:
     """The recorded drawing of a page that opens with one."""
     recorded = declared(step).try_it.opening
     view = json.loads(recorded(lang).get("view", "{}")) if recorded else {}
-    first = next(iter(view.get("columns", ())), {})
+    first: dict[str, Any] = next(iter(view.get("columns", ())), {})
     return strokes.still(first, step.title.get(lang)) if first else Markup()
 
 
