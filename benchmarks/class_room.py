@@ -202,7 +202,7 @@ class Lesson:
         self.figures.count.append(await self.teacher.wait(lambda view: view["voted"] == PUPILS) - start)
         await self.lead("again")
         await asyncio.gather(*(self.send_vote(me, at, 0) for me, _ in self.pupils))
-        await self.teacher.wait(lambda view: view["voted"] == PUPILS and sum(view["after"]) == PUPILS)
+        await self.teacher.wait(lambda view: view["voted"] == PUPILS and sum(view["after"] or ()) == PUPILS)
         start = time.perf_counter()
         await self.lead("run")
         reached = await asyncio.gather(
