@@ -15,6 +15,7 @@ python -m core listen SOUND --labels "a dog, a bell" --images one.png two.png
 python -m core answer IMAGE "what is left of the dog?"
 python -m core search index FOLDER
 python -m core search "a dog" --kind video
+python -m core edit IMAGE "a cat" --method sdedit --out edited.png
 """
 
 from __future__ import annotations
@@ -242,6 +243,13 @@ def listen(arguments: argparse.Namespace) -> None:
     for one in row["images"]:
         print(f"{one['probability']:7.1%}  cosine {one['cosine']:+.3f}  {arguments.images[one['image']]}")
     _tell(found.notes)
+
+
+def edit(arguments: argparse.Namespace) -> None:
+    """StyleCLIP and its descendants: an image changed by a text."""
+    from core.editing import command
+
+    command.run(arguments, _progress)
 
 
 def answer(arguments: argparse.Namespace) -> int:
@@ -607,6 +615,9 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--json", action="store_true", help="print the answer as JSON")
     verb.set_defaults(run=listen)
     command.add(verbs)
+    verb = verbs.add_parser("edit", help="change an image by a text (StyleCLIP, diffusion)")
+    editing.options(verb)
+    verb.set_defaults(run=edit)
     return main
 
 

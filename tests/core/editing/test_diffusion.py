@@ -86,8 +86,18 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     noise: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
     made = {}
     for name, kind, inputs, scheduler in (
-        ("image", StableDiffusionImg2ImgPipeline, 4, DDIMScheduler(**noise, clip_sample=False, steps_offset=1)),
-        ("instruct", StableDiffusionInstructPix2PixPipeline, 8, EulerAncestralDiscreteScheduler(**noise, steps_offset=1)),
+        (
+            "image",
+            StableDiffusionImg2ImgPipeline,
+            4,
+            DDIMScheduler(**noise, clip_sample=False, steps_offset=1),
+        ),
+        (
+            "instruct",
+            StableDiffusionInstructPix2PixPipeline,
+            8,
+            EulerAncestralDiscreteScheduler(**noise, steps_offset=1),
+        ),
     ):
         pipe = kind(
             **text_parts(base), **latent_parts(inputs), scheduler=scheduler, safety_checker=None,
