@@ -249,7 +249,26 @@ def edit(arguments: argparse.Namespace) -> None:
     """StyleCLIP and its descendants: an image changed by a text."""
     from core.editing import command
 
-    command.run(arguments, _progress)
+    out = arguments.out
+    if out.suffix.lower() not in command.WRITTEN:
+        raise Refusal("drawing_file", name=out.name, known=", ".join(command.WRITTEN))
+    outputs.check(out)
+    result = None
+    for frame in command.frames(arguments):
+        _progress(f"step {frame.step} of {frame.steps}, {frame.seconds_left:.0f} s left")
+        result = frame.result
+    _progress("")
+    assert result is not None
+    from PIL import Image
+
+    with outputs.writing(out):
+        Image.fromarray(result.image).save(out)
+    if arguments.json:
+        print(json.dumps({**result.to_json(), "out": str(out)}, ensure_ascii=False))
+    else:
+        print(f"{result.checkpoint}, {result.method}, {result.steps} steps in {result.seconds:.1f} s: {out}")
+    if result.blocked:
+        print(command.BLOCKED[terminal_language()], file=sys.stderr)
 
 
 def answer(arguments: argparse.Namespace) -> int:

@@ -1,20 +1,18 @@
-"""`python -m core edit`: changes an image by a text on the command line."""
+"""`python -m core edit`: its options, and the edit that they ask for."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import checkpoints, inputs, outputs
-from core.errors import Refusal, terminal_language
+from core import checkpoints, inputs
+from core.errors import Refusal
 from core.inputs import seeds
 
 if TYPE_CHECKING:
-    from core.editing.result import Edit, Frame
+    from core.editing.result import Frame
 
 # The methods, and the row that does each of them where none is named.
 ROWS = {
@@ -57,33 +55,9 @@ def options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
-def run(arguments: argparse.Namespace, progress: Callable[[str], None]) -> None:
-    """Edits and writes the image; how far it is goes to `progress`."""
-    out = arguments.out
-    if out.suffix.lower() not in WRITTEN:
-        raise Refusal("drawing_file", name=out.name, known=", ".join(WRITTEN))
-    outputs.check(out)
+def frames(arguments: argparse.Namespace) -> Iterator[Frame]:
+    """The frames of the edit that the arguments ask for."""
     name = arguments.checkpoint or ROWS[arguments.method or "sdedit"]
-    result: Edit | None = None
-    for frame in frames(name, arguments):
-        progress(f"step {frame.step} of {frame.steps}, {frame.seconds_left:.0f} s left")
-        result = frame.result
-    progress("")
-    assert result is not None
-    from PIL import Image
-
-    with outputs.writing(out):
-        Image.fromarray(result.image).save(out)
-    if arguments.json:
-        print(json.dumps({**result.to_json(), "out": str(out)}, ensure_ascii=False))
-    else:
-        print(f"{result.checkpoint}, {result.method}, {result.steps} steps in {result.seconds:.1f} s: {out}")
-    if result.blocked:
-        print(BLOCKED[terminal_language()], file=sys.stderr)
-
-
-def frames(name: str, arguments: argparse.Namespace) -> Iterator[Frame]:
-    """The frames of the edit that the arguments ask for, on a row."""
     if checkpoints.row(name).loader == "core.editing.pipelines:load_generator":
         yield from _from_seed(name, arguments)
         return

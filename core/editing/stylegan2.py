@@ -85,8 +85,8 @@ def kernel(blur: Sequence[float] = BLUR) -> Tensor:
 
 
 class Blur(nn.Module):
-    """Smooths [B, C, 2H + 1, 2W + 1] to [B, C, 2H, 2W]. The kernel is an outer product, so that rows and columns are one after
-    the other."""
+    """Smooths [B, C, 2H + 1, 2W + 1] to [B, C, 2H, 2W]: each channel by itself, which is several times faster on a CPU than all
+    channels as images of a batch."""
 
     kernel: Tensor
 
@@ -95,12 +95,9 @@ class Blur(nn.Module):
         self.register_buffer("kernel", kernel())
 
     def forward(self, x: Tensor) -> Tensor:
-        line = self.kernel.sum(1) / self.kernel.sum().sqrt()
-        a, b, c, d = line.tolist()
-        x = F.pad(x, (1, 1, 1, 1))
-        h, w = x.shape[2] - 3, x.shape[3] - 3
-        x = a * x[:, :, :h] + b * x[:, :, 1 : h + 1] + c * x[:, :, 2 : h + 2] + d * x[:, :, 3 : h + 3]
-        return a * x[..., :w] + b * x[..., 1 : w + 1] + c * x[..., 2 : w + 2] + d * x[..., 3 : w + 3]
+        channels = x.shape[1]
+        weight = self.kernel.expand(channels, 1, -1, -1).contiguous()
+        return F.conv2d(x, weight, padding=1, groups=channels)
 
 
 class Upsample(nn.Module):
