@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import batch, checkpoints, inputs, outputs, terminal
+from core.editing import command as editing
 from core.errors import Refusal, terminal_language
 from core.search import command
 
@@ -247,14 +248,12 @@ def listen(arguments: argparse.Namespace) -> None:
 
 def edit(arguments: argparse.Namespace) -> None:
     """StyleCLIP and its descendants: an image changed by a text."""
-    from core.editing import command
-
     out = arguments.out
-    if out.suffix.lower() not in command.WRITTEN:
-        raise Refusal("drawing_file", name=out.name, known=", ".join(command.WRITTEN))
+    if out.suffix.lower() not in editing.WRITTEN:
+        raise Refusal("drawing_file", name=out.name, known=", ".join(editing.WRITTEN))
     outputs.check(out)
     result = None
-    for frame in command.frames(arguments):
+    for frame in editing.frames(arguments):
         _progress(f"step {frame.step} of {frame.steps}, {frame.seconds_left:.0f} s left")
         result = frame.result
     _progress("")
@@ -268,7 +267,7 @@ def edit(arguments: argparse.Namespace) -> None:
     else:
         print(f"{result.checkpoint}, {result.method}, {result.steps} steps in {result.seconds:.1f} s: {out}")
     if result.blocked:
-        print(command.BLOCKED[terminal_language()], file=sys.stderr)
+        print(editing.BLOCKED[terminal_language()], file=sys.stderr)
 
 
 def answer(arguments: argparse.Namespace) -> int:
