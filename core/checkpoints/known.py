@@ -43,6 +43,7 @@ WRONG_BYTES = {
 }
 
 State = Literal["as published", "differs", "no known answer", "not reachable"]
+COMPARED: tuple[State, ...] = ("as published", "differs")
 TITLES: dict[State, dict[str, str]] = {
     "as published": {"en": "as published", "zh": "与公布的一致"},
     "differs": {"en": "differs", "zh": "不一致"},
@@ -237,6 +238,7 @@ def check(
     progress: Callable[[Progress], None] | None = None,
     cancel: Cancel | None = None,
     download: bool = True,
+    first: bool = False,
 ) -> list[Verdict]:
     """The verdicts of a row, one for each published answer; they are remembered.
 
@@ -246,6 +248,7 @@ def check(
         progress: called during a download.
         cancel: a set flag stops between two answers and during a download.
         download: False leaves the network to the inputs alone.
+        first: whether the first answer that can be compared is enough.
 
     Raises:
         Refusal: "unknown_checkpoint", "cancelled".
@@ -268,6 +271,8 @@ def check(
             if cancel is not None:
                 cancel.check()
             verdicts.append(_ask(row, answer, device))
+            if first and verdicts[-1].verdict in COMPARED:
+                break
     remember(name, verdicts)
     return verdicts
 
@@ -329,7 +334,7 @@ def _refused(answer: Answer, refusal: Refusal, seconds: float, device: str) -> V
 
 def whole(verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict that stands for a row: the first that differs, else the first as published, else the first."""
-    for state in ("differs", "as published"):
+    for state in reversed(COMPARED):
         for one in verdicts:
             if one.verdict == state:
                 return one
@@ -366,7 +371,7 @@ def record() -> Path:
 def remember(name: str, verdicts: Sequence[Verdict]) -> None:
     """Notes the verdict of a row, where its files are here; without a word where nothing can be written."""
     one = whole(verdicts)
-    if one.verdict not in ("as published", "differs"):
+    if one.verdict not in COMPARED:
         return
     entries = _entries()
     entries[name] = {**one.to_json(), "value": None, "published": None, "files": _files(name)}

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from typing import Any
 
 import gradio as gr
 
-from core import checkpoints
-from core.checkpoints import Checkpoint, Progress
+from core import checkpoints, runtime
+from core.checkpoints import Checkpoint, Progress, known
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.kit import jobs, library
 from demos.kit.events import Shell, browser_state, refusal_html
 from demos.kit.html import escape, tag
 from demos.kit.language import Text, both, both_of, pick, tr
+
+log = logging.getLogger(__name__)
 
 # Downloads that the server runs at once; more of them wait.
 DOWNLOADS = 2
@@ -82,8 +85,13 @@ def choices(paper: str, lang: str, language: str | None = None) -> list[tuple[st
     return found
 
 
-def card(name: str) -> str:
-    """What a person should know of a row before choosing it: state, size, licence, languages, limits."""
+def card(name: str, checking: bool = False) -> str:
+    """What a person should know of a row before choosing it: state, size, licence, languages, limits.
+
+    Args:
+        name: of the row.
+        checking: whether its published answers are being checked.
+    """
     row = checkpoints.row(name)
     state = STATES[checkpoints.state(name)]
     size = checkpoints.human(row.size_bytes)
@@ -95,10 +103,40 @@ def card(name: str) -> str:
         (both("Knows", "擅长"), both_of(Text(**row.knows))),
         (both("Does not know", "不擅长"), both_of(Text(**row.lacks))),
         (both("Source", "来源"), _source(row)),
+        (both("Published answers", "已公布的答案"), both_of(verdict(name, checking))),
         (both("Cite", "引用"), escape(row.citation)),
     ]
     rows = "".join(f"<dt>{term}</dt><dd>{fact}</dd>" for term, fact in facts)
     return f'<dl class="atlas-facts">{rows}</dl>'
+
+
+def verdict(name: str, checking: bool = False) -> Text:
+    """Whether a row answers as its authors, or others, published; why that is not known; in both languages, escaped."""
+    answers = known.answers(name)
+    if not answers:
+        reason = known.unknown(checkpoints.row(name))
+        return Text(escape(f"none: {reason['en']}"), escape(f"无：{reason['zh']}"))
+    source = escape(answers[0].source)
+    if checking:
+        return Text(f"being checked … ({source})", f"正在核对……（{source}）")
+    last = known.remembered(name)
+    if last is None:
+        when = (
+            Text("to be checked after the download", "下载后核对")
+            if needs_download(name)
+            else Text("not checked yet", "尚未核对")
+        )
+        return Text(f"{when.en} ({source})", f"{when.zh}（{source}）")
+    source = escape(last.source)
+    if last.verdict == "as published":
+        return Text(f"answers as published ({source})", f"回答与公布的一致（{source}）")
+    if last.difference is None:
+        return Text(f"does not answer as published ({source})", f"回答与公布的不一致（{source}）")
+    apart, allowed = f"{last.difference:.2g}", f"{last.tolerance:.2g}"
+    return Text(
+        f"answers differ from what is published by {apart} where {allowed} is allowed ({source})",
+        f"回答与公布的相差 {apart}，允许 {allowed}（{source}）",
+    )
 
 
 def _source(row: Checkpoint) -> str:
@@ -235,6 +273,7 @@ class CheckpointMenu:
             concurrency_limit=DOWNLOADS,
             concurrency_id="download",
         )
+        self._checked(self.downloaded)
         # Gradio's own `cancels` would let a last bar arrive after the answer to Stop: here one handler writes both.
         page.on(
             self.stop.click, self._stop, [], [self.stop], session=True, show_progress="hidden", queue=False
@@ -242,7 +281,36 @@ class CheckpointMenu:
 
     def fetch(self, event: Any) -> Any:
         """Downloads the chosen row behind an event; one that is here already takes no time. Returns the event after it."""
-        return self.page.on(None, self._download, [self.value], self.outputs, session=True, behind=event)
+        fetched = self.page.on(None, self._download, [self.value], self.outputs, session=True, behind=event)
+        self._checked(fetched)
+        return fetched
+
+    def _checked(self, event: Any) -> None:
+        """Compares the row with its published answers behind an event, while the page goes on."""
+        self.page.on(
+            None,
+            self._check,
+            [self.value],
+            [self.card],
+            behind=event,
+            show_progress="hidden",
+            concurrency_limit=1,
+            concurrency_id="known",
+        )
+
+    def _check(self, name: str, lang: str) -> Generator[tuple[Any, ...], None, None]:
+        """The card while the first published answer of a row that is here is checked, and after it."""
+        done = needs_download(name) or not known.answers(name) or known.remembered(name) is not None
+        if done or runtime.zero_gpu():
+            yield (gr.skip(),)
+            return
+        yield (card(name, checking=True),)
+        try:
+            known.check(name, download=False, first=True)
+        except Exception:
+            # The visitor asked for a download, not for this: it is logged and the page goes on.
+            log.exception("the published answers of %s could not be checked", name)
+        yield (card(name),)
 
     def _shown(self, name: str, lang: str) -> tuple[Any, ...]:
         """Note, card and buttons of a chosen row."""
