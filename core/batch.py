@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from core import coco as data_sets
 from core import inputs
 from core.coco import Coco
 from core.errors import Refusal
@@ -195,7 +196,7 @@ def coco(rows: Sequence[Row]) -> dict[str, Any] | None:
 
 
 def archive(rows: Sequence[Row], lang: str = "en") -> bytes:
-    """A zip of the table, the JSON lines, and where the verb gives them the COCO file and a label image a file.
+    """A zip of the table, the JSON lines, and where the verb gives them the COCO, YOLO and VOC files and a label image a file.
 
     A label image has the index of the label + 1 in each pixel, 0 for none; labels.json names them.
     """
@@ -207,6 +208,9 @@ def archive(rows: Sequence[Row], lang: str = "en") -> bytes:
         data = coco(rows)
         if data is not None:
             out.writestr("coco.json", json.dumps(data, ensure_ascii=False))
+            for folder, files in (("yolo", data_sets.yolo(data)), ("voc", data_sets.voc(data))):
+                for name, text in files.items():
+                    out.writestr(f"{folder}/{name}", text)
         labels: dict[str, list[str]] = {}
         for at, row in enumerate(rows):
             if row.outcome is None or row.outcome.mask is None:

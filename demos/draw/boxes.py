@@ -1,4 +1,4 @@
-"""Boxes on an image: the overlay of a page, and the same boxes as SVG, PNG, COCO JSON, CSV and crops.
+"""Boxes on an image: the overlay of a page, and the same boxes as SVG, PNG, COCO, YOLO, VOC, CSV and crops.
 
 Pure functions. A box is a `Mark`: its sides, label, score and colour. `assets/js/detect.js` highlights in the browser what
 belongs together and passes clicks on; `demos.kit.components.stage` makes the component of an overlay.
@@ -13,11 +13,12 @@ import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from core import inputs
+from core import coco, inputs
 from core.coco import Coco
 from demos.draw import base as draw
 from demos.draw import masks as segment_draw
@@ -428,15 +429,31 @@ def _rect(box: Box) -> str:
     return f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
 
 
-def coco_json(
+def coco_set(
     marks: Sequence[Mark], names: Sequence[str], size: tuple[int, int], file: str = segment_draw.IMAGE_FILE
-) -> str:
+) -> dict[str, Any]:
     """The boxes as a COCO data set of one image; a mark's group is the place of its category in `names`."""
     made = Coco(names)
     made.image(file, size)
     for mark in marks:
         made.box(mark.group + 1, mark.box, mark.score)
-    return draw.to_json(made.data())
+    return made.data()
+
+
+def coco_json(
+    marks: Sequence[Mark], names: Sequence[str], size: tuple[int, int], file: str = segment_draw.IMAGE_FILE
+) -> str:
+    """`coco_set` as text."""
+    return draw.to_json(coco_set(marks, names, size, file))
+
+
+def yolo_zip(data: dict[str, Any]) -> bytes:
+    """The YOLO files of a COCO data set."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, text in coco.yolo(data).items():
+            archive.writestr(zipfile.ZipInfo(name), text)  # the same moment, as for crops
+    return buffer.getvalue()
 
 
 def to_csv(marks: Sequence[Mark]) -> str:
@@ -468,10 +485,13 @@ def exports(image: Image.Image, marks: Sequence[Mark], names: Sequence[str], ste
     """Links to all downloads of one answer; the file names begin with `stem`."""
     image = inputs.full_size(image)
     size, title = inputs.size_of(image), pick(lang, "image with boxes PNG", "带框图片 PNG")
+    data = coco_set(marks, names, size)
     files: list[tuple[str, str, bytes, str]] = [
         ("boxes.png", "image/png", annotated_png(image, marks), title),
         ("boxes.svg", "image/svg+xml", svg(image, marks).encode(), "SVG"),
-        ("coco.json", "application/json", coco_json(marks, names, size).encode(), "COCO JSON"),
+        ("coco.json", "application/json", draw.to_json(data).encode(), "COCO JSON"),
+        ("yolo.zip", "application/zip", yolo_zip(data), "YOLO ZIP"),
+        ("voc.xml", "application/xml", next(iter(coco.voc(data).values())).encode(), "Pascal VOC XML"),
         ("boxes.csv", "text/csv", to_csv(marks).encode("utf-8-sig"), "CSV"),
         ("crops.zip", "application/zip", crops_zip(image, marks), pick(lang, "crops ZIP", "裁剪图 ZIP")),
     ]

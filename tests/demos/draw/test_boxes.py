@@ -103,7 +103,8 @@ def test_drawn_images_show_their_boxes(marks: list[draw.Mark]) -> None:
     nothing = draw.Mark((0, 0, 0, 0), "", None, "#000000")  # neither size nor name
     assert draw.annotated_png(plain, [nothing]) and "<text" not in draw.svg(plain, [nothing])
     links = draw.exports(plain, marks, NAMES, "vild", "zh")
-    assert links.count('download="vild-') == 5
+    assert links.count('download="vild-') == 7
+    assert "vild-yolo.zip" in links and "vild-voc.xml" in links
 
 
 @pytest.mark.parametrize(("value", "found"), [("2 171", 2), ("3 171", None), ("", None), (None, None),

@@ -246,15 +246,18 @@ def test_the_files_hold_the_boxes_above_the_threshold() -> None:
         name: base64.b64decode(text)
         for name, text in re.findall(r'download="([^"]+)" href="data:[^;]+;base64,([^"]+)"', links)
     }
-    assert set(data) == {
-        f"glip-{name}" for name in ("boxes.png", "boxes.svg", "coco.json", "boxes.csv", "crops.zip")
-    }
+    names = ("boxes.png", "boxes.svg", "coco.json", "yolo.zip", "voc.xml", "boxes.csv", "crops.zip")
+    assert set(data) == {f"glip-{name}" for name in names}
     kept = json.loads(data["glip-coco.json"])
     assert [row["name"] for row in kept["categories"]] == ["a dog", "a car"]
     assert all(row["score"] >= 0.2 for row in kept["annotations"])
     count = len(kept["annotations"])
     assert len(list(csv.DictReader(io.StringIO(data["glip-boxes.csv"].decode("utf-8-sig"))))) == count > 0
     assert len(zipfile.ZipFile(io.BytesIO(data["glip-crops.zip"])).namelist()) == count
+    assert data["glip-voc.xml"].decode().count("<object>") == count
+    yolo = zipfile.ZipFile(io.BytesIO(data["glip-yolo.zip"]))
+    (labels,) = [name for name in yolo.namelist() if name.startswith("labels/")]
+    assert len(yolo.read(labels).splitlines()) == count
     assert Image.open(io.BytesIO(data["glip-boxes.png"])).size == Image.open(PAIR["path"]).size
     assert "nothing to save" in run(answer.files, question(threshold=1.0), "en")["message"]
 

@@ -196,7 +196,7 @@ def test_crops_have_progress_and_can_be_stopped() -> None:
 
 def test_downloads_hold_the_boxes_of_the_page() -> None:
     links = answer.files(question(variant="crops"), "en")
-    assert links.count('download="vild-') == 5 and "vild-coco.json" in links and "vild-crops.zip" in links
+    assert links.count('download="vild-') == 7 and "vild-coco.json" in links and "vild-crops.zip" in links
 
 
 def test_many_files_ask_the_question_of_the_page() -> None:
