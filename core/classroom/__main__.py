@@ -177,6 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
             "vilt",
             "audioclip",
             "clip-vil",
+            "styleclip",
         ],
     )
     testing.add_argument(
@@ -383,6 +384,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         "vilt",
         "audioclip",
         "clip-vil",
+        "styleclip",
     ):
         paper, _, part = args.paper.replace("clip-vil", "clip_vil").partition("-")
         examiner = import_module(f"core.classroom.recipes.{paper}.evaluate{'_' * bool(part)}{part}")

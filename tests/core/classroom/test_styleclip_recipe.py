@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.classroom.recipes.styleclip import editor, generator, scenes
+from core.classroom.recipes.styleclip import editor, evaluate, generator, scenes
 from core.classroom.world.atlas import open_atlas
 from core.editing.editor import ARCHITECTURE, fold, unfold
 
@@ -113,3 +114,45 @@ def test_the_generator_trains_and_exports(tmp_path: Path) -> None:
     # Each code can be read from the sum.
     found = (z @ table.T)[:, : len(scenes.THINGS)].argmax(1)
     assert torch.equal(found, states.thing)
+
+
+def test_true_edits_are_judged_right() -> None:
+    atlas, judges = open_atlas(), evaluate.Judges()
+    before, after, _ = scenes.pairs(60, 9, (1, 0, 0, 0))
+    before, after = (replace(s, rendering=torch.zeros_like(s.rendering)) for s in (before, after))
+    true = scenes.draw(after, atlas)
+    assert evaluate.share(evaluate.ground_of(true, after, atlas, before) == after.ground) > 0.98
+    for which in judges.clips:
+        named = judges.named(which, true)
+        assert evaluate.share(named == after.thing) > 0.85 > 0.2 > evaluate.share(named == before.thing)
+    for k in range(len(scenes.DRAWN)):
+        drawn = replace(after, rendering=torch.full_like(after.thing, k))
+        right = evaluate.rendering_of(scenes.draw(drawn, atlas), drawn, atlas) == k
+        assert evaluate.share(right) > 0.95
+    # What stays as it was has no new ground.
+    _, other, _ = scenes.pairs(60, 9, (0, 1, 0, 0))
+    kept = replace(other, rendering=torch.zeros_like(other.rendering))
+    moved = replace(kept, ground=(kept.ground + 1) % len(scenes.GROUNDS))
+    assert evaluate.share(evaluate.ground_of(scenes.draw(kept, atlas), moved, atlas) == moved.ground) < 0.05
+
+
+def test_both_parts_are_measured(tmp_path: Path) -> None:
+    editor.Trainer(editor.Settings(out=tmp_path / "editor", batch=2, steps=1, architecture=TINY)).run(
+        lambda _: None
+    )
+    generator.Trainer(
+        generator.Settings(out=tmp_path / "generator", batch=2, steps=1, architecture=SMALL)
+    ).run(lambda _: None)
+    editing = evaluate.Rows("styleclip", str(tmp_path), lambda line: None)
+    judges = evaluate.Judges()
+    found = evaluate.part_of(tmp_path, "editor")
+    assert found is not None
+    evaluate.measure_editor(found, editing, judges, 4)
+    measures = [(row["measure"], row["split"]) for row in editing.measured]
+    assert ("edit: squared error", "share of the unedited one's") in measures and len(measures) == 14
+    assert len(set(measures)) == len(measures)
+    maker = evaluate.Maker(evaluate.part_of(tmp_path, "generator") or tmp_path)
+    states = scenes.states(3, 1, aligned=True)
+    assert evaluate.image_of(maker.generator, maker.w(states)).shape == (3, 3, 32, 32)
+    with pytest.raises(SystemExit, match="neither"):
+        evaluate.evaluate(str(tmp_path / "nothing"))
