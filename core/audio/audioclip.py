@@ -29,7 +29,7 @@ from core import checkpoints, inputs, runtime
 from core.audio import clap, objectives
 from core.audio.esresnet import EncoderSettings, ESResNeXt
 from core.audio.fbsp import FrontEnd, FrontEndSettings
-from core.checkpoints import Checkpoint, bytewise, originals
+from core.checkpoints import Checkpoint, originals
 from core.clip import encoders
 from core.clip.encoders import DualEncoder
 from core.clip.handles import Handle, remembered_texts
@@ -414,7 +414,7 @@ def load_audioclip(
     """A file of the authors', or a miniature: CLIP's tensors under their own names, the audio tower's behind "audio."."""
     weights = next(path for name, path in paths.items() if name.endswith((".safetensors", ".pt")))
     weights = originals.as_safetensors(row, weights) if weights.suffix == ".pt" else weights
-    own = bytewise.unpacked(checkpoints.load_state_dict(weights))
+    own = checkpoints.load_state_dict(weights)
     model, config, preprocess, files, base = _clip(paths, row)
     clip = {name: t for name, t in own.items() if not name.startswith(AUDIO) and name not in SCALES} or dict(
         base

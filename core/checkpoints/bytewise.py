@@ -2,8 +2,8 @@
 
     matrix [N, ...] float  ->  NAME int8 [N, ...],  NAME.scale float16 [N]
 
-Vectors and scalars stay in half precision: they are few. A scale is the row's greatest value over 127, so a number is off by
-at most half of that.
+Vectors and scalars stay in half precision: they are few; whole numbers stay what they are. A scale is the row's greatest
+value over 127, so a number is off by at most half of that.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ def packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     stored: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        plain = tensor.detach().float().cpu()
-        if plain.ndim < 2:
-            stored[name] = plain.half().contiguous()
+        plain = tensor.detach().cpu()
+        if plain.ndim < 2 or not plain.is_floating_point():
+            stored[name] = (plain.half() if plain.is_floating_point() else plain).contiguous().clone()
             continue
+        plain = plain.float()
         rows = plain.flatten(1)
         scale = (rows.abs().amax(1) / STEPS).clamp(min=1e-7).half()
         levels = (rows / scale.float()[:, None]).round().clamp(-STEPS, STEPS)
@@ -38,13 +39,12 @@ def packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def unpacked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Stored tensors as floats; those without a scale as they are."""
-    state: dict[str, Tensor] = {}
-    for name, tensor in stored.items():
-        if name.endswith(SCALE) and name.removesuffix(SCALE) in stored:
-            continue
-        scale = stored.get(name + SCALE)
-        if scale is None:
-            state[name] = tensor
-        else:
-            state[name] = tensor.float() * scale.float().view(-1, *[1] * (tensor.ndim - 1))
+    import torch
+
+    pairs = {name for name, tensor in stored.items() if tensor.dtype == torch.int8 and name + SCALE in stored}
+    scales = {name + SCALE for name in pairs}
+    state = {name: tensor for name, tensor in stored.items() if name not in scales}
+    for name in pairs:
+        tensor, scale = stored[name], stored[name + SCALE]
+        state[name] = tensor.float() * scale.float().view(-1, *[1] * (tensor.ndim - 1))
     return state

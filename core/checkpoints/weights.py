@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.checkpoints import bytewise
 from core.errors import Refusal
 from core.runtime import is_out_of_memory
 
@@ -28,6 +29,8 @@ class Inert:
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Tensors by name from a safetensors file, or from a torch file that holds nothing but tensors.
 
+    Matrices of a miniature, which are stored in one byte a number, come back as floats.
+
     Raises:
         Refusal: "unsafe_weights" for a file that would run code or holds other objects, "corrupt_weights" for
             one that cannot be read.
@@ -35,7 +38,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     state = read(path)
     if not is_state_dict(state):
         raise Refusal("unsafe_weights", file=Path(path).name)
-    return dict(state)
+    return bytewise.unpacked(state)
 
 
 def is_safetensors(path: Path) -> bool:

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from core import checkpoints
-from core.checkpoints import Checkpoint, bytewise, originals
+from core.checkpoints import Checkpoint, originals
 from core.clip import DUAL_ENCODERS, encoders
 from core.clip.encoders import DualEncoder
 from core.clip.handles import Handle
@@ -173,7 +173,7 @@ def state_of(paths: Mapping[str, Path], row: Checkpoint) -> dict[str, Tensor]:
     """All tensors of a row by name: CLIP's behind "clip.", those of the row it requires where its own file has none."""
     ends = (".safetensors", ".bin", ".pt", ".pth")
     weights = next(path for name, path in paths.items() if name.endswith(ends))
-    own = bytewise.unpacked(checkpoints.load_state_dict(weights))
+    own = checkpoints.load_state_dict(weights)
     for other in row.requires:
         base = encoders.open_clip_state(checkpoints.open(other, download=False), checkpoints.row(other))
         tower = row.options.get("tower", {})

@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from core import checkpoints, inputs, runtime
-from core.checkpoints import Checkpoint, bytewise
+from core.checkpoints import Checkpoint
 from core.clip import DUAL_ENCODERS, encoders, tokenizers
 from core.clip.handles import Handle
 from core.clip.labels import NO_NOTES, Notes
@@ -202,7 +202,7 @@ def load(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.d
     are those of the row that it requires.
     """
     weights = next(path for name, path in paths.items() if name.endswith(".safetensors"))
-    stored = bytewise.unpacked(checkpoints.load_state_dict(weights))
+    stored = checkpoints.load_state_dict(weights)
     (other,) = row.requires
     clip_paths, clip_row = checkpoints.open(other, download=False), checkpoints.row(other)
     _, config, preprocess = encoders.open_clip_model(clip_paths, clip_row)

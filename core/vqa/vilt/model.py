@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from core import checkpoints, inputs, runtime
-from core.checkpoints import Checkpoint, bytewise
+from core.checkpoints import Checkpoint
 from core.clip import encoders
 from core.clip.handles import Handle
 from core.clip.labels import NO_NOTES, Notes
@@ -334,7 +334,7 @@ def load_vilt(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: to
     config: Any = ViltConfig.from_dict(told)
     tasks: tuple[Task, ...] = tuple(row.options["tasks"])
     weights = next(path for name, path in paths.items() if name.endswith((".safetensors", ".bin")))
-    state = bytewise.unpacked(checkpoints.load_state_dict(weights))
+    state = checkpoints.load_state_dict(weights)
     network = without_weights(config, tasks)
     encoders.put_state(network, encoders.in_precision(named(state, tasks), dtype), row)
     if "fill" in tasks:
