@@ -128,14 +128,15 @@
       url.searchParams.set("lang", lang);
       return url;
     },
-    // `image`: whether the last value is the page's image; one that is neither an example nor a scene stays behind.
-    async copyLink(names, values, image) {
+    // Behind the values with names stand the page's files; those that are neither an example nor a scene stay behind.
+    async copyLink(names, values) {
       const url = this.link(names, values);
-      const own = image && values[names.length] && !url.searchParams.get("example") && !url.searchParams.get("scene");
+      const files = values.slice(names.length).flat().filter(Boolean);
+      const own = files.length && !url.searchParams.get("example") && !url.searchParams.get("scene");
       if (own) url.searchParams.set("image", "own");
       history.replaceState(history.state, "", url);
       await copy(url.href);
-      if (own) say("Link copied. Your own image is not part of it.", "链接已复制，其中不包含你自己的图片。");
+      if (own) say("Link copied. Your own file is not part of it.", "链接已复制，其中不包含你自己的文件。");
       else say("Link copied", "链接已复制");
       return values;
     },

@@ -368,6 +368,11 @@ class Form:
         return values
 
     @property
+    def files(self) -> list[Any]:
+        """The components that take a visitor's own file."""
+        return [made for made in self.components.values() if uploads_of(made)]
+
+    @property
     def link(self) -> dict[str, Any]:
         """Parameter -> component of everything that a link carries."""
         fields = {name: self.components[name] for name, how in self.fields.items() if how.link}
@@ -415,6 +420,13 @@ def lay_out_fields(kind: type[Any], prefix: str, fold: Text = SETTINGS) -> dict[
 def inputs(kind: type[Any], prefix: str) -> Callable[[Any], list[Any]]:
     """What lays the fields of a dataclass out as the inputs of a tab (`demos.kit.page.Tab`); `prefix` as above."""
     return lambda layout: list(lay_out_fields(kind, prefix).values())
+
+
+def uploads_of(component: Any) -> list[Any]:
+    """The events with which a component gets a visitor's own file; none where it takes no file."""
+    if isinstance(component, gr.Audio):
+        return [component.upload, component.stop_recording]
+    return [component.upload] if isinstance(component, gr.Image | gr.File | gr.Video) else []
 
 
 def events_of(component: Any) -> list[Any]:

@@ -24,7 +24,7 @@ from demos.kit import batch, code, library, places, results, scenes_link, shell,
 from demos.kit.components import output
 from demos.kit.events import QUIET, Shell, alert, lang_of, listening, refusal_html
 from demos.kit.examples import chosen, strip
-from demos.kit.form import Form
+from demos.kit.form import Form, uploads_of
 from demos.kit.html import tag
 from demos.kit.jobs import STOPS
 from demos.kit.language import Text, pick
@@ -33,10 +33,10 @@ from demos.kit.places import Handler, Place, Slots
 from demos.kit.walkthrough import Walkthrough
 
 SHOW = Text("Show", "显示")
-OWN = "own"  # value of "image" in a link that was made with a visitor's own image
-LINK_WITHOUT_IMAGE = (
-    "This link was made with an image that is not part of it. The page shows its own example in place of that image.",
-    "这个链接是用一张自己的图片生成的，链接里不包含那张图片；页面改为显示自带的例子。",
+OWN = "own"  # value of "image" in a link that was made with a visitor's own file
+LINK_WITHOUT_FILE = (
+    "This link was made with a file that is not part of it. The page shows its own example in place of that file.",
+    "这个链接是用自己的文件生成的，链接里不包含那个文件；页面改为显示自带的例子。",
 )
 
 
@@ -478,7 +478,7 @@ def _try_tab(layout: Layout) -> Place:
     if try_it.files is not None:
         with gr.Accordion(Text("Download", "下载").tr, open=False, elem_id="downloads"):
             layout.place("files", Text("Make the files", "生成文件"), {"out": output})
-    shell.link_button(form.link, form.components.get("image"))
+    shell.link_button(form.link, form.files)
     return place
 
 
@@ -547,7 +547,7 @@ def opening_state(
     if declared.opening is not None:
         fields |= declared.opening(question, lang)
     if query.get("image") == OWN:
-        refused = alert(pick(lang, *LINK_WITHOUT_IMAGE))
+        refused = alert(pick(lang, *LINK_WITHOUT_FILE))
     settled = dict(declared.settle(question, lang)) if declared.settle is not None else {}
     return fields | given | settled, refused
 
@@ -640,10 +640,10 @@ def _inputs(layout: Layout, place: Place) -> None:
             changed = layout.fill(form.changes([name]), declared.reactions[name])
             if not declared.try_it.in_turn:
                 layout.answer(place, behind=changed)
-    if "image" in form.components:
-        # A visitor's own image is no example and no scene: a link cannot carry it.
-        image = form.components["image"]
-        image.upload(None, None, [form.example, form.scene], js="() => ['', '']", **QUIET)
+    # A visitor's own file is no example and no scene: a link cannot carry it.
+    given = [event for file in form.files for event in uploads_of(file)]
+    if given:
+        gr.on(given, None, None, [form.example, form.scene], js="() => ['', '']", **QUIET)
 
 
 def _checkpoint(layout: Layout, place: Place, menu: CheckpointMenu) -> None:

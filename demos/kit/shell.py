@@ -87,16 +87,15 @@ def footer(page: Page) -> None:
     output(None, foot)
 
 
-def link_button(parts: Mapping[str, Any], image: Any = None) -> None:
+def link_button(parts: Mapping[str, Any], files: Sequence[Any] = ()) -> None:
     """A button that copies the page's address with what is on it.
 
     The address is made in the browser. An uploaded file cannot travel in it.
 
     Args:
         parts: parameter name -> component.
-        image: the image input of the page, if it has one.
+        files: the inputs of the page that take a file.
     """
     button = gr.Button(library.text("kit", "link").tr, size="sm", elem_id="link")
-    given, has_image = [*parts.values(), *([] if image is None else [image])], json.dumps(image is not None)
-    script = f"(...values) => {{ window.atlas.copyLink({json.dumps(list(parts))}, values, {has_image}); }}"
-    button.click(None, given, None, js=script)
+    script = f"(...values) => {{ window.atlas.copyLink({json.dumps(list(parts))}, values); }}"
+    button.click(None, [*parts.values(), *files], None, js=script)

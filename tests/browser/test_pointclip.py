@@ -67,6 +67,10 @@ def test_every_real_shape_opens_turns_and_is_classified(visit: Visits) -> None:
         with newer(page):
             upload(page, str(file))
         check(page)
+    # A link says that the visitor's own cloud is not in it.
+    page.locator("#link").click()
+    page.wait_for_function("location.search.includes('image=own') && !location.search.includes('example=')")
+    assert "own file" in page.locator("#atlas-toast").inner_text()
     # A file that holds nothing is refused in a sentence, and the old answer is greyed.
     upload(page, {"name": "dots.obj", "mimeType": "model/obj", "buffer": b"v 0 0 0\n"})
     page.wait_for_function(STALE)
