@@ -36,7 +36,7 @@
     shown = place;
     parts.controls.hidden = parts.more.hidden = false;
     parts.lobby.hidden = !isLobby;
-    parts.step.hidden = parts.notes.hidden = isLobby;
+    parts.step.hidden = parts.notes.hidden = parts.page.hidden = isLobby;
     parts.code.textContent = isLobby ? "" : view.code;
     const people = `${say("joined", { count: view.pupils })} · ${say("connected", { count: view.connected })}`;
     parts.count.textContent = isLobby ? people : say("voted", { count: view.voted, pupils: view.pupils });
