@@ -23,7 +23,7 @@ from core.errors import Refusal
 from core.inputs.media import digest_of
 from core.runtime import Cancel
 from core.search import media
-from core.search.listing import Listed, listing
+from core.search.listing import Listed, Listing, listing
 from core.search.media import Piece
 from core.search.store import FileState, Filter, Row, Store, Table, in_batches
 
@@ -91,6 +91,7 @@ def update(
     limited: bool = True,
     retry: bool = False,
     only: Sequence[str] = (),
+    found: Listing | None = None,
     cancel: Cancel | None = None,
     encode: Encode | None = None,
 ) -> Iterator[Step]:
@@ -104,6 +105,7 @@ def update(
         limited: whether files may be as long as a page allows, and no longer.
         retry: whether files that were refused before are tried again.
         only: names of folders in it; all where there are none.
+        found: the files, in place of those below the folder.
         cancel: a set flag ends the work behind the batch at hand.
         encode: in place of `encode_batch`, for example one that hands batches to other machines.
 
@@ -111,7 +113,7 @@ def update(
         Refusal: "search_folder", "search_busy", "search_store".
     """
     base = Path(folder)
-    files = listing(base, only)
+    files = found or listing(base, only)
     name = root or str(base.resolve())
     visual = store.table(space.visual)
     audible = None if space.is_joint or space.audible is None else store.table(space.audible)

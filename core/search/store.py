@@ -219,8 +219,13 @@ def default_url() -> str:
     named = os.environ.get(VARIABLE, "").strip()
     if named:
         return named
+    return str(cache_folder() / "search")
+
+
+def cache_folder() -> Path:
+    """Where this user keeps what can be made again."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(cache, "clip-atlas", "search")
+    return Path(cache, "clip-atlas")
 
 
 def open_store(url: str | Path | None = None) -> Store:

@@ -1,0 +1,274 @@
+"""Answers of the CLIFS page: hits with their places, the index of a visitor's files, files, named endpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from core import inputs
+from core.errors import Refusal
+from core.runtime import Cancel
+from core.search.collections import Collection
+from core.search.media import KINDS
+from core.search.store import Filter
+from demos.clifs import collections, draw
+from demos.clifs.words import PAPER, ROWS, data
+from demos.kit import files as files_in
+from demos.kit import library, results
+from demos.kit.events import api_errors
+from demos.kit.jobs import Progress
+from demos.kit.menu import label_language, start_row
+
+if TYPE_CHECKING:
+    from core.search.query import Found, Term
+    from core.search.spaces import Space
+    from demos.clifs.page import Question
+
+OPENING = "ambulance"
+MOST = 100  # hits of an endpoint
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a question finds in a collection."""
+
+    collection: Collection
+    found: Found
+    seconds: float
+
+    def line(self, lang: str) -> str:
+        """The result line."""
+        return results.answer_line(PAPER, self.found, self.seconds, lang)
+
+
+@lru_cache(maxsize=16)
+def space(checkpoint: str) -> Space:
+    """What searches with a row of CLIP; light until something is encoded."""
+    from core.search.spaces import Space
+
+    return Space(checkpoint or start_row(ROWS))
+
+
+def collection(question: Question) -> Collection:
+    """The files that a question looks at: the visitor's, a folder of the server, or the sample."""
+    if question.folder.strip():
+        return collections.folder(question.folder.strip())
+    return collections.uploaded(question.own) if question.own else collections.sample()
+
+
+def terms(question: Question, where: Collection) -> list[Term]:
+    """What is looked for."""
+    from core.search import query
+
+    if question.like.strip():
+        table = where.store.table(space(question.checkpoint).visual)
+        row = table.get(question.like.strip())
+        if row is None or row.vector is None:
+            raise Refusal("search_gone", name=question.like.strip()[:40])
+        return [query.Term(row)]
+    asked = query.parse(question.query) if question.query.strip() else []
+    if question.image_query:
+        asked.append(query.Term(inputs.image(files_in.image_source(question.image_query))))
+    if question.sound_query:
+        asked.append(query.Term(inputs.sound(question.sound_query)))
+    if not asked:
+        raise Refusal("search_query")
+    return asked
+
+
+def filters(question: Question, where: Collection) -> Filter:
+    """What is looked at."""
+    return Filter(
+        roots=where.roots,
+        kinds=tuple(question.kinds or ()) if len(question.kinds or ()) < len(KINDS) else (),
+        folder=question.below.strip().strip("/"),
+        after=_day(question.after),
+        before=_day(question.before),
+        whole=not question.patches,
+    )
+
+
+def _day(text: str) -> float | None:
+    """The beginning of a day; None where none is named.
+
+    Raises:
+        Refusal: "search_day".
+    """
+    if not text.strip():
+        return None
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise Refusal("search_day", text=inputs.visible(text)[:40]) from None
+
+
+def ask(question: Question, where: Collection, cancel: Cancel | None = None, exact: bool = False) -> Answer:
+    """The answer to a question about a collection whose index is ready."""
+    from core.search import query
+
+    start = time.perf_counter()
+    found = query.search(
+        where.store,
+        space(question.checkpoint),
+        terms(question, where),
+        filters(question, where),
+        page=max(0, int(question.page or 1) - 1),
+        exact=exact,
+        check=None if cancel is None else cancel.check,
+    )
+    return Answer(where, found, time.perf_counter() - start)
+
+
+def ready(question: Question, lang: str, cancel: Cancel | None = None) -> Iterator[Progress]:
+    """Makes the index of a question's collection, or brings it up to date."""
+    yield from collections.prepare(collection(question), space(question.checkpoint), lang, cancel)
+
+
+def run(question: Question, lang: str) -> Answer:
+    """The answer to the page's question."""
+    for _ in ready(question, lang):
+        pass
+    return ask(question, collection(question))
+
+
+# --- endpoints ---------------------------------------------------------------------------------------------
+
+
+def clifs_search(
+    query: str = "",
+    image: gr.FileData | None = None,
+    sound: gr.FileData | None = None,
+    files: list[gr.FileData] | None = None,
+    kinds: list[str] | None = None,
+    folder: str = "",
+    count: int = 12,
+    checkpoint: str | None = None,
+) -> dict[str, Any]:
+    """Search files by words, an image or a sound (CLIFS).
+
+    Args:
+        query: words with weights, "a dog + 2: a ball - grass", in a language of the checkpoint.
+        image: an image to look for, uploaded or a data URI.
+        sound: a sound to look for.
+        files: uploaded files and zip archives to search; the sample collection when left out.
+        kinds: of "image", "video", "sound", "text"; all when left out.
+        folder: only files below this folder of the collection.
+        count: hits, at most 100.
+        checkpoint: a CLIP row that is on the server; the default row when left out.
+
+    Returns:
+        {"checkpoint", "seconds", "results": [{"id", "root", "path", "kind", "start", "end", "box", "heard", "score", "fit",
+        "above_chance", "copies"}, ...], "more", "above_chance", "files", "levels"}, best first; times in seconds, boxes in shares
+        of the frame.
+    """
+    from core.search import query as queries
+
+    with api_errors():
+        asked = queries.parse(query) if query.strip() else []
+        if image:
+            asked.append(queries.Term(inputs.image(files_in.uploaded(image))))
+        if sound:
+            asked.append(queries.Term(inputs.sound(files_in.uploaded(sound))))
+        where = _uploads(files) if files else collections.sample()
+        chosen = space(checkpoint or start_row(ROWS))
+        for _ in collections.prepare(where, chosen, "en"):
+            pass
+        shown = Filter(roots=where.roots, kinds=tuple(kinds or ()), folder=folder.strip().strip("/"))
+        size = min(max(int(count), 1), MOST)
+        return queries.search(where.store, chosen, asked, shown, size=size).to_json()
+
+
+def clifs_index(
+    files: list[gr.FileData] | None = None, folder: str = "", checkpoint: str | None = None
+) -> dict[str, Any]:
+    """Index files for search (CLIFS).
+
+    Args:
+        files: uploaded files and zip archives; they are searched by giving the same files to clifs_search.
+        folder: in place of files a folder of the server; only for callers on the server's own machine.
+        checkpoint: a CLIP row that is on the server; the default row when left out.
+
+    Returns:
+        {"checkpoint", "files", "pieces", "refused": {name: sentence}, "seconds"}.
+    """
+    with api_errors():
+        start = time.perf_counter()
+        where = collections.folder(folder) if folder.strip() else _uploads(files or [])
+        chosen = space(checkpoint or start_row(ROWS))
+        for _ in collections.prepare(where, chosen, "en"):
+            pass
+        stats = where.store.table(chosen.visual).stats(where.roots)
+        return {
+            "checkpoint": chosen.checkpoint,
+            "files": stats.files,
+            "pieces": stats.pieces,
+            "refused": {path: refusal.text("en") for path, refusal in where.failures},
+            "seconds": round(time.perf_counter() - start, 3),
+        }
+
+
+def _uploads(files: list[gr.FileData]) -> Collection:
+    """A collection of files that a caller uploaded."""
+    paths = [files_in.uploaded(one) for one in files]
+    if any(isinstance(path, bytes) for path in paths):
+        raise Refusal("not_uploaded")
+    return collections.uploaded([str(path) for path in paths])
+
+
+# --- handlers ----------------------------------------------------------------------------------------------
+
+
+def search(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
+    """The slots of *Try it*: the hits, how they lie beside random files, what could not be indexed."""
+    if not (question.query.strip() or question.image_query or question.sound_query or question.like.strip()):
+        raise Refusal("search_query")
+    yield from ready(question, lang, cancel)
+    answer = ask(question, collection(question), cancel)
+    yield {
+        "hits": draw.hits(answer, lang),
+        "histogram": draw.histogram(answer, lang),
+        "failed": draw.failures(answer.collection.failures, lang),
+        "line": answer.line(lang),
+        **notes(question, answer, lang),
+    }
+
+
+def notes(question: Question, answer: Answer, lang: str) -> dict[str, Any]:
+    """The hints above the answer: words that a miniature never read, files outside of its world."""
+    found = answer.found
+    more = [*found.notes.sentences(lang), *results.unreadable(found.checkpoint, question.query, lang)]
+    words = [term.what for term in terms(question, answer.collection) if isinstance(term.what, str)]
+    foreign = "" if answer.collection is collections.sample() else "uploads"
+    if question.image_query:
+        foreign = foreign or inputs.digest(inputs.image(files_in.image_source(question.image_query)))
+    elif question.sound_query and not Path(question.sound_query).is_relative_to(library.ASSETS):
+        foreign = question.sound_query
+    return results.notes(
+        found.checkpoint, lang, digest=foreign, unknown=library.unknown_labels(words), more=more, paper=ROWS
+    )
+
+
+def files(question: Question, lang: str) -> str:
+    """Download links of the hits."""
+    return files_in.downloads(draw.files(run(question, lang)))
+
+
+def examples() -> dict[str, dict[str, Any]]:
+    """The example questions by id."""
+    return {row["name"]: row for row in data()["queries"]}
+
+
+def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
+    """The fields that an example sets: words in a language of the checkpoint, an image or a sound."""
+    row = examples()[name]
+    code = label_language(ROWS, question.checkpoint, lang)
+    words = row.get("words", {}).get(code, "")
+    image, sound = (str(library.ASSETS / row[kind]) if kind in row else None for kind in ("image", "sound"))
+    return {"query": words, "image_query": image, "sound_query": sound, "like": "", "page": 1}

@@ -1,0 +1,42 @@
+"""*Compare* on the CLIFS page: with and without squares; an index against comparing everything."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from demos.clifs import answer as answers
+from demos.clifs import draw
+from demos.clifs.words import say
+from demos.kit.html import join, tag
+
+if TYPE_CHECKING:
+    from demos.clifs.page import Question
+
+
+def patches(question: Question, lang: str) -> dict[str, Any]:
+    """The same question with squares, as CLIFS has them, and with whole frames alone."""
+    parts = []
+    answer = None
+    for name, is_cut in (("with_patches", True), ("without_patches", False)):
+        answer = answers.run(replace(question, patches=is_cut, page=1), lang)
+        parts += [tag("p", tag("b", say(name, lang))), draw.hit_table(answer.found, lang)]
+    assert answer is not None
+    return {"out": join(parts), "line": answer.line(lang)}
+
+
+def exact(question: Question, lang: str) -> dict[str, Any]:
+    """The same question by comparing every vector and by the index, where there is one."""
+    where = answers.collection(question)
+    first = answers.run(question, lang)
+    lists, times = [], []
+    for is_exact in (True, False):
+        start = time.perf_counter()
+        lists.append([hit.row.id for hit in answers.ask(question, where, exact=is_exact).found.hits])
+        times.append(1000 * (time.perf_counter() - start))
+    shared = len(set(lists[0]) & set(lists[1]))
+    stats = first.found.stats
+    told = say("exact_told", lang, shared=shared, count=len(lists[0]), exact=times[0], indexed=times[1])
+    kind = say("is_indexed" if stats.is_indexed else "no_index", lang, pieces=stats.pieces)
+    return {"out": tag("p", told) + tag("p", kind, class_="atlas-line"), "line": first.line(lang)}

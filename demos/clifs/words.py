@@ -1,0 +1,7 @@
+"""The texts of the CLIFS page, from data.toml."""
+
+from demos.kit import library
+
+PAPER = "clifs"
+ROWS = "clip"  # whose checkpoints search
+data, _, say, markup, text = library.words(PAPER)
