@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,8 @@ QUEUE: WeakKeyDictionary[Any, set[Any]] = (
 )  # by page: the events its handlers are at work on
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+# The index of the CLIFS page: not in the home of whoever runs the tests.
+os.environ.setdefault("CLIP_ATLAS_SEARCH", tempfile.mkdtemp(prefix="clip-atlas-tests-"))
 # One thread: servers and tests share the cores, and threads that wait for each other would cost tenfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
