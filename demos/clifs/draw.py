@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SIDE = 256  # pixels of a hit's picture
 LISTED = 40  # failures on the page
 TEXT_CHARS = 160
+DIMMED = 6  # hits below the level that are shown
 
 
 @lru_cache(maxsize=512)
@@ -53,7 +54,7 @@ def hits(answer: Answer, lang: str) -> Markup:
         parts.append(tag("p", tag("b", say("nothing", lang)), class_="fs-nothing"))
     if below:
         parts.append(tag("p", say("dimmed", lang), class_="atlas-line"))
-        parts.append(tag("div", shelf(answer, below, lang), class_="fs-dim"))
+        parts.append(tag("div", shelf(answer, below[:DIMMED], lang), class_="fs-dim"))
     if found.is_more:
         parts.append(tag("p", say("more", lang), class_="atlas-line"))
     return join(parts)
