@@ -33,3 +33,28 @@ def test_the_film_of_the_video_benchmark_is_as_long_as_asked(
     # A part is the same each time it comes.
     first, again = (frame.pixels.astype(int) for frame in found.at([1.0, 5.0]))
     assert abs(first - again).max() == 0
+
+
+def test_what_is_for_a_gpu_runs_at_small_sizes(tmp_path: Path) -> None:
+    """Every part on the CPU, so that none fails for a typo where there is a GPU."""
+    import json
+
+    from benchmarks import gpu
+
+    file = tmp_path / "gpu.json"
+    assert gpu.main(["--tiny", "--device", "cpu", "--json", str(file)]) == 0
+    lines = json.loads(file.read_text())["lines"]
+    assert {"rasterizer", "CLIPasso", "GLIP-T", "CLIP"} <= {line["part"] for line in lines}
+    assert not any(line["reason"] for line in lines) and all(line["value"] >= 0 for line in lines)
+    right = [line for line in lines if "against" in line["what"]]
+    assert len(right) >= 5 and all(line["holds"] for line in right)
+
+
+def test_a_part_that_fails_is_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import gpu
+
+    monkeypatch.setattr(gpu, "PARTS", {"broken": lambda device, sizes: iter([1 / 0])})
+    assert gpu.main(["--tiny", "--device", "cpu"]) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().out
