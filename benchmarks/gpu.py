@@ -151,7 +151,8 @@ def records(device: str, sizes: Sizes) -> Iterator[Line]:
             widths = torch.tensor([[path["width"] for path in paths]])
             colors = torch.tensor([[path["rgba"] for path in paths]])
             leaves = [value.float().to(device) for value in (points, widths, colors)]
-            image = render(*leaves, (one["height"], one["width"]), backend=name)[0]  # type: ignore[arg-type]
+            shape = (one["height"], one["width"])
+            image = render(leaves[0], leaves[1], leaves[2], shape, backend=name)[0]
             error = image.permute(1, 2, 0).cpu().numpy() - images[f"{one['id']}/ref"]
             crowded = len(paths) >= 64
             worst[crowded] = max(worst.get(crowded, 0.0), float(np.sqrt(np.square(error).mean())))
