@@ -27,11 +27,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.checkpoints import bytewise
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.clip.objectives import content, true_pairs
 from core.classroom.recipes.common import tokenizer as tokens
-from core.classroom.recipes.common.export import MEAN, STD
+from core.classroom.recipes.common.export import MEAN, STD, shipped
 from core.classroom.recipes.common.miniature import export_folder, tensors
 from core.classroom.recipes.common.running import SEED, Run, by_shape, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
@@ -273,12 +272,12 @@ class Trainer(Run):
         return present, shown[:, present]
 
     def export(self) -> Path:
-        """model.safetensors, matrices in one byte a number, without what is CLIP's, config.json and training.json."""
+        """model.safetensors in half precision without what is CLIP's, config.json and training.json."""
         folder = self.out / "classroom-groupvit"
         folder.mkdir(parents=True, exist_ok=True)
         locked = {k for k, p in self.learner.named_parameters() if not p.requires_grad}
-        own = {k: v for k, v in self.learner.state_dict().items() if k not in locked}
-        save_file(bytewise.packed(own), folder / "model.safetensors")
+        own = {k: shipped(v) for k, v in self.learner.state_dict().items() if k not in locked}
+        save_file(own, folder / "model.safetensors")
         (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
         note = {
             "paper": "groupvit",

@@ -27,9 +27,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_iou
 
-from core.checkpoints import bytewise
 from core.checkpoints.integrity import sha256
-from core.classroom.recipes.common.export import MEAN, STD
+from core.classroom.recipes.common.export import MEAN, STD, shipped
 from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.classroom.recipes.common.running import SEED, Run, by_shape, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
@@ -284,11 +283,11 @@ class Trainer(Run):
         }
 
     def export(self) -> Path:
-        """model.safetensors, matrices in one byte a number, without the image tower, the base vocabulary, and training.json."""
+        """model.safetensors in half precision without the image tower, the base vocabulary, and training.json."""
         folder = self.out / "classroom-vild"
         folder.mkdir(parents=True, exist_ok=True)
-        state = {k: v for k, v in self.net.state_dict().items() if not k.startswith("pretrained.")}
-        save_file(bytewise.packed(state), folder / "model.safetensors")
+        state = {k: shipped(v) for k, v in self.net.state_dict().items() if not k.startswith("pretrained.")}
+        save_file(state, folder / "model.safetensors")
         base = [concepts()[i] for i in seen()]
         words = {lang: [c.name(lang) for c in base] for lang in LANGUAGES}
         words["also"] = [name for c in base for lang in LANGUAGES for name in c.also(lang)]
