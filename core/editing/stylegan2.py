@@ -188,7 +188,8 @@ class StyledConv(nn.Module):
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         y: Tensor = self.conv(x, style)
         if torch.is_grad_enabled():
-            return self.activate(self.noise(y, noise))  # type: ignore[no-any-return]
+            shown: Tensor = self.activate(self.noise(y, noise))
+            return shown
         # The same without a new map for each of its parts, which takes longer than the arithmetic.
         y.add_(self.noise.weight * noise).add_(self.activate.bias[:, None, None])
         return F.leaky_relu_(y, 0.2).mul_(math.sqrt(2))
