@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from core import checkpoints, inputs, runtime
-from core.clip import ZeroShot
+from core.clip import DUAL_ENCODERS, ZeroShot
 from core.clip.crops import encode_pictures
 from core.clip.handles import Handle, remembered_texts
 from core.clip.tokenizers import Tokenizer
@@ -45,6 +45,9 @@ class Space:
     """The rows that a search works with. Light: weights are loaded when something is encoded."""
 
     checkpoint: str
+
+    def __post_init__(self) -> None:
+        checkpoints.row(self.checkpoint, lambda row: row.loader in DUAL_ENCODERS)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -171,13 +171,13 @@ def clifs_search(
     from core.search import query as queries
 
     with api_errors():
+        chosen = space(checkpoint or start_row(ROWS))
         asked = queries.parse(query) if query.strip() else []
         if image:
             asked.append(queries.Term(inputs.image(files_in.uploaded(image))))
         if sound:
             asked.append(queries.Term(inputs.sound(files_in.uploaded(sound))))
         where = _uploads(files) if files else collections.sample()
-        chosen = space(checkpoint or start_row(ROWS))
         for _ in collections.prepare(where, chosen, "en"):
             pass
         shown = Filter(roots=where.roots, kinds=tuple(kinds or ()), folder=folder.strip().strip("/"))
@@ -200,8 +200,8 @@ def clifs_index(
     """
     with api_errors():
         start = time.perf_counter()
-        where = collections.folder(folder) if folder.strip() else _uploads(files or [])
         chosen = space(checkpoint or start_row(ROWS))
+        where = collections.folder(folder) if folder.strip() else _uploads(files or [])
         for _ in collections.prepare(where, chosen, "en"):
             pass
         stats = where.store.table(chosen.visual).stats(where.roots)

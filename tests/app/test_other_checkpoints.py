@@ -82,7 +82,7 @@ PAPERS |= {"vild": ("vild",), "glip": ("glip",), "clipasso": ("clip",), "clipdra
 PAPERS |= {"clip4clip": ("clip4clip", "clip"), "actionclip": ("actionclip", "clip")}
 PAPERS |= {"audioclip": ("audioclip",)}
 PAPERS |= {"pointclip": ("clip",), "depthclip": ("clip",), "vilt": ("vilt",)}
-PAPERS |= {"clip_vil": ("clip_vil",)}
+PAPERS |= {"clip_vil": ("clip_vil",), "clifs": ("clip",)}
 
 
 def endpoints() -> list[tuple[str, Callable[..., Any]]]:
