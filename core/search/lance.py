@@ -44,7 +44,8 @@ class Lance:
     """A store of LanceDB: a folder, an object store, memory, or a server of its makers."""
 
     def __init__(self, url: str) -> None:
-        lancedb = optional("lancedb")
+        import lancedb  # takes seconds: only where a search begins
+
         self.is_local = "://" not in url
         self.url = os.path.abspath(os.path.expanduser(url)) if self.is_local else url
         try:
