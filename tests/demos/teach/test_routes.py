@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -185,6 +186,12 @@ def test_the_pages_of_a_class_hold_no_secret(client: TestClient) -> None:
     assert len(steps) == 5 and steps[0]["address"]["zh"] == "clip?step=envelope%3A0"
 
 
+def run_apart(coroutine: Any) -> Any:
+    """Runs a coroutine in a thread of its own: the loop of a browser that another test has opened may run in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
 def test_a_stream_says_the_whole_state_and_ends_with_the_class() -> None:
     async def follow() -> tuple[list[Any], list[int], Rooms]:
         classes = Rooms()
@@ -208,7 +215,7 @@ def test_a_stream_says_the_whole_state_and_ends_with_the_class() -> None:
         connected.append(room.connected)
         return seen, connected, classes
 
-    seen, connected, classes = asyncio.run(follow())
+    seen, connected, classes = run_apart(follow())
     assert [view["at"] for view in seen] == [-1, 1, 1, 1] and seen[-1]["over"] and len(classes) == 0
     assert seen[2]["phase"] == "answer" and seen[2]["mine"] == 0
     assert connected == [1, 1, 1, 1, 0]
@@ -230,5 +237,5 @@ def test_a_lost_connection_comes_back_into_the_step() -> None:
         await second.aclose()
         return state, gone
 
-    state, gone = asyncio.run(lose())
+    state, gone = run_apart(lose())
     assert gone == 0 and state["at"] == 2 and state["mine"] == 1
