@@ -54,7 +54,7 @@ Kind = Literal["object", "place", "count", "ground", "exists", "side", "depth", 
 QUESTIONS: tuple[Kind, ...] = get_args(Kind)
 # How many of a hundred questions are of each kind: those with more answers need more examples.
 SHARES: dict[Kind, float] = {
-    "object": 22, "place": 11, "count": 15, "ground": 12, "exists": 16, "side": 10, "depth": 6, "larger": 8,
+    "object": 14, "place": 12, "count": 10, "ground": 6, "exists": 22, "side": 18, "depth": 8, "larger": 10,
 }  # fmt: skip
 # The scenes that questions are asked of: more crowds, so that there is something to count, and mostly in colour.
 SCENES = SceneSettings(

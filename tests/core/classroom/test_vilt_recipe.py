@@ -15,9 +15,19 @@ from transformers import ViltConfig
 from core.checkpoints import bytewise
 from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.classroom.recipes.vilt import train
+from core.classroom.recipes.vilt.beginning import (
+    LOOK,
+    asked_by_head,
+    begin,
+    configuration,
+    covers,
+    find_names,
+    name_queries,
+)
 from core.classroom.recipes.vilt.evaluate import inside_box
+from core.classroom.recipes.vilt.pointing import covering
 from core.classroom.recipes.vilt.texts import FIRST, LAST, MASK, PAD, Tokens, write
-from core.classroom.recipes.vilt.train import Settings, Trainer, begin, chosen, configuration, joint
+from core.classroom.recipes.vilt.train import Settings, Trainer, chosen, joint
 from core.classroom.world.atlas import open_atlas
 from core.classroom.world.questions import ask, scenes
 from core.classroom.world.scenes import render
@@ -71,7 +81,8 @@ def test_one_text_that_the_image_sees_is_what_the_class_computes(
     texts = ["is the dog left of the cat?", "图中有狗吗？"]
     ids = tokens.padded([one.ids for one in tokens.library.encode_batch(texts)], 24)
     image = image_tokens(network.vilt, torch.randn(2, 3, 64, 64))
-    words, patches, pooled = joint(network, ids[:, None], image, both=True)
+    read = joint(network, ids[:, None], image, both=True)
+    words, patches, pooled = read.words, read.patches, read.pooled
     reading = network.read(ids, (ids != PAD).long(), image)
     assert torch.allclose(words[:, 0][ids != PAD], reading.words[ids != PAD], atol=1e-4)
     assert torch.allclose(patches, reading.patches, atol=1e-4)
@@ -83,9 +94,11 @@ def test_texts_beside_one_image_do_not_see_each_other(network: ViltNetwork, toke
     lines = tokens.library.encode_batch(["is there a dog?", "how many cats are there?", "what is this?"])
     ids = tokens.padded([line.ids for line in lines], 24)
     image = image_tokens(network.vilt, torch.randn(1, 3, 64, 64))
-    _, patches, together = joint(network, ids[None], image, both=False)
+    whole = joint(network, ids[None], image, both=False)
+    patches, together = whole.patches, whole.pooled
     for k in range(3):
-        _, alone, pooled = joint(network, ids[None, k : k + 1], image, both=False)
+        read = joint(network, ids[None, k : k + 1], image, both=False)
+        alone, pooled = read.patches, read.pooled
         assert torch.allclose(together[0, k], pooled[0, 0], atol=1e-4)
         assert torch.allclose(patches, alone, atol=1e-4)
 
@@ -118,7 +131,7 @@ def one_thread() -> Iterator[None]:
 
 
 def test_a_short_run_trains_resumes_and_exports(tmp_path: Path, one_thread: None) -> None:
-    settings = Settings(out=tmp_path, steps=2, together=0.5, images=4, pairs=6, log_every=1)
+    settings = Settings(out=tmp_path, steps=2, together=0.5, images=4, pairs=6, shown=20, log_every=1)
     trainer = Trainer(settings)
     body: Any = trainer.learner.vilt
     before = body.encoder.layer[0].output.dense.weight.detach().clone()
@@ -149,3 +162,22 @@ def test_the_share_of_a_patch_in_a_box() -> None:
     inside = inside_box([4.0, 0.0, 16.0, 8.0], 64, Loaded())  # type: ignore[arg-type]
     assert inside.shape == (8, 8)
     assert inside[0, :3].tolist() == [0.5, 1.0, 0.0] and inside.sum() == 1.5
+
+
+def test_a_head_begins_by_finding_names(network: ViltNetwork, tokens: Tokens) -> None:
+    atlas = open_atlas()
+    names = [tokens.parts(lang) for lang in ("en", "zh")]
+    find_names(network, names, scenes(200, 31, atlas), atlas)
+    spec = scenes(100, 32, atlas)
+    drawn = render(spec, atlas, 64)
+    body: Any = network.vilt
+    with torch.inference_mode():
+        image = (
+            image_tokens(body, (drawn.picture - 0.5) / 0.5) + body.embeddings.token_type_embeddings.weight[1]
+        )
+        before = body.encoder(image, output_hidden_states=True).hidden_states[LOOK][:, 1:]
+        thing = covering(covers(drawn, 8), spec.concept, spec.present)
+        keys = asked_by_head(network, before[thing >= 0], "key")
+        guesses = (keys @ name_queries(network, names[0]).T).argmax(1)
+    # Of 400 names; the recipe shows ten times as many scenes.
+    assert float((guesses == thing[thing >= 0]).float().mean()) > 0.05

@@ -101,7 +101,7 @@ def filled(model: Candidate, loaded: LoadedViLT, pixels: Tensor, writer: Writer,
     for start in range(0, len(writer), PART):
         rows, ids, hidden = range(start, min(start + PART, len(writer))), [], []
         for i in rows:
-            text, span = caption_with_gap(writer, i, lang, rng)
+            text, span, _ = caption_with_gap(writer, i, lang, rng)
             encoding = loaded.library.encode(text)
             first = text.rindex(span)
             inside = [first <= a < b <= first + len(span) for a, b in encoding.offsets]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -74,6 +74,36 @@ class Tokens:
         ids = [MASK if at else one for one, at in zip(encoding.ids, inside, strict=True)]
         return ids, [one if at else -1 for one, at in zip(encoding.ids, inside, strict=True)]
 
+    def naming(self, ids: Sequence[int], which: Iterable[int]) -> list[int]:
+        """Which of some concepts each word of a text is part of the name of, -1 for none; long names come before short ones."""
+        found = [-1] * len(ids)
+        forms = [(form, index) for index in which for form in self.forms[index]]
+        for form, index in sorted(forms, key=lambda one: -len(one[0])):
+            for at in range(len(ids) - len(form) + 1):
+                place = slice(at, at + len(form))
+                if tuple(ids[place]) == form and max(found[place]) < 0:
+                    found[place] = [index] * len(form)
+        return found
+
+    @cached_property
+    def forms(self) -> list[set[tuple[int, ...]]]:
+        """The ids of each concept's name in both languages, and of its plural."""
+        return [
+            {
+                tuple(self.library.encode(word, add_special_tokens=False).ids)
+                for word in (c.en, c.zh, plural(c.en), many(c))
+            }
+            for c in concepts()
+        ]
+
+    def parts(self, lang: str) -> Tensor:
+        """[C, V] which words each concept's name in a language is made of; the rows sum to one."""
+        table = torch.zeros(len(concepts()), len(self))
+        for c in concepts():
+            ids = self.library.encode(c.name(lang), add_special_tokens=False).ids
+            table[c.index].index_add_(0, torch.tensor(ids), torch.full((len(ids),), 1 / len(ids)))
+        return table
+
     @cached_property
     def of_names(self) -> dict[int, list[tuple[int, str]]]:
         """Id -> the concepts that it names a part of, each with the language."""
@@ -105,16 +135,21 @@ class Written:
 
     ids: Tensor  # [B, K, L]
     answer: Tensor  # [B, K] the answer to a question, -1 for what is none
+    kind: Tensor  # [B, K] index into QUESTIONS, -1 for what is none
     fit: Tensor  # [B, K] 1 for a caption of the image, 0 for one of another, -1 for what is none
     hidden: Tensor  # [B, K, L] the words that are masked, -1 elsewhere
+    named: Tensor  # [B, K, L] the concept whose name a word is part of, hidden ones too, -1 elsewhere
 
 
 @dataclass
 class _Text:
     ids: list[int]
     answer: int = -1
+    kind: int = -1
     fit: int = -1
     hidden: list[int] | None = None
+    names: Sequence[int] = ()  # the concepts that it may name
+    gap: int = -1  # the concept whose name is hidden
 
 
 def write(
@@ -152,20 +187,21 @@ def write(
             columns["general"][at],
             rng,
         )
-        made = _Text([], answer=columns["answer"][at])
+        names = [one for one in (columns["a"][at], columns["b"][at]) if one >= 0]
+        made = _Text([], answer=columns["answer"][at], kind=columns["kind"][at], names=names)
         pending.append((made, text))
         return made
 
     def matched(i: int) -> _Text:
-        text, fit = caption_to_match(writer, i, rng.choice(LANGUAGES), rng)
-        made = _Text([], fit=fit)
+        text, fit, j = caption_to_match(writer, i, rng.choice(LANGUAGES), rng)
+        made = _Text([], fit=fit, names=shown(writer, j))
         pending.append((made, text))
         return made
 
     def gapped(i: int) -> _Text:
-        text, span = caption_with_gap(writer, i, rng.choice(LANGUAGES), rng)
+        text, span, index = caption_with_gap(writer, i, rng.choice(LANGUAGES), rng)
         ids, hidden = tokens.hide(text, span)
-        return _Text(ids, hidden=hidden)
+        return _Text(ids, hidden=hidden, names=shown(writer, i), gap=index)
 
     for i, chosen in enumerate(rows.tolist()):
         if alone:
@@ -183,16 +219,21 @@ def write(
     flat = [text for texts in every for text in sorted(texts, key=lambda text: len(text.ids))]
     shape = (len(every), len(every[0]))
     ids = tokens.padded([text.ids for text in flat], longest)
-    hidden = torch.full_like(ids, -1)
+    hidden, named = torch.full_like(ids, -1), torch.full_like(ids, -1)
     for at, text in enumerate(flat):
+        names = torch.tensor(tokens.naming(text.ids, text.names)[: ids.shape[1]])
+        named[at, : len(names)] = names
         if text.hidden is not None:
-            kept = text.hidden[: ids.shape[1]]
-            hidden[at, : len(kept)] = torch.tensor(kept)
+            kept = torch.tensor(text.hidden[: ids.shape[1]])
+            hidden[at, : len(kept)] = kept
+            named[at, : len(kept)][kept >= 0] = text.gap
     return Written(
         ids.view(*shape, -1),
         torch.tensor([text.answer for text in flat]).view(shape),
+        torch.tensor([text.kind for text in flat]).view(shape),
         torch.tensor([text.fit for text in flat]).view(shape),
         hidden.view(*shape, -1),
+        named.view(*shape, -1),
     )
 
 
@@ -204,17 +245,23 @@ def caption(writer: Writer, i: int, lang: str, grounded: bool) -> str:
     return framed(text, {"ground": ground}, lang) if grounded and ground >= 0 else text
 
 
-def caption_to_match(writer: Writer, i: int, lang: str, rng: random.Random) -> tuple[str, int]:
-    """A caption of scene i and 1, or one of another scene, or of the same things the wrong way round, and 0."""
+def shown(writer: Writer, i: int) -> Sequence[int]:
+    """The concepts in scene i."""
+    return writer.concept[i][: writer.number[i]]
+
+
+def caption_to_match(writer: Writer, i: int, lang: str, rng: random.Random) -> tuple[str, int, int]:
+    """A caption of scene i and 1, or one of another scene, or of the same things the wrong way round, and 0; and the scene whose
+    things it names."""
     if rng.random() < 0.5:
-        return caption(writer, i, lang, rng.random() < GROUNDED), 1
+        return caption(writer, i, lang, rng.random() < GROUNDED), 1, i
     swapped = writer.content(i, lang).swapped
     if swapped is not None and rng.random() < SWAPPED:
-        return swapped, 0
+        return swapped, 0, i
     others = [j for j in (rng.randrange(len(writer)) for _ in range(4)) if differs(writer, i, j)]
     if not others:
-        return caption(writer, i, lang, rng.random() < GROUNDED), 1
-    return caption(writer, others[0], lang, rng.random() < GROUNDED), 0
+        return caption(writer, i, lang, rng.random() < GROUNDED), 1, i
+    return caption(writer, others[0], lang, rng.random() < GROUNDED), 0, others[0]
 
 
 def differs(writer: Writer, i: int, j: int) -> bool:
@@ -223,11 +270,11 @@ def differs(writer: Writer, i: int, j: int) -> bool:
     return mine != theirs
 
 
-def caption_with_gap(writer: Writer, i: int, lang: str, rng: random.Random) -> tuple[str, str]:
-    """A caption of scene i and the name in it that is to be hidden."""
+def caption_with_gap(writer: Writer, i: int, lang: str, rng: random.Random) -> tuple[str, str, int]:
+    """A caption of scene i, the name in it that is to be hidden, and the concept that has this name."""
     text = caption(writer, i, lang, rng.random() < GROUNDED)
     slot = rng.randrange(writer.number[i])
     concept = concepts()[writer.concept[i][slot]]
     if KINDS[writer.kind[i]] == "flock" and lang == "en":
-        return text, many(concept)
-    return text, concept.name(lang)
+        return text, many(concept), concept.index
+    return text, concept.name(lang), concept.index
