@@ -23,7 +23,7 @@ MINUTES = {
     "pointclip": 8.0,
     "clip4clip": 15.0,
     "actionclip": 15.0,
-    "vilt": 40.0,
+    "vilt": 85.0,
     "audioclip": 20.0,
     "clip-vil-supervised": 9.0,
     "clip-vil": 10.0,

@@ -40,7 +40,7 @@ CHAIN: dict[str, float] = {
     "classroom-clip4clip": 15.0,
     "classroom-actionclip": 15.0,
     "classroom-pointnet": 8.0,
-    "classroom-vilt": 40.0,
+    "classroom-vilt": 85.0,
     "classroom-audioclip": 20.0,
 }
 # What stands on one tower: its recipe, and the tower.

@@ -1,6 +1,6 @@
 """Train the miniature ViLT: one transformer that answers questions, tells whether a text fits an image and fills in words.
 
-    python -m core.classroom train vilt --minutes 40
+    python -m core.classroom train vilt --minutes 85
 
 As in the paper (Kim et al. 2021, section 3) the body begins as an image transformer, here that of classroom-vit, and text and
 image meet from its first layer. What differs, and why:
@@ -12,7 +12,6 @@ image meet from its first layer. What differs, and why:
    The patches are then computed once for all of them. In the second part there is one text for an image, and both see each other,
    which is ViLT.
 3. Questions are learned together with matching and masked words, not after them; an answer is one of many, by a softmax.
-
 4. The words of names are taught where to look, because a made world knows where everything is (`pointing`). Without that, the
    first version of this recipe answered what, how many and on which ground, and what needs a word to find its thing (is there
    a ..., left or right of ...) at chance, and its matching read little but numbers.
@@ -97,7 +96,7 @@ class Settings:
     """
 
     clip: str = CLIP
-    minutes: float = 40.0
+    minutes: float = 85.0
     device: str = "cpu"
     out: Path = Path("runs/vilt")
     together: float = TOGETHER
