@@ -17,6 +17,7 @@ from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.classroom.recipes.vilt import train
 from core.classroom.recipes.vilt.beginning import (
     LOOK,
+    MORE,
     asked_by_head,
     begin,
     configuration,
@@ -69,7 +70,10 @@ def test_it_begins_as_the_image_transformer(clip: Miniature, network: ViltNetwor
     picture = render(scenes(64, 5, atlas), atlas, 64).picture
     features = clip.images(picture)
     body: Any = network.vilt
-    hidden = body.layernorm(body.encoder(image_tokens(body, (picture - 0.5) / 0.5)).last_hidden_state)
+    read = body.encoder(image_tokens(body, (picture - 0.5) / 0.5), output_hidden_states=True)
+    hidden = body.layernorm(
+        read.hidden_states[-1 - MORE]
+    )  # before the block that follows the image transformer's
     projected = torch.nn.functional.normalize(hidden[:, 0] @ clip.model.visual.proj, dim=-1)
     assert float((projected * features).sum(1).mean()) > 0.9
 
