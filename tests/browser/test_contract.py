@@ -140,14 +140,18 @@ class Desk:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """The inputs that are set inside are answered: to the end where that is quick, else until Stop."""
+        """The inputs that are set inside are asked about: to the end where that is quick, else until `end`."""
         if self.is_quick:
             with newer(self.page):
                 yield
             return
         yield
         self.page.locator("#try-run").click()
-        self.stop()
+
+    def end(self) -> None:
+        """Stops what `asking` began where it takes long."""
+        if not self.is_quick:
+            self.stop()
 
     def stop(self) -> None:
         """Stops the run of the first tab and waits for its end; there has to be a Stop."""
@@ -157,20 +161,20 @@ class Desk:
         assert not self.page.locator("#try-stop").is_visible()
 
 
-def press_stop(page: Any, beside: str = "#try-stop") -> str:
-    """Presses Stop as soon as it is shown beside something else, and returns what it is called.
+def press_stop(page: Any, beside: str = "", place: str = "try") -> str:
+    """Presses the Stop of a place as soon as it is shown beside something else, and returns what it is called.
 
     In one step in the browser: on a busy machine a run may end between looking for the button and pressing it.
     """
     page.wait_for_function(
-        """(beside) => {
-          const [stop, run] = ['try-stop', 'try-run'].map((name) => document.getElementById(name));
+        """([place, beside]) => {
+          const [stop, run] = ['stop', 'run'].map((name) => document.getElementById(`${place}-${name}`));
           if (!stop?.offsetParent || run?.offsetParent || !document.querySelector(beside)) return false;
           window.pressed = stop.innerText.trim();
           stop.click();
           return true;
         }""",
-        arg=beside,
+        arg=[place, beside or f"#{place}-stop"],
     )
     return str(page.evaluate("window.pressed"))
 
@@ -258,6 +262,7 @@ def test_a_word_outside_the_miniature_is_named_above_the_answer(desk: Desk) -> N
     button.wait_for()
     assert button.inner_text().strip()
     assert hint.bounding_box()["y"] < page.locator("#try-line").bounding_box()["y"]
+    desk.end()
 
 
 def test_a_photo_is_a_guess_for_the_miniature(desk: Desk) -> None:
@@ -270,15 +275,17 @@ def test_a_photo_is_a_guess_for_the_miniature(desk: Desk) -> None:
             "(before) => ![before, undefined].includes(document.querySelector('#image img')?.src)", arg=before
         )
     if not desk.has_weights:  # the photo is answered, and stays for the tests that follow
+        desk.end()
         return
-    hint = page.locator("#try-notes .atlas-hint").first
+    told = "drawings of the classroom" if desk.lang == "en" else "图画"
+    hint = page.locator("#try-notes .atlas-hint", has_text=told).first
     hint.wait_for()
-    assert ("drawings of the classroom" if desk.lang == "en" else "图画") in hint.inner_text()
     button = page.locator("#try-get")
     button.wait_for()
     assert button.inner_text().strip()
     above = [one.bounding_box()["y"] for one in (hint, button, page.locator("#try-line"))]
     assert above == sorted(above)
+    desk.end()
 
 
 def test_a_walkthrough_leaves_the_inputs_as_they_were(desk: Desk) -> None:
@@ -295,7 +302,7 @@ def test_a_walkthrough_leaves_the_inputs_as_they_were(desk: Desk) -> None:
         page.locator("#walk-out .atlas-verdict").wait_for()
         page.locator("#walk-run").wait_for()
     else:
-        page.locator("#walk-stop").click()
+        press_stop(page, place="walk")
         page.locator("#walk-run").wait_for()
         assert not page.locator("#walk-stop").is_visible()
     # The step ran on its own image, not on the visitor's, which is hidden meanwhile.
@@ -394,12 +401,14 @@ def change(page: Any, name: str, lang: str) -> bool:
             box.click()
             options = page.locator("[role=option]:visible")
             options.first.wait_for()
-            for at in range(options.count()):
-                if options.nth(at).get_attribute("aria-selected") != "true":
-                    options.nth(at).click()
-                    return True
-            page.keyboard.press("Escape")
-            return False
+            if options.count() < 2:
+                page.keyboard.press("Escape")
+                return False
+            # By keyboard: a message may stand over the menu.
+            first = options.first.get_attribute("aria-selected") == "true"
+            page.keyboard.press("ArrowDown" if first else "ArrowUp")
+            page.keyboard.press("Enter")
+            return True
         else:
             box.click()
         return True

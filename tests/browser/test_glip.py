@@ -43,6 +43,7 @@ def test_the_threshold_hides_boxes_in_the_browser(visit: Visits) -> None:
     before = page.evaluate(VISIBLE)
     assert before >= 2
     page.locator("#settings button").first.click()
+    settle(page)  # what the fold holds is drawn
     number = page.locator("#threshold input[type=number]")
     number.fill("1")
     number.press("Tab")

@@ -34,6 +34,7 @@ def test_a_label_brings_its_box_and_a_click_shows_the_region(visit: Visits) -> N
     assert page.locator("#try-region tr.best th").inner_text().startswith("robot")
     assert page.locator("#try-figure button.atlas-det-box[aria-pressed=true]").count() == 1
     page.locator("#settings button").first.click()
+    settle(page)  # what the fold holds is drawn
     with newer(page):
         page.locator("#threshold input[type=number]").fill("1")
         page.keyboard.press("Tab")
