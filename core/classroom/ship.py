@@ -21,9 +21,8 @@ from core.checkpoints import Checkpoint
 from core.checkpoints.__main__ import main as checkpoints_command
 from core.checkpoints.pins import requirements
 from core.classroom.recipes.common.miniature import NOTE, WEIGHTS
+from core.classroom.recipes.common.running import CURVE
 from core.clip.encoders import is_picture, open_clip_state
-
-CURVE = "curve.csv"  # of a training, beside its export
 
 
 def without_shared(state: dict[str, Tensor], row: Checkpoint) -> dict[str, Tensor]:

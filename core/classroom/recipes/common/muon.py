@@ -63,3 +63,30 @@ class Muon(torch.optim.Optimizer):
                 for (p, _), update in zip(members, updates, strict=True):
                     p.mul_(1 - rate * group["weight_decay"])
                     p.add_(update.reshape(p.shape), alpha=-rate * 0.2 * max(shape) ** 0.5)
+
+
+class Joined(torch.optim.Optimizer):
+    """Several optimizers of different parameters as one, with one schedule."""
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self.parts = parts
+        self.defaults = {}
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        return [group for part in self.parts for group in part.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none)
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(at): part.state_dict() for at, part in enumerate(self.parts)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for at, part in enumerate(self.parts):
+            part.load_state_dict(state_dict[str(at)])

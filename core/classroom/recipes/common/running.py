@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import platform
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from core.classroom.recipes.common.miniature import NOTE
+
+CURVE = "curve.csv"
 SAVE_SECONDS = 120.0
 WARM_UP = 0.02  # share of the budget
 SEED = 1 << 32  # training seeds start here; evaluation seeds are small numbers
@@ -45,6 +49,14 @@ def by_shape(parameters: Iterable[Tensor], peak: float, weight_decay: float) -> 
         {"params": [p for p in every if p.ndim > 1], "peak": peak, "weight_decay": weight_decay},
         {"params": [p for p in every if p.ndim < 2], "peak": peak, "weight_decay": 0.0},
     ]
+
+
+@torch.no_grad()
+def move_mean(mean: nn.Module, network: nn.Module, step: int, longest: float) -> None:
+    """Moves the running mean of a network's weights on by a step; `longest`: the share that stays, late in a run."""
+    share = min(longest, (1 + step) / (10 + step))
+    for old, new in zip(mean.parameters(), network.parameters(), strict=True):
+        old.lerp_(new, 1 - share)
 
 
 class Run(ABC):
@@ -113,7 +125,7 @@ class Run(ABC):
     def _log(self, rows: list[dict[str, float]], seconds: float) -> str:
         means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[-1]}
         means = {"step": self.step, "images": self.images, "minutes": self.seconds / 60, **means}
-        curve = self.out / "curve.csv"
+        curve = self.out / CURVE
         new = not curve.exists()
         with curve.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(means))
@@ -138,6 +150,13 @@ class Run(ABC):
             "minutes": round(self.seconds / 60, 1),
             "hardware": hardware(self.device),
         }
+
+    def write_note(self, folder: Path, note: Mapping[str, Any]) -> None:
+        """Writes how an export came about into its folder, and the curve of the run beside it."""
+        (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        curve = self.out / CURVE
+        if curve.exists():
+            (folder / CURVE).write_text(curve.read_text())
 
     def save(self) -> None:
         """Writes what `resume` needs, as a whole."""

@@ -29,10 +29,10 @@ from torch.nn import functional as F
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.export import shipped
-from core.classroom.recipes.common.miniature import NOTE, WEIGHTS, Miniature, export_folder
-from core.classroom.recipes.common.muon import Muon
+from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, export_folder
+from core.classroom.recipes.common.muon import Joined, Muon
 from core.classroom.recipes.common.rows import commit
-from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic
+from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic, move_mean
 from core.classroom.recipes.styleclip import scenes
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.editing.editor import ARCHITECTURE, SCHEDULE, Condition, EditorNetwork, condition, fold, schedule
@@ -63,42 +63,20 @@ class Settings:
     architecture: dict[str, Any] | None = None
 
 
-class Optimizers(torch.optim.Optimizer):
-    """Muon for matrices and kernels, AdamW for the rest, as one optimizer with one schedule."""
-
-    def __init__(self, network: nn.Module, rate: float) -> None:
-        # The first and last layers touch pixels; each of their rows has a meaning of its own.
-        ends = ("conv_in", "conv_out")
-        matrices = [p for n, p in network.named_parameters() if p.ndim > 1 and not any(e in n for e in ends)]
-        known = {id(p) for p in matrices}
-        rest = [p for p in network.parameters() if id(p) not in known]
-        self.parts: tuple[torch.optim.Optimizer, ...] = (
-            Muon(matrices, rate, weight_decay=0.01),
-            torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
-        )
-        for part in self.parts:
-            for group in part.param_groups:
-                group["peak"] = rate
-        self.defaults = {}
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        return [group for part in self.parts for group in part.param_groups]
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for part in self.parts:
-            part.zero_grad(set_to_none)
-
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        for part in self.parts:
-            part.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {str(at): part.state_dict() for at, part in enumerate(self.parts)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for at, part in enumerate(self.parts):
-            part.load_state_dict(state_dict[str(at)])
+def optimizer_of(network: nn.Module, rate: float) -> Joined:
+    """Muon for matrices and kernels, AdamW for the rest."""
+    # The first and last layers touch pixels; each of their rows has a meaning of its own.
+    ends = ("conv_in", "conv_out")
+    matrices = [p for n, p in network.named_parameters() if p.ndim > 1 and not any(e in n for e in ends)]
+    known = {id(p) for p in matrices}
+    rest = [p for p in network.parameters() if id(p) not in known]
+    made = Joined(
+        Muon(matrices, rate, weight_decay=0.01),
+        torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
+    )
+    for group in made.param_groups:
+        group["peak"] = rate
+    return made
 
 
 class Texts:
@@ -131,7 +109,7 @@ class Trainer(Run):
         mean = copy.deepcopy(network).requires_grad_(False)
         self.parts = nn.ModuleDict({"network": network, "mean": mean})
         self.learner = self.parts
-        self.optimizer = Optimizers(network, s.rate)
+        self.optimizer = optimizer_of(network, s.rate)
         self.noise = schedule().alphas_cumprod.to(self.device)
         self.resume(self.device)
 
@@ -177,7 +155,7 @@ class Trainer(Run):
         loss.mean().backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         self.optimizer.step()
-        self._average(network)
+        move_mean(self.parts["mean"], network, self.step, MEAN)
         told = loss.detach()
         return {
             "loss": float(told.mean()),
@@ -185,12 +163,6 @@ class Trainer(Run):
             "low": float(told[time < HIGH].mean()),
             "batch": float(count),
         }
-
-    @torch.no_grad()
-    def _average(self, network: nn.Module) -> None:
-        share = min(MEAN, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(self.parts["mean"].parameters(), network.parameters(), strict=True):
-            mean.lerp_(value, 1 - share)
 
     def export(self) -> Path:
         """The mean weights in half precision, the configuration, and how they came about."""
@@ -208,10 +180,7 @@ class Trainer(Run):
             "commit": commit(),
             "clip": {self.folder.name: sha256(self.folder / WEIGHTS)},
         }
-        (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
-        curve = self.out / "curve.csv"
-        if curve.exists():
-            (folder / "curve.csv").write_text(curve.read_text())
+        self.write_note(folder, note)
         return folder
 
 

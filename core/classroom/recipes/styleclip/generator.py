@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.classroom.recipes.common.export import shipped
-from core.classroom.recipes.common.miniature import NOTE, WEIGHTS
+from core.classroom.recipes.common.miniature import WEIGHTS
 from core.classroom.recipes.common.rows import commit
-from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic
+from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic, move_mean
 from core.classroom.recipes.styleclip import scenes
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.editing.inversion import Encoder
@@ -125,16 +125,10 @@ class Trainer(Run):
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         self.optimizer.step()
-        self._average(network)
+        move_mean(self.parts["mean"], network, self.step, MEAN)
         return {
             "loss": float(error.detach()), "inverted": float(found.detach()), "w": float(same.detach()), "batch": float(count)
         }  # fmt: skip
-
-    @torch.no_grad()
-    def _average(self, network: nn.Module) -> None:
-        share = min(MEAN, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(self.parts["mean"].parameters(), network.parameters(), strict=True):
-            mean.lerp_(value, 1 - share)
 
     def export(self, say: Callable[[str], None] = print) -> Path:
         """The mean weights in half precision, the codes and the mean w, the configuration, and how it came about."""
@@ -163,8 +157,5 @@ class Trainer(Run):
             "seed": self.settings.seed,
             "commit": commit(),
         }
-        (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
-        curve = self.out / "curve.csv"
-        if curve.exists():
-            (folder / "curve.csv").write_text(curve.read_text())
+        self.write_note(folder, note)
         return folder

@@ -39,8 +39,8 @@ from transformers import ViltConfig
 
 from core.checkpoints import bytewise
 from core.checkpoints.integrity import sha256
-from core.classroom.recipes.common.miniature import NOTE, WEIGHTS, Miniature, export_folder
-from core.classroom.recipes.common.muon import Muon
+from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, export_folder
+from core.classroom.recipes.common.muon import Joined, Muon
 from core.classroom.recipes.common.rows import commit
 from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic
 from core.classroom.recipes.vilt.beginning import (
@@ -204,7 +204,7 @@ class Trainer(Run):
         self.learner: ViltNetwork = network.to(self.device).train()
         if not (s.out / "last.pt").exists():
             find_names(self.learner, self.names, scenes(s.shown, SEED - 1, self.atlas, s.world), self.atlas)
-        self.optimizer = Both(network, s.rate)
+        self.optimizer = optimizer_of(network, s.rate)
         self.resume(self.device)
 
     def train_step(self) -> dict[str, float]:
@@ -312,60 +312,36 @@ class Trainer(Run):
             "commit": commit(),
             "clip": {self.folder.name: sha256(self.folder / WEIGHTS)},
         }
-        (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
-        curve = self.out / "curve.csv"
-        if curve.exists():
-            (folder / "curve.csv").write_text(curve.read_text())
+        self.write_note(folder, note)
         return folder
 
 
-class Both(torch.optim.Optimizer):
-    """Muon for the matrices of the blocks, AdamW for the rest, as one optimizer with one schedule."""
-
-    def __init__(self, network: ViltNetwork, rate: float) -> None:
-        encoder: Any = network.vilt.encoder
-        begun, more = (
-            [p for layer in layers for p in layer.parameters() if p.ndim == 2]
-            for layers in (encoder.layer[:-MORE], encoder.layer[-MORE:])
-        )
-        known = {id(p) for p in (*begun, *more)}
-        rest = [p for p in network.parameters() if id(p) not in known]
-        heads = [
-            p for name, p in network.named_parameters() if not name.startswith("vilt.") and id(p) not in known
-        ]
-        of_heads = {id(p) for p in heads}
-        others = [p for p in rest if id(p) not in of_heads]
-        self.parts: tuple[torch.optim.Optimizer, ...] = (
-            Muon(begun, rate),
-            Muon(more, rate),
-            torch.optim.AdamW(
-                [
-                    {"params": heads, "weight_decay": 0.01, "peak": rate},
-                    {"params": others, "weight_decay": 0.0, "peak": BEGUN * rate},
-                ],
-                lr=rate,
-                betas=(0.9, 0.98),
-            ),
-        )
-        for part, peak in zip(self.parts, (BEGUN * rate, rate), strict=False):
-            part.param_groups[0]["peak"] = peak
-        self.defaults = {}
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        return [group for part in self.parts for group in part.param_groups]
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for part in self.parts:
-            part.zero_grad(set_to_none)
-
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        for part in self.parts:
-            part.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {str(at): part.state_dict() for at, part in enumerate(self.parts)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for at, part in enumerate(self.parts):
-            part.load_state_dict(state_dict[str(at)])
+def optimizer_of(network: ViltNetwork, rate: float) -> Joined:
+    """Muon for the matrices of the blocks, AdamW for the rest; what begins as the image transformer has a lower peak."""
+    encoder: Any = network.vilt.encoder
+    begun, more = (
+        [p for layer in layers for p in layer.parameters() if p.ndim == 2]
+        for layers in (encoder.layer[:-MORE], encoder.layer[-MORE:])
+    )
+    known = {id(p) for p in (*begun, *more)}
+    rest = [p for p in network.parameters() if id(p) not in known]
+    heads = [
+        p for name, p in network.named_parameters() if not name.startswith("vilt.") and id(p) not in known
+    ]
+    of_heads = {id(p) for p in heads}
+    others = [p for p in rest if id(p) not in of_heads]
+    made = Joined(
+        Muon(begun, rate),
+        Muon(more, rate),
+        torch.optim.AdamW(
+            [
+                {"params": heads, "weight_decay": 0.01, "peak": rate},
+                {"params": others, "weight_decay": 0.0, "peak": BEGUN * rate},
+            ],
+            lr=rate,
+            betas=(0.9, 0.98),
+        ),
+    )
+    for part, peak in zip(made.parts, (BEGUN * rate, rate), strict=False):
+        part.param_groups[0]["peak"] = peak
+    return made
