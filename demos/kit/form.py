@@ -16,6 +16,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import gradio as gr
@@ -387,6 +388,16 @@ class Form:
         """Whether a change of the field asks the first tab's question again."""
         how = self.fields[name]
         return not (how.script or how.followed or isinstance(how, CheckpointField))
+
+
+@cache
+def form_of(kind: type[Any]) -> Form:
+    """The components of a page's question, without the page around them."""
+    with gr.Blocks():
+        made = Form(kind, Shell())
+        for place in PLACES:
+            made.lay_out(place)
+    return made
 
 
 def makers(kind: type[Any]) -> dict[str, Callable[[str], Any]]:

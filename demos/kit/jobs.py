@@ -9,6 +9,7 @@ that quick questions of other visitors are answered while it runs.
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from collections import deque
@@ -189,6 +190,14 @@ def stoppable(function: Callable[[], R], cancel: Cancel) -> R:
             value.cancel()
             raise Refusal("cancelled")
     return value.result()
+
+
+def parts(handler: Callable[..., Any], *arguments: Any, cancel: Cancel | None = None) -> Iterator[Any]:
+    """What a handler or a job yields for its arguments, the language last, where no visitor waits for it."""
+    if inspect.isgeneratorfunction(handler):
+        yield from handler(*arguments, cancel or Cancel())
+    else:
+        yield handler(*arguments)
 
 
 # --- how far it is -----------------------------------------------------------------------------------------

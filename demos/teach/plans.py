@@ -7,7 +7,6 @@ the page computes that is the page's business and is read from what it declares.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import re
 import tomllib
@@ -19,16 +18,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import gradio as gr
-
 from core.errors import Refusal
-from core.runtime import Cancel
 from demos import catalog
 from demos.draw import strokes
 from demos.kit import walkthrough
-from demos.kit.events import Shell
-from demos.kit.form import PLACES, CheckpointField, Form
+from demos.kit.form import CheckpointField, form_of
 from demos.kit.html import Markup, escape, join, tag
+from demos.kit.jobs import parts
 from demos.kit.language import Text
 from demos.kit.menu import start_row
 from demos.kit.page import Declaration, opening_state
@@ -204,23 +200,13 @@ def drawing(step: Step, lang: str) -> Markup:
 
 def opened(step: Step, lang: str) -> Any:
     """The question that the page asks at the address of a step."""
-    made = _form(step.page)
+    question: Any = declared(step).question
+    made = form_of(question)
     fields, refused = opening_state(declared(step), made, made.first, lang, step.parameters(lang))
     if refused:
         raise KeyError(f"{step.page} refuses {step.parameters(lang)}")
     own = {name: value for name, value in fields.items() if name in made.fields}
     return dataclasses.replace(made.first, **own)
-
-
-@cache
-def _form(page: str) -> Form:
-    """The components of a page's question, without the page around them."""
-    loaded: Any = catalog.load(catalog.entry(page))
-    with gr.Blocks():
-        made = Form(loaded.declared.question, Shell())
-        for place in PLACES:
-            made.lay_out(place)
-    return made
 
 
 # --- what comes true ---------------------------------------------------------------------------------------
@@ -234,7 +220,8 @@ def reply(step: Step, lang: str) -> Reply:
     """
     if step.step:
         walk, one = lesson(step)
-        outcome = _outcome(walk, one, checkpoint(step), lang)
+        steps = parts(walk.outcome, one, checkpoint(step), lang)
+        outcome = next(part for part in steps if isinstance(part, walkthrough.Outcome))
         why = tag("p", one["why"][lang], class_="atlas-why")
         return Reply(outcome.index, Markup(outcome.body) + why)
     slots = _slots(step, lang)
@@ -249,24 +236,13 @@ def reply(step: Step, lang: str) -> Reply:
     return Reply(min(named, key=lambda i: named[i]) if named else None, body)
 
 
-def _outcome(walk: walkthrough.Walkthrough, one: Any, row: str, lang: str) -> walkthrough.Outcome:
-    if not inspect.isgeneratorfunction(walk.outcome):
-        outcome: walkthrough.Outcome = walk.outcome(one, row, lang)
-        return outcome
-    parts = walk.outcome(one, row, lang, Cancel())
-    return next(part for part in parts if isinstance(part, walkthrough.Outcome))
-
-
 def _slots(step: Step, lang: str) -> dict[str, Any]:
     """The slots of the first tab at the address of a step: the recorded ones where a page opens with them."""
     try_it = declared(step).try_it
     if not step.query and try_it.opening is not None:
         return dict(try_it.opening(lang))
-    asked = opened(step, lang)
-    if not inspect.isgeneratorfunction(try_it.handler):
-        return dict(try_it.handler(asked, lang))
     slots: dict[str, Any] = {}
-    for part in try_it.handler(asked, lang, Cancel()):
+    for part in parts(try_it.handler, opened(step, lang), lang):
         slots |= part if isinstance(part, dict) else {}
     return slots
 
