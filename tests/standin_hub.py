@@ -26,12 +26,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.checkpoints import integrity, registry
+
+if TYPE_CHECKING:
+    import pytest
 
 LARGE = (".safetensors", ".bin", ".pt")  # kept in large-file storage: their etag is a sha256
 CHUNK = 1 << 16
@@ -294,6 +297,16 @@ def serve(root: Path, port: int = 0) -> Iterator[StandInHub]:
         hub.go.set()
         server.shutdown()
         server.server_close()
+
+
+def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Does in this process what HF_ENDPOINT does before the client is imported."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
 
 
 def commit_of(row: registry.Checkpoint) -> str:

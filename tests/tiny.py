@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
@@ -151,6 +153,32 @@ def make_siglip(folder: Path, seed: int = 0, image_size: int = 48) -> None:
         folder
     )
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+
+
+def make_dino(folder: Path, words: Sequence[str]) -> Any:
+    """Writes the files of a Grounding DINO with this vocabulary, a few thousand random weights, and returns it."""
+    import transformers
+
+    body = transformers.SwinConfig(
+        image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    text = transformers.BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    config = transformers.GroundingDinoConfig(
+        backbone_config=body, text_config=text, num_queries=12, d_model=32, encoder_layers=1, decoder_layers=2,
+        encoder_ffn_dim=32, decoder_ffn_dim=32, encoder_attention_heads=2, decoder_attention_heads=2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.GroundingDinoForObjectDetection(config).eval()
+    model.save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(words))
+    return model
 
 
 def register(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

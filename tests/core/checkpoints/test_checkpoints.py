@@ -28,7 +28,7 @@ from core.checkpoints import Progress, environment, hub, integrity, registry, tr
 from core.errors import Refusal, sentences
 from core.runtime import Cancel
 from tests import standin_hub
-from tests.standin_hub import StandInHub
+from tests.standin_hub import StandInHub, point_at
 
 REPO = "lab/small"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -111,14 +111,6 @@ def rows(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text(text, encoding="utf-8")
     monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(path))
     return path
-
-
-def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Does in this process what HF_ENDPOINT does before the client is imported."""
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}"
-    )
 
 
 @pytest.fixture

@@ -9,19 +9,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import pytest
-from huggingface_hub import constants
 
-from core import checkpoints, runtime
+from core import checkpoints
 from core.checkpoints import known, known_inputs
 from core.checkpoints.__main__ import main
 from core.errors import Refusal
-from tests import standin_hub
-from tests.core.checkpoints import known_rows
+from tests.core.checkpoints import known_families, known_rows
 from tests.core.checkpoints.known_rows import Shelf
-from tests.core.checkpoints.test_checkpoints import point_at
 from tests.standin_hub import StandInHub
 
 BOOK = known.book()
@@ -127,7 +123,7 @@ CLIP_TEXT = [*known_rows.TEXTS]
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shelf, StandInHub]]:
     """A tiny row of every family that has known answers, with what its library says of it."""
     shelf = Shelf(tmp_path_factory.mktemp("families"))
-    rows = known_rows
+    rows = known_families
     logits, features = rows.siglip_repository(shelf.folder("siglip"))
     shelf.row("siglip", "core.clip.siglip:load_siglip", "sigmoid")
     shelf.answer("siglip", "core.clip.probes:logits", "logits", logits, ["A Dog"])
@@ -141,7 +137,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shelf, Sta
     shelf.row(
         "groupvit", "core.segmentation.groupvit:load_groupvit", model="ViT-B-32-quickgelu", short_side=64
     )
-    published = {**dict(BOOK.answers["groupvit-gcc-yfcc"][0].options), "short_side": rows.SIDE}
+    published = {**dict(BOOK.answers["groupvit-gcc-yfcc"][0].options), "short_side": known_rows.SIDE}
     shelf.answer("groupvit", "core.segmentation.probes:groupvit_logits", "logits", wanted, options=published)
     boxes = rows.dino_repository(shelf.folder("dino"))
     shelf.row(
@@ -149,7 +145,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shelf, Sta
         sides="dino", phrase="best", mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], threshold=0.3,
     )  # fmt: skip
     shelf.answer("dino", "core.detection.probes:phrases", "boxes", boxes, [rows.DINO_TEXT])
-    boxes = rows.owl_repository(shelf.folder("owlv2"), "Owlv2")
+    boxes = known_rows.owl_repository(shelf.folder("owlv2"), "Owlv2")
     shelf.row(
         "owlv2", "core.detection.owl:load_owl", "sigmoid", family="Owlv2", variants=["native"], prompts="owl",
         thresholds={"native": 0.0},
@@ -182,36 +178,19 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shelf, Sta
         "blip", "core.vqa.probes:blip_words", "words", rows.blip_repository(shelf.folder("blip")), ["what is this?"]
     )  # fmt: skip
     shelf.row("blip", "core.vqa.clip_vil.blip:load")
-    registry, answers = shelf.write(known.BUILT_IN.read_text(encoding="utf-8"))
     # Two inputs that have to be fetched: frames of a clip from a data set of the Hub, and an image.
     data = shelf.root / "hub" / "lab" / "data" / known_rows.COMMIT
     data.mkdir(parents=True)
     np.save(data / "frames.npy", np.stack([np.asarray(known_rows.scene())] * 4))
     known_rows.scene().save(data / "scene.png")
-    with pytest.MonkeyPatch.context() as patch, standin_hub.serve(shelf.root / "hub") as server:
-        tables = [answers.read_text(encoding="utf-8")]
-        address = f"hub:datasets/lab/data@{known_rows.COMMIT}/"
-        digest = hashlib.sha256((data / "scene.png").read_bytes()).hexdigest()
-        tables.append(f'[inputs.frames]\nlicence = "-"\naddresses = ["{address}frames.npy"]')
-        tables.append(
-            f'[inputs.photo]\nlicence = "-"\naddresses = ["{address}gone.png", "{address}scene.png"]\nsha256 = "{digest}"'
-        )
-        answers.write_text("\n\n".join(tables), encoding="utf-8")
-        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "SPACE_ID", "SYSTEM"):
-            patch.delenv(name, raising=False)
-        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        patch.setenv("CLIP_ATLAS_REGISTRY", str(registry))
-        patch.setenv("CLIP_ATLAS_KNOWN_ANSWERS", str(answers))
-        patch.setenv("CLIP_ATLAS_DEVICE", "cpu")
-        point_at(server.url, patch)
-        patch.setattr(constants, "HF_HOME", str(shelf.root / "home"))
-        patch.setattr(constants, "HF_HUB_CACHE", str(shelf.root / "home" / "hub"))
-        patch.setattr(constants, "HF_TOKEN_PATH", str(shelf.root / "home" / "token"))
-        patch.setattr(constants, "HF_HUB_OFFLINE", False)
+    address = f"hub:datasets/lab/data@{known_rows.COMMIT}/"
+    digest = hashlib.sha256((data / "scene.png").read_bytes()).hexdigest()
+    tables = [
+        f'[inputs.frames]\nlicence = "-"\naddresses = ["{address}frames.npy"]',
+        f'[inputs.photo]\nlicence = "-"\naddresses = ["{address}gone.png", "{address}scene.png"]\nsha256 = "{digest}"',
+    ]
+    with known_rows.on_hub(shelf, tables) as server:
         yield shelf, server
-    huggingface_hub.close_session()
-    runtime.POOL.drop_idle()
-    known_inputs.fetched.cache_clear()
 
 
 NAMES = [

@@ -6,17 +6,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub
 import pytest
-from huggingface_hub import constants
 
-from core import checkpoints, runtime
+from core import checkpoints
 from core.checkpoints import known
 from core.checkpoints.__main__ import main
-from tests import standin_hub
 from tests.core.checkpoints import known_rows
 from tests.core.checkpoints.known_rows import MISTAKES, Shelf
-from tests.core.checkpoints.test_checkpoints import point_at
 
 OPEN_CLIP = "core.clip.encoders:load_open_clip"
 
@@ -59,22 +55,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
             f"masks-{mistake}", "core.segmentation.probes:overlaps", "masks", overlaps,
             known_rows.MASKED, input="meadow",
         )  # fmt: skip
-    registry, answers = shelf.write(known.BUILT_IN.read_text(encoding="utf-8"))
-    with pytest.MonkeyPatch.context() as patch, standin_hub.serve(shelf.root / "hub") as server:
-        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "SPACE_ID", "SYSTEM"):
-            patch.delenv(name, raising=False)
-        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        patch.setenv("CLIP_ATLAS_REGISTRY", str(registry))
-        patch.setenv("CLIP_ATLAS_KNOWN_ANSWERS", str(answers))
-        patch.setenv("CLIP_ATLAS_DEVICE", "cpu")
-        point_at(server.url, patch)
-        patch.setattr(constants, "HF_HOME", str(shelf.root / "home"))
-        patch.setattr(constants, "HF_HUB_CACHE", str(shelf.root / "home" / "hub"))
-        patch.setattr(constants, "HF_TOKEN_PATH", str(shelf.root / "home" / "token"))
-        patch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with known_rows.on_hub(shelf):
         yield shelf
-    huggingface_hub.close_session()
-    runtime.POOL.drop_idle()
 
 
 def test_every_mistake_is_found_by_the_kinds_that_say_so(

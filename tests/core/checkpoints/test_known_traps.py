@@ -16,7 +16,7 @@ from core.clip.siglip import CONTEXT, SiglipText, siglip_tokenizer
 from core.detection.glip import boxes, grounding
 from core.detection.owl import load_owl
 from core.segmentation import groupvit
-from tests.core.checkpoints import known_rows
+from tests.core.checkpoints import known_families, known_rows
 
 DINO_ROWS = ("grounding-dino-tiny", "mm-grounding-dino-tiny")
 
@@ -93,7 +93,7 @@ def test_trap_6_the_published_answer_of_groupvit_is_of_224_pixels(tmp_path: Path
     (answer,) = known.book().answers["groupvit-gcc-yfcc"]
     row = checkpoints.row("groupvit-gcc-yfcc")
     assert row.options["short_side"] == 448 and answer.options["short_side"] == 224
-    published = known_rows.groupvit_repository(tmp_path)
+    published = known_families.groupvit_repository(tmp_path)
     from transformers import GroupViTModel
 
     copy = checkpoints.row(known.variant(row, answer))
@@ -141,7 +141,7 @@ def test_trap_7_pillow_and_torchvision_differ_within_the_tolerances() -> None:
 def test_trap_9_siglip_2_reads_lower_case_in_64_places(tmp_path: Path) -> None:
     from transformers import SiglipModel
 
-    known_rows.siglip_repository(tmp_path)
+    known_families.siglip_repository(tmp_path)
     library, tokenize = siglip_tokenizer(tmp_path / "tokenizer.json", CONTEXT)
     assert CONTEXT == 64 and tokenize(["A DOG"]) == tokenize(["a dog"])
     assert (

@@ -24,6 +24,7 @@ from core.detection.glip import boxes, grounding, language, lists, network, phra
 from core.detection.glip.deform import modulated_conv
 from core.detection.glip.head import as_read
 from core.errors import Refusal, sentences
+from tests import tiny
 
 CLIP = "classroom-rn"
 WORDS = [
@@ -100,7 +101,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         {"model": {f"module.{k}": v for k, v in state.items()}, "optimizer": {"step": 3}},
         folder / "small" / "w.pth",
     )
-    dino(folder / "dino")
+    tiny.make_dino(folder / "dino", WORDS)
     clip = checkpoints.row(CLIP)
     built_in = registry.BUILT_IN.read_text(encoding="utf-8")
     start = built_in.index(f"[{CLIP}]")
@@ -137,30 +138,6 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     encoders.runtime.POOL.drop_idle()
     for cache in (grounding.ANSWERS, grounding.ENCODED_IMAGES):
         cache.clear()
-
-
-def dino(folder: Path) -> None:
-    """A Grounding DINO of a few thousand weights, as transformers saves it."""
-    import transformers
-
-    body = transformers.SwinConfig(
-        image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
-        out_features=["stage2", "stage3", "stage4"],
-    )  # fmt: skip
-    words = transformers.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-    )
-    config = transformers.GroundingDinoConfig(
-        backbone_config=body, text_config=words, num_queries=12, d_model=32, encoder_layers=1, decoder_layers=2,
-        encoder_ffn_dim=32, decoder_ffn_dim=32, encoder_attention_heads=2, decoder_attention_heads=2,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    transformers.GroundingDinoForObjectDetection(config).save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(WORDS))
 
 
 def picture() -> Image.Image:

@@ -7,18 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import huggingface_hub
 import pytest
-from huggingface_hub import constants
 
-from core import checkpoints, runtime
+from core import checkpoints
 from core.checkpoints import known
 from core.checkpoints.known import Verdict
 from demos.kit import menu
-from tests import standin_hub
 from tests.core.checkpoints import known_rows
 from tests.core.checkpoints.known_rows import Shelf
-from tests.core.checkpoints.test_checkpoints import point_at
 
 
 @pytest.mark.parametrize("row", checkpoints.rows(), ids=lambda row: row.name)
@@ -40,22 +36,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         shelf.row(name, "core.clip.encoders:load_open_clip")
     for name in ("right", "wrong"):
         shelf.answer(name, known_rows.CLIP_PROBES["logits"], "logits", wanted["logits"])
-    registry, answers = shelf.write(known.BUILT_IN.read_text(encoding="utf-8"))
-    with pytest.MonkeyPatch.context() as patch, standin_hub.serve(shelf.root / "hub") as server:
-        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "SPACE_ID", "SYSTEM"):
-            patch.delenv(name, raising=False)
-        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        patch.setenv("CLIP_ATLAS_REGISTRY", str(registry))
-        patch.setenv("CLIP_ATLAS_KNOWN_ANSWERS", str(answers))
-        patch.setenv("CLIP_ATLAS_DEVICE", "cpu")
-        point_at(server.url, patch)
-        patch.setattr(constants, "HF_HOME", str(shelf.root / "home"))
-        patch.setattr(constants, "HF_HUB_CACHE", str(shelf.root / "home" / "hub"))
-        patch.setattr(constants, "HF_TOKEN_PATH", str(shelf.root / "home" / "token"))
-        patch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with known_rows.on_hub(shelf):
         yield
-    huggingface_hub.close_session()
-    runtime.POOL.drop_idle()
 
 
 def checked(name: str) -> list[Any]:
