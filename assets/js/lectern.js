@@ -75,6 +75,8 @@
     const off = { previous: isLobby, votes: isLobby, again: isLobby || closed || view.again, run: isLobby || closed || isBusy,
       next: view.at + 1 >= view.steps };
     for (const [name, is] of Object.entries(off)) button(name).setAttribute("aria-disabled", String(is));
+    button("next").classList.toggle("quiet", !isLobby && !closed);
+    button("run").classList.toggle("quiet", isLobby || closed);
     button("next").textContent = isLobby ? say("begin") : say("following");
     button("run").textContent = isBusy ? say("running") : say("run");
     button("votes").textContent = say(showsVotes ? "hide" : "votes");

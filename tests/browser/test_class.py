@@ -96,6 +96,16 @@ def test_a_class_is_led_and_joined_by_keyboard(visit: Visits) -> None:
     teacher.keyboard.press("ArrowRight")
     pupil.locator("#atlas-back").click()
     says(pupil, "#class-where", "第 2 步")
+    # The best cell of a table of three columns is seen without scrolling.
+    pupil.set_viewport_size({"width": 360, "height": 740})
+    teacher.keyboard.press("ArrowRight")
+    says(pupil, "#class-where", "第 3 步")
+    says(teacher, "#lectern-where", "第 3 步")
+    assert teacher.locator(".lectern-controls .atlas-button:not(.quiet)").all_inner_texts() == ["运行"]
+    teacher.keyboard.press("r")
+    pupil.locator("#class-answer .atlas-grid").wait_for()
+    wide = pupil.locator("#class-answer .atlas-scroll")
+    assert wide.evaluate("(box) => box.scrollWidth - box.clientWidth") == 0
     teacher.once("dialog", lambda dialog: dialog.accept())
     teacher.locator("[data-do=end]").focus()
     teacher.keyboard.press("Enter")
