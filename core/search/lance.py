@@ -108,6 +108,7 @@ class LanceTable:
     def __init__(self, store: Lance, part: Part, table: Any) -> None:
         self.store, self.part, self.table = store, part, table
         self.url = store.url
+        self._cells = "", 0  # of a version
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -121,20 +122,21 @@ class LanceTable:
 
     def search(self, vector: np.ndarray, count: int, where: Filter, exact: bool = False) -> list[Row]:
         asked = np.asarray(vector, np.float32)
+        # Rows without a vector are never found; a condition on it would read every vector of the table.
+        only = condition(where, pieces=False)
         with self.store.reading():
             query = self.table.search(asked, vector_column_name="vector").distance_type("cosine")
-            query = (
-                query.where(condition(where), prefilter=True)
-                .select([*COLUMNS, "vector", "_distance"])
-                .limit(count)
-            )
+            if only:
+                query = query.where(only, prefilter=True)
+            query = query.select([*COLUMNS, "vector", "_distance"]).limit(count)
             cells = self.cells()
-            if exact or not cells:
+            # Cells are chosen by the question, and what a filter leaves may lie in others: few rows are all compared.
+            if exact or not cells or (only and self.table.count_rows(only) <= EXACT):
                 query = query.bypass_vector_index()
             else:
                 query = query.nprobes(max(1, round(PROBES * cells))).refine_factor(REFINE)
             found = query.to_arrow()
-        return _rows_of(found)
+        return [row for row in _rows_of(found) if row.vector is not None]
 
     def sample(self, files: int, where: Filter) -> Sample:
         known = max(1, self.count_files(where))
@@ -173,7 +175,7 @@ class LanceTable:
         return [_row(one) for one in self._rows(f"root = {quoted(root)} AND error != ''", COLUMNS, most)]
 
     def stats(self, roots: Sequence[str] = ()) -> Stats:
-        own = condition(Filter(roots=tuple(roots)), pieces=False)
+        own = condition(Filter(roots=tuple(roots)), pieces=False) or "true"
         with self.store.reading():
             files, pieces, failed = (
                 int(self.table.count_rows(f"{own} AND {more}"))
@@ -190,6 +192,12 @@ class LanceTable:
 
     def cells(self) -> int:
         """Cells of the index; 0 where there is none."""
+        version = self.version
+        if self._cells[0] != version:
+            self._cells = version, self._count_cells()
+        return self._cells[1]
+
+    def _count_cells(self) -> int:
         for index in self.table.list_indices():
             if list(index.columns) == ["vector"]:
                 stats = self.table.index_stats(index.name)
@@ -253,8 +261,10 @@ class LanceTable:
             config=index.IvfRq(distance_type="cosine", num_partitions=_partitions(count)),
             replace=True,
         )
-        for column in ("path", "lot", "id"):
+        for column in ("path", "lot", "id", "taken", "size"):
             self.table.create_index(column, config=index.BTree(), replace=True)
+        for column in ("root", "kind", "heard"):
+            self.table.create_index(column, config=index.Bitmap(), replace=True)
 
 
 # --- rows and conditions -------------------------------------------------------------------------------------
@@ -275,7 +285,7 @@ def _of_paths(root: str, paths: Sequence[str]) -> str:
 
 def condition(where: Filter, pieces: bool = True) -> str:
     """A filter as the engine reads it; `pieces` leaves out files that have none."""
-    parts = ["vector IS NOT NULL"] if pieces else ["true"]
+    parts = ["vector IS NOT NULL"] if pieces else []
     if where.roots:
         parts.append(f"root IN ({', '.join(map(quoted, where.roots))})")
     if where.kinds:
@@ -333,7 +343,7 @@ def _rows_of(found: Any) -> list[Row]:
     """The rows of an answer; their vectors are taken out as one array."""
     count = found.num_rows
     flat = found["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    vectors = flat.astype(np.float32).reshape(count, -1) if count else ()
+    vectors: Any = flat.astype(np.float32).reshape(count, -1) if count else ()
     return [
         _row({**one, "vector": vector})
         for one, vector in zip(found.drop(["vector"]).to_pylist(), vectors, strict=True)

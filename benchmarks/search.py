@@ -1,0 +1,438 @@
+"""Search over files: right answers of the miniature, speed of the index, speed of indexing, killed processes.
+
+    python -m benchmarks.search retrieval [--files 2000]
+    python -m benchmarks.search vectors [--count 1000000]
+    python -m benchmarks.search photos [--count 1000]
+    python -m benchmarks.search kills [--count 10]
+
+`retrieval` writes new scenes, sounds and films of the classroom, indexes them as anybody's files, and asks for them. `vectors`
+compares an index with comparing everything in one run: clustered vectors of 512 numbers, and questions that lie apart from them
+as texts lie apart from images. `photos` indexes JPEG files of 12 megapixels beside a plain loop over the same encoder. `kills`
+ends a process that indexes with SIGKILL at random moments and looks at what is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from core import inputs, terminal
+from core.search import index, query
+from core.search.spaces import Space
+from core.search.store import Filter, Part, Store, open_store
+
+ROOT = Path(__file__).resolve().parents[1]
+DIMS, CLUSTERS, QUESTIONS, TOP, CHUNK, FOLDERS = 512, 1000, 200, 10, 50_000, 100
+PAIRS, GALLERY, SHOTS, SIDE = 256, 64, 4, 128
+SEED = 77_000
+
+
+def line(name: str, value: str, bar: str = "") -> None:
+    """One measured line."""
+    print(f"{name:52} {value}{f'   goal {bar}' if bar else ''}", flush=True)
+
+
+# --- right answers -------------------------------------------------------------------------------------------
+
+
+def retrieval(folder: Path, files: int) -> None:
+    """Share of questions whose first hit is right."""
+    pairs, shots, sounds = write_classroom(folder, files)
+    space, store = Space("classroom-rn"), open_store(folder / "index")
+    start = time.perf_counter()
+    *_, step = index.update(store, space, folder / "files", root="new")
+    stats = store.table(space.visual).stats()
+    line(
+        "files, pieces, seconds of indexing",
+        f"{stats.files}, {stats.pieces}, {time.perf_counter() - start:.0f}",
+    )
+    assert not step.failures, step.failures[:3]
+
+    def first(terms: list[query.Term], **where: Any) -> query.Hit:
+        return query.search(store, space, terms, Filter(roots=("new",), **where), size=1).hits[0]
+
+    for lang in ("en", "zh"):
+        for name, whole in (("with squares", False), ("whole frames", True)):
+            right = [
+                first([query.Term(text[lang])], folder="pairs", whole=whole).row.path == path
+                for path, text in pairs.items()
+            ]
+            line(
+                f"caption to image R@1 of {PAIRS} new pairs, {lang}, {name}",
+                f"{np.mean(right):.3f}",
+                "that of the CLIP page",
+            )
+    right = [
+        first([query.Term(text["en"])], kinds=("image",), whole=True).row.path == path
+        for path, text in pairs.items()
+    ]
+    line("the same among all images", f"{np.mean(right):.3f}")
+
+    things = sorted({thing for film in shots.values() for thing, _, _ in film})
+    for lang, at in (("en", 0), ("zh", 1)):
+        right = []
+        for thing in things:
+            hit = first([query.Term(thing[at])], kinds=("video",)).row
+            near = [s for name, s, e in shots[hit.path] if name == thing and s - 1 <= hit.start <= e + 1]
+            right.append(bool(near))
+        line(
+            f"moment of a film within a second, rank 1, {lang}",
+            f"{np.mean(right):.3f} of {len(things)} things",
+            ".8",
+        )
+
+    right = []
+    for path, drawing in sounds.items():
+        hit = first([query.Term(inputs.sound(folder / "files" / path))], folder="gallery")
+        right.append(hit.row.path == drawing)
+    line(f"sound to image R@1 of {GALLERY}", f"{np.mean(right):.3f} of {len(sounds)} sounds", ".6")
+
+
+Shots = dict[str, list[tuple[tuple[str, str], float, float]]]
+
+
+def write_classroom(folder: Path, files: int) -> tuple[dict[str, dict[str, str]], Shots, dict[str, str]]:
+    """New scenes, films and sounds: captions of pairs, shots of films (names, start, end), the drawing of each sound."""
+    import torch
+
+    from core.classroom.world.atlas import open_atlas
+    from core.classroom.world.captions import Writer
+    from core.classroom.world.clips import ClipSettings, render_clips, sample_clips, times
+    from core.classroom.world.concepts import concepts
+    from core.classroom.world.scenes import compose, render
+    from core.classroom.world.sound_set import wav
+    from core.classroom.world.sounds import SOUNDING, made, sounding
+    from core.classroom.world.specs import SceneSettings, sample
+    from core.classroom.world.wording import phrase
+    from core.mp4 import mp4
+
+    atlas = open_atlas()
+    for name in ("pairs", "scenes", "gallery", "films", "sounds"):
+        (folder / "files" / name).mkdir(parents=True)
+
+    def save(picture: Any, path: str) -> str:
+        pixels = (picture.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        Image.fromarray(pixels).save(folder / "files" / path)
+        return path
+
+    # As in the evaluation of CLIP: two things, pairs that no training showed.
+    from core.classroom.recipes.clip import evaluate
+
+    scenes = compose(SEED, PAIRS, evaluate._PAIRS, size=SIDE, atlas=atlas)
+    writer = Writer(scenes.spec)
+    pairs = {
+        save(scenes.picture[i], f"pairs/{i:04d}.png"): {
+            lang: writer.content(i, lang).text for lang in ("en", "zh")
+        }
+        for i in range(PAIRS)
+    }
+    own = [concept.index for concept in sounding()]
+    others = [i for i in range(0, len(concepts()), 11) if i not in own][: GALLERY - len(own)]
+    for i in (*own, *others):
+        settings = SceneSettings(kinds=(1, 0, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.5, concepts=(i,))
+        save(render(sample(1, SEED + i, atlas, settings), atlas, SIDE).picture[0], f"gallery/{i:04d}.png")
+    sounds = {}
+    each = 8 if files >= 1000 else 1
+    for code, concept in zip(SOUNDING, own, strict=True):
+        for take, wave in enumerate(made(code, each, SEED)):
+            path = f"sounds/{code}_{take}.wav"
+            (folder / "files" / path).write_bytes(wav(wave))
+            sounds[path] = f"gallery/{concept:04d}.png"
+    shots: Shots = {}
+    for number in range(files // 10):
+        spec = sample_clips(
+            SHOTS,
+            SEED + number,
+            atlas,
+            ClipSettings(company=0.0, camera=0.0, motions=("right", "left", "up")),
+        )
+        picture = render_clips(spec, atlas, times(16), SIDE).picture.flatten(0, 1)
+        frames = (picture.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+        path = f"films/{number:04d}.mp4"
+        (folder / "files" / path).write_bytes(mp4(iter(frames), [125] * len(frames)))
+        names = [concepts()[int(i)] for i in spec.scene.concept[:, 0]]
+        shots[path] = [((phrase(c.en, "en"), c.zh), 2.0 * at, 2.0 * at + 2) for at, c in enumerate(names)]
+    rest = max(0, files - PAIRS - GALLERY - len(sounds) - len(shots))
+    for start in range(0, rest, 256):
+        count = min(256, rest - start)
+        scenes = compose(SEED + 1 + start, count, SceneSettings(), size=SIDE, atlas=atlas)
+        for i in range(count):
+            save(scenes.picture[i], f"scenes/{start + i:04d}.png")
+    return pairs, shots, sounds
+
+
+# --- vectors -------------------------------------------------------------------------------------------------
+
+
+def clustered(count: int, seed: int = 0) -> tuple[np.ndarray, Callable[[int, int], np.ndarray]]:
+    """Questions [Q, D], and what makes the vectors of a range. Both lie around means of their own, far apart."""
+    draw = np.random.default_rng(seed)
+    middles = unit(draw.normal(size=(CLUSTERS, DIMS)))
+    seen, asked = unit(draw.normal(size=(2, DIMS)))
+    chosen = draw.integers(0, CLUSTERS, QUESTIONS)
+    noise = unit(draw.normal(size=(QUESTIONS, DIMS)))
+    questions = unit(0.77 * asked + 0.5 * middles[chosen] + 0.39 * noise)
+
+    def vectors(start: int, stop: int) -> np.ndarray:
+        part = np.random.default_rng([seed, start])
+        own = part.integers(0, CLUSTERS, stop - start)
+        spread = unit(part.normal(size=(stop - start, DIMS)))
+        return unit(0.71 * seen + 0.55 * middles[own] + 0.45 * spread)
+
+    return questions, vectors
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Norm 1, float32."""
+    made: np.ndarray = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+    return made
+
+
+def vectors(folder: Path, count: int) -> None:
+    """An index against comparing everything."""
+    import pyarrow as pa
+
+    from core.search import lance
+
+    questions, make = clustered(count)
+    store = open_store(folder / "index")
+    table: Any = store.table(Part("many", "many", DIMS, 0.99))
+    schema = table.table.schema
+    best = np.full((QUESTIONS, TOP), -2.0)
+    places = np.zeros((QUESTIONS, TOP), int)
+    below = best.copy(), places.copy()  # the same below one folder
+    start = time.perf_counter()
+    for begin in range(0, count, CHUNK):
+        end = min(count, begin + CHUNK)
+        part = make(begin, end).astype(np.float16)
+        numbers = np.arange(begin, end)
+        best, places = merged(best, places, questions, part, numbers)
+        inside = numbers % FOLDERS == 7
+        below = merged(*below, questions, part[inside], numbers[inside])
+        columns = {
+            "id": [str(i) for i in numbers],
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), DIMS),
+            "path": [f"{i % FOLDERS:02d}/{i:08d}.jpg" for i in numbers],
+            "lot": numbers.astype(np.int32),
+        }
+        defaults = {
+            "root": "r",
+            "kind": "image",
+            "dated": "file",
+            "hash": "",
+            "text": "",
+            "error": "",
+            "heard": False,
+            "box": None,
+        }
+        for column in schema:
+            columns.setdefault(column.name, [defaults.get(column.name, 0)] * len(numbers))
+        table.table.add(
+            pa.Table.from_arrays(
+                [
+                    pa.array(columns[c.name], c.type)
+                    if not isinstance(columns[c.name], pa.Array)
+                    else columns[c.name]
+                    for c in schema
+                ],
+                schema=schema,
+            )
+        )
+    line("vectors, seconds to write", f"{count:,}, {time.perf_counter() - start:.0f}")
+    ours = Filter()
+    lower = Filter(folder="07")
+    exact = speed(table, questions[: 20 if count > 200_000 else 100], places, ours, exact=True)
+    before = peak()
+    start = time.perf_counter()
+    table.tidy()
+    line(
+        "seconds to build the index, peak memory",
+        f"{time.perf_counter() - start:.0f}, {peak():,} MB (before {before:,} MB)",
+    )
+    line(
+        "on the disk", f"{table.stats().bytes / 1e6:,.0f} MB, vectors alone {2 * DIMS * count / 1e6:,.0f} MB"
+    )
+    line("cells, probes, candidates", f"{table.cells()}, {lance.PROBES:.0%}, {lance.REFINE} x {TOP}")
+    report("comparing everything", exact, "")
+    report(
+        "index",
+        speed(table, questions, places, ours),
+        "p95 under 20 ms, recall .95" if count > 200_000 else "p50 under 8 ms",
+    )
+    report("index, below one folder", speed(table, questions, below[1], lower), "p95 under 40 ms, recall .95")
+
+
+def merged(
+    best: np.ndarray, places: np.ndarray, questions: np.ndarray, part: np.ndarray, numbers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best `TOP` so far with those of a part."""
+    cosines = np.concatenate([best, questions @ part.astype(np.float32).T], 1)
+    names = np.concatenate([places, np.broadcast_to(numbers, (len(questions), len(numbers)))], 1)
+    order = np.argpartition(-cosines, TOP, 1)[:, :TOP]
+    return np.take_along_axis(cosines, order, 1), np.take_along_axis(names, order, 1)
+
+
+def speed(
+    table: Any, questions: np.ndarray, places: np.ndarray, where: Filter, exact: bool = False
+) -> tuple[np.ndarray, float]:
+    """Milliseconds of each question, and recall."""
+    for question in questions[:3]:
+        table.search(question, TOP, where, exact)
+    times, found = [], 0
+    for question, right in zip(questions, places, strict=False):
+        start = time.perf_counter()
+        rows = table.search(question, TOP, where, exact)
+        times.append(1000 * (time.perf_counter() - start))
+        found += len({int(row.id) for row in rows} & set(right.tolist()))
+    return np.array(times), found / (TOP * len(questions))
+
+
+def report(name: str, measured: tuple[np.ndarray, float], bar: str) -> None:
+    """Times and recall."""
+    times, recall = measured
+    line(
+        name,
+        f"p50 {np.median(times):.1f} ms, p95 {np.quantile(times, 0.95):.1f} ms, recall@{TOP} {recall:.3f}",
+        bar,
+    )
+
+
+def peak() -> int:
+    """Megabytes of this process at most so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+# --- photos --------------------------------------------------------------------------------------------------
+
+
+def photos(folder: Path, count: int) -> None:
+    """Files a second of 12 megapixels, ours and a plain loop, and memory."""
+    (folder / "files").mkdir()
+    draw = np.random.default_rng(0)
+    shots = []
+    for at in range(8):
+        small = Image.fromarray(draw.integers(0, 255, (30, 40, 3), np.uint8))
+        small.resize((4000, 3000), Image.Resampling.BICUBIC).save(folder / f"{at}.jpg", quality=85)
+        shots.append((folder / f"{at}.jpg").read_bytes())
+    for at in range(
+        count
+    ):  # what stands behind the end of a JPEG is read by nobody, and makes another file of it
+        (folder / "files" / f"{at:05d}.jpg").write_bytes(shots[at % 8] + at.to_bytes(4, "big"))
+    space, store = Space("classroom-rn"), open_store(folder / "index")
+    space.images([inputs.image(folder / "0.jpg", max_side=512)])
+    start = time.perf_counter()
+    for at in range(min(count, 64)):
+        image = inputs.image(folder / "files" / f"{at:05d}.jpg", max_side=512)
+        from core.search import media
+
+        space.images(media.views(image)[1])
+    plain = min(count, 64) / (time.perf_counter() - start)
+    start, marks = time.perf_counter(), []
+    for _ in index.update(store, space, folder / "files", root="photos"):
+        marks.append(resident())
+    ours = count / (time.perf_counter() - start)
+    line("files a second", f"ours {ours:.1f}, plain loop {plain:.1f}, ratio {ours / plain:.2f}")
+    tenth = max(1, len(marks) // 10)
+    line("memory after a tenth, and at the end", f"{marks[tenth]:,} MB, {marks[-1]:,} MB", "flat")
+
+
+def resident() -> int:
+    """Megabytes of this process now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    return pages * resource.getpagesize() >> 20
+
+
+# --- killed processes ----------------------------------------------------------------------------------------
+
+
+def kills(folder: Path, count: int) -> None:
+    """What is left of an index whose process was killed at random moments."""
+    space = Space("classroom-rn")
+    total = 200
+    (folder / "files").mkdir()
+    for at in range(total):
+        Image.new("RGB", (64, 64), (at, 255 - at, 2 * at % 256)).save(folder / "files" / f"{at:03d}.png")
+    draw = random.Random(0)
+    for number in range(count):
+        store: Store = open_store(folder / f"index{number}")
+        reported = killed(store.url, folder / "files", draw.uniform(0, 1.5))
+        table = store.table(space.visual)
+        known = table.files("files")
+        rows = Counter((row.path, row.part) for path in known for row in table.pieces("files", path))
+        for _ in index.update(store, space, folder / "files", root="files"):
+            pass
+        whole = len(table.files("files"))
+        verdict = (
+            "right" if len(known) >= reported and set(rows.values()) <= {1} and whole == total else "WRONG"
+        )
+        line(
+            f"kill {number + 1}",
+            f"reported {reported}, kept {len(known)}, most often {max(rows.values(), default=0)}, after {whole}: {verdict}",
+        )
+
+
+INDEX = """
+import sys
+from core.search import index
+from core.search.spaces import Space
+from core.search.store import open_store
+index.TOGETHER, index.COMMIT_SECONDS = 4, 0.0
+space = Space("classroom-rn")
+space.visual
+for step in index.update(open_store(sys.argv[1]), space, sys.argv[2], root="files"):
+    print(step.done + step.unchanged, flush=True)
+"""
+
+
+def killed(url: str, files: Path, seconds: float) -> int:
+    """Kills a process so many seconds after its first commit; how many files it had reported."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", INDEX, url, str(files)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    reported = int(process.stdout.readline() or 0)
+    time.sleep(seconds)
+    process.kill()
+    rest = process.stdout.read().split()
+    process.wait()
+    return int(rest[-1]) if rest else reported
+
+
+PARTS: dict[str, tuple[Callable[[Path, int], None], int]] = {
+    "retrieval": (retrieval, 2000),
+    "vectors": (vectors, 1_000_000),
+    "photos": (photos, 1000),
+    "kills": (kills, 10),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one measurement."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.search",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("part", choices=list(PARTS))
+    parser.add_argument("--count", "--files", type=int, dest="count", help="of files, vectors or kills")
+    args = parser.parse_args(arguments)
+    measure, count = PARTS[args.part]
+    with tempfile.TemporaryDirectory(prefix="clip-atlas-bench-") as folder:
+        measure(Path(folder), args.count or count)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(terminal.run(main))
