@@ -11,8 +11,10 @@ import argparse
 import json
 import os
 import sys
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from core import checkpoints, inputs
 from core.errors import Refusal
@@ -42,10 +44,14 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb.add_argument("--count", type=int, default=12, help="hits; 12 without it")
     verb.add_argument("--root", help="the collection; a folder's own address without it")
     verb.add_argument(
-        "--store", help=f"the index: a folder, s3://... or db://...; {store.VARIABLE} without it"
+        "--store",
+        help=f"the index: a folder, s3://..., db://... or qdrant://...; {store.VARIABLE} without it",
     )
     verb.add_argument("--checkpoint", help="a CLIP row of `python -m core.checkpoints list`")
     verb.add_argument("--retry", action="store_true", help="of index: try refused files again")
+    verb.add_argument(
+        "--ray", metavar="ADDRESS", help='of index: encode on a Ray cluster; "local" for this machine'
+    )
     verb.add_argument("--exact", action="store_true", help="compare every vector")
     verb.add_argument("--json", action="store_true", help="print the answer as JSON")
     verb.set_defaults(run=run)
@@ -85,13 +91,18 @@ def index(arguments: argparse.Namespace, folder: Path) -> int:
     space = Space(arguments.checkpoint or checkpoints.default("clip"))
     opened = store.open_store(arguments.store)
     last = None
-    for step in indexing.update(
-        opened, space, folder, root=arguments.root, limited=False, retry=arguments.retry
-    ):
-        last = step
-        if not arguments.json:
-            told = f"{step.done}/{step.total} files, about {step.seconds_left:.0f} s left"
-            print(f"\r{told:60}", end="", file=sys.stderr, flush=True)
+    with ExitStack() as stack:
+        encode = None
+        if arguments.ray:
+            from core.search.cluster import Cluster
+
+            encode = stack.enter_context(Cluster(arguments.ray)).encode
+        given: dict[str, Any] = {"root": arguments.root, "retry": arguments.retry, "encode": encode}
+        for step in indexing.update(opened, space, folder, limited=False, **given):
+            last = step
+            if not arguments.json:
+                told = f"{step.done}/{step.total} files, about {step.seconds_left:.0f} s left"
+                print(f"\r{told:60}", end="", file=sys.stderr, flush=True)
     assert last is not None
     table = opened.table(space.visual)
     stats = table.stats()

@@ -2,6 +2,7 @@
 
     /a/folder, s3://bucket/prefix, memory://    LanceDB inside this process (the default)
     db://name                                   LanceDB Cloud or Enterprise
+    qdrant://host:6333                          a Qdrant server (`core.search.qdrant`, optional)
 
 `CLIP_ATLAS_SEARCH` names the store of a server; without it the store lies in the user's cache folder.
 """
@@ -235,6 +236,10 @@ def open_store(url: str | Path | None = None) -> Store:
         Refusal: "search_store" where it cannot be opened, "no_package" where its engine is not installed.
     """
     address = str(url or default_url())
+    if address.startswith("qdrant://"):
+        from core.search.qdrant import Qdrant
+
+        return Qdrant(address)
     from core.search.lance import Lance
 
     return Lance(address)
