@@ -30,7 +30,7 @@ except ImportError:  # Windows: nothing is freed there while it may be read (`La
 EXACT = 50_000  # vectors up to which all are compared
 CELL = 2_000  # vectors of a cell of the index
 PROBES = 0.3  # of the cells: at a fifth recall@10 lay between .91 and .96 from one build to the next
-REFINE = 10  # candidates for each wanted piece whose exact vectors are compared
+REFINE = 30  # candidates for each wanted piece whose exact vectors are compared: one bit a number is coarse for short vectors
 KEPT = timedelta(days=1)  # of old versions where readers cannot be asked
 PATHS = 500  # in one condition
 

@@ -5,9 +5,9 @@
 
 A cosine alone says little: another checkpoint, another kind of file, another question has another scale. So unrelated
 questions are asked as well: everyday words, or other images and sounds of the tables. `fit` tells by how many of their spreads
-a score lies above their mean; for words on the same piece, so that images, sounds and texts of one space are comparable. Random
-files and unrelated questions together are the null distribution. What only `CHANCE` of such pairs reach is the level, and what
-lies below it is "nothing found".
+a score lies above their mean on the same piece. Random files and unrelated questions together are the null distribution. What
+only `CHANCE` of such pairs reach is the level, and what lies below it is "nothing found". Hits are sorted by their cosines:
+images, videos, sounds and texts each on a scale of their own, the mean and spread of unrelated questions on all of them.
 """
 
 from __future__ import annotations
@@ -96,25 +96,28 @@ class Scale:
 
     Attributes:
         questions: [M, D] unrelated ones.
-        groups: mean and spread of their cosines by what is compared; None where each piece has its own.
+        groups: mean and spread of their cosines by what is compared: images, videos, sounds, texts.
+        by_piece: whether a fit takes the mean and spread on the piece itself in place of its group's.
         level: the fit that only `CHANCE` of the unrelated questions reach with the best piece of a random file.
     """
 
     questions: np.ndarray
-    groups: Mapping[str, tuple[float, float]] | None
+    groups: Mapping[str, tuple[float, float]]
+    by_piece: bool
     level: float
 
     def fits(self, vectors: np.ndarray, cosines: np.ndarray, groups: Sequence[str]) -> np.ndarray:
         """Fits [N] of cosines [N] with pieces [N, D]."""
-        if self.groups is None:
-            others = vectors @ self.questions.T
-            means, spreads = others.mean(1), others.std(1)
-        else:
-            pairs = [self.groups.get(name, (0.0, 1.0)) for name in groups]
-            means, spreads = (
-                (np.array(values) for values in zip(*pairs, strict=True)) if pairs else (np.zeros(0),) * 2
-            )
-        found: np.ndarray = (cosines - means) / np.maximum(spreads, SMALLEST_SPREAD)
+        if not self.by_piece:
+            return self.places(cosines, groups)
+        others = vectors @ self.questions.T
+        found: np.ndarray = (cosines - others.mean(1)) / np.maximum(others.std(1), SMALLEST_SPREAD)
+        return found
+
+    def places(self, cosines: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+        """What hits are sorted by: within a group as the cosines, and comparable between groups."""
+        pairs = np.array([self.groups.get(name, (0.0, 1.0)) for name in groups]).reshape(-1, 2)
+        found: np.ndarray = (cosines - pairs[:, 0]) / np.maximum(pairs[:, 1], SMALLEST_SPREAD)
         return found
 
     @property
@@ -396,15 +399,13 @@ def _scale(table: Table, space: Space, about: str, drawn: Sample) -> Scale:
         chosen = chosen[:: max(1, len(chosen) // UNRELATED)]
         questions, owners = drawn.vectors[chosen], [drawn.files[at] for at in chosen]
     if not len(drawn.files) or not len(questions):
-        return Scale(questions, {}, 0.0)
+        return Scale(questions, {}, False, 0.0)
     cosines = drawn.vectors @ questions.T  # [N, M]
     unrelated = np.array([[file != owner for owner in owners] for file in drawn.files])
-    groups = None
-    if about != "words":
-        names = np.array(drawn.groups)
-        pairs = {name: cosines[names == name][unrelated[names == name]] for name in sorted(set(drawn.groups))}
-        groups = {name: (float(some.mean()), float(some.std())) for name, some in pairs.items() if len(some)}
-    scale = Scale(questions, groups, 0.0)
+    names = np.array(drawn.groups)
+    pairs = {name: cosines[names == name][unrelated[names == name]] for name in sorted(set(drawn.groups))}
+    groups = {name: (float(some.mean()), float(some.std())) for name, some in pairs.items() if len(some)}
+    scale = Scale(questions, groups, about == "words", 0.0)
     fits = np.stack([scale.fits(drawn.vectors, column, drawn.groups) for column in cosines.T], 1)
     best = _best(drawn, np.where(unrelated, fits, -np.inf))
     return replace(scale, level=float(np.quantile(best[np.isfinite(best)], 1 - CHANCE)))
@@ -419,18 +420,19 @@ def _best(drawn: Sample, fits: np.ndarray) -> np.ndarray:
 
 
 def hits_of(rows: Sequence[Row], scale: Scale, same: float) -> list[Hit]:
-    """The best piece of each moment, copies together, the best fit first."""
+    """The best piece of each moment, copies together, best first."""
     if not rows:
         return []
     vectors = np.stack([row.vector for row in rows if row.vector is not None])
-    fits = scale.fits(vectors, np.array([row.score for row in rows]), list(map(group, rows))).tolist()
-    best: dict[tuple[Any, ...], tuple[float, Row]] = {}
-    for fit, row in zip(fits, rows, strict=True):
-        known = best.setdefault(_moment(row), (fit, row))
-        if row.score > known[1].score:
-            best[_moment(row)] = fit, row
+    cosines, groups = np.array([row.score for row in rows]), list(map(group, rows))
+    fits, places = scale.fits(vectors, cosines, groups).tolist(), scale.places(cosines, groups).tolist()
+    best: dict[tuple[Any, ...], tuple[float, float, Row]] = {}
+    for place, fit, row in zip(places, fits, rows, strict=True):
+        known = best.setdefault(_moment(row), (place, fit, row))
+        if row.score > known[2].score:
+            best[_moment(row)] = place, fit, row
     hits: list[Hit] = []
-    for fit, row in sorted(best.values(), key=lambda pair: (-pair[0], -pair[1].score)):
+    for _, fit, row in sorted(best.values(), key=lambda one: -one[0]):
         if row.heard and any(_overlap(hit.row, row) for hit in hits):
             continue
         twin = next((at for at, hit in enumerate(hits) if is_copy(hit.row, row, same)), None)
