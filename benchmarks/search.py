@@ -95,8 +95,8 @@ def retrieval(folder: Path, files: int) -> None:
 
     right = []
     for path, drawing in sounds.items():
-        hit = first([query.Term(inputs.sound(folder / "files" / path))], folder="gallery")
-        right.append(hit.row.path == drawing)
+        match = first([query.Term(inputs.sound(folder / "files" / path))], folder="gallery")
+        right.append(match.row.path == drawing)
     line(f"sound to image R@1 of {GALLERY}", f"{np.mean(right):.3f} of {len(sounds)} sounds", ".6")
 
 
