@@ -30,6 +30,7 @@ from PIL import Image
 
 from core import inputs, terminal
 from core.search import index, query
+from core.search.ranking import Hit
 from core.search.spaces import Space
 from core.search.store import Filter, Part, Store, open_store
 
@@ -60,7 +61,7 @@ def retrieval(folder: Path, files: int) -> None:
     )
     assert not step.failures, step.failures[:3]
 
-    def first(terms: list[query.Term], **where: Any) -> query.Hit:
+    def first(terms: list[query.Term], **where: Any) -> Hit:
         return query.search(store, space, terms, Filter(roots=("new",), **where), size=1).hits[0]
 
     for lang in ("en", "zh"):

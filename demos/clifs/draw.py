@@ -20,7 +20,8 @@ from demos.kit.files import File, to_data_uri
 from demos.kit.html import Markup, grid, join, row, tag
 
 if TYPE_CHECKING:
-    from core.search.query import Found, Hit
+    from core.search.query import Found
+    from core.search.ranking import Hit
     from demos.clifs.answer import Answer
 
 SIDE = 256  # pixels of a hit's picture

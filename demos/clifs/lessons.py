@@ -37,10 +37,10 @@ def search(step: Step, checkpoint: str, lang: str, code: str = "", **more: Any) 
 
 def patches(step: Step, checkpoint: str, lang: str) -> Outcome:
     """The ranks of a file in whose corner the thing is, with squares and without."""
-    from core.search import query
+    from core.search import ranking
 
     found = [search(step, checkpoint, lang, kinds=("image",), whole=whole) for whole in (False, True)]
-    ranks = [query.rank_of(one.hits, step["file"]) or len(one.hits) + 1 for one in found]
+    ranks = [ranking.rank_of(one.hits, step["file"]) or len(one.hits) + 1 for one in found]
     told = tag("p", say("ranks", lang, file=step["file"], cut=ranks[0], whole=ranks[1]), class_="atlas-line")
     first = [rank <= 3 for rank in ranks]
     index = 0 if first == [True, False] else 1 if all(first) else 2

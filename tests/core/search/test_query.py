@@ -18,7 +18,7 @@ from core import __main__ as cli
 from core import inputs
 from core.errors import Refusal
 from core.mp4 import mp4
-from core.search import index, lance, media, query, spaces
+from core.search import index, lance, media, query, ranking, spaces
 from core.search.spaces import Space
 from core.search.store import Filter, Part, Row, open_store
 from tests.core.search.colours import COLOURS, ColourSpace, fill, find, paint, run
@@ -65,7 +65,8 @@ def test_the_right_files_come_first_and_the_list_ends(store: Any) -> None:
     assert small.row.box == pytest.approx((0.5, 0.5, 1, 1)) and small.is_above
     assert 6 <= found.above <= 8 and not found.hits[-1].is_above
     without = find(store, "red", where=Filter(whole=True))
-    assert query.rank_of(without.hits, "grey/small_red.png") > query.rank_of(found.hits, "grey/small_red.png")  # type: ignore[operator]
+    whole, cut = (ranking.rank_of(one.hits, "grey/small_red.png") for one in (without, found))
+    assert whole is not None and cut is not None and whole > cut
 
 
 def test_copies_are_one_hit_and_a_burst_is_none(store: Any) -> None:
@@ -73,9 +74,9 @@ def test_copies_are_one_hit_and_a_burst_is_none(store: Any) -> None:
     assert {hit.row.path, *(copy.path for copy in hit.copies)} == {"red/000.png", "red/000_copy.png"}
     first = replace(hit.row, vector=np.ones(8, np.float32) / np.sqrt(8))
     other = replace(first, path="other.png", hash="another")
-    assert query.is_copy(first, other, 0.99)
+    assert ranking.is_copy(first, other, 0.99)
     burst = [replace(row, dated="exif", taken=taken) for row, taken in ((first, 10.0), (other, 12.0))]
-    assert not query.is_copy(*burst, 0.99)
+    assert not ranking.is_copy(*burst, 0.99)
 
 
 def test_pages_follow_each_other(store: Any) -> None:
@@ -114,14 +115,14 @@ def test_an_image_is_a_question(store: Any, tmp_path: Path) -> None:
 
 
 def test_cosines_of_two_spaces_are_never_compared() -> None:
-    def hit(name: str, score: float, fit: float) -> query.Hit:
-        return query.Hit(row(name), score, fit, fit > 3)
+    def hit(name: str, score: float, fit: float) -> ranking.Hit:
+        return ranking.Hit(row(name), score, fit, fit > 3)
 
     seen = [hit("a", 0.3, 9), hit("b", 0.29, 8), hit("c", 0.2, 1)]
     heard = [hit("x", 0.8, 5), hit("y", 0.7, 1)]
-    order = [one.row.path for one in query.fused([seen, heard])]
+    order = [one.row.path for one in ranking.fused([seen, heard])]
     assert order == ["a", "x", "b", "y", "c"]
-    assert [one.row.path for one in query.fused([seen, []])] == ["a", "b", "c"]
+    assert [one.row.path for one in ranking.fused([seen, []])] == ["a", "b", "c"]
 
 
 def row(path: str, vector: np.ndarray | None = None, **more: Any) -> Row:
