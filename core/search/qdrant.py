@@ -8,7 +8,7 @@ a killed process leaves it twice at worst, until the next run, and never lost.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
@@ -24,6 +24,9 @@ POINTS = 256  # of a request
 SCROLLED = 1_000
 SECONDS = 60  # that a request may take
 TEXTS, NUMBERS = ("root", "path", "kind", "folders"), ("part", "lot", "size")
+MARK = str(
+    uuid.UUID(int=0)
+)  # a point without a vector: its payload says which version of the content this is
 KEPT = tuple(field.name for field in fields(Row) if field.name not in ("id", "vector", "score"))
 
 
@@ -103,13 +106,16 @@ class QdrantTable:
 
     @property
     def version(self) -> str:
-        """The number of points: the server counts no versions."""
-        return str(self._count(None))
+        """Changes with the content: the server counts no versions, so each change leaves a mark."""
+        marks = self.client.retrieve(self.name, [MARK], with_payload=True)
+        return str(marks[0].payload["version"]) if marks else ""
 
     def get(self, identity: str) -> Row | None:
         try:
             key = str(uuid.UUID(identity))
         except ValueError:
+            return None
+        if key == MARK:
             return None
         found = self.client.retrieve(self.name, [key], with_payload=True, with_vectors=True)
         return self._row(found[0]) if found else None
@@ -147,6 +153,7 @@ class QdrantTable:
                 for row in batch
             ]
             self.client.upsert(self.name, points, wait=True)
+        self._mark(rows)
 
     def replace(self, root: str, paths: Sequence[str], rows: Sequence[Row]) -> None:
         old = [row.id for path in paths for row in self.pieces(root, path)]
@@ -154,19 +161,30 @@ class QdrantTable:
         for batch in in_batches(old, SCROLLED):
             keys = [str(uuid.UUID(one)) for one in batch]
             self.client.delete(self.name, self.models.PointIdsList(points=keys), wait=True)
+        self._mark(old)
 
     def rename(self, root: str, name: str) -> None:
         self.client.set_payload(self.name, {"root": name}, points=self._must(root=root), wait=True)
+        self._mark([root])
 
     def move(self, root: str, moves: Mapping[str, str]) -> None:
         for old, new in moves.items():
             fresh = {"path": new, "folders": above(new)}
             self.client.set_payload(self.name, fresh, points=self._must(root=root, path=old), wait=True)
+        self._mark(moves)
 
     def remove(self, root: str, paths: Sequence[str]) -> None:
         for path in paths:
             chosen = self.models.FilterSelector(filter=self._must(root=root, path=path))
             self.client.delete(self.name, chosen, wait=True)
+        self._mark(paths)
+
+    def _mark(self, changes: Sized) -> None:
+        """Gives the content another version where something changed. The change comes first: a version is never newer."""
+        if not changes:
+            return
+        mark = self.models.PointStruct(id=MARK, vector={}, payload={"version": uuid.uuid4().hex})
+        self.client.upsert(self.name, [mark], wait=True)
 
     def tidy(self) -> None:
         """The server looks after its own index."""
