@@ -4,6 +4,8 @@ const zh = window.atlasLang === "zh";
 const phrasesOf = (wrap) => [...wrap.querySelectorAll(".gl-phrase")];
 const boxesOf = (wrap) => [...wrap.querySelectorAll(".atlas-det-box")];
 const partsOf = (wrap) => [...wrap.querySelectorAll("[data-pick]")]; // boxes, and the names on them
+// Phrases with a minimum score of their own: the slider does not move their boxes.
+const settledOf = (wrap) => wrap.dataset.settled.split(" ").filter(Boolean);
 const scoreOf = (wrap, box) => Number(wrap.dataset.scores.split(" ")[Number(box.dataset.pick)]);
 
 function say(wrap) {
@@ -26,14 +28,20 @@ function say(wrap) {
   const none = boxesOf(wrap).length
     ? (zh ? `没有得分达到 ${line} 的框，最高得分是 ${best}。请降低“最低得分”。` : `No box scores ${line} or more; the best score is ${best}. Lower the minimum score.`)
     : (zh ? "图片中没有与这些词对应的内容。" : "Nothing in the image matches these words.");
-  const some = zh ? `得分不低于 ${line} 的框有 ${left.length} 个。` : `${count} ${line} or more.`;
+  const reach = left.length === 1 ? "1 box reaches its minimum score." : `${left.length} boxes reach their minimum scores.`;
+  const some = settledOf(wrap).length
+    ? (zh ? `达到各自最低得分的框有 ${left.length} 个。` : reach)
+    : (zh ? `得分不低于 ${line} 的框有 ${left.length} 个。` : `${count} ${line} or more.`);
   status.textContent = `${left.length ? some : none} ${status.dataset.tip}`;
 }
 
 function cut(wrap, threshold) {
   wrap.dataset.threshold = threshold;
   const counts = {};
-  partsOf(wrap).forEach((part) => { part.hidden = scoreOf(wrap, part) < threshold; });
+  const settled = settledOf(wrap);
+  partsOf(wrap).forEach((part) => {
+    part.hidden = scoreOf(wrap, part) < threshold && !settled.includes(part.dataset.group);
+  });
   boxesOf(wrap).filter((box) => !box.hidden).forEach((box) => {
     counts[box.dataset.group] = (counts[box.dataset.group] || 0) + 1;
   });

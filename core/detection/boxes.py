@@ -35,7 +35,7 @@ def crops(pictures: Tensor, boxes: list[Tensor], side: int) -> Tensor:
 def choose(
     boxes: Tensor,
     scores: Tensor,
-    threshold: float,
+    threshold: float | Tensor,
     overlap: float,
     limit: int = MAX_DETECTIONS,
     across_labels: bool = False,
@@ -45,7 +45,7 @@ def choose(
     Args:
         boxes: [M, 4] xyxy.
         scores: [M, N] of each box and label.
-        threshold: the least score.
+        threshold: the least score, of all labels or [N] of each.
         overlap: IoU above which two boxes of one label are the same thing.
         limit: how many are kept at most.
         across_labels: whether boxes of different labels that overlap are the same thing, too.
@@ -54,8 +54,9 @@ def choose(
         Indices of boxes [R], of labels [R], scores [R]; best first.
     """
     found, order = scores.flatten().topk(min(scores.numel(), CANDIDATES))
-    order, found = order[found > threshold], found[found > threshold]
     box, label = order // scores.shape[1], order % scores.shape[1]
+    sure = found > (threshold[label] if isinstance(threshold, Tensor) else threshold)
+    box, label, found = box[sure], label[sure], found[sure]
     groups = torch.zeros_like(label) if across_labels else label
     kept = batched_nms(boxes[box].float(), found.float(), groups, overlap)[:limit]
     return box[kept], label[kept], found[kept]

@@ -36,6 +36,7 @@ class Detection:
     timings: dict[str, float]  # milliseconds by step
     normalisation: str = "softmax"  # "sigmoid" where each label has a yes or no of its own
     notes: Notes = NO_NOTES
+    negatives: tuple[int, ...] = ()  # labels that only took boxes from others
 
     def to_json(self) -> dict[str, Any]:
         """The boxes as plain values."""
@@ -93,6 +94,8 @@ class Grounding:
     timings: dict[str, float]  # milliseconds by step
     normalisation: str = "sigmoid"
     notes: Notes = NO_NOTES
+    negatives: tuple[int, ...] = ()  # phrases that only took boxes from others
+    settled: tuple[int, ...] = ()  # phrases with a least score of their own, which all their boxes reach
 
     def to_json(self) -> dict[str, Any]:
         """The boxes as plain values."""
@@ -102,7 +105,11 @@ class Grounding:
             "mode": self.mode,
             "seconds": round(self.seconds, 4),
             "size": list(self.size),
-            "phrases": [{"text": p.text, "start": p.start, "end": p.end} for p in self.phrases],
+            "phrases": [
+                {"text": p.text, "start": p.start, "end": p.end}
+                | ({"negative": True} if at in self.negatives else {})
+                for at, p in enumerate(self.phrases)
+            ],
             "results": [
                 {
                     "phrase": self.phrases[index].text,

@@ -35,9 +35,8 @@ from core.clip import encoders
 from core.clip.handles import Handle, remembered_texts
 from core.clip.labels import Labels, read
 from core.clip.resnet import picture_tower
-from core.detection import boxes as of_boxes
+from core.detection import choices, wording
 from core.detection import crops as of_crops
-from core.detection import wording
 from core.detection.regions import ViLDNet, ensemble, probabilities
 from core.detection.result import Detection
 from core.errors import Refusal
@@ -244,6 +243,8 @@ class ViLD(Handle[Loaded]):
         threshold: float | None = None,
         nms: float = 0.5,
         across_labels: bool = False,
+        by_label: Mapping[str, float] | None = None,
+        negatives: Sequence[str] = (),
     ) -> Detection:
         """Boxes of what the labels name.
 
@@ -258,6 +259,8 @@ class ViLD(Handle[Loaded]):
             threshold: the least score of a box; the row's own when None.
             nms: IoU above which the less sure of two boxes of one label goes.
             across_labels: whether the less sure of two boxes of different labels goes, too: one label for each thing.
+            by_label: for single labels a least score in place of the threshold.
+            negatives: further labels, whose boxes take those of others and are left out (`core.detection.choices`).
 
         Raises:
             Refusal: "unknown_variant".
@@ -272,24 +275,27 @@ class ViLD(Handle[Loaded]):
             # A network without objectness has its places in the order of the image, and the first are only its top.
             proposals = len(encoded.regions.objectness)
         encoded_at = time.perf_counter()
-        offered = self.read_labels(labels)
+        names = inputs.labels(labels, limit=None)
+        asked = choices.with_negatives(names, negatives)
+        offered = self.read_labels(asked)
+        hidden = choices.places(offered.names, asked[len(names) :])
         text_features = self.encode_text(offered.texts)
         texts_at = time.perf_counter()
         crops = runtime.last(self.encode_crops(encoded, proposals)) if variant == "crops" else None
         crops_at = time.perf_counter()
-        known = self.is_base(offered.texts) if base is None else tuple(bool(base[i]) for i in offered.places)
+        known = self.is_base(offered.texts)
+        if base is not None:
+            of_each = [*base, *self.is_base(asked[len(names) :])]
+            known = tuple(bool(of_each[place]) for place in offered.places)
         options = checkpoints.row(self.checkpoint).options
         if threshold is None:
             threshold = float(options["thresholds"][variant])
         read = self._read(encoded, text_features, variant, known, proposals, crops)
         found = encoded.regions
         settled = found.proposals if variant == "crops" else found.boxes
-        box, label, score = of_boxes.choose(
-            torch.from_numpy(settled[:proposals]),
-            torch.from_numpy(read.ranking),
-            threshold,
-            nms,
-            across_labels=across_labels,
+        least = choices.least_scores(offered.names, threshold, by_label or {}, hidden)
+        box, label, score = choices.choose(
+            settled[:proposals], read.ranking, least, hidden, nms, across_labels
         )
         end = time.perf_counter()
         return Detection(
@@ -297,10 +303,10 @@ class ViLD(Handle[Loaded]):
             variant=variant,
             labels=offered.names,
             base=known,
-            boxes=settled[box.numpy()],
-            scores=score.numpy(),
-            label_indices=label.numpy(),
-            proposal_indices=box.numpy(),
+            boxes=settled[box],
+            scores=score,
+            label_indices=label,
+            proposal_indices=box,
             proposals=found.proposals[:proposals],
             objectness=found.objectness[:proposals],
             region_embeddings=read.embeddings,
@@ -320,6 +326,7 @@ class ViLD(Handle[Loaded]):
             },
             normalisation="sigmoid" if variant == "native" else "softmax",
             notes=offered.notes,
+            negatives=hidden,
         )
 
     def closed(

@@ -23,7 +23,7 @@ from core.inputs.images import (
 from core.inputs.numbers import number
 from core.inputs.points import Cloud, points
 from core.inputs.seeds import seed
-from core.inputs.texts import SEPARATORS, clean, labels, text, visible
+from core.inputs.texts import SEPARATORS, clean, labels, scores, text, visible
 from core.inputs.video import Clip, Frame, Video, video
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "number",
     "points",
     "reduced_size",
+    "scores",
     "seed",
     "size_of",
     "sound",

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from core.errors import Refusal
+from core.inputs.numbers import number
 
 LABEL_CHARS = 300
+SCORE = re.compile(r"(.*?\S)\s*[\s:：=]\s*(\d*\.?\d+)")  # of a label: "dog 0.4", "dog: 0.4"
 SEPARATORS = re.compile(r"[,，、;；\r\n\v\f\x85\u2028\u2029]")
 QUOTED_CHARS = 40  # of a text in a refusal
 UNSEEN = ("Cc", "Cf", "Cs")  # categories of control, format and surrogate characters
@@ -56,6 +58,29 @@ def labels(value: str | Sequence[str] | None, *, limit: int | None = 100) -> lis
         if len(label) > LABEL_CHARS and len(clean(label)) > LABEL_CHARS:
             raise Refusal("label_too_long", label=beginning(label), length=len(label), limit=LABEL_CHARS)
     return names
+
+
+def scores(value: str | Mapping[str, float] | None) -> tuple[dict[str, float], list[str]]:
+    """Least scores of single labels, and the parts of the text that are none.
+
+    Args:
+        value: label -> number; or one text with a number from 0 to 1 behind each label: "dog 0.4, cat: 0.25".
+
+    Raises:
+        Refusal: "out_of_range" for a number of a mapping, "text_too_long".
+    """
+    if isinstance(value, Mapping):
+        return {str(name): number(str(name)[:40], score) for name, score in value.items()}, []
+    own: dict[str, float] = {}
+    rest: list[str] = []
+    _check_length(value or "", 2 * LABEL_CHARS * 100)
+    for piece in filter(None, map(clean, SEPARATORS.split(value or ""))):
+        match = SCORE.fullmatch(piece)
+        if match and float(match[2]) <= 1:
+            own[match[1]] = float(match[2])
+        else:
+            rest.append(piece)
+    return own, rest
 
 
 def text(value: str, *, limit: int = 300, what: str = "text") -> str:

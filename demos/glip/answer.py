@@ -20,7 +20,7 @@ from demos.draw import boxes
 from demos.glip import draw
 from demos.glip.words import PAPER, examples, say
 from demos.kit import files as files_in
-from demos.kit import results
+from demos.kit import label_choices, results
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress
 from demos.kit.menu import label_language, needs_download, start_row
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from core.detection.glip.grounding import EncodedImage
     from core.detection.result import Grounding
     from demos.glip.page import Question
+    from demos.kit.label_choices import LabelChoices
 
 OPENING = "dog_and_car"
 MODES = ("sentence", "labels")
@@ -47,6 +48,7 @@ class Answer:
     image: Image.Image
     encoded: EncodedImage
     grounding: Grounding
+    choices: LabelChoices
     seconds: float
 
     def line(self, lang: str) -> str:
@@ -72,39 +74,61 @@ def prompt_of(mode: str, text: str) -> str | list[str]:
     return inputs.labels(text) if mode == "labels" else inputs.text(text)
 
 
+def choices_of(
+    prompt: str | list[str], checkpoint: str | None, by_label: Any = "", negatives: Any = ""
+) -> LabelChoices:
+    """A prompt's labels as a checkpoint reads them; of a caption, which has none, the least scores of its phrases."""
+    row = checkpoints.row(checkpoint or start_row(PAPER), lambda row: row.paper == PAPER)
+    if isinstance(prompt, str):
+        return label_choices.read(row.name, [], by_label)
+    return label_choices.read(row.name, prompt, by_label, negatives)
+
+
 def detect(
-    glip: GLIP, image: Image.Image, prompt: str | list[str], threshold: float, across_labels: bool = False
+    glip: GLIP, image: Image.Image, prompt: str | list[str], choices: LabelChoices, **options: Any
 ) -> Grounding:
     """The boxes of a caption or of labels."""
     if isinstance(prompt, str):
-        return glip.ground(image, prompt, threshold=threshold, across_labels=across_labels)
-    return glip.detect(image, prompt, threshold=threshold, across_labels=across_labels)
+        return glip.ground(image, prompt, by_label=choices.by_label, **options)
+    return glip.detect(image, choices.names, **choices.options, **options)
 
 
 def ask(
-    image: Image.Image, prompt: str | list[str], checkpoint: str | None, across_labels: bool = False
+    image: Image.Image,
+    prompt: str | list[str],
+    checkpoint: str | None,
+    choices: LabelChoices | None = None,
+    across_labels: bool = False,
 ) -> Answer:
     """Every box above the floor; core caches image and answer, so that the same question runs nothing."""
+    choices = choices or choices_of(prompt, checkpoint)
     glip = model(checkpoint)
     start = time.perf_counter()
-    grounding = detect(glip, image, prompt, FLOOR, across_labels)
-    return Answer(image, glip.encode(image), grounding, time.perf_counter() - start)
+    grounding = detect(glip, image, prompt, choices, threshold=FLOOR, across_labels=across_labels)
+    return Answer(image, glip.encode(image), grounding, choices, time.perf_counter() - start)
+
+
+def asked(question: Question) -> tuple[str | list[str], LabelChoices]:
+    """The prompt of the page's question, and what is decided about its labels."""
+    prompt = prompt_of(question.mode, question.text)
+    return prompt, choices_of(prompt, question.checkpoint, question.by_label, question.negatives)
 
 
 def run(question: Question) -> Answer:
     """The answer to the page's question."""
     image = inputs.image(files_in.image_source(question.image))
-    prompt = prompt_of(question.mode, question.text)
-    return ask(image, prompt, question.checkpoint, question.across_labels)
+    prompt, choices = asked(question)
+    return ask(image, prompt, question.checkpoint, choices, question.across_labels)
 
 
 def prompts(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress]:
     """Grounds the prompts of a list that is too long for one; yields nothing where one prompt is enough."""
     if question.mode != "labels" or needs_download(question.checkpoint or start_row(PAPER)):
         return
-    image, names = inputs.image(files_in.image_source(question.image)), inputs.labels(question.text)
+    image, (_, choices) = inputs.image(files_in.image_source(question.image)), asked(question)
     start, first = 0.0, 0
-    for done, count in model(question.checkpoint).detecting(image, names, FLOOR, cancel=cancel):
+    glip, options = model(question.checkpoint), choices.options
+    for done, count in glip.detecting(image, choices.names, FLOOR, cancel=cancel, **options):
         if count == 1:
             continue
         if not start:
@@ -126,6 +150,8 @@ def glip_ground(
     threshold: float | None = None,
     checkpoint: str | None = None,
     across_labels: bool = False,
+    by_label: dict[str, float] | None = None,
+    negatives: list[str] | str | None = None,
 ) -> dict[str, Any]:
     """Find what a sentence names in an image, a box for each phrase (GLIP); or the things of a list of labels.
 
@@ -137,11 +163,15 @@ def glip_ground(
         threshold: 0 to 1; boxes with a lower score are left out. The checkpoint's own when left out.
         checkpoint: a registry row that is on the server; the default row when left out.
         across_labels: whether of overlapping boxes with different phrases only the best is kept: one phrase for each thing.
+        by_label: minimum scores of single labels or phrases, in place of the threshold: {"dog": 0.4}.
+        negatives: beside labels, words that are easily confused with them: where one of them scores higher, the box of
+            the label is left out; their own boxes are left out, too.
 
     Returns:
         {"checkpoint", "prompt", "mode", "seconds", "size": [width, height], "phrases": [{"text", "start", "end"}, ...],
         "results": [{"phrase", "phrase_index", "score", "box": [left, top, right, bottom]}, ...]}, best first; "merged" and
-        "truncated" as in clip_classify.
+        "truncated" as in clip_classify. Phrases that come from negatives have "negative": true. A checkpoint that reads no
+        Chinese is asked in English where the classroom's word list has a label: "translated": {label: word}.
     """
     with api_errors():
         if (caption is None) == (labels is None):
@@ -151,7 +181,9 @@ def glip_ground(
         glip = model(checkpoint)
         own = start_threshold(glip.checkpoint)
         least = inputs.number("threshold", own if threshold is None else threshold)
-        return detect(glip, pixels, prompt, least, across_labels).to_json()
+        choices = choices_of(prompt, glip.checkpoint, by_label, negatives)
+        found = detect(glip, pixels, prompt, choices, threshold=least, across_labels=across_labels)
+        return found.to_json() | choices.to_json([phrase.text for phrase in found.phrases])
 
 
 # --- handlers --------------------------------------------------------------------------------------------
@@ -163,7 +195,12 @@ def ground(question: Question, lang: str) -> dict[str, Any]:
     answer = run(question)
     grounding = answer.grounding
     names = [phrase.text for phrase in grounding.phrases]
-    unread = results.unreadable(grounding.checkpoint, grounding.prompt, lang)
+    unread = (
+        results.unreadable(grounding.checkpoint, grounding.prompt, lang)
+        if question.mode == "sentence"
+        else []
+    )
+    unread += answer.choices.sentences(names, lang)
     return {
         "figure": draw.figure(answer.image, grounding, threshold, lang),
         "table": draw.table(answer.image, grounding, threshold, lang),
@@ -202,11 +239,11 @@ def files(question: Question, lang: str) -> str:
 def many(question: Question) -> Callable[[Any], Outcome]:
     """The question of the page for each of many images."""
     threshold = inputs.number("threshold", question.threshold)
-    prompt = prompt_of(question.mode, question.text)
-    glip = model(question.checkpoint)
+    prompt, choices = asked(question)
+    glip, across = model(question.checkpoint), question.across_labels
 
     def verb(image: Image.Image) -> Outcome:
-        grounding = detect(glip, image, prompt, threshold, question.across_labels)
+        grounding = detect(glip, image, prompt, choices, threshold=threshold, across_labels=across)
         names = [grounding.phrases[at].text for at in grounding.phrase_indices.tolist()]
         boxes_of = list(zip(names, grounding.scores.tolist(), grounding.boxes.tolist(), strict=True))
         return detected(boxes_of, grounding.to_json(), image)

@@ -29,8 +29,8 @@ MANY = 24  # phrases from which a sentence is set in small type
 
 
 def above(grounding: Grounding, threshold: float) -> np.ndarray:
-    """[R] which boxes reach the threshold."""
-    return grounding.scores >= threshold
+    """[R] which boxes reach the threshold, or are of a phrase with a least score of its own."""
+    return (grounding.scores >= threshold) | np.isin(grounding.phrase_indices, grounding.settled)
 
 
 def colours(grounding: Grounding) -> list[str]:
@@ -71,13 +71,16 @@ def figure(image: Image.Image, grounding: Grounding, threshold: float, lang: str
     overlay = boxes.overlay(image, marks(grounding), lang, picks="phrase", above=prompt)
     status = f"{count_line(grounding, threshold, lang)} {tip}"
     line = tag("p", status, class_="atlas-line gl-status", role="status", data_tip=tip)
-    values = {"data_threshold": f"{threshold:.4f}", "data_scores": scores}
+    settled = " ".join(map(str, grounding.settled))  # phrases that the slider does not move
+    values = {"data_threshold": f"{threshold:.4f}", "data_scores": scores, "data_settled": settled}
     return tag("div", overlay, line, class_="gl-figure", **values)
 
 
 def count_line(grounding: Grounding, threshold: float, lang: str) -> str:
     """The number of boxes that reach the threshold, and the best score where none does."""
     count = int(above(grounding, threshold).sum())
+    if count and grounding.settled:
+        return say("one_settled" if count == 1 else "settled", lang, count=count)
     if count:
         return say("one_box" if count == 1 else "boxes", lang, count=count, threshold=threshold)
     if len(grounding.scores):
@@ -98,6 +101,10 @@ def sentence(grounding: Grounding, threshold: float, lang: str) -> Markup:
         if phrase.start < end:
             continue  # a phrase inside another has no room of its own
         parts.append(grounding.prompt[end : phrase.start])
+        if at in grounding.negatives:
+            text, end = grounding.prompt[phrase.start : phrase.end], phrase.end
+            parts.append(tag("s", text, title=say("negative", lang), class_="gl-negative"))
+            continue
         if (part := starts.get(phrase.start)) is not None:
             parts.append(tag("span", say("prompt", lang, number=part + 1), class_="gl-part"))
         count = int((visible & (grounding.phrase_indices == at)).sum())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from demos.glip import answer, inside, lessons, words
 from demos.glip.words import PAPER
-from demos.kit import batch, form, page, walkthrough
+from demos.kit import batch, form, label_choices, page, walkthrough
 from demos.kit.components import stage
 from demos.kit.places import folded
 
@@ -29,6 +29,8 @@ class Question:
         0, 1, 0.5, words.text("threshold"), words.text("threshold_info"), step=0.01, script=HIDE
     )
     across_labels: bool = form.switch(False, words.text("one_phrase"), words.text("one_phrase_info"))
+    by_label: str = label_choices.by_label_field()
+    negatives: str = label_choices.negatives_field()
 
 
 def figure(elem_id: str) -> object:

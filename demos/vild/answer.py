@@ -20,7 +20,7 @@ from core.batch import Outcome, detected
 from core.runtime import Cancel
 from demos.draw import boxes
 from demos.kit import files as files_in
-from demos.kit import results
+from demos.kit import label_choices, results
 from demos.kit.components import picked
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress
@@ -31,6 +31,7 @@ from demos.vild.words import PAPER, examples, say
 if TYPE_CHECKING:
     from core.detection import Detection
     from core.detection.vild import EncodedImage, ViLD
+    from demos.kit.label_choices import LabelChoices
     from demos.vild.page import Question
 
 VARIANT = "ensemble"
@@ -45,6 +46,7 @@ class Answer:
     image: Image.Image
     encoded: EncodedImage
     detection: Detection
+    choices: LabelChoices
     seconds: float
 
     def line(self, lang: str) -> str:
@@ -89,10 +91,16 @@ def options_of(
     return {"variant": variant, "threshold": least, "proposals": count, "across_labels": across_labels}
 
 
+def choices_of(question: Question) -> LabelChoices:
+    """The question's labels as its checkpoint reads them."""
+    names, row = inputs.labels(question.labels), row_of(question.checkpoint)
+    return label_choices.read(row.name, names, question.by_label, question.negatives)
+
+
 def ask(question: Question, variant: str | None = None) -> Answer:
     """The answer to the page's question; to another variant with its own threshold where one is named."""
     image = inputs.image(files_in.image_source(question.image))
-    labels = inputs.labels(question.labels)
+    choices = choices_of(question)
     vild = model(question.checkpoint)
     start = time.perf_counter()
     encoded = vild.encode(image)
@@ -100,8 +108,8 @@ def ask(question: Question, variant: str | None = None) -> Answer:
     name = variant or variant_for(question.variant, question.checkpoint)
     threshold = None if variant else question.threshold
     options = options_of(name, threshold, question.proposals, question.across_labels)
-    detection = vild.detect(encoded, labels, **options)
-    return Answer(vild, image, encoded, detection, time.perf_counter() - start)
+    detection = vild.detect(encoded, choices.names, **choices.options, **options)
+    return Answer(vild, image, encoded, detection, choices, time.perf_counter() - start)
 
 
 def crops(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress]:
@@ -141,6 +149,8 @@ def vild_detect(
     checkpoint: str | None = None,
     coco: bool = False,
     across_labels: bool = False,
+    by_label: dict[str, float] | None = None,
+    negatives: list[str] | str | None = None,
 ) -> dict[str, Any]:
     """Find the things that labels name in an image, with a box each (open-vocabulary detection, ViLD).
 
@@ -155,19 +165,21 @@ def vild_detect(
         checkpoint: a row of ViLD that is on the server; the default row when left out.
         coco: whether the answer also contains the boxes as a COCO data set.
         across_labels: whether of overlapping boxes with different labels only the best is kept: one label for each thing.
+        by_label, negatives: as in glip_ground.
 
     Returns:
         {"checkpoint", "variant", "seconds", "size": [width, height], "results": [{"label", "base", "score",
         "box": [left, top, right, bottom] in pixels}, ...]}, best first; with coco also "images", "categories", "annotations";
-        "merged" and "truncated" as in clip_classify.
+        "merged" and "truncated" as in clip_classify, "translated" as in glip_ground.
     """
     with api_errors():
         names = inputs.labels(labels, limit=1000)
         pixels = inputs.image(files_in.uploaded(image))
-        is_base = None if base is None else [name in base for name in names]
         options = options_of(variant, threshold, proposals, across_labels)
-        detection = model(checkpoint).detect(pixels, names, base=is_base, **options)
-        result = detection.to_json()
+        choices = label_choices.read(row_of(checkpoint or "").name, names, by_label, negatives)
+        options |= {"base": choices.among(base), **choices.options}
+        detection = model(checkpoint).detect(pixels, choices.names, **options)
+        result = detection.to_json() | choices.to_json(detection.labels)
         if coco:
             result |= json.loads(boxes.coco_json(draw.marks(detection), detection.labels, detection.size))
         return result
@@ -180,12 +192,12 @@ def detect(question: Question, lang: str) -> dict[str, Any]:
     """The slots of *Try it*: the image with its boxes, no region yet, the line."""
     answer = ask(question)
     detection = answer.detection
-    unread = results.unreadable(detection.checkpoint, " ".join(detection.labels), lang)
+    notes = answer.choices.sentences(detection.labels, lang)
     return {
         "figure": draw.figure(answer.image, detection, lang, "inspect"),
         "region": "",
         "line": answer.line(lang),
-        **results.answer_notes(PAPER, detection, answer.encoded.digest, detection.labels, lang, unread),
+        **results.answer_notes(PAPER, detection, answer.encoded.digest, detection.labels, lang, notes),
     }
 
 
@@ -227,12 +239,12 @@ def files(question: Question, lang: str) -> str:
 
 def many(question: Question) -> Callable[[Any], Outcome]:
     """The question of the page for each of many images."""
-    labels, vild = inputs.labels(question.labels), model(question.checkpoint)
+    choices, vild = choices_of(question), model(question.checkpoint)
     variant = variant_for(question.variant, question.checkpoint)
     options = options_of(variant, question.threshold, question.proposals, question.across_labels)
 
     def verb(image: Image.Image) -> Outcome:
-        detection = vild.detect(image, labels, **options)
+        detection = vild.detect(image, choices.names, **choices.options, **options)
         names = [detection.labels[at] for at in detection.label_indices.tolist()]
         rows = list(zip(names, detection.scores.tolist(), detection.boxes.tolist(), strict=True))
         return detected(rows, detection.to_json(), image)

@@ -56,6 +56,7 @@ def legend(detection: Detection, lang: str) -> list[Entry]:
     entries = []
     for at, (label, is_base) in enumerate(zip(detection.labels, detection.base, strict=True)):
         number = say("box" if counts[at] == 1 else "boxes", lang, count=counts[at])
+        number = say("negative", lang) if at in detection.negatives else number
         note = f"{kind_of(is_base, lang)} · {number}"
         entries.append(Entry(label, colour_of(is_base), at, note, not is_base))
     return entries

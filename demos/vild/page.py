@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from demos.kit import batch, form, page
+from demos.kit import batch, form, label_choices, page
 from demos.kit.components import output, pick_box, stage
 from demos.kit.walkthrough import Walkthrough
 from demos.vild import answer, inside, lessons
@@ -29,6 +29,8 @@ class Question:
         1, answer.MOST_PROPOSALS, answer.PROPOSALS, text("proposals"), text("proposals_info")
     )
     across_labels: bool = form.switch(False, text("one_label"), text("one_label_info"))
+    by_label: str = label_choices.by_label_field()
+    negatives: str = label_choices.negatives_field()
 
 
 def inspect_on_click(layout: page.Layout) -> None:

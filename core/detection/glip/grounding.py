@@ -25,6 +25,7 @@ from core.clip import encoders
 from core.clip.handles import Handle
 from core.clip.labels import distinct
 from core.clip.resnet import picture_tower
+from core.detection import choices
 from core.detection.glip import boxes, language, lists, phrases
 from core.detection.glip.head import as_regions
 from core.detection.glip.language import BertReader, ClipReader, Mode, Prompt, Reader, Span
@@ -207,6 +208,7 @@ class GLIP(Handle[Grounder]):
         threshold: float | None = None,
         limit: int = LIMIT,
         across_labels: bool = False,
+        by_label: Mapping[str, float] | None = None,
     ) -> Grounding:
         """Boxes for the noun phrases of a caption.
 
@@ -217,14 +219,15 @@ class GLIP(Handle[Grounder]):
             threshold: boxes that score less are left out; the checkpoint's own when None.
             limit: at most so many boxes, of `LIMIT`.
             across_labels: whether the less sure of two boxes of different phrases that overlap goes: one phrase for each thing.
+            by_label: for single phrases a least score in place of the threshold.
 
         Raises:
             Refusal: "no_phrase", "phrase_not_in_caption", "prompt_too_long".
         """
         spans = phrase_spans(caption, phrases)
-        return runtime.last(
-            self._steps(image, [(caption, spans)], "grounding", threshold, limit, across_labels=across_labels)
-        )
+        whole = runtime.last(self._steps(image, [(caption, spans)], "grounding"))
+        threshold = row_threshold(self.checkpoint) if threshold is None else threshold
+        return lists.kept(whole, threshold, limit, across_labels, by_label or {})
 
     def detect(
         self,
@@ -233,18 +236,26 @@ class GLIP(Handle[Grounder]):
         threshold: float | None = None,
         limit: int = LIMIT,
         across_labels: bool = False,
+        by_label: Mapping[str, float] | None = None,
+        negatives: Sequence[str] = (),
     ) -> Grounding:
         """Boxes for labels, which are joined to a prompt: detection as grounding (section 3.1).
 
         Args:
             image: an image, or what `encode` made of it.
             labels: texts, or one text that is cut at commas and lines; those that are read alike are one label.
-            threshold, limit: as for `ground`.
+            threshold, limit, across_labels, by_label: as for `ground`.
+            negatives: further labels, whose boxes take those of others and are left out (`core.detection.choices`).
 
         Raises:
             Refusal: "no_word_in_labels", "label_of_many_words"; what `inputs.labels` refuses.
         """
-        return runtime.last(self.detecting(image, labels, threshold, limit, across_labels=across_labels))
+        options: dict[str, Any] = {
+            "across_labels": across_labels,
+            "by_label": by_label,
+            "negatives": negatives,
+        }
+        return runtime.last(self.detecting(image, labels, threshold, limit, **options))
 
     def detecting(
         self,
@@ -254,6 +265,8 @@ class GLIP(Handle[Grounder]):
         limit: int = LIMIT,
         cancel: runtime.Cancel | None = None,
         across_labels: bool = False,
+        by_label: Mapping[str, float] | None = None,
+        negatives: Sequence[str] = (),
     ) -> Generator[tuple[int, int], None, Grounding]:
         """`detect`, prompt by prompt: a list that is longer than what can be read at once takes several.
 
@@ -274,23 +287,25 @@ class GLIP(Handle[Grounder]):
             read = cut(text)
             return read.ids if read.is_known else (read.ids, text)
 
-        offered = distinct(inputs.labels(labels, limit=None), ids, is_cut)
+        names = inputs.labels(labels, limit=None)
+        asked = choices.with_negatives(names, negatives)
+        offered = distinct(asked, ids, is_cut)
         prompts = [language.listed(piece) for piece in lists.pieces(offered.texts, cut)]
-        answer = yield from self._steps(image, prompts, "detection", threshold, limit, cancel, across_labels)
+        answer = yield from self._steps(image, prompts, "detection", cancel)
         phrases = [replace(one, text=name) for one, name in zip(answer.phrases, offered.names, strict=True)]
-        return replace(answer, phrases=tuple(phrases), notes=offered.notes)
+        hidden = choices.places(offered.names, asked[len(names) :])
+        answer = replace(answer, phrases=tuple(phrases), notes=offered.notes, negatives=hidden)
+        threshold = row_threshold(self.checkpoint) if threshold is None else threshold
+        return lists.kept(answer, threshold, limit, across_labels, by_label or {})
 
     def _steps(
         self,
         image: Image.Image | EncodedImage,
         asked: Sequence[tuple[str, list[Span]]],
         mode: Mode,
-        threshold: float | None,
-        limit: int,
         cancel: runtime.Cancel | None = None,
-        across_labels: bool = False,
     ) -> Generator[tuple[int, int], None, Grounding]:
-        """The answer to one or more prompts, given as their texts and the characters of their phrases."""
+        """Every box of one or more prompts, given as their texts and the characters of their phrases."""
         start = time.perf_counter()
         encoded = self.encode(image)
         encoded_at = time.perf_counter()
@@ -306,15 +321,8 @@ class GLIP(Handle[Grounder]):
                 ANSWERS.put(key, known, known.alignment.nbytes + known.alignment_before.nbytes + 4096)
             parts.append(known)
         whole = lists.joined(parts, LIMIT)
-        if threshold is None:
-            threshold = row_threshold(self.checkpoint)
-        left = np.flatnonzero(whole.scores >= threshold)
-        if across_labels:
-            left = left[boxes.apart(whole.boxes[left], whole.scores[left])]
-        shown = ("boxes", "scores", "phrase_indices", "alignment", "alignment_before")
         return replace(
             whole,
-            **{name: getattr(whole, name)[left[:limit]] for name in shown},
             timings={"encode_image": 1000 * (encoded_at - start), **whole.timings},
             seconds=time.perf_counter() - start,
         )

@@ -9,11 +9,13 @@ for each (as MM-Grounding-DINO does it).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from core.detection import choices
+from core.detection.glip import boxes
 from core.detection.glip.language import SEPARATOR, WORDS, Cut
 from core.detection.result import Grounding, Phrase
 from core.errors import Refusal
@@ -85,6 +87,21 @@ def joined(parts: Sequence[Grounding], limit: int) -> Grounding:
         alignment_before=_spread([part.alignment_before for part in parts], order),
         timings={name: sum(part.timings[name] for part in parts) for name in parts[0].timings},
     )
+
+
+def kept(
+    whole: Grounding, threshold: float, limit: int, across_labels: bool, by_label: Mapping[str, float]
+) -> Grounding:
+    """The boxes of an answer that are sure enough, and that no surer one stands for; arguments as of `GLIP.detect`."""
+    names = [phrase.text for phrase in whole.phrases]
+    least = choices.least_scores(names, threshold, by_label, whole.negatives)
+    visible = choices.shown(whole.boxes, whole.scores, whole.phrase_indices, whole.negatives)
+    left = np.flatnonzero(visible & (whole.scores >= least[whole.phrase_indices]))
+    if across_labels:
+        left = left[boxes.apart(whole.boxes[left], whole.scores[left])]
+    shown = ("boxes", "scores", "phrase_indices", "alignment", "alignment_before")
+    parts = {name: getattr(whole, name)[left[:limit]] for name in shown}
+    return replace(whole, settled=choices.places(names, list(by_label)), **parts)
 
 
 def _spread(parts: Sequence[np.ndarray], order: np.ndarray) -> np.ndarray:
