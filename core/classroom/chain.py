@@ -18,6 +18,8 @@ from core.classroom.recipes.actionclip import train as actionclip
 from core.classroom.recipes.audioclip import train as audioclip
 from core.classroom.recipes.clip import train as clip
 from core.classroom.recipes.clip4clip import train as clip4clip
+from core.classroom.recipes.clip_vil import encoders as clip_vil_encoders
+from core.classroom.recipes.clip_vil import train as clip_vil
 from core.classroom.recipes.glip import train as glip
 from core.classroom.recipes.groupvit import train as groupvit
 from core.classroom.recipes.lseg import blocks as lseg_blocks
@@ -42,6 +44,8 @@ CHAIN: dict[str, float] = {
     "classroom-pointnet": 8.0,
     "classroom-vilt": 85.0,
     "classroom-audioclip": 20.0,
+    "clip-vil-supervised": 9.0,
+    "classroom-clip-vil": 10.0,
 }
 # What stands on one tower: its recipe, and the tower.
 HEADS: dict[str, tuple[Any, str]] = {
@@ -53,6 +57,7 @@ HEADS: dict[str, tuple[Any, str]] = {
     "classroom-actionclip": (actionclip, "classroom-rn"),
     "classroom-vilt": (vilt, "classroom-vit"),
     "classroom-audioclip": (audioclip, "classroom-rn"),
+    "classroom-clip-vil": (clip_vil, "classroom-rn"),
 }
 
 
@@ -74,9 +79,16 @@ def trainer(name: str, runs: Path, device: str = "cpu", seed: int = 0, steps: in
     steps: so many in place of the minutes of CHAIN (tests)."""
     minutes, out = CHAIN[name], runs / name
     budget: dict[str, Any] = {"minutes": minutes, "out": out, "seed": seed, "steps": steps}
+    if name == "clip-vil-supervised":
+        return clip_vil_encoders.Trainer(
+            clip_vil_encoders.Settings(str(export_of(runs, "classroom-rn")), **budget)
+        )
     if name in HEADS:
         recipe, tower = HEADS[name]
-        settings = recipe.Settings(clip=str(export_of(runs, tower)), device=device, **budget)
+        where: dict[str, Any] = {"device": device}
+        if name == "classroom-clip-vil":  # its features are computed once, on the CPU
+            where = {"supervised": export_of(runs, "clip-vil-supervised")}
+        settings = recipe.Settings(clip=str(export_of(runs, tower)), **where, **budget)
         trained: Trained = recipe.Trainer(settings)
         return trained
     if name == "lseg-blocks":

@@ -22,7 +22,8 @@ def line(seconds: float, checkpoint: str, device: str, lang: str, details: str =
 
     `checkpoint` is "" for an answer that no checkpoint gave.
     """
-    facts = [pick(lang, f"{seconds:.2f} s", f"{seconds:.2f} 秒")]
+    spent = f"{seconds:.2f}" if seconds >= 0.005 else "<0.01"
+    facts = [pick(lang, f"{spent} s", f"{spent} 秒")]
     if checkpoint:
         facts.append(checkpoints.row(checkpoint).title["zh" if lang == "zh" else "en"])
     fold = tag(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,9 +41,18 @@ def stands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     monkeypatch.setattr(Stand, "made", [])
     monkeypatch.setattr(Stand, "broken", "")
     recipes = (chain.clip, chain.lseg, chain.groupvit, chain.vild, chain.glip)
-    for recipe in (*recipes, chain.clip4clip, chain.actionclip, chain.pointclip, chain.vilt, chain.audioclip):
+    for recipe in (
+        *recipes,
+        chain.clip4clip,
+        chain.actionclip,
+        chain.pointclip,
+        chain.vilt,
+        chain.audioclip,
+        chain.clip_vil,
+    ):
         name = recipe.__name__.split(".")[-2]
         monkeypatch.setattr(recipe, "Trainer", lambda settings, name=name: Stand(name, settings))
+    monkeypatch.setattr(chain.clip_vil_encoders, "Trainer", lambda settings: Stand("supervised", settings))
     monkeypatch.setattr(chain.lseg_blocks, "Fit", lambda settings: Stand("lseg_blocks", settings))
     return Stand.made
 
@@ -54,7 +64,7 @@ def test_every_miniature_is_trained_on_the_exports_before_it(
     exports = chain.train_all(tmp_path, lines.append)
     assert [folder.name for folder in exports] == list(chain.CHAIN)
     recipes = ["clip", "clip", "lseg", "lseg_blocks", "groupvit", "vild", "glip"]
-    recipes += ["clip4clip", "actionclip", "pointclip", "vilt", "audioclip"]
+    recipes += ["clip4clip", "actionclip", "pointclip", "vilt", "audioclip", "supervised", "clip_vil"]
     assert [recipe for recipe, _ in stands] == recipes
     rn, vit = (chain.export_of(tmp_path, name) for name in ("classroom-rn", "classroom-vit"))
     by_name = {settings.out.name: settings for _, settings in stands}
@@ -66,12 +76,16 @@ def test_every_miniature_is_trained_on_the_exports_before_it(
         "classroom-clip4clip",
         "classroom-actionclip",
         "classroom-audioclip",
+        "clip-vil-supervised",
+        "classroom-clip-vil",
     )
     for head in heads:
         assert by_name[head].clip == str(rn)
     for head in ("classroom-groupvit", "classroom-vilt"):
         assert by_name[head].clip == str(vit)
     assert by_name["lseg-blocks"].checkpoint == str(chain.export_of(tmp_path, "classroom-lseg"))
+    supervised = chain.export_of(tmp_path, "clip-vil-supervised")
+    assert by_name["classroom-clip-vil"].supervised == supervised
     assert {name: settings.minutes for name, settings in by_name.items()} == chain.CHAIN
     # What is trained alone has the same budget.
     minutes = {
@@ -128,3 +142,10 @@ def test_a_head_is_opened_with_the_tower_that_it_was_trained_on(tmp_path: Path) 
     digest = sha256(rn / WEIGHTS)
     (head / NOTE).write_text(json.dumps({"clip": {"classroom-rn": digest}}))
     assert tower_folder(head) == rn
+
+
+@pytest.mark.parametrize("name", ["classroom.md", "classroom.zh.md"])
+def test_the_docs_say_how_long_the_chain_takes(name: str) -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / name).read_text(encoding="utf-8")
+    minutes = math.ceil(sum(chain.CHAIN.values()))
+    assert f"{minutes} minutes of one core" in text or f"一个核 {minutes} 分钟" in text

@@ -135,7 +135,7 @@ class Trainer(Run):
 
     def export(self) -> Path:
         """model.safetensors with the tower, and training.json."""
-        folder = self.out / "supervised"
+        folder = self.out / self.out.name
         folder.mkdir(parents=True, exist_ok=True)
         visual: Any = self.learner.visual
         state = {
@@ -148,7 +148,7 @@ class Trainer(Run):
             "seed": self.settings.seed,
             **self.spent(),
         }
-        (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        self.write_note(folder, note)
         return folder
 
 

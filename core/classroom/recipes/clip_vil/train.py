@@ -58,7 +58,7 @@ class Settings:
     """
 
     clip: str = CLIP
-    supervised: Path = Path("runs/clip-vil-supervised/supervised")
+    supervised: Path = Path("runs/clip-vil-supervised/clip-vil-supervised")
     which: tuple[str, ...] = ENCODERS
     minutes: float = 10.0
     out: Path = Path("runs/clip-vil")
@@ -207,7 +207,7 @@ class Trainer(Run):
         supervised = s.supervised / "training.json"
         if supervised.is_file():
             note["supervised"] = json.loads(supervised.read_text(encoding="utf-8"))
-        (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        self.write_note(folder, note)
         return folder
 
     def head_options(self) -> dict[str, int]:
