@@ -26,12 +26,13 @@ run: $(VENV)/.run ## install what is missing and open the hub on http://127.0.0.
 test: $(VENV)/.dev ## install what is missing, then lint, check types and run every test, those with a browser beside the others
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy > .types.log 2>&1 & types=$$!; \
 	$(PYTEST) tests/browser/test_contract.py > .contract-tests.log 2>&1 & contract=$$!; \
 	$(PYTEST) tests/browser --ignore=tests/browser/test_contract.py > .browser-tests.log 2>&1 & browser=$$!; \
 	$(PYTEST) --ignore=tests/browser; others=$$?; \
 	wait $$browser; shown=$$?; cat .browser-tests.log; \
-	wait $$contract; kept=$$?; cat .contract-tests.log; exit $$((others + shown + kept))
+	wait $$contract; kept=$$?; cat .contract-tests.log; \
+	wait $$types; typed=$$?; cat .types.log; exit $$((others + shown + kept + typed))
 
 space: $(VENV)/.dev ## install exactly requirements.txt into .venv/space and test the app in it as a Space runs it
 	test -x $(VENV)/space/bin/python || $(PYTHON) -m venv $(VENV)/space
