@@ -70,7 +70,7 @@ def test_the_pages_say_what_was_translated(english: None, lang: str) -> None:
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_a_negative_label_takes_boxes_and_is_not_shown(lang: str) -> None:
+def test_an_excluded_label_takes_boxes_and_is_not_shown(lang: str) -> None:
     question = Question(
         "", PAIR["path"], "labels", "dog, animal", 0.3, negatives="car", by_label="animal 0.95"
     )
@@ -81,7 +81,7 @@ def test_a_negative_label_takes_boxes_and_is_not_shown(lang: str) -> None:
     assert names == {"dog"}
     asked = ViLDQuestion("", PAIR["path"], "dog", "ensemble", 0.3, negatives="car")
     html = run(vild.detect, asked, lang)["figure"]
-    assert ("only takes boxes away" if lang == "en" else "只负责“抢框”") in html
+    assert ("excluded" if lang == "en" else "排除") in html
     assert {mark.label for mark in vild.draw.marks(vild.ask(asked).detection)} == {"dog"}
 
 
