@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --durations=20
+# The tests that open every page in a browser: half of all browser tests.
+PAGES := tests/browser/test_contract.py tests/browser/test_every_page.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test space lint format docs clean
@@ -27,11 +29,11 @@ test: $(VENV)/.dev ## install what is missing, then lint, check types and run ev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy > .types.log 2>&1 & types=$$!; \
-	$(PYTEST) tests/browser/test_contract.py > .contract-tests.log 2>&1 & contract=$$!; \
-	$(PYTEST) tests/browser --ignore=tests/browser/test_contract.py > .browser-tests.log 2>&1 & browser=$$!; \
+	$(PYTEST) $(PAGES) > .pages-tests.log 2>&1 & pages=$$!; \
+	$(PYTEST) tests/browser $(PAGES:%=--ignore=%) > .browser-tests.log 2>&1 & browser=$$!; \
 	$(PYTEST) --ignore=tests/browser; others=$$?; \
 	wait $$browser; shown=$$?; cat .browser-tests.log; \
-	wait $$contract; kept=$$?; cat .contract-tests.log; \
+	wait $$pages; kept=$$?; cat .pages-tests.log; \
 	wait $$types; typed=$$?; cat .types.log; exit $$((others + shown + kept + typed))
 
 space: $(VENV)/.dev ## install exactly requirements.txt into .venv/space and test the app in it as a Space runs it
