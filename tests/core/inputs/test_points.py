@@ -256,6 +256,16 @@ def test_other_files_are_named_and_never_opened(tmp_path: Path) -> None:
     assert len(cloud.points) == 10_000
 
 
+def test_an_obj_may_number_textures_and_normals() -> None:
+    plain = inputs.points(obj()).points
+    for form in (b"/1", b"//1", b"/1/1"):
+        lines = [
+            b"f " + b" ".join(word + form for word in line.split()[1:]) if line.startswith(b"f ") else line
+            for line in obj(extra="vt 0 0\nvn 0 0 1\n").splitlines()
+        ]
+        assert np.array_equal(inputs.points(b"\n".join(lines)).points, plain)
+
+
 @pytest.mark.parametrize("make", [obj, off])
 def test_a_mesh_without_faces_gives_its_vertices_and_says_so(make: Callable[..., bytes]) -> None:
     cloud = inputs.points(make(faces=np.empty((0, 3), int)), up="y")
