@@ -27,6 +27,7 @@ MINUTES = {
     "audioclip": 20.0,
     "clip-vil-supervised": 9.0,
     "clip-vil": 10.0,
+    "styleclip": 85.0,
     "styleclip-editor": 60.0,
     "styleclip-generator": 25.0,
 }
@@ -318,13 +319,14 @@ def _train_segmenter(args: argparse.Namespace) -> None:
     from core.classroom.recipes.pointclip import train as pointclip
     from core.classroom.recipes.styleclip import editor as styleclip_editor
     from core.classroom.recipes.styleclip import generator as styleclip_generator
+    from core.classroom.recipes.styleclip import train as styleclip
     from core.classroom.recipes.vild import train as vild
     from core.classroom.recipes.vilt import train as vilt
 
     out = args.out or Path("runs") / args.paper
     common: dict[str, Any] = {"minutes": args.minutes, "out": out, "seed": args.seed, "steps": args.steps}
     on_gpu: dict[str, Any] = {"device": args.device, "larger": args.larger}
-    run: Run
+    run: Run | styleclip.Trainer
     if args.paper == "lseg":
         run = lseg.Trainer(
             lseg.Settings(clip=args.clip or lseg.CLIP, block=args.block, depth=args.depth, **common, **on_gpu)
@@ -354,6 +356,9 @@ def _train_segmenter(args: argparse.Namespace) -> None:
         run = clip_vil_encoders.Trainer(clip_vil_encoders.Settings(**common))
     elif args.paper == "clip-vil":
         run = clip_vil.Trainer(clip_vil.Settings(**common))
+    elif args.paper == "styleclip":
+        clip = args.clip or styleclip_editor.CLIP
+        run = styleclip.Trainer(styleclip.Settings(clip=clip, device=args.device, **common))
     elif args.paper == "styleclip-editor":
         clip = args.clip or styleclip_editor.CLIP
         run = styleclip_editor.Trainer(styleclip_editor.Settings(clip=clip, device=args.device, **common))

@@ -25,6 +25,7 @@ from core.classroom.recipes.groupvit import train as groupvit
 from core.classroom.recipes.lseg import blocks as lseg_blocks
 from core.classroom.recipes.lseg import train as lseg
 from core.classroom.recipes.pointclip import train as pointclip
+from core.classroom.recipes.styleclip import train as styleclip
 from core.classroom.recipes.vild import train as vild
 from core.classroom.recipes.vilt import train as vilt
 
@@ -46,6 +47,7 @@ CHAIN: dict[str, float] = {
     "classroom-audioclip": 20.0,
     "clip-vil-supervised": 9.0,
     "classroom-clip-vil": 10.0,
+    "classroom-styleclip": 85.0,
 }
 # What stands on one tower: its recipe, and the tower.
 HEADS: dict[str, tuple[Any, str]] = {
@@ -58,6 +60,7 @@ HEADS: dict[str, tuple[Any, str]] = {
     "classroom-vilt": (vilt, "classroom-vit"),
     "classroom-audioclip": (audioclip, "classroom-rn"),
     "classroom-clip-vil": (clip_vil, "classroom-rn"),
+    "classroom-styleclip": (styleclip, "classroom-rn"),
 }
 
 

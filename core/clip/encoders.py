@@ -261,7 +261,9 @@ def load(checkpoint: str, device: str, dtype: torch.dtype) -> DualEncoder:
     row = checkpoints.row(checkpoint)
     paths = checkpoints.open(checkpoint, download=False)
     module, function = row.loader.split(":")
-    return getattr(import_module(module), function)(paths, row, device, dtype)
+    # Whoever asks first may be in inference mode, whose tensors no later user could take a gradient through.
+    with torch.inference_mode(False):
+        return getattr(import_module(module), function)(paths, row, device, dtype)
 
 
 def put_state(model: nn.Module, state: Mapping[str, Tensor], row: Checkpoint) -> None:

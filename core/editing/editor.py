@@ -79,7 +79,7 @@ def condition(clip: Any, ids: Tensor) -> Condition:
     hidden = clip.ln_final(clip.transformer(hidden, attn_mask=clip.attn_mask[:length, :length]))
     feature = clip.text_projection(hidden[torch.arange(len(ids)), end])
     feature = F.normalize(feature, dim=-1) * feature.shape[-1] ** 0.5
-    return Condition(hidden, torch.arange(length) <= end[:, None].cpu(), feature)
+    return Condition(hidden, torch.arange(length, device=end.device) <= end[:, None], feature)
 
 
 def fold(images: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ def guided(
     """
     count = len(noisy)
     none = torch.zeros_like(noisy)
-    with_text = torch.ones(count, dtype=torch.bool)
+    with_text = torch.ones(count, dtype=torch.bool, device=noisy.device)
     without = text.where(~with_text, nothing)
     # A guidance of 1 drops out, and with it a pass of the network.
     views: list[tuple[float, Tensor, Condition]] = []

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.editing.optimization import See
+from core.editing.optimization import See, text_feature
 from core.editing.stylegan2 import Generator
 from core.runtime import Cancel
 
@@ -30,11 +30,7 @@ FEW = 20
 
 def text_direction(target: Tensor, neutral: Tensor) -> Tensor:
     """[D] from a neutral text to a target, each given in several wordings [T, D]: normalised, averaged, normalised."""
-
-    def mean(features: Tensor) -> Tensor:
-        return F.normalize(F.normalize(features, dim=-1).mean(0), dim=-1)
-
-    return F.normalize(mean(target) - mean(neutral), dim=-1)
+    return F.normalize(text_feature(target) - text_feature(neutral), dim=-1)[0]
 
 
 def relevance(minus: Tensor, plus: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ input, which for W+ [B, L, D] are the vectors of a group and not the numbers of 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +21,16 @@ from core.editing.stylegan2 import EqualLinear, Generator, PixelNorm
 from core.runtime import Cancel
 
 FACTOR = 0.1
-GROUPS = {"course": (0, 4), "medium": (4, 8), "fine": (8, None)}  # layers of W+
+OCTAVES = (
+    2 / 9
+)  # of the doublings of a side: two of the nine up to 1024 pixels are coarse, the next two medium
 DEPTH, RATE = 4, 0.01
+
+
+def groups(latents: int) -> dict[str, slice]:
+    """The coarse, medium and fine vectors of W+: 0-3, 4-7 and the rest up from 256 pixels, as published; fewer below that."""
+    each = 2 * max(1, round(latents // 2 * OCTAVES))
+    return {"course": slice(0, each), "medium": slice(each, 2 * each), "fine": slice(2 * each, latents)}
 
 
 class Mapping(nn.Module):
@@ -44,17 +52,20 @@ class LevelsMapper(nn.Module):
 
     def __init__(self, width: int, latents: int, without: Sequence[str] = ()) -> None:
         super().__init__()
-        self.groups = [name for name, (first, _) in GROUPS.items() if first < latents and name not in without]
+        self.slices = groups(latents)
+        self.groups = [
+            name for name, part in self.slices.items() if part.start < latents and name not in without
+        ]
         for name in self.groups:
             setattr(self, f"{name}_mapping", Mapping(width))
 
     def forward(self, w_plus: Tensor) -> Tensor:
         """W+ [B, L, D] -> M(w), the same shape."""
         parts = [
-            getattr(self, f"{name}_mapping")(w_plus[:, first:last])
+            getattr(self, f"{name}_mapping")(w_plus[:, part])
             if name in self.groups
-            else torch.zeros_like(w_plus[:, first:last])
-            for name, (first, last) in GROUPS.items()
+            else torch.zeros_like(w_plus[:, part])
+            for name, part in self.slices.items()
         ]
         return torch.cat(parts, 1)
 
@@ -125,13 +136,11 @@ def train(
     see: See,
     settings: MapperSettings | None = None,
     cancel: Cancel | None = None,
-    watch: Callable[[], None] | None = None,
 ) -> Iterator[Trained]:
     """Trains the mapper for one text, yielding each step; ends early when `cancel` is set.
 
     Args:
         latents: [N, L, D] the W+ that it learns to change. text: [1, D] CLIP's normalised feature.
-        watch: called before each step.
     """
     s = settings or MapperSettings()
     rng = random.Random(s.seed)
@@ -140,8 +149,6 @@ def train(
     for step in range(s.steps):
         if cancel is not None and cancel.is_set():
             return
-        if watch is not None:
-            watch()
         w = latents[[rng.randrange(len(latents)) for _ in range(s.batch)]]
         change = FACTOR * mapper(w)
         features = F.normalize(see(generator(w + change)), dim=-1)

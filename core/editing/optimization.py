@@ -12,7 +12,7 @@ without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -86,7 +86,8 @@ def optimize(
     """Yields the state at the beginning and after each step; the last one is the answer. Ends early when `cancel` is set.
 
     Args:
-        w_plus: [1, L, D] where to begin. text: [1, D] CLIP's normalised feature of the text.
+        w_plus: [1, L, D] where to begin. text: [1, D] CLIP's normalised feature of the text. Either may have one row for each
+            of the settings' distances, too.
     """
     s = settings or OptimizationSettings()
     weight = torch.tensor(s.distance).to(w_plus)
@@ -127,9 +128,6 @@ def optimize(
         optimizer.step()
 
 
-def text_feature(features: Sequence[Tensor] | Tensor) -> Tensor:
-    """The normalised mean [1, D] of normalised features of one text in several wordings [T, D]."""
-    stacked = F.normalize(
-        torch.stack(list(features)) if not isinstance(features, Tensor) else features, dim=-1
-    )
-    return F.normalize(stacked.mean(0, keepdim=True), dim=-1)
+def text_feature(features: Tensor) -> Tensor:
+    """The normalised mean [1, D] of the features of one text in several wordings [T, D]."""
+    return F.normalize(F.normalize(features, dim=-1).mean(0, keepdim=True), dim=-1)

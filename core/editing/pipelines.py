@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from core import runtime
+from core import checkpoints, runtime
 from core.checkpoints import Checkpoint, weights
 from core.clip import encoders
+from core.editing import rows
 from core.editing.diffusion import LoadedPipeline, LoadedPixels
-from core.editing.stylegan2 import Architecture, Generator
+from core.editing.editor import EditorNetwork
+from core.editing.inversion import Encoder
+from core.editing.latents import LoadedGenerator
+from core.editing.miniature import LoadedMiniature
+from core.editing.stylegan2 import Architecture, Generator, kernel
 from core.errors import Refusal
 
 # The parts of a pipeline by folder, and the library and class of each.
@@ -111,18 +116,18 @@ def load_pixels(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: 
     return LoadedPixels(row, unet, scheduler, device, dtype)
 
 
-class LoadedGenerator:
-    """What the pool keeps of a StyleGAN2 row: the generator and its mean w."""
+def shape_of(options: Mapping[str, Any]) -> Architecture:
+    """The generator's shape in a row's options; that of the published one at 1024 pixels where they say nothing."""
+    names = ("size", "width", "depth", "rate")
+    chosen: dict[str, Any] = {name: options[name] for name in names if name in options}
+    if "channels" in options:
+        chosen["channels"] = {int(side): count for side, count in options["channels"].items()}
+    return Architecture(**chosen)
 
-    def __init__(self, row: Checkpoint, generator: Generator, mean: Tensor, device: str) -> None:
-        self.row, self.device = row, device
-        self.generator = generator.to(device).eval().requires_grad_(False)
-        self.mean = mean.to(device)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in self.generator.state_dict().values())
+def with_kernels(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a generator with its smoothing kernels, which are constants and which some files leave out."""
+    return {name: kernel() for name in network.state_dict() if name.endswith("kernel")} | dict(state)
 
 
 def load_generator(
@@ -133,19 +138,41 @@ def load_generator(
     stored = weights.read(file)
     if not isinstance(stored, Mapping) or not weights.is_state_dict(stored.get("g_ema")):
         raise Refusal("unsafe_weights", file=file.name)
-    chosen: dict[str, Any] = dict(row.options)
-    if "channels" in chosen:
-        chosen["channels"] = {int(side): count for side, count in chosen["channels"].items()}
-    architecture = Architecture(**chosen)
+    architecture = shape_of(row.options)
     with torch.device("meta"):
         generator = Generator(architecture)
-    # Some files leave out the smoothing kernels, which are constants.
-    constants = Generator(Architecture(8, 4, 1, {4: 4, 8: 4})).state_dict()
-    kernel = constants["convs.0.conv.blur.kernel"]
-    state = {name: kernel for name in generator.state_dict() if name.endswith("kernel")} | dict(
-        stored["g_ema"]
-    )
+    state = with_kernels(generator, stored["g_ema"])
     encoders.put_state(generator, encoders.in_precision(state, torch.float32), row)
     mean = stored.get("latent_avg")
     mean = mean[None].float() if isinstance(mean, Tensor) else generator.mean_w()
     return LoadedGenerator(row, generator, mean, device)
+
+
+def load_classroom(
+    paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
+) -> LoadedMiniature:
+    """The classroom's row: "unet.", "generator." and "encoder." tensors in one file, with the codes of the generator, its mean
+    w and the relevance of its channels. A second file has the shapes of the networks and what the codes stand for."""
+    _library()
+    config = json.loads(paths[rows.CONFIG].read_text(encoding="utf-8"))
+    return assemble(config, checkpoints.load_state_dict(paths["model.safetensors"]), row, device)
+
+
+def assemble(
+    config: Mapping[str, Any], stored: Mapping[str, Tensor], row: Checkpoint, device: str
+) -> LoadedMiniature:
+    """The classroom's model of its configuration and its tensors, those of the generator's fixed kernels left out."""
+    state = encoders.in_precision(stored, torch.float32)
+    shape = shape_of(config["generator"])
+    network = EditorNetwork(config["unet"])
+    generator, encoder = Generator(shape), Encoder(shape.size, shape.width, shape.latents)
+    parts = {"unet.": network.unet, "generator.": generator, "encoder.": encoder}
+    own = {name for name in state if not name.startswith(tuple(parts))}
+    wrong = sorted(own ^ {"codes", "latent_avg", "relevance"})
+    if wrong:
+        raise Refusal("bad_checkpoint", checkpoint=row.name, tensor=wrong[0], count=len(wrong))
+    for start, module in parts.items():
+        part = {name.removeprefix(start): t for name, t in state.items() if name.startswith(start)}
+        encoders.put_state(module, with_kernels(module, part), row)
+    tensors = {name: state[name] for name in own}
+    return LoadedMiniature(row, network, generator, encoder, tensors, config["factors"], device)

@@ -17,8 +17,7 @@ from core import checkpoints
 from core.audio.audioclip import AudioCLIP
 from core.clip import DUAL_ENCODERS, ZeroShot, encoders, reading
 from core.detection import GLIP, ViLD
-from core.editing.diffusion import DiffusionEditor
-from core.editing.style import StyleEditor
+from core.editing.model import Editor
 from core.errors import Refusal
 from core.segmentation.clipseg import CLIPSeg
 from core.segmentation.groupvit import GroupViT
@@ -74,7 +73,7 @@ VALUES: dict[str, Any] = {
 MODELS = (
     ZeroShot, MaskCLIP, ViLD, GLIP, LSeg, GroupViT, CLIPSeg, VideoRetriever, ActionRecognizer, XCLIP, PointClassifier,
     SupervisedClassifier, DepthEstimator, DepthAnything, AudioCLIP, ViLT, CLIPViL, BlipVQA,
-    DiffusionEditor, StyleEditor,
+    Editor,
 )  # fmt: skip
 # What the rows of each endpoint are, by the beginning of its name; longer beginnings first.
 PAPERS = {"clip": ("clip",), "chinese": ("clip",), "lseg": ("lseg", "clip"), "groupvit": ("groupvit",)}

@@ -49,6 +49,7 @@ def stands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
         chain.vilt,
         chain.audioclip,
         chain.clip_vil,
+        chain.styleclip,
     ):
         name = recipe.__name__.split(".")[-2]
         monkeypatch.setattr(recipe, "Trainer", lambda settings, name=name: Stand(name, settings))
@@ -64,7 +65,7 @@ def test_every_miniature_is_trained_on_the_exports_before_it(
     exports = chain.train_all(tmp_path, lines.append)
     assert [folder.name for folder in exports] == list(chain.CHAIN)
     recipes = ["clip", "clip", "lseg", "lseg_blocks", "groupvit", "vild", "glip"]
-    recipes += ["clip4clip", "actionclip", "pointclip", "vilt", "audioclip", "supervised", "clip_vil"]
+    recipes += ["clip4clip", "actionclip", "pointclip", "vilt", "audioclip", "supervised", "clip_vil", "styleclip"]
     assert [recipe for recipe, _ in stands] == recipes
     rn, vit = (chain.export_of(tmp_path, name) for name in ("classroom-rn", "classroom-vit"))
     by_name = {settings.out.name: settings for _, settings in stands}
@@ -78,6 +79,7 @@ def test_every_miniature_is_trained_on_the_exports_before_it(
         "classroom-audioclip",
         "clip-vil-supervised",
         "classroom-clip-vil",
+        "classroom-styleclip",
     )
     for head in heads:
         assert by_name[head].clip == str(rn)

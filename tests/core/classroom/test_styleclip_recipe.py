@@ -12,9 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.classroom.recipes.styleclip import editor, evaluate, generator, scenes
+from core.classroom.recipes.styleclip import editor, evaluate, generator, scenes, train
 from core.classroom.world.atlas import open_atlas
+from core.editing import settings
 from core.editing.editor import ARCHITECTURE, fold, unfold
+from core.editing.model import Editor
 
 TINY: dict[str, Any] = {**ARCHITECTURE, "block_out_channels": [16, 16], "norm_num_groups": 8}
 SMALL: dict[str, Any] = {
@@ -70,12 +72,12 @@ def test_texts_tell_what_changed() -> None:
 
 
 def test_the_editor_trains_resumes_and_exports(tmp_path: Path) -> None:
-    settings = editor.Settings(out=tmp_path, batch=4, steps=3, log_every=1, architecture=TINY)
-    trainer = editor.Trainer(settings)
+    chosen = editor.Settings(out=tmp_path, batch=4, steps=3, log_every=1, architecture=TINY)
+    trainer = editor.Trainer(chosen)
     trainer.advance()
     trainer.advance()
     trainer.save()
-    resumed = editor.Trainer(settings)
+    resumed = editor.Trainer(chosen)
     assert resumed.step == 2
     for a, b in zip(trainer.learner.parameters(), resumed.learner.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -101,8 +103,8 @@ def test_texts_and_sources_are_left_out(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_the_generator_trains_and_exports(tmp_path: Path) -> None:
-    settings = generator.Settings(out=tmp_path, batch=8, steps=4, log_every=2, architecture=SMALL)
-    trainer = generator.Trainer(settings)
+    chosen = generator.Settings(out=tmp_path, batch=8, steps=4, log_every=2, architecture=SMALL)
+    trainer = generator.Trainer(chosen)
     folder = trainer.run(lambda line: None)
     state = load_file(folder / "model.safetensors")
     assert {name.split(".")[0] for name in state} == {"generator", "encoder", "codes", "latent_avg"}
@@ -117,13 +119,13 @@ def test_the_generator_trains_and_exports(tmp_path: Path) -> None:
 
 
 def test_true_edits_are_judged_right() -> None:
-    atlas, judges = open_atlas(), evaluate.Judges()
+    atlas, namers = open_atlas(), evaluate.Namers()
     before, after, _ = scenes.pairs(60, 9, (1, 0, 0, 0))
     before, after = (replace(s, rendering=torch.zeros_like(s.rendering)) for s in (before, after))
     true = scenes.draw(after, atlas)
     assert evaluate.share(evaluate.ground_of(true, after, atlas, before) == after.ground) > 0.98
-    for which in judges.clips:
-        named = judges.named(which, true)
+    for which in namers.clips:
+        named = namers.named(which, true)
         assert evaluate.share(named == after.thing) > 0.85 > 0.2 > evaluate.share(named == before.thing)
     for k in range(len(scenes.DRAWN)):
         drawn = replace(after, rendering=torch.full_like(after.thing, k))
@@ -136,23 +138,41 @@ def test_true_edits_are_judged_right() -> None:
     assert evaluate.share(evaluate.ground_of(scenes.draw(kept, atlas), moved, atlas) == moved.ground) < 0.05
 
 
-def test_both_parts_are_measured(tmp_path: Path) -> None:
-    editor.Trainer(editor.Settings(out=tmp_path / "editor", batch=2, steps=1, architecture=TINY)).run(
+def test_both_parts_become_one_row_that_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings.DEFAULTS["mapper"], "steps", 1)
+    monkeypatch.setitem(settings.CLASSROOM["optimization"], "steps", 1)
+    monkeypatch.setattr(train, "SOURCES", 2)
+    common: dict[str, Any] = {"batch": 2, "steps": 1}
+    editor.Trainer(editor.Settings(out=tmp_path / "editor", architecture=TINY, **common)).run(lambda _: None)
+    generator.Trainer(generator.Settings(out=tmp_path / "generator", architecture=SMALL, **common)).run(
         lambda _: None
     )
-    generator.Trainer(
-        generator.Settings(out=tmp_path / "generator", batch=2, steps=1, architecture=SMALL)
-    ).run(lambda _: None)
-    editing = evaluate.Rows("styleclip", str(tmp_path), lambda line: None)
-    judges = evaluate.Judges()
-    found = evaluate.part_of(tmp_path, "editor")
-    assert found is not None
-    evaluate.measure_editor(found, editing, judges, 4)
-    measures = [(row["measure"], row["split"]) for row in editing.measured]
-    assert ("edit: squared error", "share of the unedited one's") in measures and len(measures) == 14
-    assert len(set(measures)) == len(measures)
-    maker = evaluate.Maker(evaluate.part_of(tmp_path, "generator") or tmp_path)
-    states = scenes.states(3, 1, aligned=True)
-    assert evaluate.image_of(maker.generator, maker.w(states)).shape == (3, 3, 32, 32)
-    with pytest.raises(SystemExit, match="neither"):
-        evaluate.evaluate(str(tmp_path / "nothing"))
+    # Both are exported, so that the run has only to join them.
+    folder = train.Trainer(train.Settings(out=tmp_path)).run(lambda _: None)
+    assert folder == tmp_path / train.ROW
+    note = json.loads((folder / "training.json").read_text())
+    assert set(note["clip"]) == {"classroom-rn"} and note["parts"]["generator"]["steps"] == 1
+    with Editor.load(train.row_of(folder).name, "cpu").use() as loaded:
+        made = loaded.generator
+        channels = sum(w for i, w in enumerate(made.style_widths) if i not in made.to_rgb)
+        assert loaded.relevance.shape == (channels, 192)
+        lengths = loaded.relevance.norm(dim=1)
+        assert (
+            (lengths - 1).abs() < 0.02
+        ).float().mean() > 0.5  # a channel that changes nothing leads nowhere
+        exported = load_file(tmp_path / "generator" / "generator" / "model.safetensors")
+        kept = loaded.encoder.one.weight
+        torch.testing.assert_close(kept, exported["encoder.one.weight"].float(), atol=0.01, rtol=0.01)
+        states = scenes.states(3, 1, aligned=True)
+        torch.testing.assert_close(
+            evaluate.w_of(loaded, states),
+            made.map(generator.latent(states, loaded.codes)),
+            atol=1e-4,
+            rtol=1e-4,
+        )
+    told = evaluate.evaluate(str(folder), lambda _: None, count=4)
+    measures = [(row["measure"], row["split"]) for row in told]
+    assert ("edit: squared error", "share of the unedited one's") in measures
+    assert ("StyleCLIP, global direction: the thing named", "other") in measures
+    assert len(set(measures)) == len(measures) == 24
+    assert all(row["paper"] == "styleclip" for row in told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,7 @@ from core import __main__ as cli
 from core import runtime
 from core.checkpoints import File, registry
 from core.checkpoints.registry import Checkpoint
-from core.editing.optimization import OptimizationSettings
-from core.editing.style import StyleEditor
+from core.editing.model import Editor
 from core.editing.stylegan2 import Architecture, Generator
 from core.errors import Refusal
 
@@ -70,15 +70,23 @@ def test_a_seed_is_edited_and_written(
 
 
 def test_an_edit_begins_at_the_image_of_its_seed_and_nears_the_text(faces: str) -> None:
-    model = StyleEditor.load(faces, "cpu")
-    frames = list(model.edit(5, "a red cat", OptimizationSettings(8, distance=(0.0,)), guide="classroom-rn"))
+    model = Editor.load(faces, "cpu")
+    chosen = model.settings("optimization", steps=8, distance=(0.0, 9.0), guide="classroom-rn")
+    frames = list(model.edit(model.start(seed=5), "a red cat", chosen))
     result = frames[-1].result
     assert result is not None and [frame.step for frame in frames] == list(range(9))
-    assert np.array_equal(result.start, model.generate(5)) and not np.array_equal(result.image, result.start)
+    assert np.array_equal(result.start, model.start(seed=5).image) and not np.array_equal(
+        result.image, result.start
+    )
     assert all(frame.image is not None for frame in frames)
+    assert result.guide is not None and result.guide.after > result.guide.before
+    assert result.other is not None and result.other.clip == "classroom-vit"
+    free, held = result.variants
+    assert np.array_equal(free.image, result.image) and free.moved == result.moved > held.moved
+    assert held.cosine < free.cosine == pytest.approx(result.guide.after, abs=0.2)
     cancel = runtime.Cancel()
     with pytest.raises(Refusal) as caught:
-        for frame in model.edit(5, "a cat", OptimizationSettings(50), guide="classroom-rn", cancel=cancel):
+        for frame in model.edit(model.start(seed=5), "a cat", replace(chosen, steps=50), cancel=cancel):
             assert frame.step == 0
             cancel.set()
     assert caught.value.code == "cancelled"

@@ -18,7 +18,8 @@ from core import checkpoints, runtime
 from core.checkpoints import File, registry
 from core.checkpoints.registry import Checkpoint
 from core.editing import diffusion
-from core.editing.diffusion import DiffusionEditor
+from core.editing.model import Editor
+from core.editing.result import Frame, levels, pixels
 from core.errors import Refusal
 from tests.core.test_arrows import ROOT, imports
 
@@ -116,10 +117,10 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return made
 
 
-def run(name: str, cancel: runtime.Cancel | None = None, **chosen: Any) -> list[diffusion.Frame]:
-    model = DiffusionEditor.load(name, "cpu")
+def run(name: str, cancel: runtime.Cancel | None = None, **chosen: Any) -> list[Frame]:
+    model = Editor.load(name, "cpu")
     chosen.setdefault("steps", 6)
-    return list(model.edit(IMAGE, "a red cat", model.settings(**chosen), cancel))
+    return list(model.edit(model.start(image=IMAGE), "a red cat", model.settings(**chosen), cancel))
 
 
 def library(name: str, kind: str) -> Any:
@@ -168,11 +169,11 @@ def test_inversion_comes_back_under_the_same_text(
     common = {"method": "inversion", "steps": 60, "strength": 0.5}
     same = run(rows["image"], text_guidance=1.0, neutral="a red cat", **common)
     other = run(rows["image"], text_guidance=9.0, neutral="zzzz", **common)
-    model = DiffusionEditor.load(rows["image"], "cpu")
+    model = Editor.load(rows["image"], "cpu")
     with model.use() as loaded, torch.no_grad():
-        image = loaded.image(IMAGE)
+        image = levels(loaded.start(IMAGE).image)
         latents = loaded.pipe.vae.encode(image).latent_dist.mode() * loaded.pipe.vae.config.scaling_factor
-        kept = diffusion.pixels(loaded.decode(latents)[0]).astype(float)
+        kept = pixels(loaded.decode(latents)[0]).astype(float)
     errors = [np.abs(frames[-1].image.astype(float) - kept).mean() for frames in (same, other)]
     assert errors[0] < 3 < errors[1]
     assert len(same) == 2 * 30 + 1
@@ -198,11 +199,11 @@ def test_clip_guidance_raises_clips_opinion(rows: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", ["image", "instruct", "pixels"])
 def test_a_stop_ends_the_run_within_a_step(rows: dict[str, str], name: str) -> None:
-    cancel, model = runtime.Cancel(), DiffusionEditor.load(rows[name], "cpu")
+    cancel, model = runtime.Cancel(), Editor.load(rows[name], "cpu")
     settings = model.settings(steps=20, **({"guide": "classroom-rn"} if name == "pixels" else {}))
     seen = []
     with pytest.raises(Refusal) as caught:
-        for frame in model.edit(IMAGE, "a cat", settings, cancel):
+        for frame in model.edit(model.start(image=IMAGE), "a cat", settings, cancel):
             seen.append(frame.step)
             cancel.set()
     assert caught.value.code == "cancelled" and seen == [1]
@@ -235,7 +236,11 @@ def test_twenty_edits_do_not_grow(rows: dict[str, str]) -> None:
 
 
 def test_what_a_row_cannot_do_is_refused(rows: dict[str, str]) -> None:
-    model = DiffusionEditor.load(rows["image"], "cpu")
+    model = Editor.load(rows["image"], "cpu")
+    start = model.start(image=IMAGE)
+    with pytest.raises(Refusal) as caught:
+        model.start(seed=5)
+    assert caught.value.code == "no_start" and caught.value.params["known"] == "image"
     with pytest.raises(Refusal) as caught:
         model.settings("instruct")
     assert caught.value.code == "unknown_method" and caught.value.params["known"] == "sdedit, inversion"
@@ -245,23 +250,23 @@ def test_what_a_row_cannot_do_is_refused(rows: dict[str, str]) -> None:
         ({"seed": -7}, "bad_seed"),
     ):
         with pytest.raises(Refusal) as caught:
-            model.edit(IMAGE, "a cat", model.settings(**changed))
+            model.edit(start, "a cat", model.settings(**changed))
         assert caught.value.code == code
     with pytest.raises(Refusal) as caught:
-        model.edit(IMAGE, "  ")
+        model.edit(start, "  ")
     assert caught.value.code == "no_text"
 
 
 def test_a_large_image_is_made_small_and_whole(rows: dict[str, str]) -> None:
-    with DiffusionEditor.load(rows["image"], "cpu").use() as loaded:
-        assert loaded.image(Image.new("RGB", (1600, 901))).shape == (1, 3, 288, 512)
-        assert loaded.image(Image.new("RGB", (5, 3))).shape == (1, 3, 4, 4)
+    with Editor.load(rows["image"], "cpu").use() as loaded:
+        assert loaded.start(Image.new("RGB", (1600, 901))).image.shape == (288, 512, 3)
+        assert loaded.start(Image.new("RGB", (5, 3))).image.shape == (4, 4, 3)
 
 
 def test_a_black_image_of_a_safety_checker_is_told(
     rows: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = DiffusionEditor.load(rows["image"], "cpu")
+    model = Editor.load(rows["image"], "cpu")
 
     class Strict(torch.nn.Module):
         def forward(self, images: Any, clip_input: Any) -> Any:
@@ -290,14 +295,14 @@ def test_foreign_tensors_and_schedulers_are_refused(rows: dict[str, str], tmp_pa
     config = folder / "scheduler" / "scheduler_config.json"
     config.write_text(config.read_text().replace('"DDIMScheduler"', '"os.system"'))
     with pytest.raises(Refusal) as caught:
-        DiffusionEditor.load(row("tiny-foreign", folder, "load_pipeline", pipeline="image"), "cpu")
+        Editor.load(row("tiny-foreign", folder, "load_pipeline", pipeline="image"), "cpu")
     assert caught.value.code == "bad_checkpoint" and "os.system" in caught.value.params["tensor"]
     file = folder / "unet" / "diffusion_pytorch_model.safetensors"
     state = load_file(file)
     state.pop("conv_in.bias")
     save_file(state, file)
     with pytest.raises(Refusal) as caught:
-        DiffusionEditor.load(row("tiny-short", folder, "load_pipeline", pipeline="image"), "cpu")
+        Editor.load(row("tiny-short", folder, "load_pipeline", pipeline="image"), "cpu")
     assert caught.value.params["tensor"] == "conv_in.bias"
 
 

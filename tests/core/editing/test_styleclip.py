@@ -135,7 +135,7 @@ def test_optimization_stops_between_two_steps() -> None:
 def test_a_mapper_learns_its_text_and_stops() -> None:
     torch.manual_seed(0)
     net, some = mapper.LevelsMapper(WIDTH, generator().architecture.latents), latents(32)
-    assert net.groups == ["course", "medium"]
+    assert net.groups == ["course", "medium", "fine"]
     settings = mapper.MapperSettings(steps=40, rate=0.05)
     told = list(mapper.train(net, generator(), some, text(), see, settings))
     assert sum(t.clip for t in told[-5:]) < sum(t.clip for t in told[:5])
@@ -152,7 +152,8 @@ def test_single_and_left_out_mappers() -> None:
     some = latents(2)
     assert mapper.SingleMapper(WIDTH)(some).shape == some.shape
     without = mapper.LevelsMapper(WIDTH, some.shape[1], without=("course",))
-    assert without(some)[:, :4].abs().max() == 0 and without(some)[:, 4:].abs().max() > 0
+    assert without(some)[:, :2].abs().max() == 0 and without(some)[:, 2:].abs().max() > 0
+    assert list(mapper.groups(18).values()) == [slice(0, 4), slice(4, 8), slice(8, 18)]  # as published
 
 
 def test_relevance_is_measured_one_channel_at_a_time() -> None:

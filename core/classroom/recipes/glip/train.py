@@ -34,8 +34,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
+from core.checkpoints import bytewise
 from core.checkpoints.integrity import sha256
-from core.classroom.recipes.common.export import MEAN, STD, shipped
+from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.classroom.recipes.common.running import SEED, WARM_UP, Run, by_shape, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
@@ -363,18 +364,16 @@ class Trainer(Run):
         return int(state["step"]) if state else 0
 
     def export(self) -> Path:
-        """The student as it ships, model.safetensors in half precision without CLIP's towers and training.json; beside it the
+        """The student as it ships, model.safetensors in one byte a number without CLIP's towers and training.json; beside it the
         teacher in the same form."""
         last = "student" if self.settings.student else "teacher"
         for name in {"teacher", last}:
             folder = self.out / ("classroom-glip" if name == last else name)
             folder.mkdir(parents=True, exist_ok=True)
             state = {
-                k: shipped(v)
-                for k, v in self.nets[name].state_dict().items()
-                if not k.startswith("backbone.body.")
+                k: v for k, v in self.nets[name].state_dict().items() if not k.startswith("backbone.body.")
             }
-            save_file(state, folder / "model.safetensors")
+            save_file(bytewise.packed(state), folder / "model.safetensors")
             note = {
                 "paper": "glip",
                 "clip": {self.folder.name: sha256(self.folder / "model.safetensors")},

@@ -1,46 +1,45 @@
 """Measure the StyleCLIP miniature on new scenes: the editor and the generator.
 
-    python -m core.classroom evaluate styleclip --checkpoint FOLDER [--json] [--record]
+    python -m core.classroom evaluate styleclip [--checkpoint FOLDER] [--json] [--record]
 
-FOLDER has the exports of both trainings, `editor` and `generator`; what is not there is not measured. Things are named by two
-CLIPs: the guide, whose text tower or gradient made the image, and the other one, which had no part in it. An optimiser fools
-its guide first. Grounds and renderings are judged without any CLIP: the same scene is drawn with each of them, and the nearest
-one counts.
+FOLDER is what `train styleclip` joined. Things are named by two CLIPs: the guide, whose text tower or gradient made the image,
+and the other one, which had no part in it. An optimiser fools its guide first. Grounds and renderings are judged without any
+CLIP: the same scene is drawn with each of them, and the nearest one counts.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.classroom.recipes.common.miniature import NOTE, WEIGHTS, Miniature, export_folder, open_miniature
+from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, open_miniature
 from core.classroom.recipes.common.rows import Rows
-from core.classroom.recipes.styleclip import generator as making
 from core.classroom.recipes.styleclip import scenes
-from core.classroom.recipes.styleclip.editor import Texts
+from core.classroom.recipes.styleclip.train import row_of
 from core.classroom.world.atlas import Atlas, open_atlas
-from core.editing import global_direction, mapper
-from core.editing.editor import EditorNetwork, denoise, fold, unfold
-from core.editing.inversion import Encoder, invert
-from core.editing.optimization import OptimizationSettings, optimize, resized
-from core.editing.stylegan2 import Architecture, Generator
+from core.classroom.world.wording import phrase
+from core.editing import directions, editor, global_direction, judges, mapper, settings
+from core.editing.inversion import invert
+from core.editing.judges import Judge
+from core.editing.latents import LEARNED
+from core.editing.miniature import LoadedMiniature, read
+from core.editing.model import Editor
+from core.editing.optimization import OptimizationSettings, optimize
 
 GUIDE, OTHER = "classroom-rn", "classroom-vit"
 SCENES, SEED, PART = 200, 31_000, 50
 FORMS = ("{0}", "a picture of {0}")
-SOURCES = 24  # images by which the relevance of a channel is measured
 DIRECTED = ("cat", "car", "strawberry", "star")  # things that mappers and global directions are made for
 
 
-class Judges:
+class Namers:
     """The guide and the other CLIP, each naming one of the 50 things."""
 
     def __init__(self) -> None:
@@ -55,17 +54,6 @@ class Judges:
         clip = self.clips[which]
         large = F.interpolate(images, size=(clip.size, clip.size), mode="bicubic", antialias=True).clamp(0, 1)
         return (clip.images(large) @ self.names[which].T).argmax(1)
-
-    def see(self, images: Tensor) -> Tensor:
-        """The guide's features of images in -1..1, with gradients."""
-        clip = self.clips["guide"]
-        large = resized(images, clip.size) / 2 + 0.5
-        features: Tensor = clip.model.encode_image((large - clip.mean) / clip.std)
-        return features
-
-    def text(self, thing: int) -> Tensor:
-        """[1, D] the guide's feature of a thing's name."""
-        return self.names["guide"][thing][None]
 
 
 def nearest(
@@ -111,41 +99,35 @@ def share(values: Tensor) -> float:
     return float(values.float().mean())
 
 
-class Editor:
-    """The exported editor with the text tower that it reads."""
-
-    def __init__(self, folder: Path) -> None:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        self.network = EditorNetwork(config["unet"])
-        self.network.unet.load_state_dict({k: v.float() for k, v in load_file(folder / WEIGHTS).items()})
-        self.network.eval().requires_grad_(False)
-        (clip,) = json.loads((folder / NOTE).read_text(encoding="utf-8"))["clip"]
-        self.texts = Texts(export_folder(clip), torch.device("cpu"))
-
-    def run(self, texts: list[str], source: Tensor | None, seed: int = 0, **options: Any) -> Tensor:
-        """Images [B, 3, S, S] in 0..1 that texts make of sources in 0..1, or of nothing."""
-        made = []
+@torch.inference_mode()
+def painted(
+    loaded: LoadedMiniature, texts: list[str], source: Tensor | None, seed: int = 0, **options: Any
+) -> Tensor:
+    """Images [B, 3, S, S] in 0..1 that the editor makes of texts and sources in 0..1, or of texts alone."""
+    made, side = [], scenes.SIZE // editor.FOLD
+    with judges.use(GUIDE, loaded.device) as encoder:
+        nothing = read(encoder, [""])
         for at in range(0, len(texts), PART):
-            given = None if source is None else fold(source[at : at + PART])
-            part = self.texts.read(texts[at : at + PART])
+            given = None if source is None else editor.fold(source[at : at + PART])
+            part = read(encoder, texts[at : at + PART])
             g = torch.Generator().manual_seed(SEED + seed + at)
-            noise = torch.randn(len(part), 12, scenes.SIZE // 2, scenes.SIZE // 2, generator=g)
-            *_, (last, _) = denoise(self.network, noise, given, part, self.texts.nothing, **options)
-            made.append(unfold(last))
-        return torch.cat(made)
+            noise = torch.randn(len(part), 3 * editor.FOLD**2, side, side, generator=g)
+            *_, (last, _) = editor.denoise(loaded.network, noise, given, part, nothing, **options)
+            made.append(editor.unfold(last))
+    return torch.cat(made).clone()
 
 
-def measure_editor(folder: Path, rows: Rows, judges: Judges, count: int = SCENES) -> None:
+def measure_editor(loaded: LoadedMiniature, rows: Rows, namers: Namers, count: int = SCENES) -> None:
     """Prompts, a thing changed, a ground changed, a sketch made, and how near the edits are to the true ones."""
-    atlas, editor = open_atlas(), Editor(folder)
+    atlas = open_atlas()
     nothing = frozenset[str]()
 
     # 1. images from texts alone
     states = scenes.states(count, SEED, plain=True)
-    made = editor.run([scenes.caption(states, i, "en", nothing) for i in range(count)], None)
-    for which in judges.clips:
+    made = painted(loaded, [scenes.caption(states, i, "en", nothing) for i in range(count)], None)
+    for which in namers.clips:
         rows.add(
-            "image from a text, top-1 of 50", which, "en", share(judges.named(which, made) == states.thing)
+            "image from a text, top-1 of 50", which, "en", share(namers.named(which, made) == states.thing)
         )
 
     # 2. to 4. one factor changed
@@ -163,7 +145,7 @@ def measure_editor(folder: Path, rows: Rows, judges: Judges, count: int = SCENES
         after = replace(after, rendering=drawn)
         source, true = scenes.draw(before, atlas), scenes.draw(after, atlas)
         tell = {"thing": nothing, "ground": frozenset({"ground"}), "sketch": frozenset({"rendering"})}[name]
-        made = editor.run([scenes.caption(after, i, "en", tell) for i in range(count)], source, number)
+        made = painted(loaded, [scenes.caption(after, i, "en", tell) for i in range(count)], source, number)
         errors += float((made - true).square().mean())
         unedited += float((source - true).square().mean())
         if name != "sketch":
@@ -172,129 +154,104 @@ def measure_editor(folder: Path, rows: Rows, judges: Judges, count: int = SCENES
         else:
             right = rendering_of(made, after, atlas) == after.rendering
             rows.add("edit: rendering", "sketch", "", share(right))
-        for which in judges.clips:
-            seen = judges.named(which, made) == after.thing
+        for which in namers.clips:
+            seen = namers.named(which, made) == after.thing
             rows.add(f"edit: {name}, the thing named", which, "en", share(seen))
             if name == "sketch":
                 rows.add("edit: sketch of the thing", which, "en", share(seen & right))
     rows.add("edit: squared error", "share of the unedited one's", "", errors / unedited)
 
 
-class Maker:
-    """The exported generator with its encoder and codes."""
-
-    def __init__(self, folder: Path) -> None:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        chosen = {name: config[name] for name in ("size", "width", "depth", "rate")}
-        shape = Architecture(**chosen, channels={int(k): v for k, v in config["channels"].items()})
-        stored = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()}
-        self.generator, self.encoder = Generator(shape), Encoder(shape.size, shape.width, shape.latents)
-        for part, module in (("generator.", self.generator), ("encoder.", self.encoder)):
-            state = {name.removeprefix(part): t for name, t in stored.items() if name.startswith(part)}
-            module.load_state_dict(state)
-            module.eval().requires_grad_(False)
-        self.codes = stored["codes"]
-
-    def w(self, states: scenes.States) -> Tensor:
-        """[B, D] the latents of states."""
-        return self.generator.map(making.latent(states, self.codes))
+def w_of(loaded: LoadedMiniature, states: scenes.States) -> Tensor:
+    """[B, D] the latents of states."""
+    return loaded.w(
+        [
+            {name: values[int(getattr(states, name)[i])] for name, values in loaded.factors.items()}
+            for i in range(len(states))
+        ]
+    )
 
 
 @torch.no_grad()
-def image_of(generator: Generator, latents: Tensor) -> Tensor:
+def image_of(loaded: LoadedMiniature, latents: Tensor) -> Tensor:
     """Images [B, 3, S, S] in 0..1."""
-    return (generator(latents) / 2 + 0.5).clamp(0, 1)
+    return (loaded.generator(latents) / 2 + 0.5).clamp(0, 1)
 
 
-def measure_generator(folder: Path, rows: Rows, judges: Judges, count: int = SCENES) -> None:
+@contextmanager
+def guided() -> Iterator[Judge]:
+    """The guide, with gradients."""
+    with judges.use(GUIDE, "cpu") as encoder:
+        yield Judge(encoder)
+
+
+def measure_generator(loaded: LoadedMiniature, rows: Rows, namers: Namers, count: int = SCENES) -> None:
     """How exact the generator and its encoder are, and what the paper's three ways reach on it."""
-    atlas, maker = open_atlas(), Maker(folder)
-    generator = maker.generator
+    atlas, generator = open_atlas(), loaded.generator
     states = scenes.states(count, SEED, aligned=True)
     true = scenes.draw(states, atlas)
-    rows.add(
-        "generator: squared error",
-        "-1 to 1",
-        "",
-        4 * float((image_of(generator, maker.w(states)) - true).square().mean()),
-    )
-    again = image_of(generator, invert(maker.encoder, true))
+    made = image_of(loaded, w_of(loaded, states))
+    rows.add("generator: squared error", "-1 to 1", "", 4 * float((made - true).square().mean()))
+    again = image_of(loaded, invert(loaded.encoder, true))
     rows.add("encoder: squared error", "-1 to 1", "", 4 * float((again - true).square().mean()))
 
     before = scenes.states(count, SEED + 1, aligned=True, plain=True)
     wanted = (before.thing + 1 + torch.arange(count) % (len(scenes.THINGS) - 1)) % len(scenes.THINGS)
-    start = maker.w(before)
+    start = w_of(loaded, before)
 
     # 1. class-mean directions in W
     every = scenes.states(4000, SEED + 2, aligned=True, plain=True)
-    latents = maker.w(every)
+    latents = w_of(loaded, every)
     means = torch.stack([latents[every.thing == k].mean(0) for k in range(len(scenes.THINGS))])
-    told(
-        rows,
-        judges,
-        "direction of class means",
-        image_of(generator, start + means[wanted] - means[before.thing]),
-        wanted,
-    )
+    shifted = image_of(loaded, start + means[wanted] - means[before.thing])
+    told(rows, namers, "direction of class means", shifted, wanted)
 
-    # 2. latent optimization in W+
     few = min(count, 40)
-    made = []
-    for i in range(few):
-        text = judges.text(int(wanted[i]))
-        *_, last = optimize(
-            generator,
-            generator.widen(start[i][None]),
-            text,
-            judges.see,
-            OptimizationSettings(60, distance=(0.002,)),
-        )
-        made.append((last.images / 2 + 0.5).clamp(0, 1))
-    told(rows, judges, "latent optimization", torch.cat(made), wanted[:few])
+    chosen = {
+        name: settings.of(loaded.row.name, name) for name in ("optimization", "mapper", "global_direction")
+    }
+    with guided() as see:
+        texts = {thing: see.texts([named(thing)]) for thing in range(len(scenes.THINGS))}
+        # 2. latent optimization in W+
+        s = chosen["optimization"]
+        how = OptimizationSettings(s.steps, s.rate, s.distance * few)
+        goals = torch.cat([texts[int(thing)] for thing in wanted[:few]])
+        *_, last = optimize(generator, generator.widen(start[:few]), goals, see, how)
+        told(rows, namers, "latent optimization", (last.images / 2 + 0.5).clamp(0, 1), wanted[:few])
 
-    # 3. mappers and global directions, for a few things
-    things = [scenes.THINGS.index(name) for name in DIRECTED[: max(1, count // 50)]]
-    plus = generator.widen(latents[:400])
-    new, target = generator.widen(start[:few]), torch.ones(few, dtype=torch.long)
-    mapped, directed = [], []
-    styles = generator.styles(plus)
-    deviations, centres = [s.std(0) for s in styles], [s.mean(0) for s in styles]
-    measured = global_direction.relevance_of(
-        generator, [s[:SOURCES] for s in styles], centres, deviations, judges.see
-    )
-    with torch.no_grad():
-        channels = torch.stack([one.relevance for one in measured])
-    neutral = judges.names["guide"].mean(0, keepdim=True)
-    for thing in things:
-        torch.manual_seed(0)
-        net = mapper.LevelsMapper(generator.architecture.width, generator.architecture.latents)
-        for _ in mapper.train(
-            net, generator, plus, judges.text(thing), judges.see, mapper.MapperSettings(220, rate=0.1)
-        ):
-            pass
-        mapped.append(image_of(generator, mapper.edited(net, new)))
-        text = global_direction.text_direction(judges.text(thing), neutral)
-        way = global_direction.direction(channels, text, deviations, generator.to_rgb, beta=0.08)
-        with torch.no_grad():
-            moved = global_direction.moved(generator.styles(new), way.layers, [5.0])
-            directed.append((generator.synthesise([s[:, 0] for s in moved]) / 2 + 0.5).clamp(0, 1))
-    goals = torch.cat([target * thing for thing in things])
-    told(rows, judges, "mapper", torch.cat(mapped), goals)
-    told(rows, judges, "global direction", torch.cat(directed), goals)
+        # 3. mappers and global directions, for a few things
+        things = [scenes.THINGS.index(name) for name in DIRECTED[: max(1, count // 50)]]
+        plus, new = generator.widen(latents[:LEARNED]), generator.widen(start[:few])
+        mapped, directed = [], []
+        for thing in things:
+            s = chosen["mapper"]
+            torch.manual_seed(0)
+            net = mapper.LevelsMapper(generator.architecture.width, generator.architecture.latents)
+            for _ in mapper.train(
+                net, generator, plus, texts[thing], see, mapper.MapperSettings(s.steps, rate=s.rate)
+            ):
+                pass
+            mapped.append(image_of(loaded, mapper.edited(net, new)))
+            s = chosen["global_direction"]
+            with torch.no_grad():
+                way = directions.way(loaded, "", named(thing), s.beta)
+                moved = global_direction.moved(generator.styles(new), way.layers, [s.alpha])
+                directed.append((generator.synthesise([one[:, 0] for one in moved]) / 2 + 0.5).clamp(0, 1))
+    goals = torch.tensor(things).repeat_interleave(few)
+    told(rows, namers, "mapper", torch.cat(mapped), goals)
+    told(rows, namers, "global direction", torch.cat(directed), goals)
 
 
-def told(rows: Rows, judges: Judges, way: str, images: Tensor, wanted: Tensor) -> None:
+def named(thing: int) -> str:
+    """What a thing is called in a text."""
+    return phrase(scenes.thing_names("en")[thing], "en")
+
+
+def told(rows: Rows, namers: Namers, way: str, images: Tensor, wanted: Tensor) -> None:
     """Adds how often each judge sees the wanted thing."""
-    for which in judges.clips:
-        rows.add(
-            f"StyleCLIP, {way}: the thing named", which, "en", share(judges.named(which, images) == wanted)
-        )
-
-
-def part_of(folder: Path, name: str) -> Path | None:
-    """Where an export lies, in a folder of runs or in one that ships."""
-    found = (folder / name, folder / name / name)
-    return next((path for path in found if (path / WEIGHTS).exists()), None)
+    for which in namers.clips:
+        right = share(namers.named(which, images) == wanted)
+        rows.add(f"StyleCLIP, {way}: the thing named", which, "en", right)
 
 
 def evaluate(
@@ -302,16 +259,12 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """The rows of the report card.
 
-    Raises:
-        SystemExit: where the folder has neither part.
+    Args:
+        checkpoint: a row, or the folder of one that was joined.
     """
-    folder, judges = Path(checkpoint), Judges()
-    rows = Rows("styleclip", checkpoint, say)
-    editor, maker = part_of(folder, "editor"), part_of(folder, "generator")
-    if editor is None and maker is None:
-        raise SystemExit(f"{checkpoint} has neither an editor nor a generator")
-    if editor is not None:
-        measure_editor(editor, rows, judges, count)
-    if maker is not None:
-        measure_generator(maker, rows, judges, count)
+    name = row_of(Path(checkpoint)).name if (Path(checkpoint) / WEIGHTS).is_file() else checkpoint
+    rows, namers = Rows("styleclip", checkpoint, say), Namers()
+    with Editor.load(name, "cpu").use() as loaded:
+        measure_editor(loaded, rows, namers, count)
+        measure_generator(loaded, rows, namers, count)
     return rows.measured

@@ -1,0 +1,143 @@
+"""Train both parts of the StyleCLIP miniature, measure the generator's channels, and put all of it into one row.
+
+    python -m core.classroom train styleclip --minutes 85
+
+A part whose export is there is passed over: what `train styleclip-editor` and `train styleclip-generator` left in `OUT/editor`
+and `OUT/generator` is joined. The relevance of a style channel is where the images of some random states go in the space of
+classroom-rn when the channel is moved five deviations down and up (`core.editing.global_direction`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core.checkpoints import Checkpoint, File, bytewise, registry
+from core.classroom.recipes.common.miniature import NOTE, WEIGHTS, Miniature, open_miniature
+from core.classroom.recipes.common.running import CURVE
+from core.classroom.recipes.styleclip import editor, generator, scenes
+from core.editing import rows
+from core.editing.editor import SCHEDULE
+from core.editing.global_direction import relevance_of
+from core.editing.miniature import LoadedMiniature
+from core.editing.optimization import See, resized
+from core.editing.pipelines import assemble
+
+ROW = "classroom-styleclip"
+EDITOR_SHARE = 60 / 85  # of the minutes
+SOURCES = 24  # images on which a channel is measured
+
+
+@dataclass
+class Settings:
+    """One training run of both parts. clip: a bundled row or the folder of an export whose text tower is read."""
+
+    clip: str = editor.CLIP
+    minutes: float = 85.0
+    device: str = "cpu"
+    out: Path = Path("runs/styleclip")
+    seed: int = 0
+    steps: int | None = None
+
+
+class Trainer:
+    """Runs `Settings`; a part that was stopped goes on, one that is exported is passed over."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def run(self, say: Callable[[str], None] = print) -> Path:
+        """Trains what is left and joins the parts; returns the folder of the row."""
+        s = self.settings
+        parts = {"editor": s.out / "editor" / "editor", "generator": s.out / "generator" / "generator"}
+        common: dict[str, Any] = {"device": s.device, "seed": s.seed, "steps": s.steps}
+        if not (parts["editor"] / NOTE).is_file():
+            chosen = editor.Settings(
+                clip=s.clip, minutes=s.minutes * EDITOR_SHARE, out=s.out / "editor", **common
+            )
+            editor.Trainer(chosen).run(say)
+        if not (parts["generator"] / NOTE).is_file():
+            minutes = s.minutes * (1 - EDITOR_SHARE)
+            generator.Trainer(generator.Settings(minutes=minutes, out=s.out / "generator", **common)).run(say)
+        return join(parts["editor"], parts["generator"], s.out / ROW, s.clip, say)
+
+
+def row_of(folder: Path) -> Checkpoint:
+    """A row of this process for a joined folder, by the folder's name."""
+    name = {"en": folder.name, "zh": folder.name}
+    files = (File(WEIGHTS), File(rows.CONFIG))
+    note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    row = Checkpoint(str(folder), "styleclip", name, rows.CLASSROOM, files, 1, "none", name, "none", ("en", "zh"), "softmax",
+                     name, name, bundled=str(folder.resolve()), requires=note["clip"])  # fmt: skip
+    registry.add(row)
+    return row
+
+
+def join(
+    editor_folder: Path,
+    generator_folder: Path,
+    out: Path,
+    clip: str = editor.CLIP,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Puts the exports of both trainings into one folder, with the relevance of the generator's channels for a CLIP."""
+    note = json.loads((editor_folder / NOTE).read_text(encoding="utf-8"))
+    of_generator = json.loads((generator_folder / NOTE).read_text(encoding="utf-8"))
+    shape = json.loads((generator_folder / rows.CONFIG).read_text(encoding="utf-8"))
+    factors = shape.pop("coded")
+    unet = json.loads((editor_folder / rows.CONFIG).read_text(encoding="utf-8"))["unet"]
+    config = {"size": scenes.SIZE, "unet": unet, "schedule": SCHEDULE, "generator": shape, "factors": factors}
+    state = {f"unet.{name}": tensor for name, tensor in load_file(editor_folder / WEIGHTS).items()}
+    made = load_file(generator_folder / WEIGHTS)
+    state |= {name: tensor for name, tensor in made.items() if not name.endswith(".kernel")}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / rows.CONFIG).write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    together = {
+        "recipe": "core/classroom/recipes/styleclip/train.py",
+        "clip": note["clip"],
+        "parts": {"editor": note, "generator": of_generator},
+        "minutes": round(note["minutes"] + of_generator["minutes"], 1),
+    }
+    (out / NOTE).write_text(json.dumps(together, indent=1) + "\n", encoding="utf-8")
+    for part, folder in (("editor", editor_folder), ("generator", generator_folder)):
+        if (folder / CURVE).is_file():
+            (out / f"{part}.csv").write_text((folder / CURVE).read_text(encoding="utf-8"))
+    state["relevance"] = measured(config, state, row_of(out), clip, say)
+    save_file(bytewise.packed(state), out / WEIGHTS)
+    return out
+
+
+def seeing(clip: Miniature) -> See:
+    """A miniature CLIP as what sees images in -1..1."""
+
+    def see(images: Tensor) -> Tensor:
+        large = resized(images, clip.size) / 2 + 0.5
+        features: Tensor = clip.model.encode_image((large - clip.mean) / clip.std)
+        return features
+
+    return see
+
+
+def measured(
+    config: dict[str, Any], state: dict[str, Tensor], row: Checkpoint, clip: str, say: Callable[[str], None]
+) -> Tensor:
+    """[C, D] the relevance of every channel of the generator's convolutions, in half precision."""
+    empty = {"relevance": torch.zeros(0, 1)}
+    loaded: LoadedMiniature = assemble(config, state | empty, row, "cpu")
+    net = loaded.generator
+    with torch.no_grad():
+        styles = net.styles(net.widen(loaded.drawn(1000, 0)))
+    found = []
+    sources, means = [style[:SOURCES] for style in styles], [style.mean(0) for style in styles]
+    for one in relevance_of(net, sources, means, loaded.deviations, seeing(open_miniature(clip))):
+        found.append(one.relevance)
+        if one.number % 100 == 0:
+            say(f"channel {one.number} of {one.count}")
+    return torch.stack(found).half()
