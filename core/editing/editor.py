@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core import runtime
+
 FOLD = 2  # pixels of a side that become channels
 STEPS = 16
 TEXT_GUIDANCE, IMAGE_GUIDANCE = 3.0, 1.0
@@ -97,6 +99,9 @@ class EditorNetwork(nn.Module):
 
     def __init__(self, architecture: dict[str, Any] | None = None) -> None:
         super().__init__()
+        # diffusers asks transformers for classes that it lacks while another thread imports it.
+        for name in ("transformers", "diffusers"):
+            runtime.whole(name)
         from diffusers.models.attention_processor import AttnProcessor
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 

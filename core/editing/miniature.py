@@ -7,7 +7,8 @@ dog, has a latent, and a seed is a random state.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,26 +43,36 @@ class LoadedMiniature(LoadedGenerator):
     def __init__(
         self,
         row: Checkpoint,
-        network: EditorNetwork,
+        build: Callable[[], EditorNetwork],
         generator: Generator,
         encoder: Encoder,
         tensors: Mapping[str, Tensor],
         factors: Mapping[str, Sequence[str]],
+        editor_bytes: int,
         device: str,
     ) -> None:
         super().__init__(row, generator, tensors["latent_avg"][None], device)
-        self.network = network.to(device).eval().requires_grad_(False)
+        self._build = build
         self.encoder = encoder.to(device).eval().requires_grad_(False)
         self.codes, self.relevance = tensors["codes"].to(device), tensors["relevance"].to(device)
         self.factors: dict[str, tuple[str, ...]] = {name: tuple(values) for name, values in factors.items()}
+        self.editor_bytes = editor_bytes
         self.side: int = generator.architecture.size
+
+    @cached_property
+    def network(self) -> EditorNetwork:
+        """The editor, built when it is first asked for: the library that it comes from takes seconds to import."""
+        with torch.inference_mode(False):
+            return self._build().to(self.device).eval().requires_grad_(False)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of weights and buffers."""
-        parts = (self.generator, self.network, self.encoder)
-        tensors = [t for part in parts for t in (*part.parameters(), *part.buffers())]
-        return sum(t.numel() * t.element_size() for t in (*tensors, self.codes, self.relevance))
+        """Bytes of weights and buffers, the editor's among them."""
+        tensors = [
+            t for part in (self.generator, self.encoder) for t in (*part.parameters(), *part.buffers())
+        ]
+        own = sum(t.numel() * t.element_size() for t in (*tensors, self.codes, self.relevance))
+        return own + self.editor_bytes
 
     def w(self, states: Sequence[Mapping[str, str]]) -> Tensor:
         """w [N, D] of states; a factor that is left out has its first value."""

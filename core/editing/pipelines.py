@@ -153,7 +153,6 @@ def load_classroom(
 ) -> LoadedMiniature:
     """The classroom's row: "unet.", "generator." and "encoder." tensors in one file, with the codes of the generator, its mean
     w and the relevance of its channels. A second file has the shapes of the networks and what the codes stand for."""
-    _library()
     config = json.loads(paths[rows.CONFIG].read_text(encoding="utf-8"))
     return assemble(config, checkpoints.load_state_dict(paths["model.safetensors"]), row, device)
 
@@ -164,15 +163,23 @@ def assemble(
     """The classroom's model of its configuration and its tensors, those of the generator's fixed kernels left out."""
     state = encoders.in_precision(stored, torch.float32)
     shape = shape_of(config["generator"])
-    network = EditorNetwork(config["unet"])
     generator, encoder = Generator(shape), Encoder(shape.size, shape.width, shape.latents)
-    parts = {"unet.": network.unet, "generator.": generator, "encoder.": encoder}
-    own = {name for name in state if not name.startswith(tuple(parts))}
+    parts = {"generator.": generator, "encoder.": encoder}
+    unet = {name.removeprefix("unet."): t for name, t in state.items() if name.startswith("unet.")}
+    own = {name for name in state if not name.startswith(("unet.", *parts))}
     wrong = sorted(own ^ {"codes", "latent_avg", "relevance"})
     if wrong:
         raise Refusal("bad_checkpoint", checkpoint=row.name, tensor=wrong[0], count=len(wrong))
     for start, module in parts.items():
         part = {name.removeprefix(start): t for name, t in state.items() if name.startswith(start)}
         encoders.put_state(module, with_kernels(module, part), row)
+
+    def build() -> EditorNetwork:
+        _library()
+        network = EditorNetwork(config["unet"])
+        encoders.put_state(network.unet, unet, row)
+        return network
+
     tensors = {name: state[name] for name in own}
-    return LoadedMiniature(row, network, generator, encoder, tensors, config["factors"], device)
+    size = sum(t.numel() * t.element_size() for t in unet.values())
+    return LoadedMiniature(row, build, generator, encoder, tensors, config["factors"], size, device)

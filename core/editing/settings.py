@@ -23,9 +23,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 CLASSROOM: dict[str, dict[str, Any]] = {
     "instruct": {"steps": 16, "text_guidance": 3.0, "image_guidance": 1.0},
     "sdedit": {"steps": 16, "strength": 0.7, "text_guidance": 3.0},
-    "optimization": {"steps": 60, "distance": (0.002,)},
-    "stylespace": {"steps": 60, "distance": (0.002,)},
-    "global_direction": {"alpha": 5.0, "beta": 0.08},
+    "optimization": {"distance": (0.002,)},
+    "stylespace": {"distance": (0.002,)},
+    "global_direction": {"alpha": 4.0, "beta": 0.08},
 }
 # The limits of every number, and how many steps each kind of method may take.
 LIMITS = {

@@ -65,7 +65,16 @@ def test_every_miniature_is_trained_on_the_exports_before_it(
     exports = chain.train_all(tmp_path, lines.append)
     assert [folder.name for folder in exports] == list(chain.CHAIN)
     recipes = ["clip", "clip", "lseg", "lseg_blocks", "groupvit", "vild", "glip"]
-    recipes += ["clip4clip", "actionclip", "pointclip", "vilt", "audioclip", "supervised", "clip_vil", "styleclip"]
+    recipes += [
+        "clip4clip",
+        "actionclip",
+        "pointclip",
+        "vilt",
+        "audioclip",
+        "supervised",
+        "clip_vil",
+        "styleclip",
+    ]
     assert [recipe for recipe, _ in stands] == recipes
     rn, vit = (chain.export_of(tmp_path, name) for name in ("classroom-rn", "classroom-vit"))
     by_name = {settings.out.name: settings for _, settings in stands}

@@ -156,6 +156,17 @@ def test_single_and_left_out_mappers() -> None:
     assert list(mapper.groups(18).values()) == [slice(0, 4), slice(4, 8), slice(8, 18)]  # as published
 
 
+def test_a_regression_finds_which_channels_go_with_what_is_seen() -> None:
+    torch.manual_seed(0)
+    features = F.normalize(torch.randn(400, 6), dim=-1)
+    # Channel 0 follows the first feature, channel 1 the second one backwards, channel 2 none.
+    styles = torch.stack([features[:, 0] * 7 + 3, -features[:, 1], torch.randn(400)], 1)
+    found = global_direction.regression(styles, features, damping=0.1)
+    assert found.shape == (3, 6) and abs(float(found.norm(dim=1).mean()) - 1) < 1e-5
+    assert found[0].argmax() == 0 and found[1].argmin() == 1
+    assert found[2].abs().max() < 0.2 * found[0].max()
+
+
 def test_relevance_is_measured_one_channel_at_a_time() -> None:
     """The published loop leaves channels moved; here the last channel is measured on the images as they are."""
     styles = generator().styles(latents(4))

@@ -3,8 +3,9 @@
     python -m core.classroom train styleclip --minutes 85
 
 A part whose export is there is passed over: what `train styleclip-editor` and `train styleclip-generator` left in `OUT/editor`
-and `OUT/generator` is joined. The relevance of a style channel is where the images of some random states go in the space of
-classroom-rn when the channel is moved five deviations down and up (`core.editing.global_direction`).
+and `OUT/generator` is joined. The paper measures the relevance of a style channel by moving it. The
+channels of a generator of 32 pixels say too little one by one: moved far enough for CLIP to notice, they break the image. Here a
+regression takes its place (`core.editing.global_direction.regression`): how the channels of random images go with what CLIP sees.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from core.checkpoints import Checkpoint, File, bytewise, registry
 from core.classroom.recipes.common.miniature import NOTE, WEIGHTS, Miniature, open_miniature
@@ -25,14 +27,14 @@ from core.classroom.recipes.common.running import CURVE
 from core.classroom.recipes.styleclip import editor, generator, scenes
 from core.editing import rows
 from core.editing.editor import SCHEDULE
-from core.editing.global_direction import relevance_of
+from core.editing.global_direction import regression
 from core.editing.miniature import LoadedMiniature
 from core.editing.optimization import See, resized
 from core.editing.pipelines import assemble
 
 ROW = "classroom-styleclip"
 EDITOR_SHARE = 60 / 85  # of the minutes
-SOURCES = 24  # images on which a channel is measured
+SOURCES, PART = 3000, 100  # images by which channels are measured, and those of one batch
 
 
 @dataclass
@@ -125,19 +127,19 @@ def seeing(clip: Miniature) -> See:
     return see
 
 
+@torch.no_grad()
 def measured(
     config: dict[str, Any], state: dict[str, Tensor], row: Checkpoint, clip: str, say: Callable[[str], None]
 ) -> Tensor:
     """[C, D] the relevance of every channel of the generator's convolutions, in half precision."""
     empty = {"relevance": torch.zeros(0, 1)}
     loaded: LoadedMiniature = assemble(config, state | empty, row, "cpu")
-    net = loaded.generator
-    with torch.no_grad():
-        styles = net.styles(net.widen(loaded.drawn(1000, 0)))
-    found = []
-    sources, means = [style[:SOURCES] for style in styles], [style.mean(0) for style in styles]
-    for one in relevance_of(net, sources, means, loaded.deviations, seeing(open_miniature(clip))):
-        found.append(one.relevance)
-        if one.number % 100 == 0:
-            say(f"channel {one.number} of {one.count}")
-    return torch.stack(found).half()
+    net, see = loaded.generator, seeing(open_miniature(clip))
+    own = [i for i in range(len(net.style_widths)) if i not in net.to_rgb]
+    styles, features = [], []
+    for part in loaded.drawn(SOURCES, 0).split(PART):
+        drawn = net.styles(net.widen(part))
+        styles.append(torch.cat([drawn[i] for i in own], 1))
+        features.append(F.normalize(see(net.synthesise(drawn)), dim=-1))
+        say(f"image {len(styles) * PART} of {SOURCES}")
+    return regression(torch.cat(styles), torch.cat(features)).half()
