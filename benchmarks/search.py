@@ -1,14 +1,16 @@
 """Search over files: right answers of the miniature, speed of the index, speed of indexing, killed processes.
 
-    python -m benchmarks.search retrieval [--files 2000]
+    python -m benchmarks.search retrieval [--files 2000] [--record]
     python -m benchmarks.search vectors [--count 1000000]
+    python -m benchmarks.search probes [--count 100000]
     python -m benchmarks.search photos [--count 1000]
     python -m benchmarks.search kills [--count 10]
 
 `retrieval` writes new scenes, sounds and films of the classroom, indexes them as anybody's files, and asks for them. `vectors`
 compares an index with comparing everything in one run: clustered vectors of 512 numbers, and questions that lie apart from them
-as texts lie apart from images. `photos` indexes JPEG files of 12 megapixels beside a plain loop over the same encoder. `kills`
-ends a process that indexes with SIGKILL at random moments and looks at what is left.
+as texts lie apart from images; `probes` does so by the share of the cells that a question looks at. `photos` indexes JPEGs of
+12 megapixels beside a plain loop over the same encoder. `kills` ends a process that indexes with SIGKILL at random moments and
+looks at what is left.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import numpy as np
 from PIL import Image
 
 from core import inputs, terminal
+from core.classroom import report as report_card
 from core.search import index, query
 from core.search.ranking import Hit
 from core.search.spaces import Space
@@ -38,6 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DIMS, CLUSTERS, QUESTIONS, TOP, CHUNK, FOLDERS = 512, 1000, 200, 10, 50_000, 100
 PAIRS, GALLERY, SHOTS, SIDE = 256, 64, 4, 128
 SEED = 77_000
+COMMAND = "python -m benchmarks.search retrieval"
 
 
 def line(name: str, value: str, bar: str = "") -> None:
@@ -48,57 +52,49 @@ def line(name: str, value: str, bar: str = "") -> None:
 # --- right answers -------------------------------------------------------------------------------------------
 
 
-def retrieval(folder: Path, files: int) -> None:
-    """Share of questions whose first hit is right."""
+def retrieval(folder: Path, files: int) -> list[dict[str, Any]]:
+    """Share of questions whose first hit is right, as rows of the report card."""
+    from core.classroom.recipes.common.rows import stamped
+
     pairs, shots, sounds = write_classroom(folder, files)
     space, store = Space("classroom-rn"), open_store(folder / "index")
     start = time.perf_counter()
     *_, step = index.update(store, space, folder / "files", root="new")
-    stats = store.table(space.visual).stats()
-    line(
-        "files, pieces, seconds of indexing",
-        f"{stats.files}, {stats.pieces}, {time.perf_counter() - start:.0f}",
-    )
+    stats, seconds = store.table(space.visual).stats(), time.perf_counter() - start
+    line("files, pieces, seconds of indexing", f"{stats.files}, {stats.pieces}, {seconds:.0f}")
     assert not step.failures, step.failures[:3]
+    rows = []
 
     def first(terms: list[query.Term], **where: Any) -> Hit:
         return query.search(store, space, terms, Filter(roots=("new",), **where), size=1).hits[0]
 
-    for lang in ("en", "zh"):
-        for name, whole in (("with squares", False), ("whole frames", True)):
-            right = [
-                first([query.Term(text[lang])], folder="pairs", whole=whole).row.path == path
-                for path, text in pairs.items()
-            ]
-            line(
-                f"caption to image R@1 of {PAIRS} new pairs, {lang}, {name}",
-                f"{np.mean(right):.3f}",
-                "that of the CLIP page",
-            )
-    right = [
-        first([query.Term(text["en"])], kinds=("image",), whole=True).row.path == path
-        for path, text in pairs.items()
-    ]
-    line("the same among all images", f"{np.mean(right):.3f}")
+    def share(measure: str, split: str, lang: str, right: list[bool], bar: str) -> None:
+        value = float(np.mean(right))
+        line(f"{measure}, {split}, {lang}", f"{value:.3f} of {len(right)}", bar)
+        row = {"paper": "clifs", "measure": measure, "split": split, "language": lang, "unit": "share"}
+        rows.append(stamped({**row, "value": round(value, 4)}, space.checkpoint, COMMAND))
 
     things = sorted({thing for film in shots.values() for thing, _, _ in film})
-    for lang, at in (("en", 0), ("zh", 1)):
+    for at, lang in enumerate(("en", "zh")):
+        for split, whole in (("with squares", False), ("whole frames", True)):
+            asked = [
+                (first([query.Term(text[lang])], folder="pairs", whole=whole).row.path, path)
+                for path, text in pairs.items()
+            ]
+            right = [answer == path for answer, path in asked]
+            share(f"caption to image R@1 of {PAIRS}", split, lang, right, "that of the CLIP page")
         right = []
         for thing in things:
             hit = first([query.Term(thing[at])], kinds=("video",)).row
             near = [s for name, s, e in shots[hit.path] if name == thing and s - 1 <= hit.start <= e + 1]
             right.append(bool(near))
-        line(
-            f"moment of a film within a second, rank 1, {lang}",
-            f"{np.mean(right):.3f} of {len(things)} things",
-            ".8",
-        )
-
+        share("moment of a film, rank 1", "within a second", lang, right, ".8")
     right = []
     for path, drawing in sounds.items():
         match = first([query.Term(inputs.sound(folder / "files" / path))], folder="gallery")
         right.append(match.row.path == drawing)
-    line(f"sound to image R@1 of {GALLERY}", f"{np.mean(right):.3f} of {len(sounds)} sounds", ".6")
+    share(f"sound to image, R@1 of {GALLERY}", "new drawings", "en", right, ".6")
+    return rows
 
 
 Shots = dict[str, list[tuple[tuple[str, str], float, float]]]
@@ -201,57 +197,59 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return made
 
 
-def vectors(folder: Path, count: int) -> None:
-    """An index against comparing everything."""
+def filled(folder: Path, count: int) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
+    """A table of vectors, questions, the places of their right answers, and of those below one folder."""
     import pyarrow as pa
 
-    from core.search import lance
-
     questions, make = clustered(count)
-    store = open_store(folder / "index")
-    table: Any = store.table(Part("many", "many", DIMS, 0.99))
-    schema = table.table.schema
+    table: Any = open_store(folder / "index").table(Part("many", "many", DIMS, 0.99))
     best = np.full((QUESTIONS, TOP), -2.0)
     places = np.zeros((QUESTIONS, TOP), int)
-    below = best.copy(), places.copy()  # the same below one folder
+    below = best.copy(), places.copy()
+    defaults = dict.fromkeys(("hash", "text", "error"), "")
+    defaults |= {"root": "r", "kind": "image", "dated": "file", "heard": False, "box": None}
     start = time.perf_counter()
     for begin in range(0, count, CHUNK):
-        end = min(count, begin + CHUNK)
-        part = make(begin, end).astype(np.float16)
-        numbers = np.arange(begin, end)
+        numbers = np.arange(begin, min(count, begin + CHUNK))
+        part = make(begin, begin + len(numbers)).astype(np.float16)
         best, places = merged(best, places, questions, part, numbers)
         inside = numbers % FOLDERS == 7
         below = merged(*below, questions, part[inside], numbers[inside])
-        columns = {
+        columns: dict[str, Any] = {
             "id": [str(i) for i in numbers],
-            "vector": pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), DIMS),
             "path": [f"{i % FOLDERS:02d}/{i:08d}.jpg" for i in numbers],
             "lot": numbers.astype(np.int32),
         }
-        defaults = {
-            "root": "r",
-            "kind": "image",
-            "dated": "file",
-            "hash": "",
-            "text": "",
-            "error": "",
-            "heard": False,
-            "box": None,
-        }
-        for column in schema:
-            columns.setdefault(column.name, [defaults.get(column.name, 0)] * len(numbers))
-        table.table.add(
-            pa.Table.from_arrays(
-                [
-                    pa.array(columns[c.name], c.type)
-                    if not isinstance(columns[c.name], pa.Array)
-                    else columns[c.name]
-                    for c in schema
-                ],
-                schema=schema,
+        arrays = [
+            pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), DIMS)
+            if column.name == "vector"
+            else pa.array(
+                columns.get(column.name, [defaults.get(column.name, 0)] * len(numbers)), column.type
             )
-        )
+            for column in table.table.schema
+        ]
+        table.table.add(pa.Table.from_arrays(arrays, schema=table.table.schema))
     line("vectors, seconds to write", f"{count:,}, {time.perf_counter() - start:.0f}")
+    return table, questions, places, below[1]
+
+
+def probes(folder: Path, count: int) -> None:
+    """What an index trades: recall and time by the share of its cells that a question looks at."""
+    from core.search import lance
+
+    table, questions, places, _ = filled(folder, count)
+    table.tidy()
+    for share in (0.02, 0.05, 0.1, 0.2, 0.3, 0.5):
+        lance.PROBES = share
+        report(f"{share:.0%} of {table.cells()} cells", speed(table, questions, places, Filter()), "")
+    report("comparing everything", speed(table, questions[:20], places, Filter(), exact=True), "")
+
+
+def vectors(folder: Path, count: int) -> None:
+    """An index against comparing everything."""
+    from core.search import lance
+
+    table, questions, places, below = filled(folder, count)
     ours = Filter()
     lower = Filter(folder="07")
     exact = speed(table, questions[: 20 if count > 200_000 else 100], places, ours, exact=True)
@@ -272,7 +270,7 @@ def vectors(folder: Path, count: int) -> None:
         speed(table, questions, places, ours),
         "p95 under 20 ms, recall .95" if count > 200_000 else "p50 under 8 ms",
     )
-    report("index, below one folder", speed(table, questions, below[1], lower), "p95 under 40 ms, recall .95")
+    report("index, below one folder", speed(table, questions, below, lower), "p95 under 40 ms, recall .95")
 
 
 def merged(
@@ -288,26 +286,23 @@ def merged(
 def speed(
     table: Any, questions: np.ndarray, places: np.ndarray, where: Filter, exact: bool = False
 ) -> tuple[np.ndarray, float]:
-    """Milliseconds of each question, and recall."""
+    """Milliseconds [Q, 2] of each question on the clock and of the processor, and recall."""
     for question in questions[:3]:
         table.search(question, TOP, where, exact)
     times, found = [], 0
     for question, right in zip(questions, places, strict=False):
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         rows = table.search(question, TOP, where, exact)
-        times.append(1000 * (time.perf_counter() - start))
+        times.append((1000 * (time.perf_counter() - start), 1000 * (time.process_time() - used)))
         found += len({int(row.id) for row in rows} & set(right.tolist()))
     return np.array(times), found / (TOP * len(questions))
 
 
 def report(name: str, measured: tuple[np.ndarray, float], bar: str) -> None:
     """Times and recall."""
-    times, recall = measured
-    line(
-        name,
-        f"p50 {np.median(times):.1f} ms, p95 {np.quantile(times, 0.95):.1f} ms, recall@{TOP} {recall:.3f}",
-        bar,
-    )
+    (times, used), recall = measured[0].T, measured[1]
+    value = f"p50 {np.median(times):.1f} ms, p95 {np.quantile(times, 0.95):.1f} ms, processor {np.median(used):.1f} ms"
+    line(name, f"{value}, recall@{TOP} {recall:.3f}", bar)
 
 
 def peak() -> int:
@@ -411,9 +406,10 @@ def killed(url: str, files: Path, seconds: float) -> int:
     return int(rest[-1]) if rest else reported
 
 
-PARTS: dict[str, tuple[Callable[[Path, int], None], int]] = {
+PARTS: dict[str, tuple[Callable[[Path, int], list[dict[str, Any]] | None], int]] = {
     "retrieval": (retrieval, 2000),
     "vectors": (vectors, 1_000_000),
+    "probes": (probes, 100_000),
     "photos": (photos, 1000),
     "kills": (kills, 10),
 }
@@ -428,10 +424,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--count", "--files", type=int, dest="count", help="of files, vectors or kills")
+    parser.add_argument("--record", action="store_true", help="put the shares into assets/report_card.json")
     args = parser.parse_args(arguments)
     measure, count = PARTS[args.part]
     with tempfile.TemporaryDirectory(prefix="clip-atlas-bench-") as folder:
-        measure(Path(folder), args.count or count)
+        rows = measure(Path(folder), args.count or count)
+    if rows and args.record:
+        report_card.record(rows)
     return 0
 
 

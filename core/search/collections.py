@@ -38,6 +38,7 @@ class Collection:
         store: where its tables are.
         folders: where the files of each root lie; the tables may have other roots.
         only: of a root the folders that belong to it, where these are not all.
+        passed: endings of names that are passed over, as if no such file were there.
         files: where single files lie, by the names that they are shown under.
         failures: what could not be indexed.
         ready: the checkpoints whose tables are up to date.
@@ -47,6 +48,7 @@ class Collection:
     store: Store
     folders: Mapping[str, Path] = field(default_factory=dict)
     only: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    passed: tuple[str, ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
     failures: tuple[tuple[str, Refusal], ...] = ()
     ready: set[str] = field(default_factory=set)
@@ -89,14 +91,18 @@ class Collection:
         self.ready.add(space.checkpoint)
 
     def _steps(self, space: Space, root: str, cancel: Cancel | None) -> Iterator[Step | None]:
-        given: dict[str, Any] = {"root": root, "cancel": cancel, "only": self.only.get(root, ())}
-        if root == UPLOADS:
-            given["found"] = Listing(
-                {name: _listed(path) for name, path in self.files.items()}, dict(self.failures)
-            )
+        folder = self.folders.get(root, Path())
         while True:
+            if root == UPLOADS:
+                files = {name: _listed(path) for name, path in self.files.items()}
+                found = Listing(files, dict(self.failures))
+            else:
+                found = listing.listing(folder, self.only.get(root, ()))
+                found.files = {
+                    path: one for path, one in found.files.items() if not path.endswith(self.passed)
+                }
             try:
-                yield from index.update(self.store, space, self.folders.get(root, Path()), **given)
+                yield from index.update(self.store, space, folder, root=root, found=found, cancel=cancel)
                 return
             except Refusal as refusal:
                 if refusal.code != "search_busy" or (cancel is not None and cancel.is_set()):

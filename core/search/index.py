@@ -90,7 +90,6 @@ def update(
     root: str | None = None,
     limited: bool = True,
     retry: bool = False,
-    only: Sequence[str] = (),
     found: Listing | None = None,
     cancel: Cancel | None = None,
     encode: Encode | None = None,
@@ -104,7 +103,6 @@ def update(
         root: its name in the table; its address where it is left out.
         limited: whether files may be as long as a page allows, and no longer.
         retry: whether files that were refused before are tried again.
-        only: names of folders in it; all where there are none.
         found: the files, in place of those below the folder.
         cancel: a set flag ends the work behind the batch at hand.
         encode: in place of `encode_batch`, for example one that hands batches to other machines.
@@ -113,7 +111,7 @@ def update(
         Refusal: "search_folder", "search_busy", "search_store".
     """
     base = Path(folder)
-    files = found or listing(base, only)
+    files = found or listing(base)
     name = root or str(base.resolve())
     visual = store.table(space.visual)
     audible = None if space.is_joint or space.audible is None else store.table(space.audible)

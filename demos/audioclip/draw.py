@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -13,35 +11,15 @@ from PIL import Image
 from core import inputs
 from demos.audioclip.words import PAPER, say
 from demos.draw import base, players
-from demos.kit.files import File, to_data_uri
+from demos.kit.files import File
 from demos.kit.html import Markup, join, tag
 
 if TYPE_CHECKING:
     from demos.audioclip.answer import Answer
 
-KINDS = {
-    ".mp3": "audio/mpeg",
-    ".wav": "audio/wav",
-    ".ogg": "audio/ogg",
-    ".flac": "audio/flac",
-    ".m4a": "audio/mp4",
-}
 WIDE, HIGH = 480, 56  # of a waveform
 IMAGES = 8  # that are shown, best first
 SIDE = 96
-
-
-def source(path: str) -> str:
-    """The address from which a browser plays a sound: an example or an upload of this server."""
-    file = Path(path)
-    if file.stat().st_size <= players.CARRIED and file.suffix.lower() in KINDS:
-        return to_data_uri(KINDS[file.suffix.lower()], file.read_bytes())
-    return f"gradio_api/file={quote(str(file))}"
-
-
-def audio(path: str, caption: str) -> Markup:
-    """A sound with controls."""
-    return tag("audio", src=source(path), controls=True, preload="metadata", aria_label=caption)
 
 
 def waveform(sound: inputs.Sound, lang: str) -> Markup:
@@ -111,7 +89,7 @@ def sound(answer: Answer, lang: str) -> Markup:
     )
     picture = tag("img", src=_spectrum(answer.path), alt=say("spectrum", lang), class_="aud-spectrum")
     body = [
-        audio(answer.path, found.labels[best]),
+        players.audio(answer.path, found.labels[best]),
         tag("div", waveform(answer.sound, lang), picture, class_="aud-sound"),
         curve(answer, lang),
     ]

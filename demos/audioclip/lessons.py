@@ -28,7 +28,7 @@ def card(step: Step, lang: str) -> Markup:
     if "sound" not in step:
         return Markup()
     row = sounds()[step["sound"]]
-    player = players.shelf([players.card("", [draw.audio(row["sound"], say("a_sound", lang))], "step")])
+    player = players.shelf([players.card("", [players.audio(row["sound"], say("a_sound", lang))], "step")])
     return player + walk.prompt(say("comma", lang).join(offered(step, lang))) if "things" in step else player
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from PIL import Image
 
 from core import inputs
 from core.errors import Refusal
@@ -23,7 +24,6 @@ from demos.clifs.words import PAPER, ROWS, data
 from demos.kit import files as files_in
 from demos.kit import library, results
 from demos.kit.events import api_errors
-from demos.kit.jobs import Progress
 from demos.kit.menu import label_language, start_row
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Answer:
     """What a question finds in a collection."""
 
     collection: Collection
+    terms: list[Term]
     found: Found
     seconds: float
 
@@ -114,28 +115,22 @@ def ask(question: Question, where: Collection, cancel: Cancel | None = None, exa
     from core.search import query
 
     start = time.perf_counter()
+    asked = terms(question, where)
     found = query.search(
         where.store,
         space(question.checkpoint),
-        terms(question, where),
+        asked,
         filters(question, where),
         page=max(0, int(question.page or 1) - 1),
         exact=exact,
         check=None if cancel is None else cancel.check,
     )
-    return Answer(where, found, time.perf_counter() - start)
+    return Answer(where, asked, found, time.perf_counter() - start)
 
 
-def ready(question: Question, lang: str, cancel: Cancel | None = None) -> Iterator[Progress]:
-    """Makes the index of a question's collection, or brings it up to date."""
-    yield from collections.prepare(collection(question), space(question.checkpoint), lang, cancel)
-
-
-def run(question: Question, lang: str) -> Answer:
+def run(question: Question) -> Answer:
     """The answer to the page's question."""
-    for _ in ready(question, lang):
-        pass
-    return ask(question, collection(question))
+    return ask(question, collections.prepared(collection(question), space(question.checkpoint)))
 
 
 # --- endpoints ---------------------------------------------------------------------------------------------
@@ -177,9 +172,7 @@ def clifs_search(
             asked.append(queries.Term(inputs.image(files_in.uploaded(image))))
         if sound:
             asked.append(queries.Term(inputs.sound(files_in.uploaded(sound))))
-        where = _uploads(files) if files else collections.sample()
-        for _ in collections.prepare(where, chosen, "en"):
-            pass
+        where = collections.prepared(_uploads(files) if files else collections.sample(), chosen)
         shown = Filter(roots=where.roots, kinds=tuple(kinds or ()), folder=folder.strip().strip("/"))
         size = min(max(int(count), 1), MOST)
         return queries.search(where.store, chosen, asked, shown, size=size).to_json()
@@ -202,8 +195,7 @@ def clifs_index(
         start = time.perf_counter()
         chosen = space(checkpoint or start_row(ROWS))
         where = collections.folder(folder) if folder.strip() else _uploads(files or [])
-        for _ in collections.prepare(where, chosen, "en"):
-            pass
+        collections.prepared(where, chosen)
         stats = where.store.table(chosen.visual).stats(where.roots)
         return {
             "checkpoint": chosen.checkpoint,
@@ -229,8 +221,9 @@ def search(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
     """The slots of *Try it*: the hits, how they lie beside random files, what could not be indexed."""
     if not (question.query.strip() or question.image_query or question.sound_query or question.like.strip()):
         raise Refusal("search_query")
-    yield from ready(question, lang, cancel)
-    answer = ask(question, collection(question), cancel)
+    where = collection(question)
+    yield from collections.prepare(where, space(question.checkpoint), lang, cancel)
+    answer = ask(question, where, cancel)
     yield {
         "hits": draw.hits(answer, lang),
         "histogram": draw.histogram(answer, lang),
@@ -244,11 +237,10 @@ def notes(question: Question, answer: Answer, lang: str) -> dict[str, Any]:
     """The hints above the answer: words that a miniature never read, files outside of its world."""
     found = answer.found
     more = [*found.notes.sentences(lang), *results.unreadable(found.checkpoint, question.query, lang)]
-    words = [term.what for term in terms(question, answer.collection) if isinstance(term.what, str)]
-    foreign = "" if answer.collection is collections.sample() else "uploads"
-    if question.image_query:
-        foreign = foreign or inputs.digest(inputs.image(files_in.image_source(question.image_query)))
-    elif question.sound_query and not Path(question.sound_query).is_relative_to(library.ASSETS):
+    words = [term.what for term in answer.terms if isinstance(term.what, str)]
+    images = [inputs.digest(term.what) for term in answer.terms if isinstance(term.what, Image.Image)]
+    foreign = next(iter(images), "") if answer.collection is collections.sample() else "uploads"
+    if not images and question.sound_query and not Path(question.sound_query).is_relative_to(library.ASSETS):
         foreign = question.sound_query
     return results.notes(
         found.checkpoint, lang, digest=foreign, unknown=library.unknown_labels(words), more=more, paper=ROWS
@@ -257,7 +249,7 @@ def notes(question: Question, answer: Answer, lang: str) -> dict[str, Any]:
 
 def files(question: Question, lang: str) -> str:
     """Download links of the hits."""
-    return files_in.downloads(draw.files(run(question, lang)))
+    return files_in.downloads(draw.files(run(question)))
 
 
 def examples() -> dict[str, dict[str, Any]]:

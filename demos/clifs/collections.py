@@ -16,7 +16,7 @@ from core.errors import Refusal
 from core.runtime import Cancel, on_space
 from core.search import listing, store
 from core.search.collections import Collection, of_files
-from demos.clifs.words import say
+from demos.clifs.words import data, say
 from demos.kit import library
 from demos.kit.jobs import Progress
 
@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     from core.search.spaces import Space
 
 SAMPLE, FILMS = "examples", "films"
-# Folders of the examples that are searched; the others hold the same images again.
-FOLDERS = ("clip", "classroom", "glip", "groupvit", "lseg", "vild", "photos", "clips", "videos", "audioclip")
-FILM = (
-    "rocket_shakes",
-    "duck_behind_tree",
-    "cat_jumps",
-    "key_falls",
-    "umbrella_turns",
-    "airplane_right",
-    "balloon_rises",
-)
 PROXIES = {"x-forwarded-for", "x-forwarded-host", "x-real-ip", "forwarded", "via"}
 
 uploaded = of_files
@@ -44,7 +33,7 @@ uploaded = of_files
 def sample() -> Collection:
     """The sample; its index lies in the store of the server, or of the user."""
     folders = {SAMPLE: library.ASSETS, FILMS: film()}
-    return Collection(store.open_store(), folders, {SAMPLE: FOLDERS})
+    return Collection(store.open_store(), folders, {SAMPLE: data()["sample"]["folders"]}, (".json", ".toml"))
 
 
 def film() -> Path:
@@ -55,7 +44,7 @@ def film() -> Path:
     path = folder / "seven_shots.mp4"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        videos = [inputs.video(library.clips()[name]["path"]) for name in FILM]
+        videos = [inputs.video(library.clips()[name]["path"]) for name in data()["sample"]["film"]]
         pixels = np.concatenate([video.clip(video.every(1 / 8)[:16]).pixels for video in videos])
         made = path.with_suffix(f".{os.getpid()}")
         made.write_bytes(mp4.mp4(iter(pixels), [125] * len(pixels)))
@@ -73,6 +62,13 @@ def prepare(
         elif step.done < step.total:
             told = say("indexing", lang, done=step.done, total=step.total, left=round(step.seconds_left))
             yield Progress(step.done / step.total, told)
+
+
+def prepared(collection: Collection, space: Space) -> Collection:
+    """The collection, with its index up to date."""
+    for _ in collection.prepare(space):
+        pass
+    return collection
 
 
 @cache

@@ -17,23 +17,24 @@ if TYPE_CHECKING:
 
 def patches(question: Question, lang: str) -> dict[str, Any]:
     """The same question with squares, as CLIFS has them, and with whole frames alone."""
-    parts = []
-    answer = None
-    for name, is_cut in (("with_patches", True), ("without_patches", False)):
-        answer = answers.run(replace(question, patches=is_cut, page=1), lang)
-        parts += [tag("p", tag("b", say(name, lang))), draw.hit_table(answer.found, lang)]
-    assert answer is not None
-    return {"out": join(parts), "line": answer.line(lang)}
+    first = answers.run(replace(question, patches=True, page=1))
+    second = answers.ask(replace(question, patches=False, page=1), first.collection)
+    parts = [
+        tag("p", tag("b", say(name, lang))) + draw.hit_table(answer.found, lang)
+        for name, answer in (("with_patches", first), ("without_patches", second))
+    ]
+    return {"out": join(parts), "line": second.line(lang)}
 
 
 def exact(question: Question, lang: str) -> dict[str, Any]:
     """The same question by comparing every vector and by the index, where there is one."""
-    where = answers.collection(question)
-    first = answers.run(question, lang)
+    first = answers.run(question)
     lists, times = [], []
     for is_exact in (True, False):
         start = time.perf_counter()
-        lists.append([hit.row.id for hit in answers.ask(question, where, exact=is_exact).found.hits])
+        lists.append(
+            [hit.row.id for hit in answers.ask(question, first.collection, exact=is_exact).found.hits]
+        )
         times.append(1000 * (time.perf_counter() - start))
     shared = len(set(lists[0]) & set(lists[1]))
     stats = first.found.stats

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -14,9 +13,9 @@ from PIL import Image
 
 from core import inputs
 from core.errors import Refusal
-from demos.clifs.words import PAPER, say
-from demos.draw import base, players
-from demos.kit.files import File, to_data_uri
+from demos.clifs.words import PAPER, data, say
+from demos.draw import base, charts, players
+from demos.kit.files import File
 from demos.kit.html import Markup, grid, join, row, tag
 
 if TYPE_CHECKING:
@@ -45,10 +44,9 @@ def hits(answer: Answer, lang: str) -> Markup:
     found = answer.found
     above = [hit for hit in found.hits if hit.is_above]
     below = [hit for hit in found.hits if not hit.is_above]
-    told = tag("p", say("count", lang, above=found.above, files=found.stats.files), class_="atlas-line")
     if not found.hits:
         return tag("p", say("empty", lang), class_="atlas-line")
-    parts = [told]
+    parts = [tag("p", say("count", lang, above=found.above, files=found.stats.files), class_="atlas-line")]
     if above:
         parts.append(shelf(answer, above, lang))
     elif not found.above:
@@ -104,26 +102,10 @@ def media(file: Path, hit: Hit, lang: str) -> list[Markup]:
     if one.kind == "video":
         parts.append(players.player(file, Path(one.path).name))
     else:
-        parts.append(
-            tag(
-                "audio",
-                src=sound_source(file),
-                controls=True,
-                preload="metadata",
-                aria_label=Path(one.path).name,
-            )
-        )
+        parts.append(players.audio(file, Path(one.path).name))
     moment = say("from_to", lang, start=clock(one.start), end=clock(one.end))
-    parts.append(
-        tag(
-            "button",
-            f"▶ {moment}",
-            type="button",
-            data_at=f"{one.start:.2f}",
-            class_="atlas-chip",
-            title=say("play", lang),
-        )
-    )
+    at, title = f"{one.start:.2f}", say("play", lang)
+    parts.append(tag("button", f"▶ {moment}", type="button", data_at=at, class_="atlas-chip", title=title))
     return parts
 
 
@@ -134,14 +116,6 @@ def framed(image: Markup, box: tuple[float, ...] | None) -> Markup:
     left, top, right, bottom = (100 * side for side in box)
     style = f"left:{left:.1f}%;top:{top:.1f}%;width:{right - left:.1f}%;height:{bottom - top:.1f}%"
     return tag("div", image, tag("i", style=style), class_="fs-frame")
-
-
-def sound_source(file: Path) -> str:
-    """The address from which a browser plays a sound."""
-    kind = mimetypes.guess_type(file.name)[0] or "audio/mpeg"
-    if file.stat().st_size <= players.CARRIED:
-        return to_data_uri(kind, file.read_bytes())
-    return f"gradio_api/file={quote(str(file))}"
 
 
 def clock(seconds: float) -> str:
@@ -171,19 +145,22 @@ def failures(some: Sequence[tuple[str, Refusal]], lang: str) -> Markup:
     return head + grid([say("file", lang), say("reason", lang)], lines)
 
 
+def trade(lang: str) -> Markup:
+    """Recall against time by the share of the index that is looked at, from a measurement in data.toml."""
+    found = data()["traded"]
+    points = [(float(ms), float(recall)) for ms, recall in found["points"]]
+    ticks = [(0.0, "0"), *((ms, f"{ms:.0f}") for ms, _ in points[-1:])]
+    told = say("trade_told", lang, **{name: found[name] for name in ("count", "exact", "command")})
+    figure = charts.curve([points], say("trade", lang), [], say("trade_axis", lang), ticks, top=1.0)
+    return figure + tag("p", told, class_="atlas-line")
+
+
 def files(answer: Answer) -> list[File]:
     """The hits as CSV and JSON."""
-    rows = [
-        (
-            hit.row.path,
-            hit.row.kind,
-            f"{hit.row.start:.2f}",
-            f"{hit.row.end:.2f}",
-            f"{hit.score:.4f}",
-            f"{hit.fit:.2f}",
-        )
-        for hit in answer.found.hits
-    ]
+    rows = []
+    for hit in answer.found.hits:
+        numbers = f"{hit.row.start:.2f}", f"{hit.row.end:.2f}", f"{hit.score:.4f}", f"{hit.fit:.2f}"
+        rows.append((hit.row.path, hit.row.kind, *numbers))
     table = base.csv_of(("path", "kind", "start", "end", "score", "fit"), rows).encode("utf-8-sig")
     return [
         (f"{PAPER}.csv", "text/csv", table),
@@ -208,8 +185,7 @@ def hit_table(found: Found, lang: str, limit: int = 8) -> Markup:
 
 def squares(image: Image.Image, boxes: Sequence[Any], values: np.ndarray, lang: str) -> Markup:
     """The squares of an image coloured by their cosines with the question: where a hit's score comes from."""
-    cells = np.zeros((60, 60))
-    counts = np.zeros((60, 60))
+    cells, counts = np.zeros((2, 60, 60))
     for box, value in zip(boxes, values, strict=True):
         if box is not None:
             left, top, right, bottom = (round(60 * side) for side in box)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def where_from(question: Question, lang: str) -> dict[str, Any]:
     """The squares of the first image among the hits, and their cosines with the question."""
-    answer = answers.run(question, lang)
+    answer = answers.run(question)
     hit = next((hit for hit in answer.found.hits if hit.row.kind == "image"), None)
     if hit is None or answer.found.vector is None:
         return {"out": tag("p", say("no_image", lang), class_="atlas-line"), "line": answer.line(lang)}
@@ -35,7 +35,7 @@ def where_from(question: Question, lang: str) -> dict[str, Any]:
 
 def size(question: Question, lang: str) -> dict[str, Any]:
     """Files, pieces and bytes of the index."""
-    answer = answers.run(question, lang)
+    answer = answers.run(question)
     stats = answer.found.stats
     part = answers.space(question.checkpoint).visual
     facts = {
@@ -52,12 +52,12 @@ def size(question: Question, lang: str) -> dict[str, Any]:
         row(say(f"fact_{name}", lang), tag("td", f"{value:,}" if isinstance(value, int) else value))
         for name, value in facts.items()
     ]
-    return {"out": grid(["", ""], lines), "line": answer.line(lang)}
+    return {"out": grid(["", ""], lines) + draw.trade(lang), "line": answer.line(lang)}
 
 
 def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
     """What the templates of shapes in data.toml ask for, and the line."""
-    answer = answers.run(question, lang)
+    answer = answers.run(question)
     found, part = answer.found, answers.space(question.checkpoint).visual
     return {
         "width": part.dims,

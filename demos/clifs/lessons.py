@@ -14,7 +14,7 @@ from demos.clifs import collections, draw
 from demos.clifs.words import PAPER, ROWS, data, say
 from demos.kit import library
 from demos.kit import walkthrough as walk
-from demos.kit.html import Markup, tag
+from demos.kit.html import Markup, join, tag
 from demos.kit.menu import label_language
 from demos.kit.walkthrough import Outcome, Step
 
@@ -28,9 +28,8 @@ def search(step: Step, checkpoint: str, lang: str, code: str = "", **more: Any) 
     """The answer to the words of a step in the sample."""
     from core.search import query
 
-    where, space = collections.sample(), answers.space(checkpoint)
-    for _ in collections.prepare(where, space, lang):
-        pass
+    space = answers.space(checkpoint)
+    where = collections.prepared(collections.sample(), space)
     words = step["words"][code or label_language(ROWS, checkpoint, lang)]
     return query.search(where.store, space, query.parse(words), Filter(roots=where.roots, **more), size=90)
 
@@ -52,15 +51,25 @@ def scale(step: Step, checkpoint: str, lang: str) -> Outcome:
     found = search(step, checkpoint, lang)
     sound = next((hit for hit in found.hits if hit.row.path == step["sound"]), None)
     image = next((hit for hit in found.hits if hit.row.path == step["image"]), None)
+    table = draw.hit_table(found, lang, 12)
     if sound is None or image is None:
-        return Outcome(2, draw.hit_table(found, lang, 12))
-    told = say(
-        "cosines", lang, sound=sound.score, image=image.score, sound_fit=sound.fit, image_fit=image.fit
-    )
-    return Outcome(
-        0 if sound.score > image.score else 1,
-        tag("p", told, class_="atlas-line") + draw.hit_table(found, lang, 12),
-    )
+        return Outcome(2, table)
+    fits = {"sound_fit": sound.fit, "image_fit": image.fit}
+    told = say("cosines", lang, sound=sound.score, image=image.score, **fits)
+    return Outcome(int(sound.score <= image.score), tag("p", told, class_="atlas-line") + table)
+
+
+def models(step: Step, checkpoint: str, lang: str) -> Outcome:
+    """Whether a threshold between right and wrong of one checkpoint suits the other."""
+    lines, pairs = [], []
+    for name in step["checkpoints"]:
+        hits = search(step, name, lang, kinds=("image",)).hits
+        right = next((hit.score for hit in hits if hit.row.path == step["file"]), -1.0)
+        wrong = max(hit.score for hit in hits if hit.row.path != step["file"])
+        pairs.append((right, wrong))
+        lines.append(tag("p", say("models", lang, name=name, right=right, wrong=wrong), class_="atlas-line"))
+    is_apart = max(wrong for _, wrong in pairs) < min(right for right, _ in pairs)
+    return Outcome(0 if is_apart else 1, join(lines))
 
 
 def nothing(step: Step, checkpoint: str, lang: str) -> Outcome:
@@ -83,19 +92,11 @@ def rate(step: Step, checkpoint: str, lang: str) -> Outcome:
     theirs = sum(number % fps == 0 for number in range(round(fps * SECONDS)))
     times = np.arange(round(fps * SECONDS)) / fps
     ours = len(np.unique(np.searchsorted(times, np.arange(SECONDS) + 1e-6, "right")))
-    index = 0 if theirs == 1 else 1 if theirs == SECONDS else 2
-    return Outcome(
-        index, tag("p", say("frames", lang, rate=fps, theirs=theirs, ours=ours), class_="atlas-line")
-    )
+    told = say("frames", lang, rate=fps, theirs=theirs, ours=ours)
+    return Outcome({1: 0, SECONDS: 1}.get(theirs, 2), tag("p", told, class_="atlas-line"))
 
 
-KINDS: dict[str, Callable[[Step, str, str], Outcome]] = {
-    "patches": patches,
-    "scale": scale,
-    "nothing": nothing,
-    "languages": languages,
-    "rate": rate,
-}
+KINDS = {kind.__name__: kind for kind in (patches, scale, models, nothing, languages, rate)}
 
 
 def card(step: Step, lang: str) -> Markup:

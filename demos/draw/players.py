@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -18,7 +17,7 @@ from core.inputs.video import Video
 from demos.draw import base as draw
 from demos.draw.matrix import ink, rgb
 from demos.kit import library
-from demos.kit.files import to_data_uri
+from demos.kit.files import served, to_data_uri
 from demos.kit.html import Markup, grid, join, row, tag
 
 say = partial(library.say, "draw")
@@ -26,14 +25,23 @@ CARRIED = 400_000  # bytes of a file that the page carries itself; a larger one 
 STRIP = 96  # pixels of a frame's long side
 COLOURS = (draw.BLUE, draw.VERMILION, draw.GREEN, draw.PURPLE, draw.ORANGE, draw.SKY, draw.GREY, draw.YELLOW)
 IMAGES = (".gif", ".webp", ".png", ".apng")
+SOUNDS = {
+    ".mp3": "audio/mpeg",
+    ".wav": "audio/wav",
+    ".ogg": "audio/ogg",
+    ".flac": "audio/flac",
+    ".m4a": "audio/mp4",
+}
 
 
-def source(path: str | Path) -> str:
-    """The address from which a browser plays a file: an example or an upload of this server."""
+def source(path: str | Path, kind: str = "video/mp4") -> str:
+    """The address from which a browser plays a file; `kind` is that of a file whose name does not tell."""
     file = Path(path)
-    if file.stat().st_size <= CARRIED:
-        return to_data_uri(f"image/{file.suffix[1:]}" if _is_image(file) else "video/mp4", file.read_bytes())
-    return f"gradio_api/file={quote(str(file))}"
+    if file.stat().st_size > CARRIED:
+        return served(file)
+    suffix = file.suffix.lower()
+    kind = f"image/{suffix[1:]}" if _is_image(file) else SOUNDS.get(suffix, kind)
+    return to_data_uri(kind, file.read_bytes())
 
 
 def _is_image(path: Path) -> bool:
@@ -47,6 +55,11 @@ def player(path: str | Path, caption: str) -> Markup:
     return tag(
         "video", src=source(path), controls=True, muted=True, playsinline=True, preload="metadata", aria_label=caption
     )  # fmt: skip
+
+
+def audio(path: str | Path, caption: str) -> Markup:
+    """A sound with controls."""
+    return tag("audio", src=source(path, "audio/mpeg"), controls=True, preload="metadata", aria_label=caption)
 
 
 def strip(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import os
+import secrets
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -19,6 +23,7 @@ from demos.kit.language import Text, both, tr
 # Name, MIME type, bytes, and the title of its link where that is not the ending of the name.
 File = tuple[str, str, bytes] | tuple[str, str, bytes, str]
 DOWNLOAD = both("Download", "下载")
+SECRET = secrets.token_bytes(16)  # so that nobody guesses the address of a file
 
 
 class ImageInput(gr.Image):
@@ -112,6 +117,28 @@ def from_data_uri(uri: str) -> bytes:
 def to_data_uri(mime: str, data: bytes) -> str:
     """Bytes as an address that carries them."""
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+def served(path: str | Path) -> str:
+    """The address from which a browser gets a file: an upload itself, of another file a link among the uploads.
+
+    Gradio gives out what lies there. The link goes within an hour, as uploads do, and its name cannot be guessed.
+    """
+    file, folder = Path(path).resolve(), Path(get_upload_folder()).resolve()
+    if not file.is_relative_to(folder):
+        state = file.stat()
+        name = f"{file}\0{state.st_size}\0{state.st_mtime_ns}".encode("utf-8", "surrogateescape")
+        copy = folder / hashlib.blake2b(name, key=SECRET).hexdigest() / f"file{file.suffix}"
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            fresh = copy.with_name(secrets.token_hex(8))
+            try:
+                os.link(file, fresh)
+            except OSError:  # on another disk
+                shutil.copyfile(file, fresh)
+            fresh.replace(copy)
+        file = copy
+    return f"gradio_api/file={quote(str(file))}"
 
 
 def link(name: str, mime: str, data: bytes, title: str = "") -> Markup:
