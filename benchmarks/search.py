@@ -206,7 +206,7 @@ def filled(folder: Path, count: int) -> tuple[Any, np.ndarray, np.ndarray, np.nd
     best = np.full((QUESTIONS, TOP), -2.0)
     places = np.zeros((QUESTIONS, TOP), int)
     below = best.copy(), places.copy()
-    defaults = dict.fromkeys(("hash", "text", "error"), "")
+    defaults: dict[str, Any] = dict.fromkeys(("hash", "text", "error"), "")
     defaults |= {"root": "r", "kind": "image", "dated": "file", "heard": False, "box": None}
     start = time.perf_counter()
     for begin in range(0, count, CHUNK):
