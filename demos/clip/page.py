@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from demos.clip import answer, batch, compare, crops, inside, lessons, map, train, whatif
+from demos.clip import answer, batch, compare, crops, inside, lessons, map, match, train, whatif
 from demos.clip.words import text
 from demos.kit import form, library, page, scenes_link
 from demos.kit import train as live
@@ -50,11 +50,13 @@ PAGE = page.declare(
             slots={"present": output, "missing": output},
             inputs=form.inputs(compare.Missing, "absent"),
         ),
+        tab("match", match.match),
         page.Custom("whatif", Text("What if?", "假如……"), whatif.lay_out),
         page.Custom("crops", Text("Crops", "裁剪"), crops.lay_out),
     ],
     inside=[
         tab("where", inside.where, inputs=form.inputs(inside.Method, "where")),
+        tab("words", match.words),
         page.Custom("attention", Text("Attention", "注意力"), inside.lay_out_attention),
         tab("map", map.lay_map, slots=MAP, inputs=form.inputs(map.Settings, "map")),
         page.tensors_tab(inside.tensors),
@@ -70,6 +72,8 @@ PAGE = page.declare(
         answer.clip_classify,
         answer.clip_compare_templates,
         compare.clip_compare,
+        match.clip_match,
+        match.clip_words,
         whatif.clip_counterfactual,
         crops.clip_crops,
         inside.clip_inside,

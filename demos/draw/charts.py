@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from core.clip.contrastive import Batch, Difficulty
 
 
+MAX_MARKS = 12  # on a pair of histograms
+
+
 def curve(
     series: Sequence[Sequence[tuple[float, float]]],
     title: str,
@@ -67,6 +70,68 @@ def curve(
         f'<figure class="batch-curve"><figcaption><b>{escape(title)}</b>{key}</figcaption>'
         f'<svg viewBox="0 0 {wide} {high}" role="img" aria-label="{escape(title)}{now}">{heights}{lines}{dot}{marks}'
         f'<text x="{(left + wide) / 2}" y="{high - 4}" text-anchor="middle">{escape(axis)}</text></svg></figure>'
+    )
+
+
+def histograms(
+    edges: np.ndarray,
+    counts: Sequence[np.ndarray],
+    names: Sequence[str],
+    title: str,
+    axis: str,
+    line: float,
+    marks: Sequence[float],
+) -> Markup:
+    """Two histograms on one axis, one up and one down, each drawn to its own height; a line and numbered marks across both.
+
+    Args:
+        edges: [bins + 1] evenly spaced.
+        counts: [bins] of each.
+        names: of each.
+        title: above the figure.
+        axis: what is counted.
+        line: where the two are told apart.
+        marks: places on the axis, numbered from 1 in their order.
+    """
+    used = np.flatnonzero(counts[0] + counts[1])
+    low = min(float(edges[used[0]]), line, *marks) - 0.02
+    high = max(float(edges[used[-1] + 1]), line, *marks) + 0.02
+    wide, middle, tall, left = 640, 120, 92, 14
+
+    def across(value: float) -> float:
+        return left + (value - low) / (high - low) * (wide - 2 * left)
+
+    bars = []
+    for k, of in enumerate(counts):
+        heights = of / of.max() * tall
+        width = across(float(edges[1])) - across(float(edges[0]))
+        for at in np.flatnonzero(of).tolist():
+            top = middle - heights[at] if k == 0 else middle
+            bars.append(
+                f'<rect class="{"own" if k == 0 else "other"}" x="{across(float(edges[at])):.1f}" y="{top:.1f}" '
+                f'width="{max(width - 0.5, 0.5):.1f}" height="{heights[at]:.1f}"/>'
+            )
+    x = across(line)
+    between = f'<line class="between" x1="{x:.1f}" x2="{x:.1f}" y1="14" y2="226"/>'
+    between += f'<text x="{x + 5:.1f}" y="24">{line:.2f}</text>'
+    spots = "".join(
+        f'<line class="spot" x1="{across(mark):.1f}" x2="{across(mark):.1f}" y1="{middle - 9}" y2="{middle + 9}"/>'
+        f'<text class="spot" x="{across(mark):.1f}" y="{middle - 13 - 15 * (k % 3)}" text-anchor="middle">{k + 1}</text>'
+        for k, mark in enumerate(marks)
+    )
+    ticks = np.arange(np.ceil(low * 10), np.floor(high * 10) + 1) / 10
+    scale = "".join(
+        f'<text x="{across(tick):.1f}" y="242" text-anchor="middle">{tick:.1f}</text>'
+        for tick in ticks.tolist()
+    )
+    key = "".join(
+        f'<span class="{"own" if k == 0 else "other"}">{escape(name)}</span>' for k, name in enumerate(names)
+    )
+    ground = f'<line class="grid" x1="{left}" x2="{wide - left}" y1="{middle}" y2="{middle}"/>'
+    return Markup(
+        f'<figure class="clip-histogram"><figcaption><b>{escape(title)}</b>{key}</figcaption>'
+        f'<svg viewBox="0 0 {wide} 262" role="img" aria-label="{escape(title)}">{"".join(bars)}{ground}{between}{spots}{scale}'
+        f'<text x="{wide / 2}" y="258" text-anchor="middle">{escape(axis)}</text></svg></figure>'
     )
 
 

@@ -35,10 +35,10 @@ from core.classroom.world.specs import BACKGROUNDS, VIVID, SceneSettings, Spec, 
 from core.classroom.world.wording import LANGUAGES, LOOKS, POSE_WORDS, TEMPLATES, counted
 
 _NEAR = (0.2, 0.45, 0.35, 0.0)
-_SINGLE = SceneSettings(
+SINGLE = SceneSettings(
     kinds=(1, 0, 0, 0), looks=(1, 0, 0, 0, 0, 0), sizes=_NEAR, augment=0.4, poses=0.0, pairs="any"
 )
-_PAIRS = SceneSettings(kinds=(0, 1, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.4, poses=0.0, pairs="new")
+PAIRS = SceneSettings(kinds=(0, 1, 0, 0), looks=(1, 0, 0, 0, 0, 0), augment=0.4, poses=0.0, pairs="new")
 
 
 def wordings(look: str, lang: str) -> tuple[str, ...]:
@@ -200,7 +200,7 @@ def zero_shot(model: Miniature, atlas: Atlas, add: Any, per_concept: int) -> Non
 
 
 # Every seventh concept, so that each is asked about several scenes and its sentences are encoded once.
-_FEW = SceneSettings(**{**_SINGLE.__dict__, "concepts": tuple(range(0, len(concepts()), 7))})
+_FEW = SceneSettings(**{**SINGLE.__dict__, "concepts": tuple(range(0, len(concepts()), 7))})
 _FACTOR_SCENES = {
     "ground": SceneSettings(**{**_FEW.__dict__, "sizes": (0, 0.5, 0.5, 0)}),
     "place": SceneSettings(**{**_FEW.__dict__, "sizes": (0, 0.2, 0.4, 0.4)}),
@@ -253,7 +253,7 @@ def _mean_recall(scores: Tensor, truth: Tensor) -> float:
 
 def retrieval(model: Miniature, atlas: Atlas, add: Any) -> None:
     """Captions among 256 two-object scenes of new pairs, both ways."""
-    scenes = compose(2000, 256, _PAIRS, size=model.size, atlas=atlas)
+    scenes = compose(2000, 256, PAIRS, size=model.size, atlas=atlas)
     image, writer = model.images(scenes.picture), Writer(scenes.spec)
     right = torch.arange(256)
     for lang in LANGUAGES:
@@ -266,7 +266,7 @@ def retrieval(model: Miniature, atlas: Atlas, add: Any) -> None:
 def relations(model: Miniature, atlas: Atlas, add: Any) -> None:
     """Two-choice: the relation told right against the same sentence with its objects swapped."""
     for n, name in enumerate(("left/right", "above/below", "front/behind")):
-        settings = SceneSettings(**{**_PAIRS.__dict__, "axes": tuple(float(i == n) for i in range(3))})
+        settings = SceneSettings(**{**PAIRS.__dict__, "axes": tuple(float(i == n) for i in range(3))})
         scenes = compose(3000 + n, 256, settings, size=model.size, atlas=atlas)
         image, writer = model.images(scenes.picture), Writer(scenes.spec)
         for lang in LANGUAGES:
@@ -314,7 +314,7 @@ def red_envelope(model: Miniature, atlas: Atlas, add: Any) -> None:
     """The lecture's experiment: probability of the right label, associations against absent labels by cosine."""
     concept = find("red envelope")
     assert concept is not None
-    settings = SceneSettings(**{**_SINGLE.__dict__, "concepts": (concept.index,)})
+    settings = SceneSettings(**{**SINGLE.__dict__, "concepts": (concept.index,)})
     spec = sample(48, 6000, atlas, settings)
     spec = spec.take(torch.nonzero(~atlas.mono[spec.sprite[:, 0]])[:, 0])
     image = model.images(render(spec, atlas, model.size).picture)
@@ -346,7 +346,7 @@ def absent(model: Miniature, atlas: Atlas, add: Any) -> None:
     """
     from core.clip.zero_shot import ABSENCE_QUANTILE, background_words
 
-    spec = sample(100, 7000, atlas, _SINGLE)
+    spec = sample(100, 7000, atlas, SINGLE)
     image = model.images(render(spec, atlas, model.size).picture)
     g = torch.Generator().manual_seed(7)
     for lang in LANGUAGES:
@@ -369,7 +369,7 @@ def absent(model: Miniature, atlas: Atlas, add: Any) -> None:
 
 def poses(model: Miniature, atlas: Atlas, add: Any) -> None:
     """The notes' sheep: standing, eating or lying."""
-    settings = SceneSettings(**{**_SINGLE.__dict__, "concepts": (by_code()[SHEEP].index,), "poses": 1.0})
+    settings = SceneSettings(**{**SINGLE.__dict__, "concepts": (by_code()[SHEEP].index,), "poses": 1.0})
     scenes = compose(8000, 150, settings, size=model.size, atlas=atlas)
     image = model.images(scenes.picture)
     for lang in LANGUAGES:
@@ -402,7 +402,7 @@ def _square(image: Image.Image, side: int) -> Tensor:
 
 def patch_text(model: Miniature, atlas: Atlas) -> float:
     """Which of the two objects, inside their visible masks: mean of both intersections over unions."""
-    settings = SceneSettings(**{**_PAIRS.__dict__, "axes": (1.0, 1.0, 0.0)})
+    settings = SceneSettings(**{**PAIRS.__dict__, "axes": (1.0, 1.0, 0.0)})
     scenes = compose(9000, 128, settings, size=model.size, atlas=atlas)
     features = torch.cat([model.patches(p) for p in scenes.picture.split(32)])
     names = model.names("en", ("{}", "a picture of {}"))
