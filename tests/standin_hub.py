@@ -330,8 +330,10 @@ def make_repo(row: registry.Checkpoint, root: Path, seed: int = 0) -> dict[str, 
         import open_clip
         import torch
 
+        config = open_clip.get_model_config(row.options["model"])
+        kind = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
         with torch.device("meta"):
-            model = open_clip.CLIP(**open_clip.get_model_config(row.options["model"]))
+            model = kind(**config)
         write_weights(model, folder / row.files[0].path, seed)
     return {
         file.path: (integrity.sha256(folder / file.path), (folder / file.path).stat().st_size)

@@ -155,6 +155,87 @@ def make_siglip(folder: Path, seed: int = 0, image_size: int = 48) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
 
 
+def atlas_fast_vit(num_classes: int, global_pool: str, **_: Any) -> Any:
+    """timm's FastViT with the parts of MobileCLIP 2's, a few thousand weights; made by its name below."""
+    from functools import partial
+
+    from timm.models.fastvit import FastVit, RepConditionalPosEnc
+
+    return FastVit(
+        layers=(1, 1, 1, 2), embed_dims=(8, 16, 32, 64), mlp_ratios=(2, 2, 2, 2), lkc_use_act=True,
+        se_downsamples=(False, False, True, True),
+        pos_embs=(None, None, None, partial(RepConditionalPosEnc, spatial_shape=(7, 7))),
+        token_mixers=("repmixer", "repmixer", "repmixer", "attention"), num_classes=num_classes, global_pool=global_pool,
+    )  # fmt: skip
+
+
+def make_mobile_clip(folder: Path, seed: int = 0) -> None:
+    """Writes the files of a MobileCLIP 2 row with random weights."""
+    from timm.models import is_model, register_model
+
+    if not is_model("atlas_fast_vit"):
+        register_model(atlas_fast_vit)
+    made = tokenizer()
+    config = {
+        "embed_dim": 24,
+        "vision_cfg": {
+            "timm_model_name": "atlas_fast_vit", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": None,
+            "timm_drop": 0.0, "image_size": 128,
+        },
+        "text_cfg": {
+            "context_length": 12, "vocab_size": made.get_vocab_size(), "width": 32, "heads": 2, "layers": 2,
+            "no_causal_mask": True,
+        },
+        "custom_text": True,
+    }  # fmt: skip
+    torch.manual_seed(seed)
+    model = open_clip.CustomTextCLIP(
+        **{name: value for name, value in config.items() if name != "custom_text"}
+    )
+    for name, parameter in model.named_parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(
+                parameter, std=0.2 if name.startswith("text") else 2 / parameter[0].numel() ** 0.5
+            )
+        elif name.endswith("gamma"):  # what a block adds: a fresh FastViT adds almost nothing
+            torch.nn.init.constant_(parameter, 0.5)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.clone() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    preprocess = {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear", "resize_mode": "shortest"}
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": preprocess})
+    )
+    made.save(str(folder / "tokenizer.json"))
+
+
+def make_metaclip2(folder: Path, seed: int = 0) -> None:
+    """Writes the files of a MetaCLIP 2 row with random weights: the names and settings as published, few words."""
+    from transformers import CLIPImageProcessor, MetaClip2Config, MetaClip2Model
+
+    made = tokenizer()
+    end = made.get_vocab_size() - 1
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "hidden_act": "gelu"}
+    config = MetaClip2Config(
+        text_config={
+            **size, "vocab_size": end + 1, "num_hidden_layers": 2, "max_position_embeddings": 12, "eos_token_id": end,
+            "bos_token_id": None, "pad_token_id": None,
+        },
+        vision_config={**size, "num_hidden_layers": 3, "image_size": 64, "patch_size": 16},
+        projection_dim=24,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = MetaClip2Model(config).eval()
+    for parameter in model.parameters():
+        if parameter.ndim:
+            torch.nn.init.normal_(parameter, std=0.2)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    CLIPImageProcessor(
+        size={"height": 64, "width": 64}, crop_size={"height": 64, "width": 64}
+    ).save_pretrained(folder)
+    made.save(str(folder / "tokenizer.json"))
+
+
 def make_dino(folder: Path, words: Sequence[str]) -> Any:
     """Writes the files of a Grounding DINO with this vocabulary, a few thousand random weights, and returns it."""
     import transformers

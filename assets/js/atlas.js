@@ -3,6 +3,9 @@
   "use strict";
   const TITLES = {}; /* filled in by demos/language.py */
   const root = document.documentElement;
+  // Over a slow line, or where data is to be saved, a menu suggests its smallest checkpoint.
+  const line = navigator.connection;
+  root.classList.toggle("atlas-slow", Boolean(line && (line.saveData || /2g|3g/.test(line.effectiveType || ""))));
   const query = new URLSearchParams(location.search);
 
   // In a frame of another site the browser may forbid storage; then choices travel in the address, and Gradio,

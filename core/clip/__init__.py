@@ -16,6 +16,8 @@ DUAL_ENCODERS = frozenset(
         "core.clip.encoders:load_open_clip",
         "core.clip.encoders:load_chinese_clip",
         "core.clip.siglip:load_siglip",
+        "core.clip.mobile:load_mobile_clip",
+        "core.clip.metaclip2:load_metaclip2",
     )
 )
 

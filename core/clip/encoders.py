@@ -291,15 +291,23 @@ def in_precision(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, T
     return {name: v.to(dtype) if v.is_floating_point() else v for name, v in state.items()}
 
 
-def open_clip_model(paths: Mapping[str, Path], row: Checkpoint) -> tuple[Any, Any, Mapping[str, Any]]:
-    """open_clip's class without weights, its configuration and its preprocessing."""
+def open_clip_settings(
+    paths: Mapping[str, Path], row: Checkpoint
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Configuration and preprocessing of an open_clip model: of its own file, or of the model that the row names."""
     import open_clip
 
     if "open_clip_config.json" in paths:
         file = json.loads(paths["open_clip_config.json"].read_text(encoding="utf-8"))
-        config, preprocess = file["model_cfg"], file["preprocess_cfg"]
-    else:
-        config, preprocess = open_clip.get_model_config(row.options["model"]), row.options
+        return file["model_cfg"], file["preprocess_cfg"]
+    return open_clip.get_model_config(row.options["model"]), row.options
+
+
+def open_clip_model(paths: Mapping[str, Path], row: Checkpoint) -> tuple[Any, Any, Mapping[str, Any]]:
+    """open_clip's class without weights, its configuration and its preprocessing."""
+    import open_clip
+
+    config, preprocess = open_clip_settings(paths, row)
     with torch.device("meta"):
         return open_clip.CLIP(**config), config, preprocess
 

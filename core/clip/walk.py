@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from core.clip.mobile import FastViT
 from core.clip.siglip import SiglipViT
 from core.clip.towers import OpenClipResNet, OpenClipViT, TransformersViT, VisionTower, attention_weights
 
@@ -117,9 +118,24 @@ def _siglip_vit(tower: SiglipViT, pixels: Tensor) -> Walk:
     return made
 
 
+def _fast_vit(tower: FastViT, pixels: Tensor) -> Walk:
+    made = Walk((0, 0), False, stages=tower.stages(pixels))
+    for number, (x, weights) in enumerate(tower.walked(made.stages["stage3"]), start=1):
+        made.attention[f"stage4.{number}"] = weights
+        made.stages[tower.stage_names[-1]] = x
+    made.grid = x.shape[2], x.shape[3]
+    # The mean over all places, written as an attention that is the same everywhere, with as many heads as the others.
+    places = tower.places(x).flatten(1, 2)  # [B, T, D]
+    even = torch.full_like(weights[:, :, :1], 1 / places.shape[1])  # [B, heads, 1, T]
+    even = made.attention[POOL] = even.requires_grad_(torch.is_grad_enabled())
+    made.image_features = (even.mean(1) @ places)[:, 0]
+    return made
+
+
 WALKS: dict[type, Any] = {
     OpenClipViT: _open_clip_vit,
     OpenClipResNet: _open_clip_resnet,
     TransformersViT: _transformers_vit,
     SiglipViT: _siglip_vit,
+    FastViT: _fast_vit,
 }

@@ -151,6 +151,16 @@ def _source(row: Checkpoint) -> str:
     )
 
 
+def lean(paper: str, language: str | None = None) -> str:
+    """The row that a phone or a slow line should take; the style sheet shows it only there. "" where a paper has none."""
+    row = next((row for row in offered(paper, language) if row.options.get("lean")), None)
+    if row is None:
+        return ""
+    size = checkpoints.human(row.size_bytes)
+    sentences = (library.kit("lean", lang, title=row.title[lang], size=size) for lang in ("en", "zh"))
+    return tag("p", both(*map(escape, sentences)), class_="atlas-hint atlas-lean")
+
+
 def cost(name: str, lang: str) -> str:
     """What a download would bring and under which licence, or how to import; nothing for a row that is here."""
     if not needs_download(name):
@@ -246,6 +256,8 @@ class CheckpointMenu:
                     tr("Stop", "停止"), variant="stop", size="sm", visible=False, elem_id="stop-download"
                 )
             self.note = gr.HTML("", padding=False, elem_id="download-note")
+            if hint := lean(paper, language):
+                gr.HTML(hint, padding=False, elem_id="lean-checkpoint")
             with gr.Accordion(
                 tr("About this checkpoint", "关于这组权重"), open=False, elem_id="about-checkpoint"
             ):

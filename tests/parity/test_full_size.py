@@ -33,7 +33,10 @@ image, labels = inputs.image(photo), ["a dog", "a red vest", "two dogs at the fe
 result = ZeroShot.load(name, "cpu").classify(image, labels, "photo")
 
 model = open_clip.create_model(row.options["model"], pretrained=str(path)).eval()
-transform = open_clip.image_transform(model.visual.image_size, is_train=False)
+transform = open_clip.image_transform(
+    model.visual.image_size, is_train=False, mean=tuple(row.options["mean"]), std=tuple(row.options["std"]),
+    interpolation=row.options["interpolation"], resize_mode=row.options["resize_mode"],
+)
 with torch.inference_mode():
     image_features = model.encode_image(transform(image)[None], normalize=True)[0].numpy()
     tokens = open_clip.get_tokenizer(row.options["model"])([f"a photo of a {label}." for label in labels])
@@ -123,6 +126,7 @@ def run(arguments: list[str], variables: dict[str, str]) -> str:
     [
         ("clip-vit-b32", OPEN_CLIP),
         ("clip-rn50", OPEN_CLIP),
+        ("mobileclip2-s0", OPEN_CLIP),
         ("chinese-clip-b16", CHINESE_CLIP),
         ("siglip2-b32", SIGLIP),
     ],

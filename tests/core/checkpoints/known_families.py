@@ -11,7 +11,7 @@ import open_clip
 import torch
 
 from tests import tiny
-from tests.core.checkpoints.known_rows import SIDE, SMALL, TEXTS, scene, spread
+from tests.core.checkpoints.known_rows import SIDE, SMALL, TEXTS, scene, spread, token_ids
 
 
 def siglip_repository(folder: Path) -> tuple[list[Any], list[Any]]:
@@ -36,6 +36,37 @@ def siglip_library(folder: Path) -> Any:
     from tokenizers import Tokenizer
 
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def mobile_repository(folder: Path) -> list[Any]:
+    """Files of a tiny MobileCLIP 2; open_clip's logits."""
+    import json
+
+    from safetensors.torch import load_file
+
+    tiny.make_mobile_clip(folder)
+    config = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]
+    side = config["vision_cfg"]["image_size"]
+    model: Any = open_clip.CustomTextCLIP(
+        **{name: value for name, value in config.items() if name != "custom_text"}
+    ).eval()
+    model.load_state_dict(load_file(folder / "open_clip_model.safetensors"))
+    transform: Any = open_clip.image_transform(
+        side, False, (0, 0, 0), (1, 1, 1), resize_mode="shortest", interpolation="bilinear"
+    )
+    with torch.inference_mode():
+        return model.get_logits(transform(scene())[None], token_ids(TEXTS, model.context_length))[0].tolist()
+
+
+def metaclip2_repository(folder: Path) -> list[Any]:
+    """Files of a tiny MetaCLIP 2; transformers' logits."""
+    from transformers import CLIPImageProcessor, MetaClip2Model
+
+    tiny.make_metaclip2(folder)
+    model = MetaClip2Model.from_pretrained(folder).eval()
+    pixels = CLIPImageProcessor.from_pretrained(folder)(images=scene(), return_tensors="pt")
+    with torch.inference_mode():
+        return model(input_ids=token_ids(TEXTS), **pixels).logits_per_image.tolist()
 
 
 def chinese_repository(folder: Path) -> list[Any]:

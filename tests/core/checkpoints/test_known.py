@@ -7,13 +7,14 @@ import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from core import checkpoints
-from core.checkpoints import known, known_inputs
+from core.checkpoints import hub, known, known_inputs, registry
 from core.checkpoints.__main__ import main
 from core.errors import Refusal
 from tests.core.checkpoints import known_families, known_rows
@@ -116,7 +117,7 @@ def test_words_are_equal_or_not() -> None:
 
 # --- every family ------------------------------------------------------------------------------------------
 
-CLIP_TEXT = [*known_rows.TEXTS]
+LOADERS = {"mobile": "core.clip.mobile:load_mobile_clip", "metaclip2": "core.clip.metaclip2:load_metaclip2"}
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shelf, Sta
     shelf.answer(
         "chinese", "core.clip.probes:probabilities", "probabilities", shares, ["站立的羊", "躺着的羊。"]
     )
+    for name, make in (("mobile", rows.mobile_repository), ("metaclip2", rows.metaclip2_repository)):
+        shelf.answer(name, "core.clip.probes:logits", "logits", make(shelf.folder(name)))
+        shelf.row(name, LOADERS[name])
     wanted = rows.groupvit_repository(shelf.folder("groupvit"))
     shelf.row(
         "groupvit", "core.segmentation.groupvit:load_groupvit", model="ViT-B-32-quickgelu", short_side=64
@@ -194,6 +198,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shelf, Sta
 
 
 NAMES = [
+    *LOADERS,
     "siglip",
     "chinese",
     "groupvit",
@@ -248,3 +253,23 @@ def test_a_wrong_digest_of_an_input_is_refused(shelf: tuple[Shelf, StandInHub]) 
 def test_the_command_says_which_rows(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 1
     assert "--all" in capsys.readouterr().err
+
+
+def test_every_row_of_the_registry_gets_a_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry as it is, and a Hub that has none of it: a line for every row, and no row counts as wrong."""
+    shelf = Shelf(tmp_path)
+    (shelf.root / "hub").mkdir()
+    shelf.rows.append(registry.BUILT_IN.read_text(encoding="utf-8"))
+    shelf.answers.append(
+        known.BUILT_IN.read_text(encoding="utf-8").split("# --- answers ---", 1)[1].lstrip("-")
+    )
+    monkeypatch.setattr(hub, "RETRY_PAUSES", ())
+    with known_rows.on_hub(shelf):
+        assert main(["check", "--all", "--json"]) == 0
+        rows = [row.name for row in checkpoints.rows()]
+    verdicts = {one["row"]: one["verdict"] for one in json.loads(capsys.readouterr().out)}
+    assert list(verdicts) == rows and len(rows) >= 60
+    assert set(verdicts.values()) == {"not reachable", "no known answer"}
+    assert {name for name, verdict in verdicts.items() if verdict == "not reachable"} == set(BOOK.answers)

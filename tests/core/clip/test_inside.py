@@ -26,6 +26,8 @@ KINDS = {
     "vit": (tiny.make_bundle, "core.clip.encoders:load_open_clip"),
     "chinese": (tiny.make_chinese_clip, "core.clip.encoders:load_chinese_clip"),
     "siglip": (tiny.make_siglip, "core.clip.siglip:load_siglip"),
+    "mobile": (tiny.make_mobile_clip, "core.clip.mobile:load_mobile_clip"),
+    "metaclip2": (tiny.make_metaclip2, "core.clip.metaclip2:load_metaclip2"),
 }
 ALL = [*KINDS, MINIATURE]
 
@@ -68,8 +70,12 @@ def test_the_walk_is_the_librarys_own_pass(kind: str) -> None:
         attention = encoder.vision.attention(pixels)
     torch.testing.assert_close(made.image_features, own.image_features, rtol=1e-4, atol=1e-5)
     assert made.grid == tuple(own.patch_features.shape[1:3])
-    if kind != "siglip":
-        torch.testing.assert_close(torch.stack(list(made.attention.values()), 1), attention)
+    layers = [weights for name, weights in made.attention.items() if kind != "mobile" or name != POOL]
+    if kind == "mobile":  # no token of the whole image: its row and column are added
+        torch.testing.assert_close(torch.stack(layers, 1), attention[..., 1:, 1:])
+        torch.testing.assert_close(attention[..., 0, :], attention[..., 1:, :].mean(-2))
+    elif kind != "siglip":
+        torch.testing.assert_close(torch.stack(layers, 1), attention)
     else:
         torch.testing.assert_close(made.attention[POOL][:, :, 0], attention[:, 0, :, 0, 1:])
 
@@ -86,8 +92,8 @@ def test_what_a_reader_reads_sums_to_one(kind: str, reader: tuple[int, int] | No
     assert found.weights.shape[:2] == found.kept.shape and len(found.layers) == len(found.weights)
     np.testing.assert_allclose(found.weights.sum((2, 3)) + found.kept, 1, rtol=1e-4)
     assert (found.weights >= 0).all() and (found.entropy >= 0).all() and (found.entropy <= 1 + 1e-6).all()
-    # Only SigLIP's blocks have nobody who reads for the whole image.
-    assert any(found.mean) == (kind == "siglip" and reader is None)
+    # Nobody reads for the whole image in the blocks of SigLIP and MobileCLIP.
+    assert any(found.mean) == (kind in ("siglip", "mobile") and reader is None)
     assert pickle.loads(pickle.dumps(found)).layers == found.layers
 
 
