@@ -262,6 +262,61 @@ def make_dino(folder: Path, words: Sequence[str]) -> Any:
     return model
 
 
+def atlas_swin(**options: Any) -> Any:
+    """timm's Swin of a few thousand weights, by its name below."""
+    from timm.models.swin_transformer import _create_swin_transformer
+
+    small = {
+        "patch_size": 4,
+        "window_size": 4,
+        "embed_dim": 8,
+        "depths": (1, 1, 1, 1),
+        "num_heads": (1, 1, 2, 2),
+    }
+    return _create_swin_transformer(
+        "swin_tiny_patch4_window7_224", **{**options, "pretrained": False}, **small
+    )
+
+
+def make_omdet(folder: Path) -> Any:
+    """Writes the files of an OmDet-Turbo, a few thousand random weights with the settings as published, and returns it."""
+    import transformers
+    from timm.models import is_model, register_model
+
+    if not is_model("atlas_swin"):
+        register_model(atlas_swin)
+    backbone = {"out_indices": [1, 2, 3], "img_size": 64, "always_partition": True}
+    text = {
+        "model_type": "clip_text_model", "vocab_size": 49408, "hidden_size": 32, "intermediate_size": 32,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 77, "projection_dim": 32,
+    }  # fmt: skip
+    settings = {
+        "text_config": text, "image_size": 64, "text_projection_in_dim": 32, "text_projection_out_dim": 32,
+        "task_encoder_hidden_dim": 16, "class_embed_dim": 32, "num_queries": 12, "encoder_hidden_dim": 16,
+        "vision_features_channels": [16, 16, 16], "encoder_in_channels": [16, 32, 64], "encoder_attention_heads": 2,
+        "encoder_dim_feedforward": 32, "decoder_hidden_dim": 16, "decoder_num_heads": 2, "decoder_num_layers": 2,
+        "decoder_dim_feedforward": 32,
+    }  # fmt: skip
+    config = transformers.OmDetTurboConfig(
+        **settings, backbone_config={"model_type": "timm_backbone", "backbone": "atlas_swin", **backbone}
+    )
+    torch.manual_seed(0)
+    model = transformers.OmDetTurboForObjectDetection(config).eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(folder)
+    # The published file names the backbone in place of its configuration.
+    (folder / "config.json").write_text(
+        json.dumps({**settings, "model_type": "omdet-turbo", "backbone_config": None, "backbone": "atlas_swin",
+                    "backbone_kwargs": backbone, "use_timm_backbone": True, "use_pretrained_backbone": False})
+    )  # fmt: skip
+    side = {"height": 64, "width": 64}
+    transformers.DetrImageProcessor(size=side, do_pad=False).save_pretrained(folder)
+    (folder / "vocab.json").write_text("{}")
+    return model
+
+
 def register(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes a bundle in a folder, under this name the only row of the registry, on the CPU."""
     make_bundle(folder / "bundle")

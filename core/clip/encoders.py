@@ -399,7 +399,7 @@ def open_clip_tokenizer(paths: Mapping[str, Path], row: Checkpoint, context_leng
 
 
 def from_transformers(
-    kind: Any, folder: Path, row: Checkpoint, dtype: torch.dtype, unread: tuple[str, ...] = ()
+    kind: Any, folder: Path, row: Checkpoint, dtype: torch.dtype, unread: tuple[str, ...] = (), **options: Any
 ) -> Any:
     """A model of a transformers class from a local folder; one wrong tensor refuses the whole file.
 
@@ -409,9 +409,12 @@ def from_transformers(
         row: named in the refusal.
         dtype: of the weights.
         unread: ends of names that may be in the file although no model reads them.
+        options: more of the library's own, such as a configuration in place of the folder's.
     """
     # From a local folder: no request, no conversion thread; torch files are read with weights_only.
-    model, report = kind.from_pretrained(folder, local_files_only=True, dtype=dtype, output_loading_info=True)
+    model, report = kind.from_pretrained(
+        folder, local_files_only=True, dtype=dtype, output_loading_info=True, **options
+    )
     wrong = [*report["missing_keys"], *report["mismatched_keys"]]
     wrong += [name for name in report["unexpected_keys"] if not name.endswith(unread)]
     if wrong:

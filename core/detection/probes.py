@@ -21,6 +21,13 @@ def phrases(row: str, images: Sequence[Image.Image], texts: Sequence[str], devic
     return _listed(found.scores, found.boxes)
 
 
+def labels(row: str, images: Sequence[Image.Image], texts: Sequence[str], device: str) -> list[list[float]]:
+    """Boxes of any score for a list of labels."""
+    (image,) = images
+    found = GLIP.load(row, device, torch.float32).detect(image, texts, threshold=0.0)
+    return _listed(found.scores, found.boxes)
+
+
 def patches(row: str, images: Sequence[Image.Image], texts: Sequence[str], device: str) -> list[list[float]]:
     """The box of every patch, with the score of its best text."""
     (image,) = images

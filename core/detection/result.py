@@ -85,7 +85,7 @@ class Grounding:
         tuple[int, int], ...
     ]  # words first:end of each prompt; a long list of labels takes several
     # Scores of region features with word features, S = O P^T (equation 3), of the places that the boxes come from; NaN for
-    # words of another prompt than the box's.
+    # words of another prompt than the box's, and for words of no phrase where a network reads phrases alone.
     alignment: np.ndarray  # [R, L] logits after deep fusion
     alignment_before: np.ndarray  # [R, L] the same product of the features that enter the fusion
     size: tuple[int, int]  # width, height of the caller's file

@@ -171,7 +171,8 @@ def prompt_of(grounding: Grounding, rows: np.ndarray) -> np.ndarray:
 
 def _pair(image: Image.Image, grounding: Grounding, at: int, rows: np.ndarray, lang: str) -> Markup:
     """Both matrices of prompt number `at` and the boxes that come from it."""
-    every = np.arange(*grounding.prompts[at])
+    every = np.arange(*grounding.prompts[at])  # OmDet-Turbo has no number for words of no phrase
+    every = every[np.isfinite(grounding.alignment[np.ix_(rows, every)]).any(0) | (len(rows) == 0)]
     more, words = len(every) - MAX_WORDS, every
     if more > 0:  # no room for all: the words of the boxes' own phrases come first
         phrases = [grounding.phrases[phrase] for phrase in grounding.phrase_indices[rows].tolist()]

@@ -67,6 +67,14 @@ def decode(deltas: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat([middle - half, middle + half], dim=-1)
 
 
+def corners(relative: Tensor, size: tuple[int, int]) -> Tensor:
+    """Middles and sides as shares of an image [R, 4] -> xyxy pixels, clipped to it."""
+    width, height = size
+    middle, half = relative[:, :2], relative[:, 2:] / 2
+    shares = torch.cat([middle - half, middle + half], dim=1).clamp(0, 1)
+    return shares * torch.tensor([width, height, width, height], device=relative.device)
+
+
 @dataclass(frozen=True)
 class Kept:
     """The boxes that are left, best first."""

@@ -96,7 +96,7 @@ class LoadedDino:
         logits = said.logits[0, :, : ids.shape[1]].float()  # [Q, ids]
         best = boxes.phrase_scores(logits, prompt.tokens, self.phrase).max(1)  # a query is one thing
         kept = best.values.topk(min(LIMIT, len(best.values))).indices
-        found = _corners(said.pred_boxes[0, kept].float(), encoded.seen)
+        found = boxes.corners(said.pred_boxes[0, kept].float(), encoded.seen)
         before = self.entering(said, ids)[kept].float()
         timings = {
             "ground": 1000 * (head_at - start),
@@ -113,14 +113,6 @@ class LoadedDino:
         product = self.model.model.encoder_output_class_embed
         mask = torch.ones_like(ids, dtype=torch.bool)
         return product(regions[:, places], words, mask)[0, :, : ids.shape[1]]
-
-
-def _corners(relative: Tensor, size: tuple[int, int]) -> Tensor:
-    """Middles and sides as shares of an image [R, 4] -> xyxy pixels, clipped to it."""
-    width, height = size
-    middle, half = relative[:, :2], relative[:, 2:] / 2
-    shares = torch.cat([middle - half, middle + half], dim=1).clamp(0, 1)
-    return shares * torch.tensor([width, height, width, height], device=relative.device)
 
 
 def load_dino(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedDino:

@@ -186,7 +186,10 @@ def working_size(
 class GLIP(Handle[Grounder]):
     """Detection as grounding. A light handle: the weights live in the process's model pool."""
 
-    LOADERS = frozenset(("core.detection.glip.grounding:load_glip", "core.detection.glip.dino:load_dino"))
+    LOADERS = frozenset(
+        f"core.detection.glip.{name}"
+        for name in ("grounding:load_glip", "dino:load_dino", "omdet:load_omdet")
+    )
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """What no word changes of an image (RGB, from `core.inputs.image`); remembered by its content."""
@@ -420,7 +423,7 @@ def tokenizer_file(checkpoint: str) -> Path:
     """What a row's tokenizer is read from: a file of its own, or of the row that it requires."""
     names = (checkpoint, *checkpoints.row(checkpoint).requires)
     files = {name: path for row in names for name, path in checkpoints.open(row, download=False).items()}
-    return next(files[name] for name in ("vocab.txt", "tokenizer.json") if name in files)
+    return next(files[name] for name in ("vocab.txt", "tokenizer.json", "vocab.json") if name in files)
 
 
 def clip_reader(checkpoint: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> ClipReader:

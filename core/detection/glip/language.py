@@ -8,6 +8,7 @@ the same projection.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core import runtime
+from core.clip.tokenizers import of_open_clip
 from core.detection.glip.network import Bert
 from core.detection.result import Phrase
 from core.errors import Refusal
@@ -26,6 +28,7 @@ from core.errors import Refusal
 WORDS = 256  # of a prompt
 SEPARATOR = " . "
 TEXTS_AT_ONCE = 64
+PIECE = re.compile(r"[^\W\d_]+|\d|[^\s\w]|_")  # what CLIP's tokenizer takes for a word
 PHRASE_FEATURES: runtime.ByteCache[Tensor] = runtime.ByteCache()
 
 Mode = Literal["grounding", "detection"]
@@ -163,11 +166,30 @@ def clip_cutter(tokenizer: Any) -> Callable[[str], Cut]:
     return lambda text: _cut(tokenizer.encode(text), text, skip_special=True, unknown=unknown)
 
 
+def byte_pair_cutter() -> Callable[[str], Cut]:
+    """CLIP's tokenizer, word by word: a word of several pieces has a number of its own."""
+    library, _ = of_open_clip("ViT-B-32")
+    base = len(library.decoder)
+
+    def number(word: str) -> int:
+        return sum(piece * base**i for i, piece in enumerate(library.encode(word)))
+
+    def cut(text: str) -> Cut:
+        spans = tuple(match.span() for match in PIECE.finditer(text))
+        words = tuple(text[start:end] for start, end in spans)
+        ids = (library.sot_token_id, *map(number, words), library.eot_token_id)
+        return Cut(ids, tuple(range(1, len(words) + 1)), words, spans)
+
+    return cut
+
+
 @cache
 def cutter(file: Path) -> Callable[[str], Cut]:
-    """The tokenizer of a file: a list of BERT's word pieces, or a small CLIP's own."""
+    """The tokenizer of a file: a list of BERT's word pieces, CLIP's byte pairs, or a small CLIP's own."""
     from tokenizers import Tokenizer
 
+    if file.name == "vocab.json":
+        return byte_pair_cutter()
     return bert_cutter(file) if file.suffix == ".txt" else clip_cutter(Tokenizer.from_file(str(file)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,31 @@ def dino_repository(folder: Path) -> list[list[float]]:
     corners = torch.minimum(found["boxes"].clamp(min=0), edges)
     best = own.argsort(descending=True)[:3]
     return torch.cat([own[best, None], corners[best]], 1).tolist()
+
+
+OMDET_LABELS = ("a red dog", "cat")
+
+
+def omdet_repository(folder: Path) -> list[list[float]]:
+    """Files of a tiny OmDet-Turbo; the three surest boxes that transformers finds for `OMDET_LABELS`."""
+    import transformers
+
+    model = tiny.make_omdet(folder)
+    image = scene()
+    processor = transformers.DetrImageProcessor.from_pretrained(folder)
+    pixels = processor(images=image, return_tensors="pt")["pixel_values"]
+    given = {}
+    for name, texts in (("classes", list(OMDET_LABELS)), ("tasks", [f"Detect {', '.join(OMDET_LABELS)}."])):
+        ids = clip_ids(texts)
+        given[f"{name}_input_ids"], given[f"{name}_attention_mask"] = ids, (ids > 0).long()
+    with torch.inference_mode():
+        output = model(pixel_values=pixels, classes_structure=torch.tensor([len(OMDET_LABELS)]), **given)
+    ready = transformers.OmDetTurboProcessor.post_process_grounded_object_detection
+    (found,) = ready(
+        SimpleNamespace(), output, list(OMDET_LABELS), threshold=0.0, target_sizes=[image.size[::-1]]
+    )
+    best = found["scores"].argsort(descending=True)[:3]
+    return torch.cat([found["scores"][best, None], found["boxes"][best]], 1).tolist()
 
 
 def vilt_repository(folder: Path, kind: str) -> Any:

@@ -149,6 +149,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shelf, Sta
         sides="dino", phrase="best", mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], threshold=0.3,
     )  # fmt: skip
     shelf.answer("dino", "core.detection.probes:phrases", "boxes", boxes, [rows.DINO_TEXT])
+    boxes = rows.omdet_repository(shelf.folder("omdet"))
+    shelf.row("omdet", "core.detection.glip.omdet:load_omdet", "sigmoid", threshold=0.3)
+    shelf.answer("omdet", "core.detection.probes:labels", "boxes", boxes, rows.OMDET_LABELS)
     boxes = known_rows.owl_repository(shelf.folder("owlv2"), "Owlv2")
     shelf.row(
         "owlv2", "core.detection.owl:load_owl", "sigmoid", family="Owlv2", variants=["native"], prompts="owl",
@@ -203,6 +206,7 @@ NAMES = [
     "chinese",
     "groupvit",
     "dino",
+    "omdet",
     "owlv2",
     "vilt-answer",
     "vilt-fill",
