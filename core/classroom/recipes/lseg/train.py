@@ -23,8 +23,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from core.checkpoints import bytewise
 from core.checkpoints.integrity import sha256
-from core.classroom.recipes.common.export import MEAN, STD, shipped
+from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.masks import labelled
 from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.classroom.recipes.common.running import SEED, Run, by_shape, fast_arithmetic
@@ -168,11 +169,11 @@ class Trainer(Run):
         }  # fmt: skip
 
     def export(self) -> Path:
-        """model.safetensors in half precision without the image tower, and training.json."""
+        """model.safetensors in one byte a number without the image tower, and training.json."""
         folder = self.out / "classroom-lseg"
         folder.mkdir(parents=True, exist_ok=True)
-        state = {f"scratch.{k}": shipped(v) for k, v in self.learner.state_dict().items()}
-        save_file(state, folder / "model.safetensors")
+        state = {f"scratch.{k}": v for k, v in self.learner.state_dict().items()}
+        save_file(bytewise.packed(state), folder / "model.safetensors")
         note = {
             "paper": "lseg",
             "clip": {self.folder.name: sha256(self.folder / "model.safetensors")},
