@@ -93,6 +93,33 @@ def test_an_edit_begins_at_the_image_of_its_seed_and_nears_the_text(faces: str) 
 
 
 @pytest.mark.parametrize(
+    ("image", "options"),
+    [
+        (PHOTO, ("--method", "instruct", "--steps", "2")),
+        (PHOTO, ("--method", "sdedit", "--strength", "0.5", "--steps", "4")),
+        ("5", ("--method", "global_direction", "--neutral", "a dog", "--alpha", "3", "--beta", "0.05")),
+        ("5", ("--method", "mapper", "--steps", "1")),
+        ("5", ("--steps", "1")),
+    ],
+)
+def test_the_miniature_edits_without_a_network(
+    image: str,
+    options: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    out = tmp_path / "edited.png"
+    row = ("--checkpoint", "classroom-styleclip")
+    assert run(monkeypatch, image, "a cat", *row, *options, "--out", str(out), "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["checkpoint"] == "classroom-styleclip" and Image.open(out).size == (32, 32)
+    assert told["method"] == (options[1] if options[0] == "--method" else "instruct")
+    assert told["guide"]["clip"] == "classroom-rn" and told["other"]["clip"] == "classroom-vit"
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("face.png", "a cat", "--checkpoint", "tiny-faces"), "seed"),
