@@ -81,3 +81,19 @@ def test_a_lesson_fits_a_phone_and_answers(visit: Visits) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("#walk-next").click()
     page.wait_for_function("document.querySelector('#walk-step').innerText.includes('only the test tube')")
+
+
+def test_the_threshold_leaves_a_label_with_a_score_of_its_own(visit: Visits) -> None:
+    page = visit(locale="en-US").open(
+        "/glip?example=dog_and_car&mode=labels&text=dog,car&threshold=0.1&by_label=dog+0.3&negatives=horse",
+        ANSWERED,
+    )
+    assert page.locator("#try-figure s.gl-negative").inner_text() == "horse"
+    page.evaluate(
+        "document.querySelector('#try-figure .gl-figure').dispatchEvent("
+        "new CustomEvent('atlas-threshold', { detail: 0.99, bubbles: true }))"
+    )
+    kept = page.locator("#try-figure .atlas-det-box:not([hidden])")
+    assert kept.count() >= 1
+    assert {kept.nth(at).get_attribute("data-group") for at in range(kept.count())} == {"0"}
+    assert "minimum score" in page.evaluate(STATUS)
