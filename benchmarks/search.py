@@ -35,7 +35,7 @@ from core.classroom import report as report_card
 from core.search import index, query
 from core.search.ranking import Hit
 from core.search.spaces import Space
-from core.search.store import Filter, Part, Store, open_store
+from core.search.store import Filter, Part, Row, Store, open_store
 
 ROOT = Path(__file__).resolve().parents[1]
 DIMS, CLUSTERS, QUESTIONS, TOP, CHUNK, FOLDERS = 512, 1000, 200, 10, 50_000, 100
@@ -197,17 +197,22 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return made
 
 
+def made(number: int, vector: np.ndarray) -> Row:
+    """A row of a table of vectors: an image of its own."""
+    return Row(
+        id=str(number), root="r", path=f"{number % FOLDERS:02d}/{number:08d}.jpg", part=0, kind="image", start=0.0, end=0.0,
+        box=None, shot=0, width=640, height=480, taken=0.0, dated="file", mtime=0.0, size=100_000, hash=f"{number:032x}", text="",
+        error="", vector=vector,
+    )  # fmt: skip
+
+
 def filled(folder: Path, count: int) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
     """A table of vectors, questions, the places of their right answers, and of those below one folder."""
-    import pyarrow as pa
-
     questions, make = clustered(count)
     table: Any = open_store(folder / "index").table(Part("many", "many", DIMS, 0.99))
     best = np.full((QUESTIONS, TOP), -2.0)
     places = np.zeros((QUESTIONS, TOP), int)
     below = best.copy(), places.copy()
-    defaults: dict[str, Any] = dict.fromkeys(("hash", "text", "error"), "")
-    defaults |= {"root": "r", "kind": "image", "dated": "file", "heard": False, "box": None}
     start = time.perf_counter()
     for begin in range(0, count, CHUNK):
         numbers = np.arange(begin, min(count, begin + CHUNK))
@@ -215,20 +220,7 @@ def filled(folder: Path, count: int) -> tuple[Any, np.ndarray, np.ndarray, np.nd
         best, places = merged(best, places, questions, part, numbers)
         inside = numbers % FOLDERS == 7
         below = merged(*below, questions, part[inside], numbers[inside])
-        columns: dict[str, Any] = {
-            "id": [str(i) for i in numbers],
-            "path": [f"{i % FOLDERS:02d}/{i:08d}.jpg" for i in numbers],
-            "lot": numbers.astype(np.int32),
-        }
-        arrays = [
-            pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), DIMS)
-            if column.name == "vector"
-            else pa.array(
-                columns.get(column.name, [defaults.get(column.name, 0)] * len(numbers)), column.type
-            )
-            for column in table.table.schema
-        ]
-        table.table.add(pa.Table.from_arrays(arrays, schema=table.table.schema))
+        table.add([made(number, vector) for number, vector in zip(numbers.tolist(), part, strict=True)])
     line("vectors, seconds to write", f"{count:,}, {time.perf_counter() - start:.0f}")
     return table, questions, places, below[1]
 
@@ -263,7 +255,10 @@ def vectors(folder: Path, count: int) -> None:
     line(
         "on the disk", f"{table.stats().bytes / 1e6:,.0f} MB, vectors alone {2 * DIMS * count / 1e6:,.0f} MB"
     )
-    line("cells, probes, candidates", f"{table.cells()}, {lance.PROBES:.0%}, {lance.REFINE} x {TOP}")
+    line(
+        "cells, probes, candidates",
+        f"{table.cells()}, {lance.PROBES:.0%}, {lance.candidates(table.cells())} x {TOP}",
+    )
     report("comparing everything", exact, "")
     report(
         "index",

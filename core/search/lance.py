@@ -7,6 +7,7 @@ are compared exactly. Cells and candidates were chosen on queries that lie apart
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,14 +31,29 @@ except ImportError:  # Windows: nothing is freed there while it may be read (`La
 EXACT = 50_000  # vectors up to which all are compared
 CELL = 2_000  # vectors of a cell of the index
 PROBES = 0.3  # of the cells: at a fifth recall@10 lay between .91 and .96 from one build to the next
-REFINE = 30  # candidates for each wanted piece whose exact vectors are compared: one bit a number is coarse for short vectors
+# Candidates for each wanted piece whose exact vectors are compared: one bit a number is coarse. Ten for each 100,000 vectors, and
+# no more than `MOST`: at 100,000 more did not raise recall@10, at a million ten left it at .71.
+REFINE, MOST = 10, 60
 KEPT = timedelta(days=1)  # of old versions where readers cannot be asked
 PATHS = 500  # in one condition
+FORMAT = 2  # of a table; one of another format is left as it is and made again under another name
 
-COLUMNS = (
-    "id", "root", "path", "part", "kind", "start", "end", "box", "shot", "width", "height", "taken", "dated", "mtime", "size",
-    "hash", "text", "error", "heard",
-)  # fmt: skip
+# Columns that conditions name. All else of a row is JSON in one column, because each column that an answer reads costs
+# half a millisecond, and a row has nineteen values.
+NAMED = ("id", "root", "path", "part", "kind", "taken", "size", "error", "heard")
+FACTS = ("start", "end", "box", "shot", "width", "height", "taken", "dated", "mtime", "size", "hash", "text")
+COLUMNS = (*NAMED, "facts")
+FOUND = (
+    "id",
+    "root",
+    "path",
+    "part",
+    "kind",
+    "heard",
+    "facts",
+    "vector",
+    "_distance",
+)  # of an answer; none has an error
 
 
 class Lance:
@@ -58,7 +74,7 @@ class Lance:
             raise Refusal("search_store", url=_safe(url), reason=str(error)[:200]) from error
 
     def table(self, part: Part) -> LanceTable:
-        name = part.name.replace("/", "-")
+        name = f"{part.name.replace('/', '-')}-{FORMAT}"
         schema = _schema(part.dims)
         # Another process may have made it a moment ago.
         opened = self.db.create_table(name, schema=schema, exist_ok=True)
@@ -117,8 +133,8 @@ class LanceTable:
             return int(self.table.count_rows(condition(where)))
 
     def files(self, root: str) -> dict[str, FileState]:
-        rows = self._rows(f"root = {quoted(root)} AND part = 0", ("path", "size", "mtime", "hash", "error"))
-        return {row["path"]: FileState(row["size"], row["mtime"], row["hash"], row["error"]) for row in rows}
+        rows = map(_row, self._rows(f"root = {quoted(root)} AND part = 0", COLUMNS))
+        return {row.path: FileState(row.size, row.mtime, row.hash, row.error) for row in rows}
 
     def search(self, vector: np.ndarray, count: int, where: Filter, exact: bool = False) -> list[Row]:
         asked = np.asarray(vector, np.float32)
@@ -128,13 +144,13 @@ class LanceTable:
             query = self.table.search(asked, vector_column_name="vector").distance_type("cosine")
             if only:
                 query = query.where(only, prefilter=True)
-            query = query.select([*COLUMNS, "vector", "_distance"]).limit(count)
+            query = query.select(list(FOUND)).limit(count)
             cells = self.cells()
             # Cells are chosen by the question, and what a filter leaves may lie in others: few rows are all compared.
             if exact or not cells or (only and self.table.count_rows(only) <= EXACT):
                 query = query.bypass_vector_index()
             else:
-                query = query.nprobes(max(1, round(PROBES * cells))).refine_factor(REFINE)
+                query = query.nprobes(max(1, round(PROBES * cells))).refine_factor(candidates(cells))
             found = query.to_arrow()
         return [row for row in _rows_of(found) if row.vector is not None]
 
@@ -274,6 +290,11 @@ def _partitions(count: int) -> int:
     return max(16, count // CELL)
 
 
+def candidates(cells: int) -> int:
+    """How many candidates of an index of so many cells are compared exactly, for each wanted piece."""
+    return min(MOST, max(REFINE, REFINE * cells * CELL // 100_000))
+
+
 def quoted(text: str) -> str:
     """A text as a literal of a condition."""
     return "'" + text.replace("'", "''") + "'"
@@ -299,7 +320,7 @@ def condition(where: Filter, pieces: bool = True) -> str:
         if value is not None:
             parts.append(f"{column} {sign} {value!r}")
     if where.whole:
-        parts.append("box IS NULL")
+        parts.append("whole")
     if where.heard is not None:
         parts.append(f"heard = {str(where.heard).lower()}")
     return " AND ".join(parts)
@@ -310,10 +331,8 @@ def _schema(dims: int) -> Any:
     return pa.schema(
         [
             ("id", pa.string()), ("vector", pa.list_(pa.float16(), dims)), ("root", pa.string()), ("path", pa.string()),
-            ("part", pa.int32()), ("kind", pa.string()), ("start", pa.float32()), ("end", pa.float32()),
-            ("box", pa.list_(pa.float32(), 4)), ("shot", pa.int32()), ("width", pa.int32()), ("height", pa.int32()),
-            ("taken", pa.float64()), ("dated", pa.string()), ("mtime", pa.float64()), ("size", pa.int64()),
-            ("hash", pa.string()), ("text", pa.string()), ("error", pa.string()), ("heard", pa.bool_()), ("lot", pa.int32()),
+            ("part", pa.int32()), ("kind", pa.string()), ("taken", pa.float64()), ("size", pa.int64()), ("error", pa.string()),
+            ("heard", pa.bool_()), ("whole", pa.bool_()), ("lot", pa.int32()), ("facts", pa.string()),
         ]
     )  # fmt: skip
 
@@ -321,16 +340,23 @@ def _schema(dims: int) -> Any:
 def _arrow(rows: Sequence[Row], dims: int) -> Any:
     pa = optional("pyarrow")
     schema = _schema(dims)
-    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in (*COLUMNS, "lot")}
-    columns["box"] = [None if row.box is None else list(row.box) for row in rows]
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in (*NAMED, "lot")}
+    columns["whole"] = [row.box is None for row in rows]
+    columns["facts"] = [_facts(row) for row in rows]
     columns["vector"] = [None if row.vector is None else row.vector.astype(np.float16) for row in rows]
     arrays = [pa.array(columns[column.name], column.type) for column in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def _facts(row: Row) -> str:
+    return json.dumps([getattr(row, name) for name in FACTS], ensure_ascii=False, default=float)
+
+
 def _row(values: Mapping[str, Any]) -> Row:
-    fields = {name: values[name] for name in COLUMNS}
+    fields = dict(zip(FACTS, json.loads(values["facts"]), strict=True))
+    fields |= {name: values[name] for name in NAMED if name in values}
     fields["box"] = None if fields["box"] is None else tuple(fields["box"])
+    fields.setdefault("error", "")
     vector = values.get("vector")
     return Row(
         **fields,
