@@ -38,8 +38,8 @@ KEPT = timedelta(days=1)  # of old versions where readers cannot be asked
 PATHS = 500  # in one condition
 FORMAT = 2  # of a table; one of another format is left as it is and made again under another name
 
-# Columns that conditions name. All else of a row is JSON in one column, because each column that an answer reads costs
-# half a millisecond, and a row has nineteen values.
+# Columns that conditions name. What an answer shows is JSON in one column, because each column that it reads costs half a
+# millisecond, and a row has nineteen values; so two of them are in both.
 NAMED = ("id", "root", "path", "part", "kind", "taken", "size", "error", "heard")
 FACTS = ("start", "end", "box", "shot", "width", "height", "taken", "dated", "mtime", "size", "hash", "text")
 COLUMNS = (*NAMED, "facts")
