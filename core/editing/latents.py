@@ -110,9 +110,14 @@ def optimized(loaded: LoadedGenerator, w_plus: Tensor, text: str, s: EditSetting
     return Made(step.images[:1], moved=moved[0], variants=variants)
 
 
+def mapper_settings(s: EditSettings) -> MapperSettings:
+    """Of a mapper's training, as the settings of an edit have them."""
+    return MapperSettings(s.steps, rate=s.rate, distance=s.distance[0], likeness=s.likeness, seed=s.seed)
+
+
 def mapped(loaded: LoadedGenerator, w_plus: Tensor, text: str, s: EditSettings, turn: Any) -> Run:
     """A mapper is trained for the text, unless it is remembered, and changes the latent."""
-    chosen = MapperSettings(s.steps, rate=s.rate, seed=s.seed)
+    chosen = mapper_settings(s)
     generator = loaded.generator
     key = (loaded.row.name, loaded.device, s.guide, text, chosen)
     net = MAPPERS.get(key)

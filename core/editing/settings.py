@@ -16,7 +16,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "guidance": {"steps": 50, "strength": 0.5, "pull": 60.0},
     "optimization": {"steps": 40, "rate": 0.1, "distance": (0.008,)},
     "stylespace": {"steps": 40, "rate": 0.1, "distance": (0.008,)},
-    "mapper": {"steps": 220, "rate": 0.1, "strength": 1.0},
+    "mapper": {"steps": 220, "rate": 0.1, "strength": 1.0, "distance": (0.8,), "likeness": 0.1},
     "global_direction": {"steps": 1, "alpha": 4.1, "beta": 0.15},
 }
 # Of the miniature, which has learned its own guidance and whose latents are smaller.

@@ -28,15 +28,15 @@ from core.classroom.world.wording import phrase
 from core.editing import directions, editor, global_direction, judges, mapper, settings
 from core.editing.inversion import invert
 from core.editing.judges import Judge
-from core.editing.latents import LEARNED
+from core.editing.latents import LEARNED, mapper_settings
 from core.editing.miniature import LoadedMiniature, read
 from core.editing.model import Editor
 from core.editing.optimization import OptimizationSettings, optimize
 
 GUIDE, OTHER = "classroom-rn", "classroom-vit"
-SCENES, SEED, PART = 200, 31_000, 50
+SCENES, FEW, SEED, PART = 200, 40, 31_000, 50
 FORMS = ("{0}", "a picture of {0}")
-DIRECTED = ("cat", "car", "strawberry", "star")  # things that mappers and global directions are made for
+MAPPED = ("cat", "car", "strawberry", "star")  # things that mappers are trained for
 
 
 class Namers:
@@ -150,16 +150,16 @@ def measure_editor(loaded: LoadedMiniature, rows: Rows, namers: Namers, count: i
         unedited += float((source - true).square().mean())
         if name != "sketch":
             right = ground_of(made, after, atlas, before) == after.ground
-            rows.add("edit: ground", "kept" if name == "thing" else "changed", "", share(right))
+            rows.add("edit: ground", "kept" if name == "thing" else "changed", "en", share(right))
         else:
             right = rendering_of(made, after, atlas) == after.rendering
-            rows.add("edit: rendering", "sketch", "", share(right))
+            rows.add("edit: rendering", "sketch", "en", share(right))
         for which in namers.clips:
             seen = namers.named(which, made) == after.thing
             rows.add(f"edit: {name}, the thing named", which, "en", share(seen))
             if name == "sketch":
                 rows.add("edit: sketch of the thing", which, "en", share(seen & right))
-    rows.add("edit: squared error", "share of the unedited one's", "", errors / unedited)
+    rows.add("edit: squared error", "share of the unedited one's", "en", errors / unedited)
 
 
 def w_of(loaded: LoadedMiniature, states: scenes.States) -> Tensor:
@@ -191,9 +191,9 @@ def measure_generator(loaded: LoadedMiniature, rows: Rows, namers: Namers, count
     states = scenes.states(count, SEED, aligned=True)
     true = scenes.draw(states, atlas)
     made = image_of(loaded, w_of(loaded, states))
-    rows.add("generator: squared error", "-1 to 1", "", 4 * float((made - true).square().mean()))
+    rows.add("generator: squared error", "-1 to 1", "en", 4 * float((made - true).square().mean()))
     again = image_of(loaded, invert(loaded.encoder, true))
-    rows.add("encoder: squared error", "-1 to 1", "", 4 * float((again - true).square().mean()))
+    rows.add("encoder: squared error", "-1 to 1", "en", 4 * float((again - true).square().mean()))
 
     before = scenes.states(count, SEED + 1, aligned=True, plain=True)
     wanted = (before.thing + 1 + torch.arange(count) % (len(scenes.THINGS) - 1)) % len(scenes.THINGS)
@@ -206,40 +206,44 @@ def measure_generator(loaded: LoadedMiniature, rows: Rows, namers: Namers, count
     shifted = image_of(loaded, start + means[wanted] - means[before.thing])
     told(rows, namers, "direction of class means", shifted, wanted)
 
-    few = min(count, 40)
-    chosen = {
-        name: settings.of(loaded.row.name, name) for name in ("optimization", "mapper", "global_direction")
-    }
+    # 2. latent optimization in W+
+    few = min(count, FEW)
+    s = settings.of(loaded.row.name, "optimization")
+    how = OptimizationSettings(s.steps, s.rate, s.distance * few)
     with guided() as see:
-        texts = {thing: see.texts([named(thing)]) for thing in range(len(scenes.THINGS))}
-        # 2. latent optimization in W+
-        s = chosen["optimization"]
-        how = OptimizationSettings(s.steps, s.rate, s.distance * few)
-        goals = torch.cat([texts[int(thing)] for thing in wanted[:few]])
+        goals = torch.cat([see.texts([named(int(thing))]) for thing in wanted[:few]])
         *_, last = optimize(generator, generator.widen(start[:few]), goals, see, how)
-        told(rows, namers, "latent optimization", (last.images / 2 + 0.5).clamp(0, 1), wanted[:few])
+    told(rows, namers, "latent optimization", (last.images / 2 + 0.5).clamp(0, 1), wanted[:few])
 
-        # 3. mappers and global directions, for a few things
-        things = [scenes.THINGS.index(name) for name in DIRECTED[: max(1, count // 50)]]
-        plus, new = generator.widen(latents[:LEARNED]), generator.widen(start[:few])
-        mapped, directed = [], []
+    # 3. global directions, each from what the image shows
+    s = settings.of(loaded.row.name, "global_direction")
+    directed = []
+    with torch.no_grad():
+        for i in range(few):
+            way = directions.way(loaded, named(int(before.thing[i])), named(int(wanted[i])), s.beta)
+            styles = generator.styles(generator.widen(start[i][None]))
+            moved = global_direction.moved(styles, way.layers, [s.alpha])
+            directed.append((generator.synthesise([one[:, 0] for one in moved]) / 2 + 0.5).clamp(0, 1))
+    told(rows, namers, "global direction", torch.cat(directed), wanted[:few])
+
+
+def measure_mappers(loaded: LoadedMiniature, rows: Rows, namers: Namers, count: int = SCENES) -> None:
+    """What mappers for a few things make of new images."""
+    generator = loaded.generator
+    things = [scenes.THINGS.index(name) for name in MAPPED[: max(1, count // 50)]]
+    states = scenes.states(4000, SEED + 2, aligned=True, plain=True).take(slice(0, LEARNED))
+    new = generator.widen(w_of(loaded, scenes.states(min(count, FEW), SEED + 1, aligned=True, plain=True)))
+    plus, mapped = generator.widen(w_of(loaded, states)), []
+    s = settings.of(loaded.row.name, "mapper")
+    with guided() as see:
         for thing in things:
-            s = chosen["mapper"]
             torch.manual_seed(0)
             net = mapper.LevelsMapper(generator.architecture.width, generator.architecture.latents)
-            for _ in mapper.train(
-                net, generator, plus, texts[thing], see, mapper.MapperSettings(s.steps, rate=s.rate)
-            ):
+            text = see.texts([named(thing)])
+            for _ in mapper.train(net, generator, plus, text, see, mapper_settings(s)):
                 pass
             mapped.append(image_of(loaded, mapper.edited(net, new)))
-            s = chosen["global_direction"]
-            with torch.no_grad():
-                way = directions.way(loaded, "", named(thing), s.beta)
-                moved = global_direction.moved(generator.styles(new), way.layers, [s.alpha])
-                directed.append((generator.synthesise([one[:, 0] for one in moved]) / 2 + 0.5).clamp(0, 1))
-    goals = torch.tensor(things).repeat_interleave(few)
-    told(rows, namers, "mapper", torch.cat(mapped), goals)
-    told(rows, namers, "global direction", torch.cat(directed), goals)
+    told(rows, namers, "mapper", torch.cat(mapped), torch.tensor(things).repeat_interleave(len(new)))
 
 
 def named(thing: int) -> str:
@@ -267,4 +271,5 @@ def evaluate(
     with Editor.load(name, "cpu").use() as loaded:
         measure_editor(loaded, rows, namers, count)
         measure_generator(loaded, rows, namers, count)
+        measure_mappers(loaded, rows, namers, count)
     return rows.measured
