@@ -25,6 +25,7 @@ CLASSROOM: dict[str, dict[str, Any]] = {
     "sdedit": {"steps": 16, "strength": 0.7, "text_guidance": 3.0},
     "optimization": {"distance": (0.002,)},
     "stylespace": {"distance": (0.002,)},
+    "mapper": {"steps": 120, "rate": 10.0, "distance": (0.05,), "likeness": 0.0},
     "global_direction": {"alpha": 4.0, "beta": 0.08},
 }
 # The limits of every number, and how many steps each kind of method may take.
