@@ -127,7 +127,7 @@ def write_classroom(folder: Path, files: int) -> tuple[dict[str, dict[str, str]]
     # As in the evaluation of CLIP: two things, pairs that no training showed.
     from core.classroom.recipes.clip import evaluate
 
-    scenes = compose(SEED, PAIRS, evaluate._PAIRS, size=SIDE, atlas=atlas)
+    scenes = compose(SEED, PAIRS, evaluate.PAIRS, size=SIDE, atlas=atlas)
     writer = Writer(scenes.spec)
     pairs = {
         save(scenes.picture[i], f"pairs/{i:04d}.png"): {
