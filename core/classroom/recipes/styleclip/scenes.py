@@ -9,6 +9,7 @@ too.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -82,6 +83,13 @@ def thing_concepts() -> tuple[int, ...]:
 def thing_names(lang: str) -> list[str]:
     """The name of each of THINGS."""
     return [concepts()[i].name(lang) for i in thing_concepts()]
+
+
+def names_a_thing(text: str) -> bool:
+    """Whether a text names one of THINGS, in either language."""
+    words = text.lower()
+    english = (rf"\b{re.escape(name.lower())}(e?s)?\b" for name in thing_names("en"))
+    return any(re.search(name, words) for name in english) or any(name in text for name in thing_names("zh"))
 
 
 def states(count: int, seed: int, aligned: bool = False, plain: bool = False) -> States:

@@ -1,0 +1,6 @@
+"""The texts of the StyleCLIP page, from data.toml."""
+
+from demos.kit import library
+
+PAPER = "styleclip"
+data, examples, say, markup, text = library.words(PAPER)
