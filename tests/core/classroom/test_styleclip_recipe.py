@@ -139,7 +139,7 @@ def test_true_edits_are_judged_right() -> None:
 
 
 def test_both_parts_become_one_row_that_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(settings.DEFAULTS["mapper"], "steps", 1)
+    monkeypatch.setitem(settings.CLASSROOM["mapper"], "steps", 1)
     monkeypatch.setitem(settings.DEFAULTS["optimization"], "steps", 1)
     monkeypatch.setattr(train, "SOURCES", 2)
     common: dict[str, Any] = {"batch": 2, "steps": 1}
