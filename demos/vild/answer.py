@@ -165,7 +165,9 @@ def vild_detect(
         checkpoint: a row of ViLD that is on the server; the default row when left out.
         coco: whether the answer also contains the boxes as a COCO data set.
         across_labels: whether of overlapping boxes with different labels only the best is kept: one label for each thing.
-        by_label, negatives: as in glip_ground.
+        by_label: minimum scores of single labels, in place of the threshold: {"dog": 0.4}.
+        negatives: words that are easily confused with the labels: where one of them scores higher, the box of the label is left
+            out; their own boxes are left out, too.
 
     Returns:
         {"checkpoint", "variant", "seconds", "size": [width, height], "results": [{"label", "base", "score",
