@@ -125,7 +125,7 @@ def noise(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress | 
         for title, way in (("with_noise", noisy), ("foreseen", foreseen))
         if way
     ]
-    yield {"out": curve + tag("div", *parts, class_="sc-beside"), "line": line(began, row, lang)}
+    yield {"out": curve + tag("div", *parts, class_="fr-beside"), "line": line(began, row, lang)}
 
 
 def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
