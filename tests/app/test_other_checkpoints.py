@@ -81,7 +81,7 @@ PAPERS |= {"vild": ("vild",), "glip": ("glip",), "clipasso": ("clip",), "clipdra
 PAPERS |= {"clip4clip": ("clip4clip", "clip"), "actionclip": ("actionclip", "clip")}
 PAPERS |= {"audioclip": ("audioclip",)}
 PAPERS |= {"pointclip": ("clip",), "depthclip": ("clip",), "vilt": ("vilt",)}
-PAPERS |= {"clip_vil": ("clip_vil",), "clifs": ("clip",)}
+PAPERS |= {"clip_vil": ("clip_vil",), "clifs": ("clip",), "styleclip": ("styleclip",)}
 
 
 def endpoints() -> list[tuple[str, Callable[..., Any]]]:
