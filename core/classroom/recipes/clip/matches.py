@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core import checkpoints
+from core import checkpoints, terminal
 from core.classroom.recipes.clip.evaluate import PAIRS, SINGLE
 from core.classroom.recipes.common.miniature import Miniature, open_miniature
 from core.classroom.world.atlas import Atlas, open_atlas
@@ -79,4 +79,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.run(main))
