@@ -140,10 +140,10 @@ def test_an_index_finds_what_comparing_everything_finds(
     monkeypatch.setattr(lance, "EXACT", 1000)
     monkeypatch.setattr(lance, "CELL", 100)
     draw = np.random.default_rng(0)
-    middles = draw.normal(size=(40, 64))
-    vectors = unit(middles[draw.integers(0, 40, 3000)] + 0.6 * draw.normal(size=(3000, 64)) + 1.0)
-    asked = unit(middles[:20] + 0.6 * draw.normal(size=(20, 64)) - 1.0)
-    table = open_store(tmp_path / "store").table(Part("many", "many", 64, 0.99))
+    middles = draw.normal(size=(40, 128))
+    vectors = unit(middles[draw.integers(0, 40, 3000)] + 0.6 * draw.normal(size=(3000, 128)) + 1.0)
+    asked = unit(middles[:20] + 0.6 * draw.normal(size=(20, 128)) - 1.0)
+    table = open_store(tmp_path / "store").table(Part("many", "many", 128, 0.99))
     table.add([row(f"{at % 5}/{at:04d}.png", vector) for at, vector in enumerate(vectors)])
     table.tidy()
     assert table.stats().is_indexed
@@ -153,7 +153,9 @@ def test_an_index_finds_what_comparing_everything_finds(
             exact = {hit.path for hit in table.search(one, 10, where, exact=True)}
             shared += len(exact & {hit.path for hit in table.search(one, 10, where)})
             assert len(exact) == 10
-        assert shared / 200 >= 0.9
+        assert (
+            shared / 200 >= 0.9
+        )  # .97 to 1.00 from one build to the next; .3 if no candidate is compared exactly
     # Rows that came behind the index are found too.
     table.add([row("new.png", asked[0])])
     assert table.search(asked[0], 1, Filter())[0].path == "new.png"
