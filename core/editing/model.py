@@ -284,7 +284,7 @@ def _edited(
             steps = shown.steps
             yield shown.frame(time.perf_counter() - began)
     # What was edited is the generator's image of the latent, or the image itself.
-    first = start.image if start.made is None or s.method not in rows.LATENT else start.made
+    first = start.origin if s.method in rows.LATENT else start.image
     result = Edit(
         checkpoint=model.checkpoint,
         method=s.method,

@@ -27,6 +27,11 @@ class Start:
     seed: int | None = None
 
     @property
+    def origin(self) -> np.ndarray:
+        """What moves when a latent is moved: the generator's image where there is one, else the image."""
+        return self.image if self.made is None else self.made
+
+    @property
     def error(self) -> float | None:
         """How far the generator's image is from the image: mean squared difference of levels 0..1."""
         return None if self.made is None else difference(self.image, self.made)

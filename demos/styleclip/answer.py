@@ -119,6 +119,11 @@ def finished(edit: Edit, way: Sequence[Named], lang: str) -> dict[str, Any]:
     }
 
 
+def below(began: float, row: Editor, lang: str) -> str:
+    """The line under what a row has computed since `began`."""
+    return results.line(time.perf_counter() - began, row.checkpoint, row.device, lang)
+
+
 def directed(question: Question, start: Start, lang: str) -> dict[str, Any]:
     """The slots of a global direction, with the images on its way."""
     row, target = model(question.checkpoint), inputs.text(question.target)

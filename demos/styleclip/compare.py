@@ -63,8 +63,7 @@ def plane(question: Question, lang: str) -> dict[str, Any]:
     start = answers.begin(question)
     made = row.grid(start, inputs.text(question.neutral), inputs.text(question.target), ALPHAS, BETAS)
     few = tag("p", say("grid_note", lang), class_="atlas-line")
-    line = results.line(time.perf_counter() - began, row.checkpoint, row.device, lang)
-    return {"out": draw.grid_table(made, ALPHAS, BETAS, lang) + few, "line": line}
+    return {"out": draw.grid_table(made, ALPHAS, BETAS, lang) + few, "line": answers.below(began, row, lang)}
 
 
 def between(question: Question, other: int, lang: str) -> dict[str, Any]:
@@ -75,5 +74,4 @@ def between(question: Question, other: int, lang: str) -> dict[str, Any]:
     names = [f"{100 * share:.0f} %" for share in np.linspace(0, 1, BETWEEN)]
     way = list(zip(images, names, strict=True))
     made = frames.flip(way, say("between", lang), BETWEEN // 2) + frames.strip(way)
-    line = results.line(time.perf_counter() - began, row.checkpoint, row.device, lang)
-    return {"out": made, "line": line}
+    return {"out": made, "line": answers.below(began, row, lang)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core import inputs
 from core.runtime import Cancel
 from demos.draw import frames
-from demos.kit import form, numbers, results
+from demos.kit import form, numbers
 from demos.kit.html import Markup, tag
 from demos.kit.jobs import Progress
 from demos.kit.train import Curve
@@ -19,7 +19,6 @@ from demos.styleclip import draw
 from demos.styleclip.words import PAPER, data, say, text
 
 if TYPE_CHECKING:
-    from core.editing.model import Editor
     from demos.styleclip.page import Question
 
 DRAWN = 4  # channels of a text whose images are shown
@@ -34,11 +33,6 @@ class Place:
     layer: int = form.slider(0, 25, 2, text("layer_number"), place="top")
     number: int = form.number(0, text("channel_number"), place="top", minimum=0, maximum=511)
     strongest: bool = form.switch(True, text("strongest"), place="top")
-
-
-def line(began: float, row: Editor, lang: str) -> str:
-    """The result line of a look inside."""
-    return results.line(time.perf_counter() - began, row.checkpoint, row.device, lang)
 
 
 def channels(question: Question, lang: str) -> dict[str, Any]:
@@ -57,9 +51,9 @@ def channels(question: Question, lang: str) -> dict[str, Any]:
         shown.append(
             (image, say("moved_by", lang, name=f"{names[one.layer]} · {one.channel}", amount=f"{far:+g}"))
         )
-    first = [(start.image if start.made is None else start.made, say("start", lang))]
+    first = [(start.origin, say("start", lang))]
     out = head + draw.channel_table(way, names, lang) + (frames.figures(first + shown) if shown else Markup())
-    return {"out": out, "line": line(began, row, lang)}
+    return {"out": out, "line": answers.below(began, row, lang)}
 
 
 def channel(question: Question, layer: int, number: int, strongest: bool, lang: str) -> dict[str, Any]:
@@ -83,7 +77,7 @@ def channel(question: Question, layer: int, number: int, strongest: bool, lang: 
     )
     return {
         "out": told + frames.flip(moved, say("amount", lang), len(AMOUNTS) // 2),
-        "line": line(began, row, lang),
+        "line": answers.below(began, row, lang),
     }
 
 
@@ -91,11 +85,11 @@ def layers(question: Question, other: int, lang: str) -> dict[str, Any]:
     """What coarse, medium and fine layers decide: each taken from another image."""
     began, row = time.perf_counter(), answers.model(question.checkpoint)
     start, end = answers.begin(question), row.start(seed=int(other or 0))
-    shown = [(start.image if start.made is None else start.made, say("start", lang))]
+    shown = [(start.origin, say("start", lang))]
     shown += [(image, say(f"from_{level}", lang)) for level, image in row.mix(start, end).items()]
     shown.append((end.image, say("the_other", lang)))
     out = frames.figures(shown) + draw.layer_table(row.layers(), lang)
-    return {"out": out, "line": line(began, row, lang)}
+    return {"out": out, "line": answers.below(began, row, lang)}
 
 
 def noise(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress | dict[str, Any]]:
@@ -125,7 +119,7 @@ def noise(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress | 
         for title, way in (("with_noise", noisy), ("foreseen", foreseen))
         if way
     ]
-    yield {"out": curve + tag("div", *parts, class_="fr-beside"), "line": line(began, row, lang)}
+    yield {"out": curve + tag("div", *parts, class_="fr-beside"), "line": answers.below(began, row, lang)}
 
 
 def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
@@ -133,7 +127,7 @@ def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
     began, row = time.perf_counter(), answers.model(question.checkpoint)
     start = answers.begin(question)
     if start.latent is None:
-        return {}, line(began, row, lang)
+        return {}, answers.below(began, row, lang)
     known = row.layers()
     count, width = start.latent.shape
     return {
@@ -144,7 +138,7 @@ def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
         "channels": sum(one.channels for one in known),
         "widths": ", ".join(str(one.channels) for one in known),
         "own": sum(one.channels for one in known if not one.to_rgb),
-    }, line(began, row, lang)
+    }, answers.below(began, row, lang)
 
 
 def published(lang: str) -> Markup:
