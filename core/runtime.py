@@ -42,6 +42,7 @@ __all__ = [
     "Turns",
     "available_memory",
     "devices",
+    "finish",
     "is_out_of_memory",
     "on_device",
     "on_space",
@@ -49,6 +50,7 @@ __all__ = [
     "optional",
     "pick_device",
     "pick_dtype",
+    "relay",
     "relieve",
     "semaphore",
     "system_line",
@@ -58,6 +60,8 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
 
 # bf16 has to win clearly: it costs digits.
 BF16_GAIN = 1.3
@@ -340,13 +344,26 @@ class _Refused:
         self.refusal = refusal
 
 
-def last(steps: Generator[Any, None, R]) -> R:
-    """Runs a generator to its end; what it returns there."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+def finish(steps: Generator[S, None, R], report: Callable[[S], object] = lambda step: None) -> R:
+    """Runs a generator to its end, gives each of its steps to `report`, and returns what it returns."""
+    with closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return end.value
+            report(step)
+
+
+def relay(steps: Generator[S, None, R], change: Callable[[S], T]) -> Generator[T, None, R]:
+    """Yields each step of a generator as `change` makes it, and returns what the generator returns."""
+    with closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return end.value
+            yield change(step)
 
 
 def on_device(function: Callable[P, R]) -> Callable[P, R]:

@@ -12,7 +12,6 @@ The Hub client and torch are imported by the functions that need them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +20,7 @@ from core.checkpoints.registry import Checkpoint, File, default, human, row, row
 from core.checkpoints.transfer import Progress, Steps
 from core.checkpoints.weights import load_state_dict
 from core.errors import Refusal
+from core.runtime import finish
 
 if TYPE_CHECKING:
     from core.runtime import Cancel
@@ -80,14 +80,7 @@ def open(
     Raises:
         Refusal: as `steps`.
     """
-    with closing(steps(name, cancel=cancel, download=download)) as job:
-        while True:
-            try:
-                now = next(job)
-            except StopIteration as end:
-                return end.value
-            if progress:
-                progress(now)
+    return finish(steps(name, cancel=cancel, download=download), progress or (lambda now: None))
 
 
 def steps(name: str, *, cancel: Cancel | None = None, download: bool = True) -> Steps[dict[str, Path]]:

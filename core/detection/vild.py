@@ -281,7 +281,7 @@ class ViLD(Handle[Loaded]):
         hidden = choices.places(offered.names, asked[len(names) :])
         text_features = self.encode_text(offered.texts)
         texts_at = time.perf_counter()
-        crops = runtime.last(self.encode_crops(encoded, proposals)) if variant == "crops" else None
+        crops = runtime.finish(self.encode_crops(encoded, proposals)) if variant == "crops" else None
         crops_at = time.perf_counter()
         known = self.is_base(offered.texts)
         if base is not None:

@@ -348,17 +348,12 @@ def _many_passes(
         texts = torch.from_numpy(text_features).to(model.device)
 
         def network(window: Tensor) -> Tensor:
-            return loaded.net(window, texts).float()
-
-        steps = multi_scale(network, loaded.pixels(image), settings)
-        while True:
             if cancel is not None:
                 cancel.check()
-            try:
-                yield next(steps)
-            except StopIteration as end:
-                yield end.value[0].cpu().numpy()
-                return
+            return loaded.net(window, texts).float()
+
+        scores = yield from multi_scale(network, loaded.pixels(image), settings)
+        yield scores[0].cpu().numpy()
 
 
 @cache

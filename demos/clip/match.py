@@ -11,7 +11,7 @@ import numpy as np
 
 from core import checkpoints, inputs
 from core.clip import prompts
-from core.runtime import Cancel, last
+from core.runtime import Cancel, finish, relay
 from demos.clip import answer as answers
 from demos.clip.words import say
 from demos.draw import base as draw
@@ -57,7 +57,7 @@ def clip_match(
     """
     with api_errors():
         source, names, model = classifier.asked(image, labels, checkpoint, limit=1000)
-        pairs = last(pairs_of(model, language_of(model, names, "en")))
+        pairs = finish(pairs_of(model, language_of(model, names, "en")))
         result = model.classify(source, names, template)
         counts = [int(pairs.matching.sum()), int(pairs.strange.sum())]
         facts = {
@@ -127,15 +127,12 @@ def match(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
     """The job of *Match?*: the histograms with the labels on them, and the verdict of each label."""
     image, labels, model = answers.read(question)
     start = time.perf_counter()
-    measuring = pairs_of(model, language_of(model, labels, lang), cancel)
-    while True:
-        try:
-            share_done = next(measuring)
-        except StopIteration as stop:
-            pairs = stop.value
-            break
-        left = (time.perf_counter() - start) * (1 - share_done) / share_done
-        yield Progress(share_done, say("measuring", lang, left=left))
+
+    def progress(done: float) -> Progress:
+        left = (time.perf_counter() - start) * (1 - done) / done
+        return Progress(done, say("measuring", lang, left=left))
+
+    pairs = yield from relay(pairs_of(model, language_of(model, labels, lang), cancel), progress)
     encoded = model.encode(image)
     result = model.classify(encoded, labels, answers.template_of(question))
     rows = [judged(result, i, pairs) for i in result.order.tolist()]

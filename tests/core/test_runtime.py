@@ -11,7 +11,7 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -722,6 +722,46 @@ def test_generators_come_back_step_by_step_and_can_be_closed() -> None:
     assert next(frames) == 0
     frames.close()
     assert ended == ["ended"] * 3
+
+
+def counting(closed: list[str]) -> Generator[int, None, str]:
+    """Steps 1 and 2, then "done"; writes down that it was closed early."""
+    try:
+        yield 1
+        yield 2
+    except GeneratorExit:
+        closed.append("closed")
+        raise
+    return "done"
+
+
+def test_a_job_is_finished_and_its_steps_are_reported() -> None:
+    steps: list[int] = []
+    assert runtime.finish(counting([])) == "done"
+    assert runtime.finish(counting([]), steps.append) == "done"
+    assert steps == [1, 2]
+
+
+def test_a_report_that_raises_closes_the_job() -> None:
+    def refuse(step: int) -> None:
+        raise Refusal("cancelled")
+
+    closed: list[str] = []
+    with pytest.raises(Refusal):
+        runtime.finish(counting(closed), refuse)
+    assert closed == ["closed"]
+
+
+def test_steps_are_relayed_changed_and_closed() -> None:
+    closed: list[str] = []
+    job = runtime.relay(counting(closed), lambda step: f"step {step}")
+    texts: list[str] = []
+    assert runtime.finish(job, texts.append) == "done"
+    assert texts == ["step 1", "step 2"] and not closed
+    job = runtime.relay(counting(closed), str)
+    next(job)
+    job.close()
+    assert closed == ["closed"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

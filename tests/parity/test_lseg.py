@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from core import runtime
 from core.segmentation import evaluation
 from core.segmentation.dpt import double
 from core.segmentation.lseg import LSegNet, label_maps
@@ -173,13 +174,8 @@ def test_lseg_sliding_evaluation(case: str) -> None:
         settings["base_size"], settings["crop_size"], tuple(settings["scales"]), settings["flip"]
     )
     steps = evaluation.multi_scale(network, picture, sliding)
-    done = []
-    while True:
-        try:
-            done.append(next(steps))
-        except StopIteration as end:
-            scores = end.value
-            break
+    done: list[int] = []
+    scores = runtime.finish(steps, done.append)
     assert len(calls) == settings["network_calls"] == evaluation.passes(*picture.shape[-2:], sliding)
     assert done == list(range(1, len(calls) + 1))
     np.testing.assert_allclose(scores.numpy(), record["scores"], atol=manifest["tolerance"])

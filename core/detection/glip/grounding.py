@@ -228,7 +228,7 @@ class GLIP(Handle[Grounder]):
             Refusal: "no_phrase", "phrase_not_in_caption", "prompt_too_long".
         """
         spans = phrase_spans(caption, phrases)
-        whole = runtime.last(self._steps(image, [(caption, spans)], "grounding"))
+        whole = runtime.finish(self._steps(image, [(caption, spans)], "grounding"))
         threshold = row_threshold(self.checkpoint) if threshold is None else threshold
         return lists.kept(whole, threshold, limit, across_labels, by_label or {})
 
@@ -258,7 +258,7 @@ class GLIP(Handle[Grounder]):
             "by_label": by_label,
             "negatives": negatives,
         }
-        return runtime.last(self.detecting(image, labels, threshold, limit, **options))
+        return runtime.finish(self.detecting(image, labels, threshold, limit, **options))
 
     def detecting(
         self,

@@ -78,7 +78,7 @@ def test_a_measurement_here_is_of_the_images_and_remembered(
     captions = ["a dog", "a cat", "a dog", "red envelope", "money", "sheep"]
     measuring = matching.measured(model, images, captions, "en")
     assert list(measuring) == [pytest.approx(4 / 6), 1.0]
-    pairs = runtime.last(matching.measured(model, images, captions, "en"))
+    pairs = runtime.finish(matching.measured(model, images, captions, "en"))
     assert next(matching.measured(model, images, captions, "en"), None) is None  # remembered: no step
     # The same caption twice is no strange pair.
     assert pairs.matching.sum() == 6 and pairs.strange.sum() == 28 and not pairs.command
@@ -89,7 +89,7 @@ def test_a_measurement_here_is_of_the_images_and_remembered(
         pairs.matching == matching.counted("", "", np.diag(expected), np.zeros((6, 6), bool)).matching
     ).all()
     with pytest.raises(Refusal) as stopped:
-        runtime.last(matching.measured(model, images, captions[::-1], "en", Cancel(stopped=True)))
+        runtime.finish(matching.measured(model, images, captions[::-1], "en", Cancel(stopped=True)))
     assert stopped.value.code == "cancelled"
 
 

@@ -13,7 +13,6 @@ are drawn anew for every step, and of the tower the prompt and its last block le
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -246,11 +245,9 @@ class Trainer(Run):
             "kind": s.kind,
             "held_out": list(HELD_OUT),
             "seed": s.seed,
-            "steps": self.step,
-            "images": self.images,
-            "minutes": round(self.seconds / 60, 1),
+            **self.spent(),
         }
-        (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        self.write_note(folder, note)
         return folder
 
     def options(self) -> dict[str, Any]:

@@ -11,7 +11,6 @@ that no label of it counts as a negative of itself. The features of the drawings
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -273,7 +272,7 @@ class Trainer(Run):
             "seed": s.seed,
             **self.spent(),
         }
-        (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        self.write_note(folder, note)
         return folder
 
 

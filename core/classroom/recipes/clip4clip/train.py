@@ -12,7 +12,6 @@ direction are among the wrong answers of every batch. The tight head, which comp
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -187,11 +186,9 @@ class Trainer(Run):
             "headers": list(self.settings.headers),
             "clips": len(self.clips),
             "seed": self.settings.seed,
-            "steps": self.step,
-            "images": self.images,
-            "minutes": round(self.seconds / 60, 1),
+            **self.spent(),
         }
-        (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        self.write_note(folder, note)
         return folder
 
     def exported(self) -> dict[str, Tensor]:

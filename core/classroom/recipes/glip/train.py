@@ -21,7 +21,6 @@ pooling says of each place alone (`warm_start`).
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -388,7 +387,7 @@ class Trainer(Run):
                 "steps of": {who: self._steps(who) for who in self.nets},
                 **self.spent(),
             }
-            (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+            self.write_note(folder, note)
         return self.out / "classroom-glip"
 
 

@@ -286,7 +286,7 @@ class Trainer(Run):
             "seed": self.settings.seed,
             **self.spent(),
         }
-        (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        self.write_note(folder, note)
         return folder
 
 

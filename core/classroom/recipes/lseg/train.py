@@ -13,7 +13,6 @@ names. Concepts without masks (`concepts.unseen`) are in no scene here; the CLIP
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -182,7 +181,7 @@ class Trainer(Run):
             "seed": self.settings.seed,
             **self.spent(),
         }
-        (folder / "training.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        self.write_note(folder, note)
         return folder
 
 

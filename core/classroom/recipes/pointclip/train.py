@@ -8,8 +8,6 @@ adds noise. No CLIP takes part, so that the network knows what CLIP does not, an
 
 from __future__ import annotations
 
-import json
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.classroom.recipes.common.miniature import NOTE, WEIGHTS
+from core.classroom.recipes.common.miniature import WEIGHTS
 from core.classroom.recipes.common.rows import commit
 from core.classroom.recipes.common.running import Run
 from core.classroom.world import clouds as world
@@ -82,14 +80,12 @@ class Trainer(Run):
         }
         save_file(state, folder / WEIGHTS)
         note = {
-            "minutes": round(self.seconds / 60, 1),
-            "steps": self.step,
+            **self.spent(),
             "seed": self.settings.seed,
             "classes": list(world.MEASURED),
             "commit": commit(),
-            "hardware": f"{self.device.type.upper()} {platform.machine()}, {torch.get_num_threads()} threads",
         }
-        (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        self.write_note(folder, note)
         return folder
 
 
