@@ -13,7 +13,6 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import numpy as np
 from gradio.context import Context
 from PIL import Image, ImageOps
 
@@ -29,7 +28,7 @@ from demos.kit import files as files_in
 from demos.kit.components import button_row, output
 from demos.kit.events import api_errors
 from demos.kit.html import Markup
-from demos.kit.jobs import Progress
+from demos.kit.jobs import Progress, timed
 from demos.kit.language import Text
 from demos.kit.page import Layout
 from demos.kit.places import folded
@@ -258,18 +257,17 @@ def compute(batch: Batch, checkpoint: str, lang: str) -> dict[str, Any]:
 
 def harder(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
     """The job that measures loss and accuracy for batches of 2 to 64 scenes; encoding comes first, an image at a time."""
-    from core.clip import contrastive, inside
+    from core.clip import atlas, contrastive
 
     start = time.perf_counter()
     yield Progress(None, say("composing", lang, count=POOL))
     pairs = scenes(0, POOL, POOL_SIDE)
     model = classifier.model(question.checkpoint)
-    language, features = classifier.language(model.checkpoint, lang), []  # type: ignore[var-annotated]
+    language = classifier.language(model.checkpoint, lang)
     images, captions = [pair.picture for pair in pairs], [pair.caption[language] for pair in pairs]
-    for share in inside.encoding(model, images, captions, features, cancel):
-        left = (time.perf_counter() - start) * (1 - share) / share
-        yield Progress(share, say("encoding", lang, left=left))
-    vectors, count = np.vstack(features), len(pairs)
+    encoding = atlas.encoding(model, images, captions, cancel)
+    vectors = yield from timed(encoding, partial(say, "encoding", lang))
+    count = len(pairs)
     scale = model.classify(images[0], captions[:1]).learned_logit_scale
     measured = contrastive.difficulty(vectors[:count], vectors[count:], scale)
     line = results.line(time.perf_counter() - start, model.checkpoint, model.device, lang)

@@ -19,9 +19,12 @@ from demos.kit.html import Markup, escape, grid, join, row, scroll, table, tag
 
 if TYPE_CHECKING:
     from core.clip import Classification
+    from core.clip.atlas import Projection
+    from core.clip.attention import Attention
     from core.clip.crops import CropClassification
     from core.clip.edit import Pair
-    from core.clip.inside import Attention, Projection, Relevance, Stage
+    from core.clip.relevance import Relevance
+    from core.clip.stages import Stage
 
 Box = Sequence[float]
 THUMBNAIL = 88  # pixels
@@ -268,7 +271,7 @@ def relevance_cards(
 def _relevance_card(
     one: Relevance, image: Image.Image, label: int, boxes: Sequence[Box], named: bool, lang: str
 ) -> Markup:
-    from core.clip import inside
+    from core.clip.relevance import share_inside
 
     overlay = draw.heat_overlay(image, one.maps[label], one.answer.crop)
     pen = ImageDraw.Draw(overlay)
@@ -280,7 +283,7 @@ def _relevance_card(
     alt = say("heat_alt", lang, method=title, label=one.answer.labels[label])
     parts = [tag("b", title)] if named else []
     if boxes:
-        share, area = inside.share_inside(one.maps[label], one.answer.crop, boxes)
+        share, area = share_inside(one.maps[label], one.answer.crop, boxes)
         parts.append(tag("span", say("in_box", lang, inner=share, area=area)))
     caption = tag("figcaption", join(parts, " ")) if parts else ""
     return tag("figure", tag("img", alt=alt, src=draw.data_uri(overlay, 420)), caption)

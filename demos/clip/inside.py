@@ -67,13 +67,13 @@ def clip_inside(
         {"checkpoint", "seconds", "method", "crop": [left, top, right, bottom] that the maps cover, "relevance": [{"label",
         "probability", "cosine", "map": rows of numbers}], "tensors": [{"name", "kind", "shape", "mean", "deviation"}]}.
     """
-    from core.clip import inside
+    from core.clip import relevance, stages
 
     with api_errors():
         source, names, model = classifier.asked(image, labels, checkpoint)
-        found = inside.relevance(model, source, names, method, contrast, template)
-        stages = [*inside.stages(model, source), *inside.answer_stages(found.answer)]
-        return {**found.to_json(), "tensors": [stage.to_json() for stage in stages]}
+        found = relevance.locate(model, source, names, method, contrast, template)
+        tensors = [*stages.of_image(model, source), *stages.of_answer(found.answer)]
+        return {**found.to_json(), "tensors": [stage.to_json() for stage in tensors]}
 
 
 def clip_attention(
@@ -92,12 +92,12 @@ def clip_attention(
         [layers][heads][rows][columns], "kept": [layers][heads] (left on the token of the whole image; with it the weights
         sum to 1), "mean": per layer, whether it is the mean of all readers}.
     """
-    from core.clip import inside
+    from core.clip import attention
 
     with api_errors():
         source = inputs.image(files_in.uploaded(image))
         model = classifier.model(checkpoint)
-        found = inside.attention(model, source, None if row is None or column is None else (row, column))
+        found = attention.attend(model, source, None if row is None or column is None else (row, column))
         return {"checkpoint": model.checkpoint, **found.to_json()}
 
 
@@ -132,7 +132,7 @@ def clip_code(
 
 def where(question: Question, method: str, contrast: bool, lang: str) -> dict[str, Any]:
     """The cards of relevance of the most probable labels."""
-    from core.clip import inside
+    from core.clip import relevance
 
     image, labels, model = answers.read(question)
     template = answers.template_of(question)
@@ -140,8 +140,8 @@ def where(question: Question, method: str, contrast: bool, lang: str) -> dict[st
     encoded = model.encode(image)
     ranked = model.classify(encoded, labels, template)
     chosen = [ranked.labels[i] for i in sorted(ranked.order[:MAX_LABELS].tolist())]
-    methods = list(inside.METHODS) if method == ALL else [method]
-    found = [inside.relevance(model, image, chosen, one, contrast, template) for one in methods]
+    methods = list(relevance.METHODS) if method == ALL else [method]
+    found = [relevance.locate(model, image, chosen, one, contrast, template) for one in methods]
     result = found[0].answer
     boxes = library.known_boxes(result.labels, image)
     body = views.relevance_cards(found, image, boxes, lang)
@@ -175,7 +175,7 @@ def attend(question: Question, value: str | None, lang: str) -> dict[str, Any]:
     Raises:
         Refusal: "bad_drawing" for a value that names no place.
     """
-    from core.clip import inside
+    from core.clip import attention
 
     image = inputs.image(files_in.image_source(question.image))
     model = classifier.model(question.checkpoint)
@@ -186,7 +186,7 @@ def attend(question: Question, value: str | None, lang: str) -> dict[str, Any]:
     ):
         raise Refusal("bad_drawing")
     start = time.perf_counter()
-    found = inside.attention(model, image, tuple(reader) if reader else None)
+    found = attention.attend(model, image, tuple(reader) if reader else None)
     seconds = time.perf_counter() - start
     layers, heads, rows, columns = found.weights.shape
     facts = say("layers", lang, layers=layers, heads=heads, rows=rows, columns=columns)
@@ -212,17 +212,17 @@ def lay_out_attention(layout: Layout) -> None:
 
 def tensors(question: Question, lang: str) -> tuple[str, str]:
     """The table of tensors, and what stands below it."""
-    from core.clip import inside
+    from core.clip import stages
 
     image, labels, model = answers.read(question)
     start = time.perf_counter()
     encoded = model.encode(image)
     result = model.classify(encoded, labels, answers.template_of(question))
-    stages = [*inside.stages(model, image), *inside.answer_stages(result)]
+    rows = [*stages.of_image(model, image), *stages.of_answer(result)]
     seconds = time.perf_counter() - start
-    facts = {"checkpoint": model.checkpoint, "tensors": [stage.to_json() for stage in stages]}
+    facts = {"checkpoint": model.checkpoint, "tensors": [stage.to_json() for stage in rows]}
     files = [answers.as_json("clip-tensors.json", facts)]
-    return views.stage_table(stages, lang), answers.below([(result, encoded.digest)], seconds, lang, files)
+    return views.stage_table(rows, lang), answers.below([(result, encoded.digest)], seconds, lang, files)
 
 
 # --- code ------------------------------------------------------------------------------------------------

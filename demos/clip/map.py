@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -20,7 +21,7 @@ from demos.draw import base as draw
 from demos.kit import classifier, form
 from demos.kit import files as files_in
 from demos.kit.events import api_errors
-from demos.kit.jobs import Progress
+from demos.kit.jobs import timed
 
 if TYPE_CHECKING:
     from demos.clip.page import Question
@@ -59,7 +60,7 @@ def clip_map(
         {"checkpoint", "seconds", "points": images first, then texts, "explained": share of the variance by axis, "gap":
         distance between the two means, "nearest": for each image [{"text", "cosine"}, ...], at most 10, best first}.
     """
-    from core.clip import inside
+    from core.clip import atlas
 
     with api_errors():
         count = len(images) if isinstance(images, list) else 0
@@ -67,9 +68,8 @@ def clip_map(
             raise Refusal("batch_size", low=1, high=64, count=count)
         names = inputs.labels(texts, limit=MAX_POOL)
         sources = [inputs.image(files_in.uploaded(image)) for image in images]
-        return inside.chart(classifier.model(checkpoint), sources, names, dimensions, centred).to_json(
-            NEAREST
-        )
+        result = atlas.chart(classifier.model(checkpoint), sources, names, dimensions, centred)
+        return result.to_json(NEAREST)
 
 
 def pool_of(kind: str, own: str, captions: Sequence[str], lang: str) -> list[str]:
@@ -87,7 +87,7 @@ def lay_map(
     question: Question, dimensions: str, centred: bool, kind: str, own: str, lang: str, cancel: Cancel
 ) -> Iterator[Any]:
     """The job of the tab: the figure, what it leaves out, the nearest texts."""
-    from core.clip import inside
+    from core.clip import atlas
 
     image, labels, model = answers.read(question)
     language = classifier.language(model.checkpoint, lang)
@@ -99,12 +99,10 @@ def lay_map(
     others = [(row, one) for row, one in others if inputs.digest(one) != inputs.digest(image)]
     captions = [row["caption"][language] for row, _ in others]
     images, asked = [image, *(one for _, one in others)], [*labels, *captions]
-    start, features = time.perf_counter(), []  # type: ignore[var-annotated]
-    for share in inside.encoding(model, images, [*asked, *texts], features, cancel):
-        left = (time.perf_counter() - start) * (1 - share) / share
-        yield Progress(share, say("encoding", lang, left=left))
-    vectors, count = np.vstack(features), len(images) + len(asked)
-    made = inside.project(vectors[:count], np.arange(count) >= len(images), int(dimensions), centred)
+    start, count = time.perf_counter(), len(images) + len(asked)
+    encoding = atlas.encoding(model, images, [*asked, *texts], cancel)
+    vectors = yield from timed(encoding, partial(say, "encoding", lang))
+    made = atlas.project(vectors[:count], np.arange(count) >= len(images), int(dimensions), centred)
     counts = [1, len(others), len(labels), len(captions)]
     kinds = np.repeat(list(views.KINDS), counts).tolist()
     names = [say("this_image", lang), *(row["caption"][lang] for row, _ in others), *asked]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -11,7 +12,7 @@ import numpy as np
 
 from core import checkpoints, inputs
 from core.clip import prompts
-from core.runtime import Cancel, finish, relay
+from core.runtime import Cancel, finish
 from demos.clip import answer as answers
 from demos.clip.words import say
 from demos.draw import base as draw
@@ -19,7 +20,7 @@ from demos.draw import charts
 from demos.kit import classifier, library
 from demos.kit.events import api_errors
 from demos.kit.html import Markup, grid, join, row, share, tag
-from demos.kit.jobs import Progress
+from demos.kit.jobs import timed
 from demos.kit.language import has_chinese
 
 if TYPE_CHECKING:
@@ -127,12 +128,8 @@ def match(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
     """The job of *Match?*: the histograms with the labels on them, and the verdict of each label."""
     image, labels, model = answers.read(question)
     start = time.perf_counter()
-
-    def progress(done: float) -> Progress:
-        left = (time.perf_counter() - start) * (1 - done) / done
-        return Progress(done, say("measuring", lang, left=left))
-
-    pairs = yield from relay(pairs_of(model, language_of(model, labels, lang), cancel), progress)
+    measuring = pairs_of(model, language_of(model, labels, lang), cancel)
+    pairs = yield from timed(measuring, partial(say, "measuring", lang))
     encoded = model.encode(image)
     result = model.classify(encoded, labels, answers.template_of(question))
     rows = [judged(result, i, pairs) for i in result.order.tolist()]

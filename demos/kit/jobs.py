@@ -47,6 +47,22 @@ class Progress:
         return progress(self.share, self.text)
 
 
+def timed(steps: Generator[float, None, R], sentence: Callable[..., str]) -> Generator[Progress, None, R]:
+    """Relays the shares that are done, each above 0, as progress with the time that is left.
+
+    Args:
+        steps: of the job.
+        sentence: what is said; takes `share` and `left`, in seconds, by name.
+    """
+    start = time.perf_counter()
+
+    def progress_of(share: float) -> Progress:
+        left = (time.perf_counter() - start) * (1 - share) / share
+        return Progress(share, sentence(share=share, left=left))
+
+    return (yield from runtime.relay(steps, progress_of))
+
+
 class Stops:
     """The flags of the jobs that run, by session and name."""
 

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -23,7 +24,7 @@ from demos.kit import files as files_in
 from demos.kit import label_choices, results
 from demos.kit.components import picked
 from demos.kit.events import api_errors
-from demos.kit.jobs import Progress
+from demos.kit.jobs import Progress, timed
 from demos.kit.menu import needs_download, start_row
 from demos.vild import draw
 from demos.vild.words import PAPER, examples, say
@@ -130,10 +131,7 @@ def encode_crops(
     vild: ViLD, image: Image.Image | EncodedImage, proposals: float, lang: str, cancel: Cancel
 ) -> Iterator[Progress]:
     """Encodes the crops of an image's proposals; yields nothing where they are cached."""
-    start = time.perf_counter()
-    for share in vild.encode_crops(image, int(proposals), cancel):
-        left = (time.perf_counter() - start) / share * (1 - share)
-        yield Progress(share, say("encoding", lang, share=share, left=left))
+    yield from timed(vild.encode_crops(image, int(proposals), cancel), partial(say, "encoding", lang))
 
 
 # --- endpoint --------------------------------------------------------------------------------------------

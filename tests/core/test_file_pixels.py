@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from core import inputs
-from core.clip import ZeroShot, crops, encoders, inside
+from core.clip import ZeroShot, attention, crops, encoders, relevance
 from core.detection import GLIP, ViLD
 from core.segmentation import GroupViT
 from core.segmentation.lseg import LSeg
@@ -44,8 +44,8 @@ def test_what_the_tower_saw(images: tuple[inputs.FileImage, inputs.FileImage]) -
     model = ZeroShot.load("classroom-rn")
     small, large = images
     assert model.classify(large, LABELS).crop == (0, 0, SIDE, SIDE)
-    assert inside.attention(model, large).crop == (0, 0, SIDE, SIDE)
-    assert inside.relevance(model, large, LABELS).to_json()["crop"] == [0, 0, SIDE, SIDE]
+    assert attention.attend(model, large).crop == (0, 0, SIDE, SIDE)
+    assert relevance.locate(model, large, LABELS).to_json()["crop"] == [0, 0, SIDE, SIDE]
     strip = inputs.image(Image.new("RGB", (6000, 1000)))
     assert model.encode(strip).crop == (2500, 0, 3500, 1000) and model.encode(strip).size == (6000, 1000)
     assert float(model.encode(small).image_features @ model.encode(large).image_features) > 0.99

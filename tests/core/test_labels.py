@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core import inputs
-from core.clip import ZeroShot, contrastive, crops, edit, inside, trace
+from core.clip import ZeroShot, contrastive, crops, edit, relevance, trace
 from core.clip.labels import Notes
 from core.detection import GLIP, ViLD
 from core.segmentation import GroupViT
@@ -59,7 +59,7 @@ def ask(request: pytest.FixtureRequest, image: inputs.FileImage) -> Ask:
     verbs: dict[str, Ask] = {
         "classify": lambda labels: ZeroShot.load(clip).classify(image, labels).to_json(),
         "crops": lambda labels: crops.classify_crops(ZeroShot.load(clip), image, quarters, labels).to_json(),
-        "relevance": lambda labels: inside.relevance(ZeroShot.load(clip), image, labels, "gradcam").to_json(),
+        "relevance": lambda labels: relevance.locate(ZeroShot.load(clip), image, labels, "gradcam").to_json(),
         "twice": pair,
         "trace": lambda labels: trace.classify(ZeroShot.load(clip), image, labels).answer.to_json(),
         "vild": lambda labels: ViLD.load("classroom-vild").detect(image, labels, threshold=0).to_json(),

@@ -190,3 +190,18 @@ def room(x: Tensor, draw: Draw, size: Range = (0.05, 0.6), most: float = 0.5) ->
     wet = torch.fft.irfft(torch.fft.rfft(x, size_) * torch.fft.rfft(tail, size_), n=size_)[:, : x.shape[-1]]
     share = draw.uniform(0, most)
     return unit(x) * (1 - share) + unit(wet) * share
+
+
+def arch(s: Tensor, length: Tensor | float) -> Tensor:
+    """0 at both ends of a call, 1 in its middle."""
+    return torch.sin(math.pi * (s / length).clamp(0, 1)).clamp(min=0)
+
+
+def throat(
+    d: Draw, x: Tensor, f1: tuple[float, float], f2: tuple[float, float], f3: tuple[float, float]
+) -> Tensor:
+    """Through three formants."""
+    return resonate(
+        x, (d.uniform(*f1), d.uniform(60, 140), 1.0), (d.uniform(*f2), d.uniform(90, 220), 0.6),
+        (d.uniform(*f3), d.uniform(150, 400), 0.3),
+    )  # fmt: skip

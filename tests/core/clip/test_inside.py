@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from core import inputs
-from core.clip import ZeroShot, encoders, inside, zero_shot
+from core.clip import ZeroShot, atlas, attention, encoders, relevance, stages, zero_shot
 from core.clip.walk import POOL, walk
 from core.errors import Refusal
 from tests import tiny
@@ -47,7 +47,7 @@ def use_registry(
             rows.append(tiny.row(name, folder / name, "sigmoid" if name == "siglip" else "softmax", loader))
         (folder / "registry.toml").write_text("\n".join(rows), encoding="utf-8")
     monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(folder / "registry.toml"))
-    for cache in (encoders.TEXT_FEATURES, zero_shot.ENCODED_IMAGES, inside.ATTENTIONS):
+    for cache in (encoders.TEXT_FEATURES, zero_shot.ENCODED_IMAGES, attention.ATTENTIONS):
         cache.clear()
 
 
@@ -88,7 +88,7 @@ def test_a_tower_of_another_kind_is_not_walked() -> None:
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("reader", [None, (0, 1)])
 def test_what_a_reader_reads_sums_to_one(kind: str, reader: tuple[int, int] | None) -> None:
-    found = inside.attention(ZeroShot.load(kind, "cpu"), picture(), reader)
+    found = attention.attend(ZeroShot.load(kind, "cpu"), picture(), reader)
     assert found.weights.shape[:2] == found.kept.shape and len(found.layers) == len(found.weights)
     np.testing.assert_allclose(found.weights.sum((2, 3)) + found.kept, 1, rtol=1e-4)
     assert (found.weights >= 0).all() and (found.entropy >= 0).all() and (found.entropy <= 1 + 1e-6).all()
@@ -99,20 +99,20 @@ def test_what_a_reader_reads_sums_to_one(kind: str, reader: tuple[int, int] | No
 
 def test_a_place_outside_the_grid_is_refused() -> None:
     with pytest.raises(Refusal) as refusal:
-        inside.attention(ZeroShot.load(MINIATURE, "cpu"), picture(), (2, 0))
+        attention.attend(ZeroShot.load(MINIATURE, "cpu"), picture(), (2, 0))
     assert refusal.value.code == "no_such_place"
 
 
 @pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize("method", inside.METHODS)
+@pytest.mark.parametrize("method", relevance.METHODS)
 def test_relevance_has_a_map_for_every_label(kind: str, method: str) -> None:
     model = ZeroShot.load(kind, "cpu")
-    found = inside.relevance(model, picture(), LABELS, method)
+    found = relevance.locate(model, picture(), LABELS, method)
     assert found.maps.ndim == 3 and len(found.maps) == 3 and np.isfinite(found.maps).all()
     if method != "maskclip":
         assert (found.maps >= 0).all() and found.maps.max() > 0
     # Answers belong to labels, not to their order.
-    turned = inside.relevance(model, picture(), LABELS[::-1], method)
+    turned = relevance.locate(model, picture(), LABELS[::-1], method)
     np.testing.assert_allclose(turned.maps[::-1], found.maps, rtol=1e-3, atol=1e-6)
     assert pickle.loads(pickle.dumps(found)).method == method
     assert [row["label"] for row in found.to_json()["relevance"]] == LABELS
@@ -120,13 +120,13 @@ def test_relevance_has_a_map_for_every_label(kind: str, method: str) -> None:
 
 def test_two_equal_labels_have_nothing_that_tells_them_apart() -> None:
     features = np.random.default_rng(0).normal(size=(1, 8)).repeat(2, 0)
-    np.testing.assert_allclose(inside.directions(features, True), 0, atol=1e-12)
-    np.testing.assert_array_equal(inside.directions(features, False), features)
+    np.testing.assert_allclose(relevance.directions(features, True), 0, atol=1e-12)
+    np.testing.assert_array_equal(relevance.directions(features, False), features)
     alone = features[:1]
-    np.testing.assert_array_equal(inside.directions(alone, True), alone)
+    np.testing.assert_array_equal(relevance.directions(alone, True), alone)
 
 
-@pytest.mark.parametrize("method", inside.METHODS)
+@pytest.mark.parametrize("method", relevance.METHODS)
 def test_relevance_lies_on_the_thing_that_the_label_names(method: str) -> None:
     """Over all scenes with two or more things: the share inside its box against the box's share of the image."""
     model, gains = ZeroShot.load(MINIATURE, "cpu"), []
@@ -136,9 +136,9 @@ def test_relevance_lies_on_the_thing_that_the_label_names(method: str) -> None:
             boxes[f"a {thing['en']}"].append(thing["box"])
         if len(boxes) < 2:
             continue
-        found = inside.relevance(model, inputs.image(SCENES / row["file"]), list(boxes), method)
+        found = relevance.locate(model, inputs.image(SCENES / row["file"]), list(boxes), method)
         for one, places in zip(found.maps, boxes.values(), strict=True):
-            inner, area = inside.share_inside(one, found.answer.crop, places)
+            inner, area = relevance.share_inside(one, found.answer.crop, places)
             gains.append(inner / area)
     assert len(gains) == 12
     # Measured: 1.75 (maskclip), 2.88 (gradcam), 1.82 (attribution); 1 is a map that knows nothing.
@@ -152,14 +152,14 @@ def test_what_is_refused() -> None:
         ({"labels": [str(i) for i in range(13)]}, "too_many_labels"),
     ):
         with pytest.raises(Refusal) as refusal:
-            inside.relevance(model, picture(), **options)
+            relevance.locate(model, picture(), **options)
         assert refusal.value.code == code
 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_stages_lead_from_the_picture_to_a_vector_of_length_one(kind: str) -> None:
     model = ZeroShot.load(kind, "cpu")
-    found = inside.stages(model, picture())
+    found = stages.of_image(model, picture())
     assert found[0].shape == (40, 60, 3) and found[1].name == "pixels" and found[1].shape[0] == 3
     assert found[-1].name == "normalised" and found[-1].shape == model.encode(picture()).image_features.shape
     width = found[-1].shape[0]
@@ -173,42 +173,42 @@ def test_a_map_of_a_plane_keeps_distances() -> None:
     flat = generator.normal(size=(9, 2))
     basis = np.linalg.qr(generator.normal(size=(16, 2)))[0]
     texts = np.arange(9) % 2 == 0
-    found = inside.project(flat @ basis.T, texts)
+    found = atlas.project(flat @ basis.T, texts)
     assert found.explained.sum() == pytest.approx(1)
     apart = [np.linalg.norm(x[:, None] - x[None], axis=-1) for x in (flat, found.points)]
     np.testing.assert_allclose(apart[0], apart[1], rtol=1e-4)
-    np.testing.assert_array_equal(inside.project(flat @ basis.T, texts).points, found.points)
+    np.testing.assert_array_equal(atlas.project(flat @ basis.T, texts).points, found.points)
 
 
 def test_centring_closes_the_gap_between_pictures_and_texts() -> None:
     generator = np.random.default_rng(2)
     texts = np.arange(20) < 10
     points = generator.normal(size=(20, 8)) + 5 * texts[:, None]
-    apart, together = (inside.project(points, texts, 3, centred) for centred in (False, True))
+    apart, together = (atlas.project(points, texts, 3, centred) for centred in (False, True))
     assert apart.gap == pytest.approx(together.gap) and apart.gap > 10
     means = [one.points[texts].mean(0) - one.points[~texts].mean(0) for one in (apart, together)]
     assert np.linalg.norm(means[0]) > 10 and np.linalg.norm(means[1]) < 1e-4
     # Fewer points than axes: what is missing is zero.
-    assert inside.project(points[:2], texts[:2], 3).points.shape == (2, 3)
+    assert atlas.project(points[:2], texts[:2], 3).points.shape == (2, 3)
 
 
 def test_share_inside_knows_a_map_that_knows_nothing() -> None:
     crop, box = (10, 0, 110, 100), [(10, 0, 60, 100)]
-    assert inside.share_inside(np.ones((4, 4)), crop, box) == pytest.approx((0.5, 0.5))
+    assert relevance.share_inside(np.ones((4, 4)), crop, box) == pytest.approx((0.5, 0.5))
     left = np.zeros((2, 2))
     left[:, 0] = 1
-    assert inside.share_inside(left, crop, box)[0] > 0.8
+    assert relevance.share_inside(left, crop, box)[0] > 0.8
 
 
 def test_components_and_strips_are_pictures() -> None:
     generator = np.random.default_rng(3)
     for count, width in ((6, 20), (20, 6), (6, 3), (6, 1)):
-        assert inside.components(generator.normal(size=(count, width)), (2, count // 2)).shape == (
+        assert stages.components(generator.normal(size=(count, width)), (2, count // 2)).shape == (
             2,
             count // 2,
             3,
         )
-    shown = inside.strip(np.array([1.0, 0, -1] + [0.0] * 5))
+    shown = stages.strip(np.array([1.0, 0, -1] + [0.0] * 5))
     assert (
         shown.shape == (8, 1, 3)
         and shown[0, 0].tolist() == [230, 159, 0]

@@ -13,7 +13,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from core import inputs
-from core.clip import inside
+from core.clip import relevance, stages
 from core.runtime import Cancel
 from demos.clip import draw as views
 from demos.clip import inside as clip_inside
@@ -33,7 +33,7 @@ def test_where_through_the_endpoint(client: Client) -> None:
     assert set(answer) == {"checkpoint", "seconds", "method", "crop", "relevance", "tensors"}
     assert [row["label"] for row in answer["relevance"]] == LABELS
     for row, thing in zip(answer["relevance"], CAT["objects"], strict=False):
-        inner, area = inside.share_inside(np.array(row["map"]), answer["crop"], [thing["box"]])
+        inner, area = relevance.share_inside(np.array(row["map"]), answer["crop"], [thing["box"]])
         assert inner > 1.5 * area, row["label"]
     names = [tensor["name"] for tensor in answer["tensors"]]
     assert names[:2] == ["image", "pixels"] and names[-1] == "probabilities"
@@ -119,9 +119,9 @@ def test_every_tensor_has_words(lang: str) -> None:
 
 
 def test_stages_of_other_towers_have_words_too() -> None:
-    stage = inside.stages(classifier.model(None), inputs.image(CAT["path"]))[1]
+    stage = stages.of_image(classifier.model(None), inputs.image(CAT["path"]))[1]
     for name in ("embed", "block12", "layer4", "stem"):
-        row = views.stage_table([inside.Stage(name, "tokens", (4,), 0, 1, stage.picture)], "zh")
+        row = views.stage_table([stages.Stage(name, "tokens", (4,), 0, 1, stage.picture)], "zh")
         assert name in row
 
 
