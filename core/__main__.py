@@ -24,34 +24,30 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import batch, checkpoints, inputs, outputs, terminal
+from core.drawing import command as drawing
 from core.editing import command as editing
 from core.errors import Refusal, terminal_language
-from core.search import command
+from core.search import command as search
+from core.spatial import command as spatial
+from core.video import command as video
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from core.batch import Outcome, Row, Step
     from core.clip import Classification
-    from core.clip.labels import Notes
     from core.detection import Detection, Grounding
-    from core.drawing.strokes import Frame
     from core.inputs import Files
     from core.segmentation import Grouping, Segmentation
 
-# What a drawing can be written as, by the end of the file's name; seconds of a film, and its pixels.
-WRITTEN = (".svg", ".png", ".gif", ".mp4")
-FILM_SECONDS, SIDE = 4.0, 448
 # What the answers to many files can be written as: a table, a line for each file, or these with COCO and masks.
 RESULTS = (".csv", ".jsonl", ".zip")
-# What a depth map can be written as: millimetres in 16 bits, or metres.
-DEPTHS = (".png", ".npy")
 IMAGES = "an image file; several of them, a folder or a zip archive are asked one after the other"
 
 
@@ -182,48 +178,6 @@ def question(arguments: argparse.Namespace) -> Verb:
     return Verb(lambda image: model.answer(image, text), show, outcome)
 
 
-def rank(arguments: argparse.Namespace) -> None:
-    """CLIP4Clip: ranks videos by a sentence."""
-    query = inputs.text(arguments.query)
-    videos = [inputs.video(path, max_seconds=None, max_bytes=None) for path in arguments.videos]
-    from core.video.clip4clip.retriever import VideoRetriever
-
-    model = VideoRetriever.load(arguments.checkpoint or checkpoints.default("clip4clip"))
-    found = model.rank(query, videos, arguments.head)
-    names = [str(path) for path in arguments.videos]
-    if arguments.json:
-        answer = found.to_json()
-        for row in answer["results"]:
-            row["file"] = names[row["clip"]]
-        print(json.dumps(answer, ensure_ascii=False))
-        return
-    print(f"{found.checkpoint}, {found.head}, {1000 * found.seconds:.0f} ms")
-    for i in found.order.tolist():
-        best = found.times[i][found.frames[i].argmax()]
-        print(f"{found.scores[i]:+.3f}  {best:7.2f} s  {inputs.visible(names[i])}")
-    _tell(found.notes)
-
-
-def action(arguments: argparse.Namespace) -> None:
-    """ActionCLIP: names the action of a video."""
-    labels = inputs.labels(arguments.labels, limit=1000)
-    video = inputs.video(arguments.video, max_seconds=None, max_bytes=None)
-    from core.video import actionclip
-
-    found = actionclip.load(arguments.checkpoint or checkpoints.default("actionclip")).classify(
-        video, labels, arguments.template or "all", language=arguments.language
-    )
-    if arguments.json:
-        print(json.dumps(found.to_json(), ensure_ascii=False))
-        return
-    print(f"{found.checkpoint}, {1000 * found.seconds:.0f} ms")
-    for i in found.order.tolist():
-        print(
-            f"{found.probabilities[i]:7.1%}  cosine {found.cosines[i]:+.3f}  {inputs.visible(found.labels[i])}"
-        )
-    _tell(found.notes)
-
-
 def listen(arguments: argparse.Namespace) -> None:
     """AudioCLIP: ranks labels and images for a sound; CLAP ranks labels."""
     labels = inputs.labels(arguments.labels, limit=1000)
@@ -243,7 +197,7 @@ def listen(arguments: argparse.Namespace) -> None:
         print(f"{one['probability']:7.1%}  cosine {one['cosine']:+.3f}  {inputs.visible(one['label'])}")
     for one in row["images"]:
         print(f"{one['probability']:7.1%}  cosine {one['cosine']:+.3f}  {arguments.images[one['image']]}")
-    _tell(found.notes)
+    terminal.tell(found.notes)
 
 
 def edit(arguments: argparse.Namespace) -> None:
@@ -254,9 +208,9 @@ def edit(arguments: argparse.Namespace) -> None:
     outputs.check(out)
     result = None
     for frame in editing.frames(arguments):
-        _progress(f"step {frame.step} of {frame.steps}, {frame.seconds_left:.0f} s left")
+        terminal.progress(f"step {frame.step} of {frame.steps}, {frame.seconds_left:.0f} s left")
         result = frame.result
-    _progress("")
+    terminal.progress("")
     assert result is not None
     from PIL import Image
 
@@ -287,7 +241,7 @@ def answer(arguments: argparse.Namespace) -> int:
         else:
             verb.show(result)
             if notes := getattr(result, "notes", None):  # of labels; a verb without labels has none
-                _tell(notes)
+                terminal.tell(notes)
         return 0
     if arguments.out is not None:
         if arguments.out.suffix.lower() not in RESULTS:
@@ -312,13 +266,13 @@ def _many(files: Files, verb: Verb, out: Path | None) -> int:
         for step in batch.run(files, outcome):
             rows.append(step.row)
             if step.row.refusal is not None:
-                _progress("")
+                terminal.progress("")
                 print(f"{inputs.visible(step.row.file)}: {step.row.refusal.text(lang)}", file=sys.stderr)
             if out is None:
                 print(batch.json_lines([step.row], lang), end="", flush=True)
-            _progress(*_sentence(step, lang))
+            terminal.progress(*_sentence(step, lang))
     finally:
-        _progress("")
+        terminal.progress("")
         if out is not None and rows:
             with outputs.writing(out):
                 _write_rows(out, rows, lang)
@@ -344,14 +298,6 @@ def _sentence(step: Step, lang: str) -> tuple[str, bool]:
     return line, step.done * 10 // step.total > (step.done - 1) * 10 // step.total
 
 
-def _progress(line: str, in_log: bool = False) -> None:
-    """Shows a line on standard error in place of the last one; in a log only where `in_log` says so."""
-    if sys.stderr.isatty():
-        print(f"\r{line:60}\r{line}", end="", file=sys.stderr, flush=True)
-    elif in_log:
-        print(line, file=sys.stderr, flush=True)
-
-
 def _write_rows(out: Path, rows: list[Row], lang: str) -> None:
     """The rows in the format that the file's name asks for."""
     match out.suffix.lower():
@@ -361,174 +307,6 @@ def _write_rows(out: Path, rows: list[Row], lang: str) -> None:
             out.write_text(batch.json_lines(rows, lang), encoding="utf-8")
         case _:
             out.write_bytes(batch.archive(rows, lang))
-
-
-def _tell(notes: Notes) -> None:
-    """Says on standard error which labels were merged or cut."""
-    for sentence in notes.sentences(terminal_language()):
-        print(sentence, file=sys.stderr)
-
-
-def sketch(arguments: argparse.Namespace) -> None:
-    """CLIPasso: an image in a few strokes."""
-    _writable(arguments.out)
-    image = inputs.image(arguments.image)
-    from core.clip.labels import NO_NOTES
-    from core.drawing import clipasso
-
-    settings = clipasso.SketchSettings(
-        variants=clipasso.ladder(arguments.strokes),
-        seeds=arguments.seeds,
-        first_seed=arguments.seed,
-        steps=arguments.steps,
-        width=arguments.width,
-        colour=arguments.colour,
-        cut_out=arguments.cut_out,
-        checkpoint=arguments.checkpoint,
-    )
-    _drawn(clipasso.sketch(image, settings), NO_NOTES, arguments)
-
-
-def draw(arguments: argparse.Namespace) -> None:
-    """CLIPDraw: a text in coloured strokes."""
-    _writable(arguments.out)
-    from core.drawing import clipdraw
-
-    settings = clipdraw.DrawSettings(
-        strokes=arguments.strokes,
-        seeds=arguments.seeds,
-        first_seed=arguments.seed,
-        steps=arguments.steps,
-        negatives=tuple(arguments.negative),
-        checkpoint=arguments.checkpoint,
-    )
-    _drawn(clipdraw.draw(arguments.prompt, settings), clipdraw.notes(arguments.prompt, settings), arguments)
-
-
-def points(arguments: argparse.Namespace) -> None:
-    """PointCLIP: ranks labels for a mesh or a point cloud."""
-    labels = inputs.labels(arguments.labels, limit=1000)
-    cloud = inputs.points(arguments.cloud, up=arguments.up)
-    from core.spatial import PointClassifier
-    from core.spatial.pointclip import PROJECTIONS
-
-    if arguments.projection not in PROJECTIONS:
-        raise Refusal("unknown_method", name=arguments.projection, known=", ".join(PROJECTIONS))
-    model = PointClassifier.load(arguments.checkpoint or checkpoints.default("clip"))
-    settings = PROJECTIONS[arguments.projection]
-    result = model.classify(cloud, labels, arguments.template, arguments.weights, projection=settings)
-    if arguments.json:
-        print(json.dumps(result.to_json(), ensure_ascii=False))
-        return
-    print(f"{result.checkpoint}, {len(result.views)} views, {1000 * result.seconds:.0f} ms")
-    for i in result.order:
-        views = " ".join(f"{value:4.0%}" for value in result.view_probabilities[:, i])
-        print(f"{result.probabilities[i]:7.1%}  {inputs.visible(result.labels[i])}  ({views})")
-    for sentence in cloud.sentences(terminal_language()):
-        print(sentence, file=sys.stderr)
-    _tell(result.notes)
-
-
-def depth(arguments: argparse.Namespace) -> None:
-    """DepthCLIP: the depth of every pixel, from words."""
-    if arguments.out is not None:
-        if arguments.out.suffix.lower() not in DEPTHS:
-            raise Refusal("results_file", name=arguments.out.name, known=", ".join(DEPTHS))
-        outputs.check(arguments.out)
-    image = inputs.image(arguments.image)
-    from core.spatial import DepthEstimator
-
-    result = DepthEstimator.load(arguments.checkpoint or checkpoints.default("clip")).estimate(image)
-    if arguments.out is not None:
-        import numpy as np
-        from PIL import Image
-
-        with outputs.writing(arguments.out):
-            if arguments.out.suffix.lower() == ".npy":
-                np.save(arguments.out, result.depth)
-            else:  # millimetres, as depth cameras write them
-                Image.fromarray((1000 * result.depth).round().astype(np.uint16)).save(arguments.out)
-    if arguments.json:
-        print(json.dumps(result.to_json(), ensure_ascii=False))
-        return
-    print(f"{result.checkpoint}, {1000 * result.seconds:.0f} ms")
-    for word, metres, share in zip(result.words, result.bins, result.probabilities.mean((1, 2)), strict=True):
-        print(f"{share:7.1%}  {metres:6.2f} m  {inputs.visible(word)}")
-    _tell(result.notes)
-
-
-def _writable(out: Path) -> None:
-    """Refuses a file that could not be written, before any work is done for it."""
-    if out.suffix.lower() not in WRITTEN:
-        raise Refusal("drawing_file", name=out.name, known=", ".join(WRITTEN))
-    outputs.check(out)
-
-
-def _drawn(frames: Iterator[Frame], notes: Notes, arguments: argparse.Namespace) -> None:
-    """Runs to the end, with the progress on standard error, and writes what was asked for."""
-    for frame in frames:
-        _progress(f"step {frame.step} of {frame.steps}, {frame.seconds_left:.0f} s left")
-    _progress("")
-    result = frame.result
-    assert result is not None
-    best = result.drawn[0]
-    with outputs.writing(arguments.out):
-        _write(arguments.out, best)
-    answer: dict[str, Any] = {
-        "checkpoint": result.checkpoint,
-        "device": result.device,
-        "rasterizer": result.rasterizer,
-        "strokes": len(best.strokes),
-        "steps": result.steps,
-        "seconds": round(result.seconds, 2),
-        "seed": result.settings.first_seed + best.seed,
-        "loss": best.loss,
-        "losses": best.losses.tolist(),
-        "terms": best.terms,
-        "out": str(arguments.out),
-        **notes.to_json(),
-    }
-    if arguments.json:
-        print(json.dumps(answer, ensure_ascii=False))
-        return
-    print(
-        f"{answer['checkpoint']}, {answer['steps']} steps in {answer['seconds']:.1f} s on {answer['device']}"
-    )
-    print(f"loss {best.loss:.4f} with seed {answer['seed']}: {arguments.out}")
-    _tell(notes)
-
-
-def _write(out: Path, drawn: Any) -> None:
-    """One drawing in the format that the file's name asks for."""
-    kind = out.suffix.lower()
-    if kind == ".svg":
-        out.write_text(drawn.strokes.svg(), encoding="utf-8")
-        return
-    if kind == ".png":
-        from PIL import Image
-
-        Image.fromarray(drawn.strokes.image(SIDE)).save(out)
-        return
-    from core.drawing import film
-
-    pictures = film.pixels([*drawn.history, drawn.strokes], SIDE)
-    make = film.gif if kind == ".gif" else film.mp4
-    out.write_bytes(make(pictures, FILM_SECONDS))
-
-
-def _drawing_options(verb: argparse.ArgumentParser, strokes: int, seeds: int, out: str) -> None:
-    """What both ways of drawing take."""
-    verb.add_argument("--checkpoint", help="the guide: a row of `python -m core.checkpoints list`")
-    verb.add_argument("--strokes", type=int, default=strokes, help=f"how many; {strokes} without it")
-    verb.add_argument(
-        "--seed", type=int, default=0, help="the first seed; the same one gives the same drawing, -1 any"
-    )
-    verb.add_argument(
-        "--seeds", type=int, default=seeds, help=f"beginnings, the best wins; {seeds} without it"
-    )
-    verb.add_argument("--steps", type=int, help="of the optimisation; without it the guide's own number")
-    verb.add_argument("--out", type=Path, default=Path(out), help=f"{', '.join(WRITTEN)}; {out} without it")
-    verb.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
 def _asking(
@@ -578,53 +356,9 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("images", nargs=1, type=Path, metavar="image", help=IMAGES)
     verb.add_argument("question", help="in English, or in a language of the checkpoint")
     _answering_options(verb, question)
-    verb = verbs.add_parser("points", help="rank labels for a mesh or a point cloud (PointCLIP)")
-    verb.add_argument("cloud", type=Path, help="PLY, OFF, OBJ, STL, GLB, PCD, XYZ or NPY")
-    verb.add_argument("--labels", required=True, help="labels, separated by commas or lines")
-    verb.add_argument("--projection", default="v1", help="v1, v1-ten or v2; v1 without it")
-    verb.add_argument("--template", help="a sentence with {} for the label")
-    verb.add_argument("--weights", type=float, nargs="+", help="of the views; 1 each without it")
-    verb.add_argument("--up", help="the axis that points up in the file: x, y or z")
-    verb.add_argument("--checkpoint", help="a CLIP row of `python -m core.checkpoints list`")
-    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
-    verb.set_defaults(run=points)
-    verb = verbs.add_parser("depth", help="depth of every pixel, from words (DepthCLIP)")
-    verb.add_argument("image", help="an image file")
-    verb.add_argument("--checkpoint", help="a CLIP row of `python -m core.checkpoints list`")
-    verb.add_argument("--out", type=Path, help=f"the map: {', '.join(DEPTHS)}")
-    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
-    verb.set_defaults(run=depth)
-    verb = verbs.add_parser("sketch", help="draw an image in a few strokes (CLIPasso)")
-    verb.add_argument("image", help="an image file")
-    _drawing_options(verb, strokes=16, seeds=3, out="sketch.svg")
-    verb.add_argument("--width", type=float, default=3.0, help="of the strokes, in pixels of 224")
-    verb.add_argument("--colour", action="store_true", help="strokes learn a colour")
-    verb.add_argument("--cut-out", action="store_true", help="remove the background first")
-    verb.set_defaults(run=sketch)
-    verb = verbs.add_parser("draw", help="draw a text in coloured strokes (CLIPDraw)")
-    verb.add_argument("prompt", help="what to draw")
-    _drawing_options(verb, strokes=64, seeds=1, out="drawing.svg")
-    verb.add_argument("--negative", action="append", default=[], help="a text to keep away from; repeatable")
-    verb.set_defaults(run=draw)
-    verb = verbs.add_parser("rank", help="rank videos by a sentence (CLIP4Clip, any CLIP)")
-    verb.add_argument("query", help="a sentence")
-    verb.add_argument("videos", nargs="+", type=Path, metavar="clip", help="video files")
-    verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
-    verb.add_argument(
-        "--head", help="meanP, seqLSTM, seqTransf or tightTransf; the checkpoint's first without it"
-    )
-    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
-    verb.set_defaults(run=rank)
-    verb = verbs.add_parser("action", help="name the action of a video (ActionCLIP, X-CLIP, any CLIP)")
-    verb.add_argument("video", type=Path, metavar="clip", help="a video file")
-    verb.add_argument("--labels", required=True, help="actions, separated by commas or lines")
-    verb.add_argument("--template", help="all, prefix, cloze, suffix, bare, or a sentence with {}")
-    verb.add_argument(
-        "--language", choices=["en", "zh"], default="en", help="of the checkpoint's own sentences"
-    )
-    verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
-    verb.add_argument("--json", action="store_true", help="print the answer as JSON")
-    verb.set_defaults(run=action)
+    spatial.add(verbs)
+    drawing.add(verbs)
+    video.add(verbs)
     verb = verbs.add_parser("listen", help="rank labels and images for a sound (AudioCLIP, CLAP)")
     verb.add_argument("sound", type=Path, help="a sound file, or a video with sound")
     verb.add_argument("--labels", required=True, help="separated by commas or lines")
@@ -632,7 +366,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--checkpoint", help="a row of `python -m core.checkpoints list`")
     verb.add_argument("--json", action="store_true", help="print the answer as JSON")
     verb.set_defaults(run=listen)
-    command.add(verbs)
+    search.add(verbs)
     verb = verbs.add_parser("edit", help="change an image by a text (StyleCLIP, diffusion)")
     editing.options(verb)
     verb.set_defaults(run=edit)

@@ -10,8 +10,12 @@ import os
 import sys
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from core.errors import Refusal, terminal_language
+
+if TYPE_CHECKING:
+    from core.clip.labels import Notes
 
 INTERRUPTED = 130  # as shells count a program that Ctrl-C ended
 OWN_PACKAGES = ("core", "demos", "benchmarks")
@@ -74,6 +78,20 @@ def say(refusal: Refusal) -> None:
     """Prints a refusal on standard error, in the language of the shell."""
     if sys.stderr:
         print(refusal.text(terminal_language()), file=sys.stderr)
+
+
+def progress(line: str, in_log: bool = False) -> None:
+    """Shows a line on standard error in place of the last one; in a log only where `in_log` says so."""
+    if sys.stderr.isatty():
+        print(f"\r{line:60}\r{line}", end="", file=sys.stderr, flush=True)
+    elif in_log:
+        print(line, file=sys.stderr, flush=True)
+
+
+def tell(notes: Notes) -> None:
+    """Says on standard error which labels were merged or cut."""
+    for sentence in notes.sentences(terminal_language()):
+        print(sentence, file=sys.stderr)
 
 
 def make_printable() -> None:

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from core import checkpoints, inputs
+from core import checkpoints, inputs, terminal
 from core.errors import Refusal
 from core.search import media, store
 from core.search.store import Filter, Store
@@ -101,8 +101,7 @@ def index(arguments: argparse.Namespace, folder: Path) -> int:
         for step in indexing.update(opened, space, folder, limited=False, **given):
             last = step
             if not arguments.json:
-                told = f"{step.done}/{step.total} files, about {step.seconds_left:.0f} s left"
-                print(f"\r{told:60}", end="", file=sys.stderr, flush=True)
+                terminal.progress(f"{step.done}/{step.total} files, about {step.seconds_left:.0f} s left")
     assert last is not None
     table = opened.table(space.visual)
     stats = table.stats()
@@ -117,7 +116,7 @@ def index(arguments: argparse.Namespace, folder: Path) -> int:
     if arguments.json:
         print(json.dumps(answer, ensure_ascii=False))
         return 0
-    print(file=sys.stderr)
+    terminal.progress("")
     for path, refusal in last.failures:
         print(f"{inputs.visible(path)}: {refusal.text()}", file=sys.stderr)
     print(

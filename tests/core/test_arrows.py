@@ -21,6 +21,7 @@ BELOW = {
     "masks",
     "memory",
     "mp4",
+    "outputs",
     "proxies",
     "runtime",
     "terminal",
