@@ -6,8 +6,8 @@
 
     SketchSettings(variants=ladder(4, 8, 16, 32))                # several columns in one run, one batch
     sketch(image, settings, begin=edited, cancel=flag)           # goes on from given strokes; can be stopped
-    leave_one_out(image, strokes, settings)                      # what each stroke is worth
-    name(features, checkpoint, labels)                           # zero-shot labels of a frame's features
+    questions.leave_one_out(image, strokes, settings)            # what each stroke is worth
+    questions.name(features, checkpoint, labels)                 # zero-shot labels of a frame's features
 
 A run optimises every variant (a number of strokes, weights of the two losses, a way to start) from every seed
 as one batch; the seed with the lowest plain loss is the answer of its variant. Section numbers below are the
@@ -19,7 +19,7 @@ learning rate falls, which takes a tenth of the steps; `official()` has the pape
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -29,12 +29,12 @@ from PIL import Image
 from torch import Tensor
 
 from core import checkpoints, inputs, runtime
-from core.clip import Classification, EncodedImage, ZeroShot, encoders
+from core.clip import encoders
 from core.clip.encoders import OPENAI_MEAN, OPENAI_STD, DualEncoder
 from core.clip.towers import Seen
 from core.drawing import bezier, contours, guides, rasterize, saliency
 from core.drawing.losses import Distance, PerceptualLoss, Warps
-from core.drawing.optimise import Optimiser, Scenes, Schedule, Verdict, drawn, judged, run
+from core.drawing.optimise import Optimiser, Scenes, Schedule, Verdict, drawn, run
 from core.drawing.strokes import CANVAS, Frame, Sketch, Start, Strokes
 from core.drawing.subject import cut_out, extent, mirrored, square
 from core.errors import Refusal
@@ -143,7 +143,7 @@ def sketch(
         guide = guides.guide(checkpoint, encoder.vision)
         with runtime.semaphore(device):
             start, scenes = _begin(image, settings, encoder, guide, begin)
-            judge = _judge(start.picture, settings, encoder, guide)
+            judge = judge_of(start.picture, settings, encoder, guide)
         schedule = Schedule(
             steps=settings.steps or guide.steps,
             points=settings.rate or guide.rate,
@@ -370,7 +370,7 @@ class Likeness:
         return Verdict(total.mean(0), total[0], plain, seen.image_features[:N])
 
 
-def _judge(
+def judge_of(
     canvas: np.ndarray, settings: SketchSettings, encoder: DualEncoder, guide: guides.Guide
 ) -> Likeness:
     device = encoder.device
@@ -380,90 +380,3 @@ def _judge(
     loss = PerceptualLoss.of(encoder, guide.stages, guide.semantic, settings.distance)
     views = guide.views if settings.views is None else settings.views
     return Likeness(loss, picture, semantic, geometric, views, settings.first_seed)
-
-
-# --- questions about a sketch ------------------------------------------------------------------------------
-
-
-@runtime.on_device
-def leave_one_out(
-    image: Image.Image,
-    strokes: Strokes,
-    settings: SketchSettings | None = None,
-    *,
-    device: str | None = None,
-) -> tuple[float, np.ndarray]:
-    """What each stroke is worth to the guide, all in one batch.
-
-    Args:
-        image, settings: as for `sketch`; of the variants the first one's weights count.
-        strokes: S of them.
-
-    Returns:
-        The plain loss of the whole sketch, and [S] by how much it grows without each stroke.
-    """
-    settings = settings or SketchSettings()
-    check(settings)
-    settings = replace(settings, variants=settings.variants[:1], seeds=len(strokes) + 1)
-    device = device or runtime.pick_device()
-    checkpoint = settings.checkpoint or checkpoints.default("clip")
-    with encoders.use(checkpoint, device, torch.float32) as encoder, runtime.semaphore(device):
-        picture = np.asarray(subject(image, settings, device)[0])
-        judge = _judge(picture, settings, encoder, guides.guide(checkpoint, encoder.vision))
-        # The first scene is whole; the others each lack one stroke.
-        scenes = [strokes, *(strokes.without(i) for i in range(len(strokes)))]
-        plain = judged(Scenes.stack(scenes, device), judge, WHITE).plain.cpu().numpy()
-    return float(plain[0]), plain[1:] - plain[0]
-
-
-@runtime.on_device
-def judged_drawings(
-    image: Image.Image,
-    drawings: Sequence[np.ndarray],
-    settings: SketchSettings | None = None,
-    *,
-    device: str | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the guide says of drawings that no run of it made, such as an edge detector's.
-
-    Args:
-        image, settings: as for `sketch`; of the variants the first one's weights count.
-        drawings: N images uint8 [H, W, 3] of one size.
-
-    Returns:
-        Plain losses [N] and image features [N, D], norm 1.
-    """
-    settings = settings or SketchSettings()
-    check(settings)
-    settings = replace(settings, variants=settings.variants[:1], seeds=len(drawings))
-    device = device or runtime.pick_device()
-    checkpoint = settings.checkpoint or checkpoints.default("clip")
-    with encoders.use(checkpoint, device, torch.float32) as encoder, runtime.semaphore(device):
-        picture = np.asarray(subject(image, settings, device)[0])
-        judge = _judge(picture, settings, encoder, guides.guide(checkpoint, encoder.vision))
-        pixels = torch.from_numpy(np.stack(drawings)).to(device).permute(0, 3, 1, 2) / 255
-        with torch.no_grad():
-            verdict = judge(judge.loss.resize(pixels), slice(None), warped=False)
-    features = torch.nn.functional.normalize(verdict.features.float(), dim=-1)
-    return verdict.plain.cpu().numpy(), features.cpu().numpy()
-
-
-def name(
-    features: np.ndarray,
-    labels: Sequence[str],
-    checkpoint: str | None = None,
-    templates: str | Sequence[str] | None = None,
-) -> Classification:
-    """Zero-shot labels of a drawing by the features of a frame or a result, without rendering it again.
-
-    Args:
-        features: [D], norm 1.
-        labels, templates: as for `core.clip.ZeroShot.classify`; texts are encoded once and remembered.
-        checkpoint: the guide that the features come from; None for the default one.
-    """
-    model = ZeroShot.load(checkpoint or checkpoints.default("clip"))
-    canvas = (0.0, 0.0, float(CANVAS), float(CANVAS))
-    nowhere = np.zeros((0, 0, len(features)), np.float32)  # nobody asks about places
-    return model.classify(
-        EncodedImage(model.checkpoint, "", (CANVAS, CANVAS), canvas, features, nowhere), labels, templates
-    )

@@ -260,7 +260,7 @@ def go_on(
 
 def judge_edit(question: Question, made: Made | None, edited: str | None, lang: str) -> dict[str, Any]:
     """What the loss says of strokes that a person has moved."""
-    from core.drawing import clipasso
+    from core.drawing import questions
 
     made = runs.needed(made)
     drawn = made.result.strokes
@@ -268,7 +268,7 @@ def judge_edit(question: Question, made: Made | None, edited: str | None, lang: 
     if moved is None:
         return {"verdict": ""}
     settings = replace(made.result.settings, checkpoint=made.result.checkpoint)
-    losses, features = clipasso.judged_drawings(made.image, [drawn.image(), moved.image()], settings)
+    losses, features = questions.judged_drawings(made.image, [drawn.image(), moved.image()], settings)
     before, after = (float(loss) for loss in losses)
     kind = "better" if after < before else "worse"
     sentence = say(f"edit_{kind}", lang, before=f"{before:.3f}", after=f"{after:.3f}")

@@ -141,14 +141,14 @@ def ahead(made: Made, lang: str) -> str:
 
 def edges(question: Question, made: Made | None, lang: str) -> dict[str, Any]:
     """The image, its sketch, and Canny's drawing with the ink of the sketch; what the guide says of them."""
-    from core.drawing import canny, clipasso
+    from core.drawing import canny, questions
 
     made = sketch_runs.of_image(made, question.image)
     result, one = made.result, made.result.drawn[0]
     drawing = one.strokes.image()
     rival = canny.at_ink(result.start.picture, canny.ink(drawing), float(one.strokes.widths.mean()))
     drawings = [result.start.picture, drawing, rival]
-    values, features = clipasso.judged_drawings(made.image, drawings, result.settings)
+    values, features = questions.judged_drawings(made.image, drawings, result.settings)
     count = len(one.strokes)
     titles = (
         Text("The image", "原图"),

@@ -55,21 +55,21 @@ def inside(
 
 def worth(made: Made) -> str:
     """The message of a surface on which strokes are pressed: the darker one is, the more it lowers the loss."""
-    from core.drawing import clipasso
+    from core.drawing import questions
 
     drawing = made.result.strokes
-    whole, change = clipasso.leave_one_out(made.image, drawing, made.result.settings)
+    whole, change = questions.leave_one_out(made.image, drawing, made.result.settings)
     return strokes.valued(str(time.time_ns()), drawing, whole, change)
 
 
 def growth(made: Made, lang: str) -> str:
     """What the guide read in the sketch at eight moments of the run."""
-    from core.drawing import clipasso, film
+    from core.drawing import film, questions
 
     one = made.result.drawn[0]
     keep = strokes.spread(len(one.history), MOMENTS)
     images = film.pixels([one.history[i] for i in keep], 224)
-    losses, features = clipasso.judged_drawings(made.image, list(images), made.result.settings)
+    losses, features = questions.judged_drawings(made.image, list(images), made.result.settings)
     rows = []
     for i, image, loss, feature in zip(keep, images, losses, features, strict=True):
         step = one.history_steps[i]

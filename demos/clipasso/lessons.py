@@ -34,9 +34,9 @@ def readings(made: Made) -> list[Classification]:
 
 def fewest(made: Made) -> int:
     """The first drawing with the label of the image; the number of drawings where none has it."""
-    from core.drawing import clipasso
+    from core.drawing import questions
 
-    _, features = clipasso.judged_drawings(made.image, [made.result.start.picture], made.result.settings)
+    _, features = questions.judged_drawings(made.image, [made.result.start.picture], made.result.settings)
     label = sketch_runs.best(features[0], made)
     names = [reading.labels[int(reading.order[0])] for reading in readings(made)]
     return names.index(label["label"]) if label and label["label"] in names else len(names)

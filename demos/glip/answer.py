@@ -16,7 +16,7 @@ from core import checkpoints, inputs
 from core.batch import Outcome, detected
 from core.errors import Refusal
 from core.runtime import Cancel
-from demos.draw import boxes
+from demos.draw import box_files
 from demos.glip import draw
 from demos.glip.words import PAPER, examples, say
 from demos.kit import files as files_in
@@ -233,7 +233,7 @@ def files(question: Question, lang: str) -> str:
     if not marks:
         raise Refusal("no_boxes_left", threshold=f"{threshold:.2f}")
     names = [phrase.text for phrase in answer.grounding.phrases]
-    return boxes.exports(answer.image, marks, names, PAPER, lang)
+    return box_files.exports(answer.image, marks, names, PAPER, lang)
 
 
 def many(question: Question) -> Callable[[Any], Outcome]:

@@ -19,7 +19,8 @@ from demos.kit.files import downloads
 from demos.kit.html import Markup, grid, join, row, scroll, share, table, tag
 
 if TYPE_CHECKING:
-    from core.segmentation.groupvit import EncodedImage, Grouping, RightNames
+    from core.segmentation.groupvit import EncodedImage, Grouping
+    from core.segmentation.oracle import RightNames
 
 SIDE = 320  # pixels of a small image
 STRENGTH = 0.62  # of colours over an image

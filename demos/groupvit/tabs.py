@@ -84,7 +84,7 @@ def rename(
     segmenter: GroupViT, image: Any, truth: Any, labels: Sequence[str], threshold: float
 ) -> draw.Renamed:
     """One scene with the model's names and the true ones."""
-    from core.segmentation.groupvit import right_names
+    from core.segmentation.oracle import right_names
 
     grouping = segmenter.segment(inputs.image(image), labels, threshold)
     return draw.Renamed(image, truth, grouping, right_names(grouping, truth))

@@ -73,9 +73,9 @@ def label_list(text: str | None) -> list[str]:
 
 def named(features: Any, names: Sequence[str], checkpoint: str | None) -> Classification:
     """Zero-shot labels of a drawing by its features [D]."""
-    from core.drawing import clipasso
+    from core.drawing import questions
 
-    return clipasso.name(features, names, checkpoint)
+    return questions.name(features, names, checkpoint)
 
 
 def best(features: Any, made: Made) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from PIL import Image
 from core import checkpoints, inputs
 from core.batch import Outcome, detected
 from core.runtime import Cancel
-from demos.draw import boxes
+from demos.draw import box_files
 from demos.kit import files as files_in
 from demos.kit import label_choices, results
 from demos.kit.components import picked
@@ -181,7 +181,7 @@ def vild_detect(
         detection = model(checkpoint).detect(pixels, choices.names, **options)
         result = detection.to_json() | choices.to_json(detection.labels)
         if coco:
-            result |= json.loads(boxes.coco_json(draw.marks(detection), detection.labels, detection.size))
+            result |= json.loads(box_files.coco_json(draw.marks(detection), detection.labels, detection.size))
         return result
 
 
@@ -234,7 +234,7 @@ def closed(question: Question, lang: str) -> dict[str, Any]:
 def files(question: Question, lang: str) -> str:
     """Download links of the boxes."""
     answer = ask(question)
-    return boxes.exports(answer.image, draw.marks(answer.detection), answer.detection.labels, PAPER, lang)
+    return box_files.exports(answer.image, draw.marks(answer.detection), answer.detection.labels, PAPER, lang)
 
 
 def many(question: Question) -> Callable[[Any], Outcome]:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from core.clip import encoders
-from core.drawing import canny, clipasso, clipdraw, subject
+from core.drawing import canny, clipasso, clipdraw, questions, subject
 from core.drawing.clipasso import SketchSettings, Variant, ladder
 from core.drawing.clipdraw import DrawSettings
 from core.drawing.strokes import Frame, Painting, Sketch, Strokes
@@ -276,13 +276,13 @@ def test_a_run_goes_on_from_edited_strokes(picture: Image.Image) -> None:
 def test_what_a_stroke_is_worth(picture: Image.Image) -> None:
     result = ended(clipasso.sketch(picture, settings(Variant(4)))).result
     assert result is not None
-    loss, worth = clipasso.leave_one_out(picture, result.strokes, settings(Variant(4)))
+    loss, worth = questions.leave_one_out(picture, result.strokes, settings(Variant(4)))
     assert loss == pytest.approx(result.drawn[0].loss, rel=1e-4)
     assert worth.shape == (4,) and np.isfinite(worth).all()
     # A stroke outside the canvas is worth nothing.
     away = result.strokes.points.copy()
     away[2] = away[2] + 1000
-    _, worth = clipasso.leave_one_out(picture, replace(result.strokes, points=away), settings(Variant(4)))
+    _, worth = questions.leave_one_out(picture, replace(result.strokes, points=away), settings(Variant(4)))
     assert abs(worth[2]) < 1e-6 < np.abs(worth[[0, 1, 3]]).max()
 
 
@@ -290,11 +290,11 @@ def test_names_of_a_drawing_and_of_drawings_by_others(picture: Image.Image) -> N
     frame = ended(clipasso.sketch(picture, settings()))
     result = frame.result
     assert isinstance(result, Sketch)
-    named = clipasso.name(result.drawn[0].features, ["dog", "cat", "red envelope"])
+    named = questions.name(result.drawn[0].features, ["dog", "cat", "red envelope"])
     assert set(named.labels) == {"dog", "cat", "red envelope"}
     assert float(named.probabilities.sum()) == pytest.approx(1, abs=1e-5)
     edges = canny.at_ink(result.start.picture, canny.ink(result.strokes.image()), 3.0)
-    losses, features = clipasso.judged_drawings(picture, [result.start.picture, edges], settings())
+    losses, features = questions.judged_drawings(picture, [result.start.picture, edges], settings())
     assert losses[0] == pytest.approx(0, abs=1e-5) and losses[1] > losses[0]
     assert features.shape[0] == 2 and np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
 

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from core import checkpoints
 from core.clip import encoders
-from core.segmentation import GroupViT, grouping, groupvit
+from core.segmentation import GroupViT, grouping, groupvit, oracle
 from tests import tiny
 
 CONFIG: dict[str, Any] = {
@@ -211,25 +211,25 @@ def test_composition_is_a_product_over_the_middle_groups() -> None:
 def test_oracle_labels_are_the_majority() -> None:
     groups = np.array([[0, 0, 1], [0, 2, 1]])
     truth = np.array([[1, 1, -1], [0, 0, -1]])
-    np.testing.assert_array_equal(groupvit.oracle_labels(groups, truth, 2), [1, -1, 0])
+    np.testing.assert_array_equal(oracle.oracle_labels(groups, truth, 2), [1, -1, 0])
 
 
 def test_foreground_iou_leaves_the_background_out() -> None:
     truth = np.array([[0, 0, 1, -1], [0, 0, 1, -1]])
     mask = np.array([[0, 0, -1, -1], [0, 1, 1, 2]])
     # 3 of 4 and 1 of 3; label 2 is in no truth, and -1 is no label.
-    assert groupvit.foreground_iou(mask, truth, 3) == pytest.approx((3 / 4 + 1 / 3) / 2)
-    assert groupvit.foreground_iou(truth, truth, 3) == 1
-    assert groupvit.foreground_iou(mask, np.full((2, 4), -1), 3) == 0
+    assert oracle.foreground_iou(mask, truth, 3) == pytest.approx((3 / 4 + 1 / 3) / 2)
+    assert oracle.foreground_iou(truth, truth, 3) == 1
+    assert oracle.foreground_iou(mask, np.full((2, 4), -1), 3) == 0
 
 
 def test_right_names_tell_bad_names_from_bad_groups() -> None:
     found = GroupViT.load("tiny-group", "cpu").segment(picture(), LABELS, 0)
     # Where the truth is the groups themselves under other names, naming is all that can be wrong.
     truth = np.array([2, -1, 0])[found.groups]
-    right = groupvit.right_names(found, truth)
+    right = oracle.right_names(found, truth)
     assert right.right == 1 and len(right.group_labels) == len(found.group_labels) == 3
-    assert right.own == pytest.approx(groupvit.foreground_iou(found.mask, truth, len(LABELS)))
+    assert right.own == pytest.approx(oracle.foreground_iou(found.mask, truth, len(LABELS)))
     np.testing.assert_array_equal(right.mask, truth)
 
 

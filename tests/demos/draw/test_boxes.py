@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from demos.draw import box_files
 from demos.draw import boxes as draw
 from demos.kit import components
 from demos.kit.html import Markup
@@ -66,17 +67,19 @@ def test_chips_of_boxes_at_one_place_do_not_cover_each_other() -> None:
 
 
 def test_the_downloads_hold_the_boxes(image: Image.Image, marks: list[draw.Mark]) -> None:
-    stored = json.loads(draw.coco_json(marks, NAMES, image.size, "a.png"))
+    stored = json.loads(box_files.coco_json(marks, NAMES, image.size, "a.png"))
     assert stored["annotations"][0]["bbox"] == [10, 20, 40, 40]
     assert [row["category_id"] for row in stored["annotations"]] == [1, 2, 3]
     assert stored["images"][0] == {"id": 1, "file_name": "a.png", "width": 90, "height": 60}
-    rows = draw.to_csv([draw.Mark((1, 2, 3, 4), "=cmd", None, "#000000", kind="novel"), *marks]).splitlines()
+    rows = box_files.to_csv(
+        [draw.Mark((1, 2, 3, 4), "=cmd", None, "#000000", kind="novel"), *marks]
+    ).splitlines()
     assert rows[1] == "'=cmd,novel,,1.00,2.00,3.00,4.00" and rows[2].startswith("dog,,0.910000,10.00")
-    archive = zipfile.ZipFile(io.BytesIO(draw.crops_zip(image, marks)))
+    archive = zipfile.ZipFile(io.BytesIO(box_files.crops_zip(image, marks)))
     assert archive.namelist() == ["01_dog.png", "02_b_tree_b.png", "03_车_co.png"]
     first = np.asarray(Image.open(io.BytesIO(archive.read("01_dog.png"))))
     np.testing.assert_array_equal(first, np.asarray(image)[20:60, 10:50])
-    assert draw.crops_zip(image, marks) == draw.crops_zip(image, marks)
+    assert box_files.crops_zip(image, marks) == box_files.crops_zip(image, marks)
 
 
 def test_overlaps_are_those_of_boxes() -> None:
@@ -88,21 +91,21 @@ def test_overlaps_are_those_of_boxes() -> None:
 
 def test_coco_tools_read_it(image: Image.Image, marks: list[draw.Mark]) -> None:
     coco = pytest.importorskip("pycocotools.coco").COCO()
-    coco.dataset = json.loads(draw.coco_json(marks, NAMES, image.size))
+    coco.dataset = json.loads(box_files.coco_json(marks, NAMES, image.size))
     coco.createIndex()
     assert len(coco.getAnnIds(catIds=[2])) == 1 and coco.loadCats([3])[0]["name"] == NAMES[2]
 
 
 def test_drawn_images_show_their_boxes(marks: list[draw.Mark]) -> None:
     plain = Image.new("RGB", (90, 60), "black")
-    drawn = np.asarray(Image.open(io.BytesIO(draw.annotated_png(plain, marks))))
+    drawn = np.asarray(Image.open(io.BytesIO(box_files.annotated_png(plain, marks))))
     assert drawn.shape == (60, 90, 3) and (drawn == [0x00, 0x72, 0xB2]).all(-1).any()
-    root = ElementTree.fromstring(draw.svg(plain, marks))
+    root = ElementTree.fromstring(box_files.svg(plain, marks))
     words = [node.text for node in root.iter() if node.tag.endswith("text")]
     assert sorted(words, key=str) == sorted(map(draw.caption, marks))
     nothing = draw.Mark((0, 0, 0, 0), "", None, "#000000")  # neither size nor name
-    assert draw.annotated_png(plain, [nothing]) and "<text" not in draw.svg(plain, [nothing])
-    links = draw.exports(plain, marks, NAMES, "vild", "zh")
+    assert box_files.annotated_png(plain, [nothing]) and "<text" not in box_files.svg(plain, [nothing])
+    links = box_files.exports(plain, marks, NAMES, "vild", "zh")
     assert links.count('download="vild-') == 7
     assert "vild-yolo.zip" in links and "vild-voc.xml" in links
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from core import inputs
-from demos.draw import base, boxes, masks
+from demos.draw import base, box_files, boxes, masks
 
 SIZE = (3000, 1200)
 BOX = (1500.0, 300.0, 2700.0, 900.0)
@@ -47,13 +47,13 @@ def test_the_crop_of_a_box(image: inputs.FileImage) -> None:
 
 
 def test_the_svg_is_as_large_as_the_file(image: inputs.FileImage, marks: list[boxes.Mark]) -> None:
-    text = boxes.svg(image, marks)
+    text = box_files.svg(image, marks)
     assert 'viewBox="0 0 3000 1200"' in text and 'width="3000" height="1200"' in text
     assert 'x="1500.0" y="300.0" width="1200.0" height="600.0"' in text
 
 
 def test_downloads_of_boxes(image: inputs.FileImage, marks: list[boxes.Mark]) -> None:
-    html = boxes.exports(image, marks, [""], "x", "en")
+    html = box_files.exports(image, marks, [""], "x", "en")
     files = dict(re.findall(r'download="x-([^"]+)" href="data:[^,]+,([^"]+)"', html))
     read = {name: base64.b64decode(data) for name, data in files.items()}
     assert Image.open(io.BytesIO(read["boxes.png"])).size == SIZE

@@ -24,7 +24,7 @@ from core import masks as rle
 from core.coco import Coco
 from core.drawing import film
 from core.drawing.strokes import Strokes
-from demos.draw import base, boxes, masks
+from demos.draw import base, box_files, boxes, masks
 
 NAMES = ["sky", "dog", "a <b> & “c”", "红包"]
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"]
@@ -112,7 +112,7 @@ def marks_of(kind: str, scored: bool = True) -> list[boxes.Mark]:
 @pytest.mark.parametrize("scored", [True, False])
 def test_boxes_are_read_by_pycocotools(kind: str, scored: bool, tmp_path: Path) -> None:
     marks = marks_of(kind, scored)
-    coco = opened(boxes.coco_json(marks, NAMES, (90, 60)), tmp_path)
+    coco = opened(box_files.coco_json(marks, NAMES, (90, 60)), tmp_path)
     is_whole(coco)
     assert len(coco.anns) == len(marks)
     for row, mark in zip(coco.anns.values(), marks, strict=True):
@@ -287,17 +287,17 @@ PICTURES: dict[str, list[boxes.Mark]] = {
 @pytest.mark.parametrize("kind", PICTURES)
 def test_boxes_look_alike_in_png_and_svg(kind: str, tmp_path: Path) -> None:
     marks = PICTURES[kind]
-    text = boxes.svg(image(), marks)
+    text = box_files.svg(image(), marks)
     found = read(text, tmp_path)
     assert found["svgpathtools"] >= len(marks) and found["picosvg"] == 2 * len(marks)
-    away = np.abs(raster(text, 160) - pixels(boxes.annotated_png(image(), marks)))
+    away = np.abs(raster(text, 160) - pixels(box_files.annotated_png(image(), marks)))
     assert away.mean() < 2 and (away.max(-1) > 24).mean() < 0.002
 
 
 def test_a_dash_is_seen_in_both() -> None:
     def drawn(dashed: bool) -> tuple[np.ndarray, np.ndarray]:
         mark = boxes.Mark((20, 60, 140, 110), "a", 0.9, COLOURS[1], kind="novel", dashed=dashed)
-        return raster(boxes.svg(image(), [mark]), 160), pixels(boxes.annotated_png(image(), [mark]))
+        return raster(box_files.svg(image(), [mark]), 160), pixels(box_files.annotated_png(image(), [mark]))
 
     for solid, dashes in zip(drawn(False), drawn(True), strict=True):
         changed = np.abs(solid - dashes).max(-1) > 60
@@ -310,11 +310,11 @@ def test_a_dash_is_seen_in_both() -> None:
 @pytest.mark.parametrize("box", [(20, 60, 140, 110), (0, 0, 30, 20), (150, 100, 159, 119)])
 def test_words_stand_on_the_same_paper(words: str, box: boxes.Box, tmp_path: Path) -> None:
     mark = boxes.Mark(box, words, 0.9, COLOURS[1])
-    text = boxes.svg(image(), [mark])
+    text = box_files.svg(image(), [mark])
     read(text, tmp_path)
-    (one,) = boxes.placed([mark], (160, 120), boxes.Pen.of((160, 120)))
-    assert one.words == boxes.caption(mark)[: boxes.MOST_LETTERS] and min(one.chip[:2]) >= 0
-    away = np.abs(raster(text, 160) - pixels(boxes.annotated_png(image(), [mark])))
+    (one,) = box_files.placed([mark], (160, 120), box_files.Pen.of((160, 120)))
+    assert one.words == boxes.caption(mark)[: box_files.MOST_LETTERS] and min(one.chip[:2]) >= 0
+    away = np.abs(raster(text, 160) - pixels(box_files.annotated_png(image(), [mark])))
     left, top, _, bottom = (round(side) for side in one.chip)
     away[max(top - 1, 0) : bottom + 1, max(left - 1, 0) :] = (
         0  # letters are another program's, and as wide as it has them

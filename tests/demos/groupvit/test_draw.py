@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.segmentation.groupvit import EncodedImage, Grouping, right_names
+from core.segmentation.groupvit import EncodedImage, Grouping
+from core.segmentation.oracle import right_names
 from demos.groupvit import draw as views
 
 LABELS = ("dog", "<b>cat</b>")

@@ -48,7 +48,8 @@ from core.classroom.world.scenes import render
 from core.classroom.world.specs import SceneSettings, new_pair, sample
 from core.errors import Refusal
 from core.segmentation import grouping
-from core.segmentation.groupvit import MAX_SCALE, oracle_labels
+from core.segmentation.groupvit import MAX_SCALE
+from core.segmentation.oracle import oracle_labels
 
 STYLES = (
     "noto",

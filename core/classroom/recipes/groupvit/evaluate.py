@@ -26,7 +26,8 @@ from core.classroom.world.scenes import render
 from core.classroom.world.specs import SceneSettings, sample
 from core.classroom.world.wording import LANGUAGES, phrase
 from core.segmentation import grouping
-from core.segmentation.groupvit import GroupViT, oracle_labels
+from core.segmentation.groupvit import GroupViT
+from core.segmentation.oracle import oracle_labels
 
 TEMPLATES = {"en": "a photo of {}", "zh": "一张{}的照片"}
 SEED, TUNING = 12_000, 12_500
