@@ -26,7 +26,7 @@ from core import checkpoints, runtime
 from core.checkpoints import Checkpoint
 from core.clip import DUAL_ENCODERS, tokenizers
 from core.clip.tokenizers import Tokenizer
-from core.clip.towers import OpenClipResNet, OpenClipViT, TransformersViT, VisionTower
+from core.clip.towers import OpenClipResNet, OpenClipViT, TransformersViT, VisionTower, padded
 from core.errors import Refusal
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -130,10 +130,7 @@ class OpenClipText:
 
         model = self.model
         length = max(map(len, ids)) if model.attn_mask is not None else model.context_length
-        tokens = torch.zeros(len(ids), length, dtype=torch.long)
-        for row, text in zip(tokens, ids, strict=True):
-            row[: len(text)] = torch.tensor(text)
-        tokens = tokens.to(device)
+        tokens = padded(ids, length).to(device)
         x = model.token_embedding(tokens) + model.positional_embedding[:length]  # [N, L, W]
         mask = None if model.attn_mask is None else model.attn_mask[:length, :length]
         x = model.ln_final(model.transformer(x, attn_mask=mask))

@@ -18,7 +18,7 @@ from core import runtime
 from core.checkpoints import Checkpoint
 from core.clip.encoders import DualEncoder, TransformersPreprocess, from_transformers
 from core.clip.tokenizers import Tokenizer, from_file
-from core.clip.towers import TransformersViT
+from core.clip.towers import TransformersViT, padded
 
 
 class EndText:
@@ -28,9 +28,7 @@ class EndText:
         self.model, self.tokenize, self.pad = model, tokenize, pad
 
     def __call__(self, ids: Sequence[Sequence[int]], device: str) -> Tensor:
-        tokens = torch.full((len(ids), max(map(len, ids))), self.pad)
-        for row, text in zip(tokens, ids, strict=True):
-            row[: len(text)] = torch.tensor(text)
+        tokens = padded(ids, max(map(len, ids)), self.pad)
         return self.model.get_text_features(input_ids=tokens.to(device)).pooler_output
 
 

@@ -26,7 +26,7 @@ from core.clip.encoders import (
     put_state,
 )
 from core.clip.tokenizers import Tokenizer
-from core.clip.towers import Seen, VisionOutput, attention_weights
+from core.clip.towers import Seen, VisionOutput, attention_weights, padded
 
 
 class FastViT:
@@ -97,10 +97,7 @@ class WholeText:
         self.tokenize = tokenize
 
     def __call__(self, ids: Sequence[Sequence[int]], device: str) -> Tensor:
-        tokens = torch.zeros(len(ids), self.text.context_length, dtype=torch.long)
-        for row, text in zip(tokens, ids, strict=True):
-            row[: len(text)] = torch.tensor(text)
-        return self.text(tokens.to(device))
+        return self.text(padded(ids, self.text.context_length).to(device))
 
 
 def load_mobile_clip(

@@ -25,7 +25,7 @@ from core import runtime
 from core.checkpoints import Checkpoint
 from core.clip.encoders import DualEncoder, TransformersPreprocess, from_transformers
 from core.clip.tokenizers import Tokenizer, from_file
-from core.clip.towers import Seen, VisionOutput, as_grid, attention_weights
+from core.clip.towers import Seen, VisionOutput, as_grid, attention_weights, padded
 
 PAD, END = "<pad>", "<eos>"
 CONTEXT = 64  # places of a text, also where the row's configuration leaves them to transformers' default
@@ -56,9 +56,7 @@ class SiglipText:
         self.model, self.tokenize, self.pad = model, tokenize, pad
 
     def __call__(self, ids: Sequence[Sequence[int]], device: str) -> Tensor:
-        tokens = torch.full((len(ids), self.tokenize.context_length), self.pad)  # [N, 64]
-        for row, text in zip(tokens, ids, strict=True):
-            row[: len(text)] = torch.tensor(text)
+        tokens = padded(ids, self.tokenize.context_length, self.pad)  # [N, 64]
         return self.model.get_text_features(input_ids=tokens.to(device)).pooler_output
 
 

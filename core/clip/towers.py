@@ -9,12 +9,21 @@ the value path and the attention maps, which those libraries do not hand out, ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def padded(ids: Sequence[Sequence[int]], length: int, pad: int = 0) -> Tensor:
+    """Ids of N texts as [N, L], each filled up to `length` behind its end."""
+    tokens = torch.full((len(ids), length), pad)
+    for row, text in zip(tokens, ids, strict=True):
+        row[: len(text)] = torch.tensor(text)
+    return tokens
 
 
 @dataclass(frozen=True)

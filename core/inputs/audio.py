@@ -6,7 +6,6 @@ and with one channel, and holds no more of the file than one window. The sound o
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import Refusal
-from core.inputs.media import digest_of, opened, reading
+from core.inputs.media import check_size, digest_of, local, opened, reading
 
 MAX_FILE_BYTES = 200 << 20
 MAX_SECONDS = 600
@@ -126,19 +125,9 @@ def sound(
         Refusal: "no_sound", "sound_missing", "sound_is_address", "image_file_too_large", "not_a_sound", "sound_without_track",
             "sound_broken", "sound_too_long", "sound_too_short", "sound_silent", "sound_no_memory".
     """
-    if source is None or (isinstance(source, str | bytes) and not source):
-        raise Refusal("no_sound")
-    if not isinstance(source, str | Path | bytes):
-        raise Refusal("not_a_sound")
-    if not isinstance(source, bytes):
-        if "://" in str(source) or str(source).startswith("data:"):
-            raise Refusal("sound_is_address")
-        source = Path(source)
+    source = local(source, "sound")
     with reading("sound"), opened(source, "sound") as file:
-        size = file.seek(0, io.SEEK_END)
-        if max_bytes is not None and size > max_bytes:
-            raise Refusal("image_file_too_large", size=size >> 20, limit=max_bytes >> 20)
-        file.seek(0)
+        check_size(file, max_bytes)
         kind = _sniff(file.read(HEAD))
         digest = digest_of(file)
     with reading("sound"):

@@ -7,7 +7,6 @@ are videos too.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from core.errors import Refusal
 from core.inputs import animations, streams
-from core.inputs.media import digest_of, opened, reading
+from core.inputs.media import check_size, digest_of, local, opened, reading
 from core.inputs.streams import Size, Track
 
 MAX_FILE_BYTES = 200 << 20
@@ -171,19 +170,9 @@ def video(
             "video_sound_only", "video_broken", "video_too_long", "video_too_large", "video_too_thin",
             "video_no_memory".
     """
-    if source is None or (isinstance(source, str | bytes) and not source):
-        raise Refusal("no_video")
-    if not isinstance(source, str | Path | bytes):
-        raise Refusal("not_a_video")
-    if not isinstance(source, bytes):
-        if "://" in str(source) or str(source).startswith("data:"):
-            raise Refusal("video_is_address")
-        source = Path(source)
+    source = local(source, "video")
     with reading("video"), opened(source, "video") as file:
-        size = file.seek(0, io.SEEK_END)
-        if max_bytes is not None and size > max_bytes:
-            raise Refusal("image_file_too_large", size=size >> 20, limit=max_bytes >> 20)
-        file.seek(0)
+        check_size(file, max_bytes)
         kind = _sniff(file.read(HEAD))
         digest = digest_of(file)
         scan = animations.scan if kind == WEBP else streams.scan

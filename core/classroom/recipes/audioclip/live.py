@@ -23,9 +23,9 @@ from core import runtime, terminal
 from core.audio.objectives import PAIRS
 from core.classroom.recipes.audioclip import train
 from core.classroom.recipes.audioclip.evaluate import new_sounds, top
+from core.classroom.recipes.common.lessons import check_limits
 from core.classroom.recipes.common.looks import looks
 from core.classroom.recipes.common.miniature import Miniature, export_folder
-from core.errors import Refusal
 
 CODES = (
     "1F415",
@@ -55,9 +55,7 @@ class LiveSettings:
 
     def check(self) -> None:
         """Raises Refusal("lesson_range") for a number out of its limits."""
-        for name, (low, high) in LIMITS.items():
-            if not low <= getattr(self, name) <= high:
-                raise Refusal("lesson_range", name=name, low=low, high=high, value=getattr(self, name))
+        check_limits(vars(self), LIMITS)
 
 
 @dataclass(frozen=True)

@@ -164,9 +164,7 @@ class Trainer(Run):
     def __init__(self, settings: Settings, known: Frozen | None = None, sounds: Tensor | None = None) -> None:
         """`known`, `sounds`: made before, in place of those of the settings."""
         s = self.settings = settings
-        super().__init__(s.out, s.minutes, s.steps, s.log_every)
-        torch.manual_seed(s.seed)
-        self.device = torch.device(s.device)
+        super().__init__(s, s.device)
         self.folder = export_folder(s.clip)
         tower = Miniature(self.folder)
         self.known = known or frozen(tower, s.codes, SEED + s.seed)

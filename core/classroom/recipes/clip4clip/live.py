@@ -21,9 +21,9 @@ from core import runtime, terminal
 from core.classroom.recipes.clip4clip import train
 from core.classroom.recipes.clip4clip.evaluate import exam, recall
 from core.classroom.recipes.common.clip_sets import ClipSet
+from core.classroom.recipes.common.lessons import check_limits
 from core.classroom.recipes.common.looks import looks
 from core.classroom.recipes.common.miniature import Miniature, export_folder
-from core.errors import Refusal
 from core.video.clip4clip.heads import HEADERS, Header
 
 EXAM, PAIRS = 64, 64  # new clips for captions, and for directions
@@ -44,9 +44,7 @@ class LiveSettings:
 
     def check(self) -> None:
         """Raises Refusal("lesson_range") for a number out of its limits."""
-        for name, (low, high) in LIMITS.items():
-            if not low <= getattr(self, name) <= high:
-                raise Refusal("lesson_range", name=name, low=low, high=high, value=getattr(self, name))
+        check_limits(vars(self), LIMITS)
 
 
 @dataclass(frozen=True)

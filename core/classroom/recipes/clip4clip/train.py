@@ -105,9 +105,7 @@ class Trainer(Run):
     def __init__(self, settings: Settings, atlas: Atlas | None = None, clips: ClipSet | None = None) -> None:
         """`clips`: encoded before, in place of those of the settings; the first `settings.clips` of them are used."""
         s = self.settings = settings
-        super().__init__(s.out, s.minutes, s.steps, s.log_every)
-        torch.manual_seed(s.seed)
-        self.device = torch.device(s.device)
+        super().__init__(s, s.device)
         self.folder = export_folder(s.clip)
         tower = Miniature(self.folder)
         atlas = atlas or open_atlas(device=s.device)

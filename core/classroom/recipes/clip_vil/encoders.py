@@ -77,7 +77,7 @@ class Trainer(Run):
 
     def __init__(self, settings: Settings, atlas: Atlas | None = None) -> None:
         s = self.settings = settings
-        super().__init__(s.out, s.minutes, s.steps, s.log_every)
+        super().__init__(s)
         self.atlas = atlas or open_atlas()
         visual = random_tower(vision_of(s.clip), s.seed)
         visual.to(memory_format=torch.channels_last)

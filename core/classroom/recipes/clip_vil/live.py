@@ -24,12 +24,11 @@ from core import checkpoints, runtime, terminal
 from core.classroom.recipes.clip_vil import evaluate
 from core.classroom.recipes.clip_vil.questions import EACH, SEEDS, SIDE, QuestionSet, question_set
 from core.classroom.recipes.clip_vil.train import Settings, Trainer
-from core.classroom.recipes.common.lessons import LIMITS
+from core.classroom.recipes.common.lessons import LIMITS, check_limits
 from core.classroom.recipes.common.looks import looks
 from core.classroom.world.atlas import open_atlas
 from core.classroom.world.questions import ask, scenes
 from core.classroom.world.scenes import render
-from core.errors import Refusal
 from core.vqa.clip_vil.grid import GridView
 from core.vqa.clip_vil.models import ENCODERS, CLIPViL, GridEncoder
 
@@ -59,9 +58,7 @@ class LiveSettings:
 
     def check(self) -> None:
         """Raises Refusal("lesson_range") for minutes out of their limits."""
-        low, high = LIMITS["minutes"]
-        if not low <= self.minutes <= high:
-            raise Refusal("lesson_range", name="minutes", low=low, high=high, value=self.minutes)
+        check_limits(vars(self), LIMITS)
 
 
 @dataclass(frozen=True)

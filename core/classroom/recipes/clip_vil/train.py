@@ -133,7 +133,7 @@ class Trainer(Run):
     ) -> None:
         """`towers` and `questions`: opened and encoded before, in place of those of the settings."""
         s = self.settings = settings
-        super().__init__(s.out, s.minutes, s.steps, s.log_every)
+        super().__init__(s)
         self.atlas = atlas or open_atlas()
         self.folder = export_folder(s.clip)
         self.towers = towers or opened_encoders(s, self.atlas)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 from core import runtime
 from core.classroom.world.concepts import find
@@ -29,6 +30,13 @@ LIMITS = {
 }
 EXAM = 40  # held-out scenes a concept in the last measurement
 GRACE = 30  # seconds after its time when a lesson that was never closed gives up its seat
+
+
+def check_limits(values: Mapping[str, Any], limits: Mapping[str, tuple[float, float]]) -> None:
+    """Raises Refusal("lesson_range") for the first of the values that is out of its limits."""
+    for name, (low, high) in limits.items():
+        if name in values and not low <= values[name] <= high:
+            raise Refusal("lesson_range", name=name, low=low, high=high, value=values[name])
 
 
 @dataclass(frozen=True)
@@ -55,10 +63,7 @@ class LiveSettings:
 
     def check(self) -> None:
         """Raises Refusal("lesson_range") for a number out of its limits."""
-        given = {name: getattr(self, name) for name in LIMITS} | {"concepts": len(self.chosen())}
-        for name, (low, high) in LIMITS.items():
-            if not low <= given[name] <= high:
-                raise Refusal("lesson_range", name=name, low=low, high=high, value=given[name])
+        check_limits({**vars(self), "concepts": len(self.chosen())}, LIMITS)
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,7 @@ class MaskSettings:
 
     def check(self) -> None:
         """Raises Refusal("lesson_range") for minutes out of their limits."""
-        low, high = LIMITS["minutes"]
-        if not low <= self.minutes <= high:
-            raise Refusal("lesson_range", name="minutes", low=low, high=high, value=self.minutes)
+        check_limits(vars(self), LIMITS)
 
 
 def default_concepts(number: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,25 @@ def move_mean(mean: nn.Module, network: nn.Module, step: int, longest: float) ->
         old.lerp_(new, 1 - share)
 
 
+class Plan(Protocol):
+    """What the settings of every run say."""
+
+    @property
+    def out(self) -> Path: ...
+
+    @property
+    def minutes(self) -> float: ...
+
+    @property
+    def steps(self) -> int | None: ...
+
+    @property
+    def log_every(self) -> int: ...
+
+    @property
+    def seed(self) -> int: ...
+
+
 class Run(ABC):
     """A training run of `minutes` of steps (or of `steps`, which tests set). It resumes from `out/last.pt`.
 
@@ -67,10 +86,17 @@ class Run(ABC):
 
     learner: nn.Module
     optimizer: torch.optim.Optimizer
-    device = torch.device("cpu")
 
-    def __init__(self, out: Path, minutes: float, steps: int | None, log_every: int) -> None:
-        self.out, self.minutes, self.steps, self.log_every = out, minutes, steps, log_every
+    def __init__(self, plan: Plan, device: str = "cpu") -> None:
+        """Begins a run by its settings: the numbers that are drawn from here on follow from its seed."""
+        self.out, self.minutes, self.steps, self.log_every = (
+            plan.out,
+            plan.minutes,
+            plan.steps,
+            plan.log_every,
+        )
+        torch.manual_seed(plan.seed)
+        self.device = torch.device(device)
         self.step = self.images = 0
         self.seconds = 0.0
 

@@ -142,10 +142,8 @@ class Trainer(Run):
 
     def __init__(self, settings: Settings, atlas: Atlas | None = None) -> None:
         s = self.settings = settings
-        super().__init__(s.out, s.minutes, s.steps, s.log_every)
-        torch.manual_seed(s.seed)
+        super().__init__(s, s.device)
         self.batch = s.batch * s.larger
-        self.device = torch.device(s.device)
         self.atlas = atlas or open_atlas(device=s.device)
         self.folder = export_folder(s.clip)
         miniature = Miniature(self.folder)

@@ -54,7 +54,7 @@ class Fit(Run):
 
     def __init__(self, settings: Settings, atlas: Atlas | None = None) -> None:
         s = self.settings = settings
-        super().__init__(s.out, s.minutes, s.steps, s.log_every)
+        super().__init__(s)
         self.folder = export_folder(s.checkpoint)
         self.model = Candidate(s.checkpoint)
         self.atlas = atlas or open_atlas()

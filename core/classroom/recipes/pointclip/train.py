@@ -47,9 +47,7 @@ class Trainer(Run):
 
     def __init__(self, settings: Settings) -> None:
         s = self.settings = settings
-        super().__init__(s.out, s.minutes, s.steps, s.log_every)
-        torch.manual_seed(s.seed)
-        self.device = torch.device(s.device)
+        super().__init__(s, s.device)
         made = world.sample(s.clouds, SEED + s.seed, CloudSettings())
         self.points = torch.from_numpy(made.points).to(self.device)
         self.labels = torch.from_numpy(made.labels).to(self.device)

@@ -116,9 +116,7 @@ class Trainer(Run):
 
     def __init__(self, settings: Settings, atlas: Atlas | None = None) -> None:
         s = self.settings = settings
-        super().__init__(s.out, s.minutes, s.steps, s.log_every)
-        torch.manual_seed(s.seed)
-        self.device = torch.device(s.device)
+        super().__init__(s, s.device)
         self.atlas = atlas or open_atlas(device=s.device)
         self.folder = export_folder(s.clip)
         self.clip = Miniature(self.folder)
