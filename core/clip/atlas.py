@@ -117,11 +117,11 @@ def project(vectors: np.ndarray, texts: np.ndarray, dimensions: int = 2, centred
     points = points - np.where(texts[:, None], *means) if centred else points - points.mean(0)
     left, scales, _ = np.linalg.svd(points, full_matrices=False)
     total = max(float((scales**2).sum()), 1e-12)
-    shown = np.zeros((len(points), dimensions))
+    places = np.zeros((len(points), dimensions))
     explained = np.zeros(dimensions)
     count = min(dimensions, len(scales))
     # A component's sign is arbitrary: the largest entry points up, so that the same vectors give the same map.
     signs = np.sign(left[np.abs(left[:, :count]).argmax(0), np.arange(count)])
-    shown[:, :count] = left[:, :count] * scales[:count] * signs
+    places[:, :count] = left[:, :count] * scales[:count] * signs
     explained[:count] = scales[:count] ** 2 / total
-    return Projection(shown.astype(np.float32), explained, gap)
+    return Projection(places.astype(np.float32), explained, gap)

@@ -103,11 +103,11 @@ def locate(
     labels = inputs.labels(labels, limit=MAX_LABELS)
     encoded = model.encode(image)
     answer = model.classify(encoded, labels, templates)
-    asked = directions(answer.text_features, contrast)  # [N, D]
+    queries = directions(answer.text_features, contrast)  # [N, D]
     if method == "maskclip":
-        maps = np.moveaxis(encoded.patch_features @ asked.T, -1, 0)
+        maps = np.moveaxis(encoded.patch_features @ queries.T, -1, 0)
     else:
-        maps = _gradient_maps(model, image, asked.astype(np.float32), method)
+        maps = _gradient_maps(model, image, queries.astype(np.float32), method)
     return Relevance(maps, method, contrast, answer, time.perf_counter() - start)
 
 
@@ -128,8 +128,8 @@ def share_inside(
     left, top, right, bottom = crop
     x = left + (np.arange(side) + 0.5) / side * (right - left)
     y = top + (np.arange(side) + 0.5) / side * (bottom - top)
-    found = np.asarray(boxes, float).reshape(-1, 4).T[..., None]  # [4, R, 1]
-    rows, columns = (found[1] <= y) & (y < found[3]), (found[0] <= x) & (x < found[2])  # [R, side]
+    edges = np.asarray(boxes, float).reshape(-1, 4).T[..., None]  # [4, R, 1]
+    rows, columns = (edges[1] <= y) & (y < edges[3]), (edges[0] <= x) & (x < edges[2])  # [R, side]
     mask = (rows[:, :, None] & columns[:, None]).any(0)
     low, high = float(one.min()), float(one.max())
     scaled = (one - low) / (high - low) if high > low else np.ones_like(one)
@@ -139,7 +139,7 @@ def share_inside(
 
 
 @runtime.on_device
-def _gradient_maps(model: ZeroShot, image: Image.Image, asked: np.ndarray, method: str) -> np.ndarray:
+def _gradient_maps(model: ZeroShot, image: Image.Image, queries: np.ndarray, method: str) -> np.ndarray:
     """Maps [N, h, w] of a gradient method for directions [N, D]."""
     with (
         encoders.use(model.checkpoint, model.device, model.dtype) as encoder,
@@ -148,7 +148,7 @@ def _gradient_maps(model: ZeroShot, image: Image.Image, asked: np.ndarray, metho
     ):
         made = walk(encoder.vision, encoder.pixels([image]).requires_grad_())
         cosines = (
-            F.normalize(made.image_features[0].float(), dim=-1) @ torch.from_numpy(asked).to(model.device).T
+            F.normalize(made.image_features[0].float(), dim=-1) @ torch.from_numpy(queries).to(model.device).T
         )  # [N]
         find = _gradcam if method == "gradcam" else _attribution
         maps = [find(made, cosine) for cosine in cosines]

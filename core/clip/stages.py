@@ -59,8 +59,8 @@ def of_answer(answer: Classification) -> list[Stage]:
         ("probabilities", "vector", answer.probabilities, answer.probabilities[None]),
     ]
     return [
-        Stage(name, kind, x.shape, float(x.mean()), float(x.std()), paint(shown))
-        for name, kind, x, shown in rows
+        Stage(name, kind, x.shape, float(x.mean()), float(x.std()), paint(values))
+        for name, kind, x, values in rows
     ]
 
 
@@ -73,16 +73,16 @@ def _stages(model: ZeroShot, image: Image.Image) -> list[Stage]:
     ):
         pixels = encoder.pixels([image])
         made = walk(encoder.vision, pixels)
-        found = [_picture_stage("image", np.asarray(image)), _map_stage("pixels", pixels[0])]
+        stages = [_picture_stage("image", np.asarray(image)), _map_stage("pixels", pixels[0])]
         for name, x in made.stages.items():
             if x.ndim == 4:
-                found.append(_map_stage(name, x[0]))
+                stages.append(_map_stage(name, x[0]))
             else:
-                found.append(_token_stage(name, x[0], made))
+                stages.append(_token_stage(name, x[0], made))
         feature = made.image_features[0].float()
-        found.append(_vector_stage("image_features", feature))
-        found.append(_vector_stage("normalised", F.normalize(feature, dim=-1)))
-        return found
+        stages.append(_vector_stage("image_features", feature))
+        stages.append(_vector_stage("normalised", F.normalize(feature, dim=-1)))
+        return stages
 
 
 def _stage(name: str, kind: str, x: Tensor, picture: np.ndarray) -> Stage:

@@ -112,7 +112,7 @@ def clip_classify(
         "merged": {label: the label that the checkpoint reads the same}, "truncated": labels whose ends it does not read.
     """
     with api_errors():
-        source, names, model = classifier.asked(image, labels, checkpoint, limit=1000)
+        source, names, model = classifier.receive(image, labels, checkpoint, limit=1000)
         return model.classify(source, names, template).to_json()
 
 
@@ -134,11 +134,11 @@ def clip_compare_templates(
         {"checkpoint", "seconds", "templates": {template: results as in clip_classify}}.
     """
     with api_errors():
-        source, names, model = classifier.asked(image, labels, checkpoint)
+        source, names, model = classifier.receive(image, labels, checkpoint)
         chosen, start = templates or list(COMPARED), time.perf_counter()
-        found = model.compare_templates(source, names, chosen)
+        answers = model.compare_templates(source, names, chosen)
         seconds = round(time.perf_counter() - start, 4)
-        by_template = {name: one.to_json()["results"] for name, one in zip(chosen, found, strict=True)}
+        by_template = {name: one.to_json()["results"] for name, one in zip(chosen, answers, strict=True)}
         return {"checkpoint": model.checkpoint, "seconds": seconds, "templates": by_template}
 
 

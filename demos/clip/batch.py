@@ -304,8 +304,8 @@ def lay_out(layout: Layout) -> None:
     on(changes["swap"].click, swapped)
     on(changes["shuffle"].click, shuffled)
     # A tab inside a group comes into view when either is chosen.
-    shown = [tab.select, tab.parent.parent.select]
-    on([place.button.click, fields["view"].input, fields["scale"].release, *shown])
+    openings = [tab.select, tab.parent.parent.select]
+    on([place.button.click, fields["view"].input, fields["scale"].release, *openings])
 
     gr.Markdown(text("harder").tr)
     measure = layout.place("harder", Text("Measure n = 2 … 64", "测量 n = 2 … 64"), {"curves": output}, **own)

@@ -60,7 +60,7 @@ def clip_compare(
     from core.clip import edit
 
     with api_errors():
-        first, names, model = classifier.asked(image, labels, checkpoint)
+        first, names, model = classifier.receive(image, labels, checkpoint)
         second = first if other_image is None else inputs.image(files_in.uploaded(other_image))
         other = classifier.model(other_checkpoint) if other_checkpoint else model
         return edit.ask_twice((model, other), (first, second), names, template).to_json()
@@ -79,11 +79,11 @@ def compare(question: Question, other: str | None, second: str | None, lang: str
     pair = edit.ask_twice(models, images, labels, answers.template_of(question))
     titles = [checkpoints.row(one.checkpoint).title["zh" if lang == "zh" else "en"] for one in models]
     files = answers.pair_files("clip-compare", pair, views.pair_csv(pair))
-    asked = list(zip((pair.first, pair.second), digests, strict=True))
+    sides = list(zip((pair.first, pair.second), digests, strict=True))
     return {
         "sides": views.sides(titles, images) + views.pair_verdict(pair, lang),
         "table": views.pair_table(pair, lang),
-        "line": answers.below(asked, pair.seconds, lang, files),
+        "line": answers.below(sides, pair.seconds, lang, files),
     }
 
 
@@ -139,23 +139,25 @@ class Templates:
     own: str = form.words(text("own_templates"), lines=2)
 
 
-def columns(found: Sequence[Classification], names: Sequence[str], lang: str) -> list[tuple[str, draw.Rows]]:
+def columns(
+    results: Sequence[Classification], names: Sequence[str], lang: str
+) -> list[tuple[str, draw.Rows]]:
     """Title and results of each template."""
     titles = [answers.SETS[name].get(lang) if name in answers.SETS else name for name in names]
-    return [(title, one.to_json()["results"]) for title, one in zip(titles, found, strict=True)]
+    return [(title, one.to_json()["results"]) for title, one in zip(titles, results, strict=True)]
 
 
 def templates(question: Question, names: list[str], own: str, lang: str) -> dict[str, Any]:
     """The labels under the chosen template sets and every template of the visitor's own, side by side."""
     image, labels, model = answers.read(question)
-    wanted = [*names, *(line.strip() for line in (own or "").splitlines() if line.strip())] or ["none"]
+    sentences = [*names, *(line.strip() for line in (own or "").splitlines() if line.strip())] or ["none"]
     start = time.perf_counter()
     encoded = model.encode(image)
-    found = model.compare_templates(encoded, labels, wanted)
+    results = model.compare_templates(encoded, labels, sentences)
     seconds = time.perf_counter() - start
     return {
-        "out": views.template_table(columns(found, wanted, lang), found[0].labels, lang),
-        "line": answers.below([(found[-1], encoded.digest)], seconds, lang),
+        "out": views.template_table(columns(results, sentences, lang), results[0].labels, lang),
+        "line": answers.below([(results[-1], encoded.digest)], seconds, lang),
     }
 
 

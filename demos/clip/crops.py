@@ -51,7 +51,7 @@ def clip_crops(
     from core.clip import crops
 
     with api_errors():
-        source, names, model = classifier.asked(image, labels, checkpoint)
+        source, names, model = classifier.receive(image, labels, checkpoint)
         size = inputs.size_of(source)
         places = crops.grid(*size, rows, columns) if boxes is None else crops.check_boxes(boxes, *size)
         return crops.classify_crops(model, source, places, names, template).to_json()

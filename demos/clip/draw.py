@@ -71,8 +71,8 @@ def template_table(columns: Sequence[tuple[str, draw.Rows]], labels: Sequence[st
             label,
             *(
                 draw.share_cell(one["probability"], rows[0]["label"] == label, one["cosine"])
-                for (_, rows), found in zip(columns, by_label, strict=True)
-                for one in [found[label]]
+                for (_, rows), cells in zip(columns, by_label, strict=True)
+                for one in [cells[label]]
             ),
         )
         for label in labels
@@ -247,21 +247,21 @@ def batch_table(
 
 
 def relevance_cards(
-    found: Sequence[Relevance], image: Image.Image, boxes: Sequence[Sequence[Box]], lang: str
+    maps: Sequence[Relevance], image: Image.Image, boxes: Sequence[Sequence[Box]], lang: str
 ) -> Markup:
     """A row for each label with an image for each method, on which the known boxes of the label are drawn.
 
     Args:
-        found: one for each method, of the same labels.
+        maps: one for each method, of the same labels.
         image: the caller's image.
         boxes: for each label the boxes of the things it names, xyxy pixels; none where nothing is known.
         lang: "en" or "zh".
     """
-    answer, several = found[0].answer, len(found) > 1
+    answer, several = maps[0].answer, len(maps) > 1
     sections = []
     for i in answer.order.tolist():
         facts = f"{draw.percent(float(answer.probabilities[i]))} · {answer.cosines[i]:+.3f}"
-        cards = (_relevance_card(one, image, i, boxes[i], several, lang) for one in found)
+        cards = (_relevance_card(one, image, i, boxes[i], several, lang) for one in maps)
         head = tag("h4", tag("span", answer.labels[i]), " ", tag("small", facts))
         sections.append(tag("section", head, tag("div", *cards)))
     note = tag("p", say("heat", lang), class_="atlas-line")
@@ -292,30 +292,30 @@ def _relevance_card(
 # --- attention, map, tensors -----------------------------------------------------------------------------
 
 
-def attention_value(found: Attention, image: Image.Image, asked: object = None) -> str:
+def attention_value(attention: Attention, image: Image.Image, request: object = None) -> str:
     """The value of the attention surface: every map as bytes, each stretched to its own peak.
 
-    `asked` is the surface's own number of its request: with it the surface notices an answer that a later request overtook.
+    `request` is the surface's own number of its request: with it the surface notices an answer that a later request overtook.
     """
-    layers, heads, rows, columns = found.weights.shape
-    flat = found.weights.reshape(layers * heads, -1)
+    layers, heads, rows, columns = attention.weights.shape
+    flat = attention.weights.reshape(layers * heads, -1)
     peaks = flat.max(axis=1)
     scaled = (255 * flat / np.maximum(peaks, 1e-12)[:, None]).round().astype(np.uint8)
     return json.dumps(
         {
             "src": draw.data_uri(image, 640),
-            "crop": (np.array(found.crop) / np.array(inputs.size_of(image) * 2)).round(4).tolist(),
-            "layers": list(found.layers),
+            "crop": (np.array(attention.crop) / np.array(inputs.size_of(image) * 2)).round(4).tolist(),
+            "layers": list(attention.layers),
             "heads": heads,
             "grid": [rows, columns],
             "maps": base64.b64encode(scaled.tobytes()).decode(),
             "peaks": peaks.astype(float).round(5).tolist(),
-            "kept": found.kept.astype(float).round(4).tolist(),
-            "mean": list(found.mean),
-            "reader": list(found.reader) if found.reader else None,
+            "kept": attention.kept.astype(float).round(4).tolist(),
+            "mean": list(attention.mean),
+            "reader": list(attention.reader) if attention.reader else None,
             "ramp": draw.HEAT.tolist(),
             "at": layers - 1,
-            "asked": asked if isinstance(asked, int) else None,
+            "asked": request if isinstance(request, int) else None,
         }
     )
 

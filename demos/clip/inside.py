@@ -70,10 +70,10 @@ def clip_inside(
     from core.clip import relevance, stages
 
     with api_errors():
-        source, names, model = classifier.asked(image, labels, checkpoint)
-        found = relevance.locate(model, source, names, method, contrast, template)
-        tensors = [*stages.of_image(model, source), *stages.of_answer(found.answer)]
-        return {**found.to_json(), "tensors": [stage.to_json() for stage in tensors]}
+        source, names, model = classifier.receive(image, labels, checkpoint)
+        result = relevance.locate(model, source, names, method, contrast, template)
+        tensors = [*stages.of_image(model, source), *stages.of_answer(result.answer)]
+        return {**result.to_json(), "tensors": [stage.to_json() for stage in tensors]}
 
 
 def clip_attention(
@@ -97,8 +97,8 @@ def clip_attention(
     with api_errors():
         source = inputs.image(files_in.uploaded(image))
         model = classifier.model(checkpoint)
-        found = attention.attend(model, source, None if row is None or column is None else (row, column))
-        return {"checkpoint": model.checkpoint, **found.to_json()}
+        result = attention.attend(model, source, None if row is None or column is None else (row, column))
+        return {"checkpoint": model.checkpoint, **result.to_json()}
 
 
 def clip_code(
@@ -141,17 +141,17 @@ def where(question: Question, method: str, contrast: bool, lang: str) -> dict[st
     ranked = model.classify(encoded, labels, template)
     chosen = [ranked.labels[i] for i in sorted(ranked.order[:MAX_LABELS].tolist())]
     methods = list(relevance.METHODS) if method == ALL else [method]
-    found = [relevance.locate(model, image, chosen, one, contrast, template) for one in methods]
-    result = found[0].answer
+    maps = [relevance.locate(model, image, chosen, one, contrast, template) for one in methods]
+    result = maps[0].answer
     boxes = library.known_boxes(result.labels, image)
-    body = views.relevance_cards(found, image, boxes, lang)
+    body = views.relevance_cards(maps, image, boxes, lang)
     if len(chosen) < len(labels):
         more = say("likeliest", lang, shown=len(chosen), count=len(labels))
         body += tag("p", more, class_="atlas-line")
     seconds = time.perf_counter() - start
-    overlay = draw.heat_overlay(image, found[0].maps[int(result.order[0])], result.crop)
+    overlay = draw.heat_overlay(image, maps[0].maps[int(result.order[0])], result.crop)
     files = [
-        answers.as_json("clip-where.json", [one.to_json() for one in found]),
+        answers.as_json("clip-where.json", [one.to_json() for one in maps]),
         ("clip-where.png", "image/png", draw.png_beside(overlay, result.to_json()["results"])),
     ]
     line = answers.below([(result, encoded.digest)], seconds, lang, files)
@@ -186,14 +186,14 @@ def attend(question: Question, value: str | None, lang: str) -> dict[str, Any]:
     ):
         raise Refusal("bad_drawing")
     start = time.perf_counter()
-    found = attention.attend(model, image, tuple(reader) if reader else None)
+    result = attention.attend(model, image, tuple(reader) if reader else None)
     seconds = time.perf_counter() - start
-    layers, heads, rows, columns = found.weights.shape
+    layers, heads, rows, columns = result.weights.shape
     facts = say("layers", lang, layers=layers, heads=heads, rows=rows, columns=columns)
-    is_resnet = layers == 1 and not found.mean[0]
+    is_resnet = layers == 1 and not result.mean[0]
     note = tag("p", say("resnet", lang), class_="atlas-hint") if is_resnet else Markup()
     line = results.line(seconds, model.checkpoint, model.device, lang, facts)
-    return {"maps": views.attention_value(found, image, sent.get("asked")), "line": note + line}
+    return {"maps": views.attention_value(result, image, sent.get("asked")), "line": note + line}
 
 
 def lay_out_attention(layout: Layout) -> None:

@@ -97,17 +97,17 @@ def same(model: ZeroShot, step: Step, lang: str) -> Outcome:
     """Whether a template changes the winner that bare labels have."""
     names = ["none", step["template"] + ("-zh" if lang == "zh" else "")]
     labels = labels_of(step, lang)
-    found = model.compare_templates(image_of(step["image"]), labels, names)
-    table = views.template_table(compare.columns(found, names, lang), found[0].labels, lang)
-    return Outcome(0 if found[0].order[0] == found[1].order[0] else 1, table)
+    answers = model.compare_templates(image_of(step["image"]), labels, names)
+    table = views.template_table(compare.columns(answers, names, lang), answers[0].labels, lang)
+    return Outcome(0 if answers[0].order[0] == answers[1].order[0] else 1, table)
 
 
 def senses(model: ZeroShot, step: Step, lang: str) -> Outcome:
     """Which template gives the first label the highest probability."""
     labels = labels_of(step, lang)
-    found = model.compare_templates(image_of(step["image"]), labels, step["choices"])
-    table = views.template_table(compare.columns(found, step["choices"], lang), found[0].labels, lang)
-    return Outcome(int(np.argmax([one.probabilities[0] for one in found])), table)
+    answers = model.compare_templates(image_of(step["image"]), labels, step["choices"])
+    table = views.template_table(compare.columns(answers, step["choices"], lang), answers[0].labels, lang)
+    return Outcome(int(np.argmax([one.probabilities[0] for one in answers])), table)
 
 
 def parts(model: ZeroShot, step: Step, lang: str) -> Outcome:

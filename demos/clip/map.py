@@ -98,15 +98,15 @@ def lay_map(
     others = [(row, inputs.image(row["path"])) for row in rows]
     others = [(row, one) for row, one in others if inputs.digest(one) != inputs.digest(image)]
     captions = [row["caption"][language] for row, _ in others]
-    images, asked = [image, *(one for _, one in others)], [*labels, *captions]
-    start, count = time.perf_counter(), len(images) + len(asked)
-    encoding = atlas.encoding(model, images, [*asked, *texts], cancel)
+    images, sentences = [image, *(one for _, one in others)], [*labels, *captions]
+    start, count = time.perf_counter(), len(images) + len(sentences)
+    encoding = atlas.encoding(model, images, [*sentences, *texts], cancel)
     vectors = yield from timed(encoding, partial(say, "encoding", lang))
     made = atlas.project(vectors[:count], np.arange(count) >= len(images), int(dimensions), centred)
     counts = [1, len(others), len(labels), len(captions)]
     kinds = np.repeat(list(views.KINDS), counts).tolist()
-    names = [say("this_image", lang), *(row["caption"][lang] for row, _ in others), *asked]
-    thumbnails = [*(draw.data_uri(one, 96) for one in images), *[None] * len(asked)]
+    names = [say("this_image", lang), *(row["caption"][lang] for row, _ in others), *sentences]
+    thumbnails = [*(draw.data_uri(one, 96) for one in images), *[None] * len(sentences)]
     pairs = [(1 + i, len(images) + len(labels) + i) for i in range(len(others))]
     cosines = vectors[count:] @ vectors[0]
     best = np.argsort(-cosines, kind="stable")[:NEAREST].tolist()

@@ -57,7 +57,7 @@ def clip_match(
         "matches", "above_matching", "above_strange": shares of pairs with a lower cosine}]}, best first.
     """
     with api_errors():
-        source, names, model = classifier.asked(image, labels, checkpoint, limit=1000)
+        source, names, model = classifier.receive(image, labels, checkpoint, limit=1000)
         pairs = finish(pairs_of(model, language_of(model, names, "en")))
         result = model.classify(source, names, template)
         counts = [int(pairs.matching.sum()), int(pairs.strange.sum())]
@@ -85,7 +85,7 @@ def clip_words(image: gr.FileData, text: str, checkpoint: str | None = None) -> 
     from core.clip.prompt_words import prompt_words
 
     with api_errors():
-        source, _, model = classifier.asked(image, [inputs.text(text, limit=1000)], checkpoint)
+        source, _, model = classifier.receive(image, [inputs.text(text, limit=1000)], checkpoint)
         return {"checkpoint": model.checkpoint, **prompt_words(model, source, text).to_json()}
 
 
@@ -195,12 +195,12 @@ def words(question: Question, lang: str) -> dict[str, Any]:
     encoded = model.encode(image)
     ranked = model.classify(encoded, labels, templates)
     chosen = [ranked.labels[i] for i in ranked.order[:MAX_SENTENCES].tolist()]
-    found = [prompt_words(model, encoded, prompts.fill(templates[0], label)) for label in chosen]
+    sentences = [prompt_words(model, encoded, prompts.fill(templates[0], label)) for label in chosen]
     cards = [
         word_card(
             one, draw.data_uri(draw.heat_overlay(image, one.answer.relevance[0], one.answer.crop), 420), lang
         )
-        for one in found
+        for one in sentences
     ]
     notes = [say("words_note", lang)]
     if len(templates) > 1:
@@ -208,7 +208,7 @@ def words(question: Question, lang: str) -> dict[str, Any]:
     if len(chosen) < len(labels):
         notes.append(say("likeliest", lang, shown=len(chosen), count=len(labels)))
     seconds = time.perf_counter() - start
-    files = [answers.as_json("clip-words.json", [one.to_json() for one in found])]
+    files = [answers.as_json("clip-words.json", [one.to_json() for one in sentences])]
     return {
         "out": tag("div", *cards, class_="atlas-where")
         + join(tag("p", one, class_="atlas-line") for one in notes),

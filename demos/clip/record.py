@@ -17,13 +17,13 @@ from demos.kit import classifier
 
 def record() -> dict[str, Any]:
     """The opening example's answer in both languages, without its time."""
-    found = {}
+    answers = {}
     model = classifier.model(next(row.name for row in checkpoints.rows("clip") if row.bundled))
     for lang in ("en", "zh"):
         row = clip.examples()[clip.OPENING]
         answer = model.classify(inputs.image(row["path"]), inputs.labels(row["labels"][lang])).to_json()
-        found[lang] = {"checkpoint": answer["checkpoint"], "results": classifier.rounded(answer)}
-    return found
+        answers[lang] = {"checkpoint": answer["checkpoint"], "results": classifier.rounded(answer)}
+    return answers
 
 
 def main() -> None:

@@ -134,8 +134,8 @@ def answer(toy: Toy, image: Any) -> list[dict[str, Any]]:
     """The labels of a trained model, best first."""
     probabilities, cosines = toy.classify(image)
     rows = zip(toy.names, probabilities.tolist(), cosines.tolist(), strict=True)
-    found = [{"label": name, "probability": p, "cosine": c} for name, p, c in rows]
-    return sorted(found, key=lambda row: -row["probability"])
+    results = [{"label": name, "probability": p, "cosine": c} for name, p, c in rows]
+    return sorted(results, key=lambda row: -row["probability"])
 
 
 def tried(toy: Toy, image: Any, verdict: str, correct: bool, lang: str) -> Markup:

@@ -68,7 +68,7 @@ def clip_counterfactual(
     from core.clip import crops, edit
 
     with api_errors():
-        source, names, model = classifier.asked(image, labels, checkpoint)
+        source, names, model = classifier.receive(image, labels, checkpoint)
         painted = []
         if boxes:
             checked = crops.check_boxes(boxes, *inputs.size_of(source))
@@ -116,16 +116,16 @@ def ask_quietly(question: Question, value: str | None, fill: str, lang: str) -> 
 def put_in(question: Question, value: str | None, fill: str, name: str, lang: str) -> dict[str, Any]:
     """The surface with one more thing in its middle, by the name that was typed, and the answer to it."""
     drawn = components.read(value)
-    wanted = inputs.text(name)
-    sprites.drawing(wanted)  # refuses what it cannot draw
+    thing = inputs.text(name)
+    sprites.drawing(thing)  # refuses what it cannot draw
     strokes, pastes = (
         kept if isinstance(kept := drawn.get(key), list) else [] for key in ("strokes", "pastes")
     )
     made = json.dumps(
         {
             "strokes": strokes,
-            "pastes": [*pastes, {"name": wanted, "x": 0.5, "y": 0.5, "size": 0.4}],
-            "known": {wanted: {"src": thumbnail(wanted), "title": wanted}},
+            "pastes": [*pastes, {"name": thing, "x": 0.5, "y": 0.5, "size": 0.4}],
+            "known": {thing: {"src": thumbnail(thing), "title": thing}},
         },
         ensure_ascii=False,
     )
@@ -151,9 +151,9 @@ def attempt(name: str, question: Question, fill: str, lang: str) -> dict[str, An
         put(row["paste"], 1.05)
     value = json.dumps({"for": Path(example["path"]).name, "strokes": [], "pastes": pastes})
     labels = row["labels"][classifier.language(question.checkpoint, lang)]
-    asked = replace(question, image=example["path"], labels=labels)
+    changed = replace(question, image=example["path"], labels=labels)
     fields = {"image": example["path"], "labels": labels, "example": row["example"], "scene": ""}
-    return {**fields, "surface": value, **ask(asked, value, fill, lang)}
+    return {**fields, "surface": value, **ask(changed, value, fill, lang)}
 
 
 # --- layout ----------------------------------------------------------------------------------------------

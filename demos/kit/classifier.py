@@ -22,7 +22,7 @@ def model(checkpoint: str | None) -> ZeroShot:
     return ZeroShot.load(checkpoint or checkpoints.default("clip"))
 
 
-def asked(
+def receive(
     image: Any, labels: list[str] | str, checkpoint: str | None, limit: int = 100
 ) -> tuple[Image.Image, list[str], ZeroShot]:
     """What the caller of an endpoint gave, checked: the image, at most `limit` labels, the classifier.
