@@ -1,4 +1,4 @@
-"""A verb over many images, clips or clouds: rows as they come, and the table, JSON lines, COCO file and masks of them.
+"""A verb over many images, clips, sounds or clouds: rows as they come, and the table, JSON lines, COCO file and masks of them.
 
     for step in batch.run(inputs.files_of(paths), verb, cancel):    # verb(image) -> Outcome
         print(step.done, step.total, step.seconds_left, step.row.file)
@@ -41,7 +41,7 @@ class Outcome:
     Attributes:
         cells: one row of the table: column -> text or number.
         answer: everything, as plain values for JSON.
-        size: (width, height) of the file's image or frames; of a cloud's depth image.
+        size: (width, height) of the file's image or frames; of a cloud's depth image, of a sound's spectrum.
         boxes: (label, score, [left, top, right, bottom] in pixels) of each box.
         labels: names of the values of `mask`.
         mask: [H, W] index into `labels` for each pixel of the file, -1 for none.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from core import inputs
+from core import batch, inputs
+from core.batch import Outcome
 from core.runtime import Cancel
 from demos.audioclip import draw
 from demos.audioclip.words import FOLDER, PAPER, say, sounds, things
@@ -190,6 +191,24 @@ def notes(answer: Answer, lang: str) -> dict[str, Any]:
 def files(question: Question, lang: str) -> str:
     """Download links of the matrices and of the curve."""
     return files_in.downloads(draw.files(run(question, lang)))
+
+
+def many(question: Question) -> Callable[[inputs.Sound], Outcome]:
+    """The labels and the shelf of images of the page for each of many sounds; a sound's thumbnail is its spectrum."""
+    from core.audio.audioclip import spectrum
+
+    labels, asked = inputs.labels(question.labels), model(question.checkpoint)
+    is_chinese = any(results.CHINESE.search(label) for label in labels)
+    images = shelf(question.images, None, "zh" if is_chinese else "en")
+
+    def verb(sound: inputs.Sound) -> Outcome:
+        found = asked.compare([sound], [one.image for one in images], labels)
+        (answer,) = found.to_json()["sounds"]
+        outcome = batch.ranked(answer, draw.coloured(spectrum(sound) / 255))
+        best = {"best image": images[answer["images"][0]["image"]].caption} if answer["images"] else {}
+        return replace(outcome, cells={**outcome.cells, **best, "seconds": round(sound.duration, 2)})
+
+    return verb
 
 
 # --- examples --------------------------------------------------------------------------------------------

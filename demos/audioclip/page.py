@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from demos.audioclip import answer, compare, inside, lessons, training
 from demos.audioclip.words import PAPER, text
-from demos.kit import form, library, page, train
+from demos.kit import batch, form, library, page, train
 from demos.kit.components import output, stage
 from demos.kit.places import folded
 
@@ -44,6 +44,7 @@ PAGE = page.declare(
         *page.traced(PAPER, inside.values, text("no_tower")),
     ],
     walk=lessons.walkthrough(player),
+    many=batch.Many(answer.many, batch.SOUNDS),
     train=[train.tab(training.LIVE), page.Html("numbers", text("numbers"), inside.numbers_of)],
     endpoints=[answer.audioclip_compare],
 )

@@ -31,6 +31,8 @@ SOUNDS = {
     ".ogg": "audio/ogg",
     ".flac": "audio/flac",
     ".m4a": "audio/mp4",
+    ".webm": "video/webm",
+    ".mp4": "video/mp4",
 }
 
 

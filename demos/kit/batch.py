@@ -1,7 +1,7 @@
 """The *Many files* tab: the page's verb, with the page's labels and settings, over several files or a zip archive.
 
-A page declares `Many(verb)`: `verb(question)` gives the function that `core.batch.run` applies to each image, clip or cloud.
-It is made once, so that labels are encoded once.
+A page declares `Many(verb)`: `verb(question)` gives the function that `core.batch.run` applies to each image, clip, sound or
+cloud. It is made once, so that labels are encoded once.
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ class Kind:
 
 
 IMAGES = Kind(inputs.image, Text("image", "张图片"), Text("Images, or a zip archive", "图片或 zip 压缩包"))
+SOUNDS = Kind(
+    inputs.sound,
+    Text("sound", "段声音"),
+    Text("Sounds, videos with sound, or a zip archive", "声音、带声音的视频或 zip 压缩包"),
+)
 CLIPS = Kind(inputs.video, Text("clip", "个片段"), Text("Clips, or a zip archive", "片段或 zip 压缩包"))
 CLOUDS = Kind(
     inputs.points,
@@ -62,7 +67,7 @@ CLOUDS = Kind(
 
 @dataclass(frozen=True)
 class Many:
-    """The verb of a page over many files: `verb(question)` -> `(image, clip or cloud) -> Outcome`."""
+    """The verb of a page over many files: `verb(question)` -> `(image, clip, sound or cloud) -> Outcome`."""
 
     verb: Callable[[Any], Callable[[Any], Outcome]]
     kind: Kind = IMAGES

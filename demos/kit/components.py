@@ -128,9 +128,10 @@ def surface(elem_id: str, script: str, template: str, **options: Any) -> gr.HTML
     return output(elem_id, html_template=template, js_on_load=code_of(script), **options)
 
 
-def camera(elem_id: str, given: gr.File) -> None:
-    """A button that records a few seconds with the camera into a file input, which then asks as after an upload."""
-    recorder = surface(elem_id, "camera.js", markup("camera"), elem_classes="atlas-own-file")
+def recorder(given: gr.File, device: str) -> None:
+    """A button that records with the "camera" or the "microphone" into a file input, which then asks as after an upload."""
+    elem_id = f"{given.elem_id}-{device}"
+    recorder = surface(elem_id, "recorder.js", markup(device), elem_classes="atlas-own-file")
     taken = recorder.change(None, [recorder], [given], js=TAKE_FILE, **QUIET)
     taken.then(None, None, None, js="() => { window.atlas.touched(false); }", **QUIET)
 

@@ -58,10 +58,16 @@ def image_input(**options: Any) -> ImageInput:
     return image
 
 
-def file_input(label: Text, kinds: Sequence[str], name: str, **more: Any) -> gr.File:
-    """A file of the question that is no image: the path of an upload. It stands aside where many files are asked."""
+def file_input(label: Text, kinds: Sequence[str] | None, name: str, **more: Any) -> gr.File:
+    """A file of the question that is no image: the path of an upload. It stands aside where many files are asked.
+
+    Args:
+        label: its title.
+        kinds: what may be chosen, as Gradio names it; None for every file.
+        name: its element id.
+    """
     return gr.File(
-        file_types=list(kinds),
+        file_types=None if kinds is None else list(kinds),
         type="filepath",
         label=label.tr,
         elem_id=name,

@@ -173,9 +173,7 @@ def upload(label: Text, *, place: str = "settings", **more: Any) -> Any:
     """Image files of the visitor."""
 
     def make(name: str) -> gr.File:
-        return gr.File(
-            file_count="multiple", file_types=["image"], type="filepath", label=label.tr, elem_id=name, **more
-        )
+        return files.file_input(label, ["image"], name, file_count="multiple", **more)
 
     return field(None, Field(make, place, link=False))
 
@@ -192,7 +190,7 @@ def video(label: Text, *, place: str = "side", camera: bool = False, **more: Any
     def make(name: str) -> gr.File:
         given = files.file_input(label, VIDEO_FILES, name, **more)
         if camera:
-            components.camera(f"{name}-camera", given)
+            components.recorder(given, "camera")
         return given
 
     return field(None, Field(make, place, link=False))
@@ -208,18 +206,16 @@ def videos(label: Text, *, place: str = "side", **more: Any) -> Any:
 
 
 def sound(label: Text, *, place: str = "side", **more: Any) -> Any:
-    """The sound of a question: the path of an upload, of a recording or of an example."""
+    """The sound of a question: the path of an upload, of a recording or of an example.
 
-    def make(name: str) -> gr.Audio:
-        return gr.Audio(
-            sources=["upload", "microphone"],
-            type="filepath",
-            editable=False,
-            buttons=["download"],
-            label=label.tr,
-            elem_id=name,
-            **more,
-        )
+    A file input that takes every file, because core tells sounds by content: Gradio's sound input takes no video, and it
+    refuses formats that its list of names lacks.
+    """
+
+    def make(name: str) -> gr.File:
+        given = files.file_input(label, None, name, **{"height": 110, **more})
+        components.recorder(given, "microphone")
+        return given
 
     return field(None, Field(make, place, link=False))
 
@@ -435,8 +431,6 @@ def inputs(kind: type[Any], prefix: str) -> Callable[[Any], list[Any]]:
 
 def uploads_of(component: Any) -> list[Any]:
     """The events with which a component gets a visitor's own file; none where it takes no file."""
-    if isinstance(component, gr.Audio):
-        return [component.upload, component.stop_recording]
     return [component.upload] if isinstance(component, gr.Image | gr.File | gr.Video) else []
 
 
@@ -446,6 +440,4 @@ def events_of(component: Any) -> list[Any]:
         return [component.upload, component.input, component.clear]
     if isinstance(component, gr.File):
         return [component.upload, component.clear, component.delete]
-    if isinstance(component, gr.Audio):
-        return [component.upload, component.stop_recording, component.clear]
     return [] if isinstance(component, gr.State) else [component.input]

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import inputs
+from core import batch, inputs
+from core.errors import Refusal
 from demos.audioclip import answer, compare, draw, inside, page
 from demos.audioclip.words import sounds, things
 from tests import pages
+from tests.sounds import film
 
 
 def question(lang: str = "en", example: str = answer.OPENING, **changes: Any) -> Any:
@@ -132,3 +134,33 @@ def test_files_hold_the_matrices() -> None:
     assert {"audioclip-sound-text.csv", "audioclip-image-text.csv", "audioclip.json"} <= set(names)
     table = files[0][2].decode("utf-8-sig").splitlines()
     assert len(table) == 5 and io.StringIO(table[0]).read().count(",") == 16
+
+
+@pytest.mark.parametrize("kind", ["mp4", "matroska", "mpegts"])
+def test_a_video_is_heard_like_its_sound(kind: str, tmp_path: Path) -> None:
+    video = tmp_path / f"video.{kind}"
+    video.write_bytes(film(sounds()["dog"]["sound"], kind))
+    found = answer.run(question(sound=str(video)), "en").comparison
+    assert found.labels[found.order()[0]] == "dog"
+    for handler in (answer.listen, compare.rows, compare.ways, inside.filters, inside.bands):
+        assert pages.run(handler, question(sound=str(video)), "en")["message"] == ""
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_video_without_sound_is_one_sentence_on_every_tab(lang: str, tmp_path: Path) -> None:
+    video = tmp_path / "video.mp4"
+    video.write_bytes(film(None))
+    for handler in (answer.listen, compare.rows, compare.ways, inside.filters, inside.bands):
+        message = pages.run(handler, question(lang, sound=str(video)), lang)["message"]
+        assert message == Refusal("sound_without_track").text(lang)
+
+
+def test_many_sounds_find_their_words_and_drawings(tmp_path: Path) -> None:
+    (tmp_path / "mute.mp4").write_bytes(film(None))
+    paths = [sounds()["dog"]["sound"], sounds()["piano"]["sound"], str(tmp_path / "mute.mp4")]
+    many = page.PAGE.declared.many
+    steps = batch.run(inputs.files_of(paths), many.verb(question()), read=many.kind.read)  # type: ignore[union-attr]
+    rows = [step.row for step in steps]
+    cells = [row.outcome.cells for row in rows if row.outcome]
+    assert [row["best label"] for row in cells] == [row["best image"] for row in cells] == ["dog", "piano"]
+    assert rows[2].refusal is not None and rows[2].refusal.code == "sound_without_track"
