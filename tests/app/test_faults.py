@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Place:
     """A running app whose rows and whose Hub can be broken."""
 
     url: str
+    client: Any  # one for all calls: a client reads what the whole app offers before its first one
     log: Path
     pid: int
     hub: standin_hub.StandInHub
@@ -51,16 +52,13 @@ class Place:
 
     def classify(self, checkpoint: str) -> Any:
         """The labels in the order of an answer, or the one sentence that came in its place."""
-        client = open_client(self.url)
         try:
-            answer = client.predict(
+            answer = self.client.predict(
                 handle_file(PICTURE), LABELS, checkpoint=checkpoint, api_name="/clip_classify"
             )
-            return sorted(row["label"] for row in answer["results"])
         except AppError as error:
             return str(error)
-        finally:
-            client.close()
+        return sorted(row["label"] for row in answer["results"])
 
     def complete(self) -> bool:
         """Whether every file of the row on the Hub is in the cache; a loaded model would answer without."""
@@ -113,8 +111,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             "HF_HUB_ETAG_TIMEOUT": "2",
         }
         log = folder / "app.log"
-        with running_app(log, **environment) as url:
-            yield Place(url, log, process_of(url), hub, folder, environment)
+        with running_app(log, **environment) as url, closing(open_client(url)) as client:
+            yield Place(url, client, log, process_of(url), hub, folder, environment)
             # Up, and not one of these faults was news to it.
             assert get(url + "/clip", Accept="text/html")[0] == 200
     assert "Traceback" not in log.read_text(), log.read_text()[-3000:]
