@@ -26,6 +26,9 @@ class Miniature:
     def __init__(self, folder: Path) -> None:
         from open_clip.model import CLIP
 
+        from core.clip.encoders import OpenClipText
+        from core.clip.tokenizers import from_file
+
         config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
         self.model = CLIP(**config["model_cfg"])
         self.model.load_state_dict(
@@ -37,6 +40,7 @@ class Miniature:
         self.std = torch.tensor(config["preprocess_cfg"]["std"])[:, None, None]
         self.tokenizer = tokens.load(folder / "tokenizer.json")
         self.context = int(config["model_cfg"]["text_cfg"]["context_length"])
+        self.text = OpenClipText(self.model, from_file(folder / "tokenizer.json", self.context)[1])
 
     @property
     def scale(self) -> float:
@@ -52,8 +56,14 @@ class Miniature:
     @torch.inference_mode()
     def texts(self, lines: Sequence[str]) -> Tensor:
         """Normalised features [N, D]."""
-        ids = tokens.tokenize(self.tokenizer, lines, self.context)
-        return F.normalize(torch.cat([self.model.encode_text(part) for part in ids.split(256)]), dim=-1)
+        ids = self.text.tokenize(lines)
+        parts = [self.text(ids[at : at + 256], "cpu") for at in range(0, len(ids), 256)]
+        return F.normalize(torch.cat(parts), dim=-1)
+
+    def lists(self, groups: Sequence[Sequence[str]]) -> tuple[Tensor, ...]:
+        """Features [M, D] of each of some lists of texts; all are encoded together."""
+        features = self.texts([line for group in groups for line in group])
+        return features.split([len(group) for group in groups])
 
     @torch.inference_mode()
     def patches(self, pictures: Tensor) -> Tensor:

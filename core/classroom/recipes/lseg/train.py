@@ -101,7 +101,10 @@ class Trainer(Run):
         """Frozen features by language: of each concept under its names [M, D], and of background's names."""
         miniature = Miniature(self.folder)
         names = {
-            lang: [miniature.texts([c.name(lang), *c.also(lang)]).to(self.device) for c in concepts()]
+            lang: [
+                forms.to(self.device)
+                for forms in miniature.lists([[c.name(lang), *c.also(lang)] for c in concepts()])
+            ]
             for lang in LANGUAGES
         }
         return names, {lang: miniature.texts(words).to(self.device) for lang, words in BACKGROUND.items()}

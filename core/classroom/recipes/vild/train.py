@@ -309,7 +309,5 @@ def base_texts(clip: Miniature, lang: str) -> Tensor:
 
 def texts_of(clip: Miniature, labels: list[str]) -> Tensor:
     """Features [N, D], norm 1, of labels in the classroom's sentences."""
-    asked = [wording.sentences(label, "classroom") for label in labels]
-    features = clip.texts([line for lines in asked for line in lines])
-    parts = features.split([len(lines) for lines in asked])
+    parts = clip.lists([wording.sentences(label, "classroom") for label in labels])
     return F.normalize(torch.stack([part.mean(0) for part in parts]), dim=-1)
