@@ -136,10 +136,7 @@ def way(loaded: Measured, neutral: str, target: str, beta: float) -> global_dire
     guide = next(iter(loaded.row.requires))
     with judges.use(guide, loaded.device) as encoder:
         see = Judge(encoder)
-        if neutral.strip():
-            away = see.texts(wordings(loaded.templates, inputs.text(neutral)))
-        else:
-            away = see.texts(list(loaded.factors["thing"]))
+        away = see.texts(wordings(loaded.templates, neutral) if neutral else list(loaded.factors["thing"]))
         text = global_direction.text_direction(see.texts(wordings(loaded.templates, target)), away)
     to_rgb = loaded.generator.to_rgb
     return global_direction.direction(loaded.relevance, text, loaded.deviations, to_rgb, beta)

@@ -24,7 +24,7 @@ from core.runtime import Cancel
 
 DEVIATIONS = 5.0  # how far a channel is moved to either side
 ALPHA, BETA = 4.1, 0.15  # the published demo's
-DAMPING = 3.0  # of the regression, for some thousand images
+DAMPING = 0.3  # of the regression, for some thousand images
 # Channels below which a text is seldom told apart from the neutral one (the authors' README).
 FEW = 20
 
@@ -41,18 +41,21 @@ def relevance(minus: Tensor, plus: Tensor) -> Tensor:
 
 
 def regression(styles: Tensor, features: Tensor, damping: float = DAMPING) -> Tensor:
-    """[C, D] how channels go with what CLIP sees, without moving any of them: for generators whose single channels say little.
+    """[C, D] how channels go with CLIP's features, without moving any of them: for generators whose single channels say little.
 
-    A ridge regression of styles on features; its rows have the length one on average.
+    A ridge regression of styles on features, scaled so that half of the channels answer the way from one image to the next
+    by the published threshold or more.
 
     Args:
-        styles: [N, C] of N random images. features: [N, D] CLIP's features of them, normalised.
+        styles: [N, C] of N random images. features: [N, D] CLIP's features of what each shows, normalised.
     """
     y = (styles - styles.mean(0)) / styles.std(0).clamp(min=1e-6)
     x = features - features.mean(0)
     penalty = damping * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    found = torch.linalg.solve(x.T @ x + penalty, x.T @ y).T
-    return found / found.norm(dim=1).mean()
+    fitted = torch.linalg.solve(x.T @ x + penalty, x.T @ y).T
+    ways = features.diff(dim=0)
+    scores = fitted @ F.normalize(ways[ways.norm(dim=1) > 1e-3], dim=1).T
+    return fitted * (BETA / scores.abs().median())
 
 
 @dataclass(frozen=True)

@@ -106,17 +106,28 @@ class Editor(Handle[Any]):
         s = settings.checked(chosen or self.settings(), self.checkpoint)
         return _edited(self, start, inputs.text(text), s, cancel or runtime.Cancel())
 
+    def result(
+        self,
+        start: Start,
+        text: str,
+        chosen: EditSettings | None = None,
+        cancel: runtime.Cancel | None = None,
+    ) -> Edit:
+        """As `edit`, without its steps."""
+        *_, last = self.edit(start, text, chosen, cancel)
+        assert last.result is not None
+        return last.result
+
     def direction(self, neutral: str, target: str, beta: float = EditSettings.beta) -> TextDirection:
         """The style channels that a text switches on; an empty neutral text is the mean of all things."""
         self._needs("global_direction")
-        return _asked(self, directions.told, neutral, inputs.text(target), inputs.number("beta", beta))
+        texts = settings.neutral(neutral), inputs.text(target)
+        return _asked(self, directions.told, *texts, inputs.number("beta", beta))
 
     def directed(self, start: Start, neutral: str, target: str, alpha: float, beta: float) -> Edit:
         """An edit by a global direction, which takes one step."""
         chosen = self.settings("global_direction", neutral=neutral, alpha=alpha, beta=beta)
-        *_, last = self.edit(start, target, chosen)
-        assert last.result is not None
-        return last.result
+        return self.result(start, target, chosen)
 
     def grid(
         self, start: Start, neutral: str, target: str, alphas: Sequence[float], betas: Sequence[float]
@@ -127,7 +138,7 @@ class Editor(Handle[Any]):
         low, high = settings.LIMITS["alpha"]
         a = tuple(inputs.number("alpha", one, low, high) for one in alphas)
         b = tuple(inputs.number("beta", one) for one in betas)
-        return _grid(self, start, neutral, inputs.text(target), a, b)
+        return _grid(self, start, settings.neutral(neutral), inputs.text(target), a, b)
 
     def layers(self) -> tuple[StyleLayer, ...]:
         """The vectors of StyleSpace."""
@@ -300,9 +311,8 @@ def _edited(
         moved=made.moved,
         variants=made.variants,
     )
-    neutral = s.neutral.strip()
     with watch.span("opinions"):
         sides = (s.guide, rows.other(model.checkpoint, s.guide))
-        guide, other = (_opinion(side, model.device, first, result.image, text, neutral) for side in sides)
+        guide, other = (_opinion(side, model.device, first, result.image, text, s.neutral) for side in sides)
     result = replace(result, guide=guide, other=other, timings=dict(watch.ms))
-    yield Frame(steps, steps, 0.0, result.image, result)
+    yield Frame(steps, steps, result.seconds, 0.0, result.image, result)

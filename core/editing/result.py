@@ -31,11 +31,6 @@ class Start:
         """What moves when a latent is moved: the generator's image where there is one, else the image."""
         return self.image if self.made is None else self.made
 
-    @property
-    def error(self) -> float | None:
-        """How far the generator's image is from the image: mean squared difference of levels 0..1."""
-        return None if self.made is None else difference(self.image, self.made)
-
 
 @dataclass(frozen=True)
 class Opinion:
@@ -112,7 +107,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Frame:
-    """A step that is done: its number of how many, and the result behind the last.
+    """A step that is done: its number of how many, the seconds so far and those to come, and the result behind the last.
 
     image: [H, W, 3] uint8 the image so far where it is cheap to see; of diffusion the image that is foreseen. noisy: the
     image with its noise. losses: the terms of an optimisation or a mapper's training.
@@ -120,6 +115,7 @@ class Frame:
 
     step: int
     steps: int
+    seconds: float
     seconds_left: float
     image: np.ndarray | None = None
     result: Edit | None = None
@@ -142,7 +138,7 @@ class Shown:
         done = max(1, self.step)
         image, noisy = (None if one is None else pixels(one) for one in (self.image, self.noisy))
         left = passed / done * (self.steps - self.step)
-        return Frame(self.step, self.steps, left, image, None, noisy, self.losses)
+        return Frame(self.step, self.steps, passed, left, image, None, noisy, self.losses)
 
 
 @dataclass(frozen=True)

@@ -92,11 +92,20 @@ def of(checkpoint: str, method: str | None = None, **chosen: Any) -> EditSetting
     return EditSettings(method, **{"guide": rows.guide(checkpoint), **DEFAULTS[method], **own, **made})
 
 
+def neutral(text: str) -> str:
+    """What an image shows; an empty text says nothing of it.
+
+    Raises:
+        Refusal: "no_text" for what is no text, "text_too_long".
+    """
+    return "" if isinstance(text, str) and not text.strip() else inputs.text(text)
+
+
 def checked(s: EditSettings, checkpoint: str) -> EditSettings:
     """The settings with their guide, and a seed in place of "any".
 
     Raises:
-        Refusal: "unknown_method", "out_of_range", "bad_seed".
+        Refusal: "unknown_method", "out_of_range", "bad_seed", "no_text", "text_too_long".
     """
     known = rows.methods(checkpoint)
     if s.method not in known:
@@ -110,6 +119,7 @@ def checked(s: EditSettings, checkpoint: str) -> EditSettings:
         s,
         steps=steps,
         distance=distance or EditSettings.distance,
+        neutral=neutral(s.neutral),
         seed=inputs.seed(s.seed),
         guide=s.guide or rows.guide(checkpoint),
         **numbers,  # type: ignore[arg-type]

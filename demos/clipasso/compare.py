@@ -185,5 +185,5 @@ def ladder_tab(layout: Layout) -> None:
         elem_id="ladder-steps",
     )
     place = layout.place("ladder", says("ladder_button"), {"view": strokes.surface, "made": sketch_runs.kept})
-    sketch_runs.downloads(layout, place, PAGE)
+    sketch_runs.downloads(layout, place, partial(sketch_runs.files, PAGE))
     layout.ask(place.button.click, place, ladder, [counts, steps], in_turn=True)

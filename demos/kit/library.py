@@ -17,7 +17,7 @@ from typing import Any
 
 from core import inputs, terminal
 from demos.draw import base as draw
-from demos.kit.html import Markup
+from demos.kit.html import Markup, tag
 from demos.kit.language import Text, both
 
 Rows = dict[str, Any]
@@ -49,6 +49,11 @@ def say(page: str, name: str, lang: str, /, **values: Any) -> str:
 def markup(page: str, name: str, lang: str, /, **values: Any) -> Markup:
     """A sentence of the same table that is HTML: its values are escaped."""
     return Markup(entry(page, "says", name)["zh" if lang == "zh" else "en"]).format(**values)
+
+
+def line(page: str, name: str, lang: str, /, **values: Any) -> Markup:
+    """A sentence of the same table as small print, with values in its places."""
+    return tag("p", say(page, name, lang, **values), class_="atlas-line")
 
 
 def text(page: str, name: str) -> Text:

@@ -23,6 +23,11 @@ def report_rows(paper: str, lang: str) -> list[dict[str, Any]]:
     ]
 
 
+def of_page(page: str, lang: str) -> Markup:
+    """The report card's numbers of a page's paper, then those of the table `published` of its data.toml."""
+    return number_table(library.data(page)["published"], report_rows(page, lang), lang)
+
+
 def number_table(published: Sequence[Mapping[str, Any]], ours: Sequence[Row], lang: str) -> Markup:
     """The report card's numbers of the miniature, then the published ones, marked as such."""
     code = "zh" if lang == "zh" else "en"

@@ -196,7 +196,7 @@ def below(name: str, go_on: Handler, judge: Handler | None = None) -> Callable[[
         # A recorded run is neither continued nor written to files.
         with gr.Column(visible=False) as place.slots["below"]:
             again = gr.Button(Text("Continue from here", "从这里继续").tr, size="sm", elem_id="continue")
-            downloads(layout, place, name)
+            downloads(layout, place, partial(files, name))
         run = [place.slots["made"], place.slots["view"]]
         layout.ask(again.click, place, go_on, run, in_turn=True)
         if judge is not None:
@@ -205,13 +205,17 @@ def below(name: str, go_on: Handler, judge: Handler | None = None) -> Callable[[
     return lay_out
 
 
-def downloads(layout: Layout, place: Place, name: str) -> None:
-    """Lays out the downloads of a place whose slot "made" has the last run; its slot "files" takes them away again."""
+def downloads(layout: Layout, place: Place, make: Handler) -> None:
+    """Lays out the downloads of a place whose slot "made" has the last run; its slot "files" takes them away again.
+
+    Args:
+        make: the handler of their button, `make(question, made, lang)`.
+    """
     prefix = "" if place.name == "try" else f"{place.name}-"
     with gr.Accordion(Text("Download", "下载").tr, open=False, elem_id=f"{prefix}downloads"):
         files_place = layout.place(f"{prefix}files", Text("Make the files", "生成文件"), {"out": output})
     place.slots["files"] = files_place.slots["out"]
-    layout.ask(files_place.button.click, files_place, partial(files, name), [place.slots["made"]])
+    layout.ask(files_place.button.click, files_place, make, [place.slots["made"]])
 
 
 def files(
@@ -234,9 +238,9 @@ def files(
 # --- recorded runs -------------------------------------------------------------------------------------------
 
 
-def miniature() -> str:
+def miniature(paper: str = "clip") -> str:
     """The row that pages open with, wherever else they may start."""
-    return next(row.name for row in checkpoints.rows("clip") if row.bundled)
+    return next(row.name for row in checkpoints.rows(paper) if row.bundled)
 
 
 def record(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -16,74 +16,80 @@ from core.runtime import Cancel
 from demos.draw import base, frames
 from demos.draw.frames import Film, Named
 from demos.kit import files as files_in
-from demos.kit import jobs, results
-from demos.kit.components import output
+from demos.kit import jobs, results, sketch_runs
 from demos.kit.events import api_errors
 from demos.kit.form import events_of
 from demos.kit.jobs import Progress
-from demos.kit.language import Text
 from demos.kit.menu import label_language, start_row
 from demos.kit.places import Last
 from demos.styleclip import draw
-from demos.styleclip.words import PAPER, data, examples, say
+from demos.styleclip.words import PAPER, examples, say
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from core.editing.model import Editor, Start
-    from core.editing.result import Edit, Frame
+    from core.editing.result import Edit
     from core.editing.settings import EditSettings
     from demos.kit.page import Layout
     from demos.styleclip.page import Question
 
 OPENING = "car"
-METHODS = tuple(data()["options"]["method"])
 DIRECTION = "global_direction"
 INSTRUCTED = "instruct-pix2pix"  # reads what is to be done, not what is to be seen
 PAUSE = 0.15  # seconds between two drawings of a run
 STEPS = 9  # images on the way of a global direction
 
 
-def row_of(checkpoint: str | None) -> str:
-    """The row that is asked: the chosen one, or the one that the page starts on."""
-    return checkpoint or start_row(PAPER)
-
-
 def model(checkpoint: str | None) -> Editor:
-    """The row's editor, loaded on first use."""
+    """The row's editor, loaded on first use; the one that the page starts on where none is named."""
     from core.editing.model import Editor
 
-    return Editor.load(row_of(checkpoint))
+    return Editor.load(checkpoint or start_row(PAPER))
 
 
-def begin(question: Question) -> Start:
-    """What is edited: the image, or one that the checkpoint generates."""
-    seed = int(question.seed or 0)
-    if question.start == "image":
-        return model(question.checkpoint).start(image=inputs.image(files_in.image_source(question.image)))
-    if question.start == "text":
-        return model(question.checkpoint).start(text=inputs.text(question.neutral), seed=seed)
-    return model(question.checkpoint).start(seed=seed)
+class Inquiry:
+    """A question while its row answers it: what is edited, its texts and settings, and the line under the answer."""
 
+    def __init__(self, question: Question, lang: str) -> None:
+        self.began, self.row = time.perf_counter(), model(question.checkpoint)
+        self.question, self.lang = question, lang
+        self.neutral, self.target = question.neutral, inputs.text(question.target)
 
-def settings_of(question: Question, lang: str, method: str | None = None) -> EditSettings:
-    """The settings of a method: what the page's fields leave open has the method's own value."""
-    from core.editing import rows, settings
+    @cached_property
+    def image(self) -> Image.Image | None:
+        """The visitor's image, where it is what is edited."""
+        if self.question.start != "image":
+            return None
+        return inputs.image(files_in.image_source(self.question.image))
 
-    name, method = row_of(question.checkpoint), method or question.method
-    known = rows.methods(name)
-    if method not in known:
-        offered = (draw.method_title(one, lang) for one in METHODS if one in known)
-        raise Refusal("unknown_method", name=draw.method_title(method, lang), known=", ".join(offered))
-    return settings.of(
-        name,
-        method,
-        steps=int(question.steps) or None,
-        strength=float(question.strength) or None,
-        distance=(float(question.distance),) if question.distance else None,
-        neutral=inputs.text(question.neutral),
-        alpha=float(question.alpha),
-        beta=float(question.beta),
-        seed=int(question.seed or 0),
-    )
+    @cached_property
+    def start(self) -> Start:
+        """What is edited: the image, or one that the checkpoint generates."""
+        seed = self.question.seed or 0
+        if self.image is not None:
+            return self.row.start(image=self.image)
+        if self.question.start == "text":
+            return self.row.start(text=inputs.text(self.question.neutral), seed=seed)
+        return self.row.start(seed=seed)
+
+    def settings(self, method: str, own: bool = True) -> EditSettings:
+        """The settings of a method: what the page's fields leave open has its own value; `own`: the fields are this method's."""
+        if method not in self.row.methods:
+            titles = (draw.method_title(one, self.lang) for one in self.row.methods)
+            raise Refusal(
+                "unknown_method", name=draw.method_title(method, self.lang), known=", ".join(titles)
+            )
+        q = self.question
+        distance = (q.distance,) if q.distance else None
+        fields = {"steps": q.steps or None, "strength": q.strength or None, "distance": distance}
+        shared = {"neutral": self.neutral, "alpha": q.alpha, "beta": q.beta, "seed": q.seed or 0}
+        return self.row.settings(method, **shared, **(fields if own else {}))
+
+    def slots(self, out: str) -> dict[str, Any]:
+        """The slots of a tab: its answer and the line below."""
+        seconds = time.perf_counter() - self.began
+        return {"out": out, "line": results.line(seconds, self.row.checkpoint, self.row.device, self.lang)}
 
 
 # --- a run ---------------------------------------------------------------------------------------------------
@@ -97,79 +103,57 @@ class Made:
     frames: tuple[Named, ...]
 
 
-def result_of(run: Iterable[Any]) -> Edit:
-    """What a whole run comes to; numbers among its frames say how many jobs were before it."""
-    *_, last = (frame for frame in run if not isinstance(frame, int))
-    return cast("Edit", last.result)
-
-
-def progress(frame: Frame, lang: str) -> Progress:
-    """How far a run is, with the time that is left."""
-    text = say("step", lang, step=frame.step, steps=frame.steps, left=f"{frame.seconds_left:.0f}")
-    return Progress(frame.step / max(1, frame.steps), text)
-
-
 def finished(edit: Edit, way: Sequence[Named], lang: str) -> dict[str, Any]:
     """The slots of a finished edit; `way`: the images before it."""
     return {
         "view": draw.view(edit, lang),
         "film": frames.strip(frames.spread(way)) if way else "",
         "line": results.answer_line(PAPER, edit, edit.seconds, lang),
+        "files": "",
         "made": Made(edit, tuple(way)),
     }
 
 
-def below(began: float, row: Editor, lang: str) -> str:
-    """The line under what a row has computed since `began`."""
-    return results.line(time.perf_counter() - began, row.checkpoint, row.device, lang)
-
-
-def directed(question: Question, start: Start, lang: str) -> dict[str, Any]:
+def directed(asked: Inquiry) -> dict[str, Any]:
     """The slots of a global direction, with the images on its way."""
-    row, target = model(question.checkpoint), inputs.text(question.target)
-    neutral, alpha, beta = inputs.text(question.neutral), float(question.alpha), float(question.beta)
-    edit = row.directed(start, neutral, target, alpha, beta)
-    alphas = [alpha * step / (STEPS - 1) for step in range(STEPS)]
-    images = row.grid(start, neutral, target, alphas, [beta]).images[0]
+    s = asked.settings(DIRECTION)
+    edit = asked.row.result(asked.start, asked.target, s)
+    alphas = [s.alpha * step / (STEPS - 1) for step in range(STEPS)]
+    images = asked.row.grid(asked.start, asked.neutral, asked.target, alphas, [s.beta]).images[0]
     names = [f"α = {value:.1f}" for value in alphas]
-    return finished(edit, list(zip(images, names, strict=True)), lang)
+    return finished(edit, list(zip(images, names, strict=True)), asked.lang)
 
 
 def edit(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
     """The edit that the page asks for, as it appears."""
-    inputs.text(question.target)
-    settings = settings_of(question, lang)
-    start = begin(question)
-    hints = notes(question, lang)
+    asked = Inquiry(question, lang)
+    settings, hints = asked.settings(question.method), notes(asked)
     if question.method == DIRECTION:
-        yield Last({**directed(question, start, lang), **hints})
+        yield Last({**directed(asked), **hints})
         return
-    yield {**hints, "film": "", "line": Progress(0, say("loading", lang)).bar}
-    run = partial(watch, question, start, settings, lang, cancel)
-    yield from jobs.in_turn(cancel, jobs.PAGE_SECONDS, run)
+    yield {**hints, "film": "", "files": "", "line": Progress(0, say("loading", lang)).bar}
+    yield from jobs.in_turn(cancel, jobs.PAGE_SECONDS, partial(watch, asked, settings, cancel))
 
 
-def watch(
-    question: Question, start: Start, settings: EditSettings, lang: str, cancel: Cancel
-) -> Iterator[dict[str, Any]]:
+def watch(asked: Inquiry, settings: EditSettings, cancel: Cancel) -> Iterator[dict[str, Any]]:
     """A run of any method as slots."""
-    film, drawn = Film(), 0.0
-    for frame in model(question.checkpoint).edit(start, question.target, settings, cancel=cancel):
+    film, drawn, lang = Film(), 0.0, asked.lang
+    for frame in asked.row.edit(asked.start, asked.target, settings, cancel):
         if frame.image is not None:
             film.add(frame.step, frame.image)
         if frame.result is not None:
             yield finished(frame.result, film.frames, lang)
         elif time.monotonic() - drawn > PAUSE:
             drawn = time.monotonic()
-            slots = {} if frame.image is None else {"view": frames.pair(start.image, frame.image, lang)}
-            yield {**slots, "line": progress(frame, lang).bar}
+            slots = {} if frame.image is None else {"view": frames.pair(asked.start.image, frame.image, lang)}
+            yield {**slots, "line": sketch_runs.progress(frame, lang).bar}
 
 
 def follow(question: Question, lang: str) -> dict[str, Any]:
     """The answer while strength or disentanglement moves; only a global direction has one."""
     if question.method != DIRECTION:
         return {}
-    slots = directed(question, begin(question), lang)
+    slots = directed(Inquiry(question, lang))
     return {name: value for name, value in slots.items() if name != "line"}
 
 
@@ -177,10 +161,8 @@ def more(layout: Layout) -> None:
     """What the first tab has below its answer: sliders that are followed, and the downloads of the last run."""
     place = layout.places[0]
     moves = [event for name in ("alpha", "beta") for event in events_of(layout.components[name])]
+    sketch_runs.downloads(layout, place, downloads)
     layout.update(moves, place, follow, trigger_mode="always_last")
-    with gr.Accordion(Text("Download", "下载").tr, open=False, elem_id="downloads"):
-        files = layout.place("files", Text("Make the files", "生成文件"), {"out": output})
-    layout.ask(files.button.click, files, downloads, [place.slots["made"]])
 
 
 def downloads(question: Question, made: Made | None, lang: str) -> dict[str, Any]:
@@ -197,15 +179,12 @@ def downloads(question: Question, made: Made | None, lang: str) -> dict[str, Any
     return {"out": files_in.downloads(links)}
 
 
-# --- hints ---------------------------------------------------------------------------------------------------
-
-
-def notes(question: Question, lang: str) -> dict[str, Any]:
+def notes(asked: Inquiry) -> dict[str, Any]:
     """The hints above the answer."""
     from core.classroom.recipes.styleclip import scenes
     from core.classroom.world.vocabulary import unread
 
-    name = row_of(question.checkpoint)
+    question, lang, name = asked.question, asked.lang, asked.row.checkpoint
     bundled = checkpoints.row(name).bundled is not None
     both = f"{question.neutral} {question.target}"
     hints = results.unreadable(name, both, lang)
@@ -214,21 +193,16 @@ def notes(question: Question, lang: str) -> dict[str, Any]:
         hints.append(say("no_thing", lang))
     if name == INSTRUCTED:
         hints.append(say("instruction", lang))
-    digest = ""
-    if question.start == "image":
-        digest = inputs.digest(inputs.image(files_in.image_source(question.image)))
+    digest = "" if asked.image is None else inputs.digest(asked.image)
     return results.notes(name, lang, digest=digest, page=PAPER, unknown=unknown, more=hints)
-
-
-# --- fields --------------------------------------------------------------------------------------------------
 
 
 def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
     """The fields that an example sets."""
     row = examples()[name]
-    code = label_language(PAPER, row_of(question.checkpoint), lang)
+    code = label_language(PAPER, question.checkpoint, lang)
     target = row["target"][code]
-    if row_of(question.checkpoint) == INSTRUCTED:
+    if question.checkpoint == INSTRUCTED:
         target = row.get("instruction", target)
     return {"image": row["path"], "start": "image", "neutral": row["neutral"][code], "target": target}
 
@@ -237,9 +211,8 @@ def own_fields(question: Question, lang: str) -> dict[str, Any]:
     """The start and the method that a chosen row can have, where it cannot have those of the page."""
     from core.editing import rows
 
-    name = row_of(question.checkpoint)
+    name, changed = question.checkpoint, {}
     starts, methods = rows.starts(name), rows.methods(name)
-    changed = {}
     if question.start not in starts:
         changed["start"] = "image" if "image" in starts else starts[0]
     if question.method not in methods:
@@ -280,17 +253,12 @@ def styleclip_edit(
         {"checkpoint", "method", "seconds", "moved", "changed", "guide", "other", ..., "start" and "image" as data URIs (PNG)}.
     """
     with api_errors():
-        from core.editing import settings
-
-        name = row_of(checkpoint)
-        row = model(name)
-        numbers = {"steps": steps, "strength": strength, "alpha": alpha, "beta": beta, "seed": seed}
-        chosen = settings.of(name, method, neutral=neutral or None, **numbers)
+        row = model(checkpoint)
+        chosen = row.settings(
+            method, neutral=neutral or None, steps=steps, strength=strength, alpha=alpha, beta=beta, seed=seed
+        )
         given = {"seed": seed} if image is None else {"image": inputs.image(files_in.uploaded(image))}
-        start, cancel = row.start(**given), Cancel()
-        run = partial(row.edit, start, text, chosen, cancel=cancel)
-        job = jobs.in_turn(cancel, jobs.ENDPOINT_SECONDS, run)
-        made = result_of(job)
+        made = sketch_runs.finish(partial(row.edit, row.start(**given), text, chosen))
         return {**made.to_json(), "start": base.png_uri(made.start), "image": base.png_uri(made.image)}
 
 

@@ -10,7 +10,7 @@ from demos.draw.frames import cell, pair
 from demos.draw.strokes import rows_table
 from demos.kit import sketch_runs
 from demos.kit.html import Markup, grid, row, share, tag
-from demos.styleclip.words import data, say
+from demos.styleclip.words import data, line, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,38 +47,24 @@ def opinions(edit: Edit, lang: str) -> Markup:
         else:
             cells = [share(value, base.percent(value)) for value in (one.share_before, one.share_after)]
         body.append(row(head, *cells))
+    kind = mood(edit)
+    colour = "some" if kind == "both" else "none"
+    verdict = tag("p", say(f"convinced_{kind}", lang), class_=f"atlas-verdict {colour}") if kind else Markup()
     table = grid([say(name, lang) for name in ("judges", "start", "result")], body)
-    note = "" if edit.other is not None else tag("p", say("no_other", lang), class_="atlas-line")
-    return verdict(edit, lang) + table + note + facts(edit, lang)
+    note = "" if edit.other is not None else line("no_other", lang)
+    far = "" if edit.moved is None else line("moved", lang, value=f"{edit.moved:.2f}")
+    return verdict + table + note + line("changed", lang, value=f"{edit.changed:.4f}") + far
 
 
 def mood(edit: Edit) -> str:
-    """Who finds the target the better text for the result: "both", "guide", "other", "none", or "" where it is not known."""
-    shares = [None if one is None else one.share_after for one in (edit.guide, edit.other)]
-    if shares[0] is None or shares[1] is None:
-        return ""
-    first, second = (value >= CONVINCED for value in shares if value is not None)
-    return "both" if first and second else "guide" if first else "other" if second else "none"
-
-
-def verdict(edit: Edit, lang: str) -> Markup:
-    """One sentence on the two opinions."""
+    """What is said of the result: "blocked", or who finds the target the better text; "" where it is not known."""
     if edit.blocked:
-        return tag("p", say("blocked", lang), class_="atlas-hint")
-    kind = mood(edit)
-    if not kind:
-        return Markup()
-    return tag(
-        "p", say(f"convinced_{kind}", lang), class_=f"atlas-verdict {'some' if kind == 'both' else 'none'}"
-    )
-
-
-def facts(edit: Edit, lang: str) -> Markup:
-    """How far image and latent have moved."""
-    parts = [say("changed", lang, value=f"{edit.changed:.4f}")]
-    if edit.moved is not None:
-        parts.append(say("moved", lang, value=f"{edit.moved:.2f}"))
-    return tag("p", " · ".join(parts), class_="atlas-line")
+        return "blocked"
+    shares = [one.share_after for one in (edit.guide, edit.other) if one and one.share_after is not None]
+    if len(shares) < 2:
+        return ""
+    first, second = (value >= CONVINCED for value in shares)
+    return "both" if first and second else "guide" if first else "other" if second else "none"
 
 
 def methods_table(edits: Sequence[tuple[str, Edit]], start: np.ndarray, lang: str) -> Markup:
@@ -139,15 +125,9 @@ def channel_table(way: TextDirection, names: Sequence[str], lang: str) -> Markup
 
 def layer_table(layers: Sequence[StyleLayer], lang: str) -> Markup:
     """Every vector of StyleSpace: its map, its channels, its level."""
-    levels = [say(one.level, lang) + (f" · {say('colours', lang)}" if one.to_rgb else "") for one in layers]
+    colours = " · " + say("colours", lang)
     rows = [
-        (one.name, f"{one.side} px", str(one.channels), level)
-        for one, level in zip(layers, levels, strict=True)
+        (one.name, f"{one.side} px", str(one.channels), say(one.level, lang) + colours * one.to_rgb)
+        for one in layers
     ]
     return rows_table([say(name, lang) for name in ("layer", "map", "channels", "level")], rows)
-
-
-def seconds_table(rows: Sequence[tuple[str, float]], lang: str) -> Markup:
-    """Seconds by the names of methods."""
-    cells = [(name, say("seconds", lang, value=f"{value:.2f}")) for name, value in rows]
-    return rows_table([say("method", lang), say("time", lang)], cells)

@@ -9,10 +9,11 @@ from PIL import Image
 
 from core import inputs
 from demos.draw import base, frames
+from demos.draw.strokes import rows_table
 from demos.kit.html import tag
 from demos.kit.walkthrough import Case, Outcome
 from demos.styleclip import answer, draw
-from demos.styleclip.words import say
+from demos.styleclip.words import line, say
 
 if TYPE_CHECKING:
     from core.editing.model import Editor, Start
@@ -39,21 +40,22 @@ def run(case: Case, method: str, **chosen: Any) -> Edit:
     """An edit of the step's image."""
     row, start = opened(case)
     settings = row.settings(method, neutral=words(case, "neutral"), **chosen)
-    return answer.result_of(row.edit(start, words(case, "target"), settings))
+    return row.result(start, words(case, "target"), settings)
 
 
 def price(case: Case) -> Outcome:
     """Which of the three ways takes least time for another image and another text, measured now."""
-    row, _ = opened(case)
-    seconds = {name: run(case, name).seconds for name in ("optimization", "global_direction")}
     # A whole training would be waited for: some of its steps tell how long each takes.
-    whole = row.settings("mapper").steps
-    trial = run(case, "mapper", steps=TRIAL, seed=inputs.seed(-1)).seconds
-    seconds["mapper"] = trial * whole / TRIAL
-    rows = [(draw.method_title(name, case.lang), seconds[name]) for name in PRICED]
-    told = tag("p", say("price_note", case.lang, steps=TRIAL, whole=whole), class_="atlas-line")
-    index = min(range(len(PRICED)), key=lambda at: seconds[PRICED[at]])
-    return Outcome(index, draw.seconds_table(rows, case.lang) + told)
+    whole = answer.model(case.checkpoint).settings("mapper").steps
+    training = run(case, "mapper", steps=TRIAL, seed=inputs.seed(-1)).seconds * whole / TRIAL
+    seconds = [run(case, "optimization").seconds, training, run(case, "global_direction").seconds]
+    rows = [
+        (draw.method_title(name, case.lang), say("seconds", case.lang, value=f"{value:.2f}"))
+        for name, value in zip(PRICED, seconds, strict=True)
+    ]
+    table = rows_table([say(name, case.lang) for name in ("method", "time")], rows)
+    note = line("price_note", case.lang, steps=TRIAL, whole=whole)
+    return Outcome(seconds.index(min(seconds)), table + note)
 
 
 def separable(case: Case) -> Outcome:
@@ -74,8 +76,8 @@ def stretched(case: Case) -> Outcome:
     best = int(scores.argmax())
     names = [f"α = {value:g}: {score:+.2f}" for value, score in zip(STRENGTHS, scores, strict=True)]
     body = frames.strip(list(zip(made.images[0], names, strict=True)))
-    told = tag("p", say("stretched", case.lang, alpha=f"{STRENGTHS[best]:g}"), class_="atlas-line")
-    return Outcome(2 if best == len(STRENGTHS) - 1 else 1 if best else 0, body + told)
+    note = line("stretched", case.lang, alpha=f"{STRENGTHS[best]:g}")
+    return Outcome(2 if best == len(STRENGTHS) - 1 else 1 if best else 0, body + note)
 
 
 def unlearned(case: Case) -> Outcome:

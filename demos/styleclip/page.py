@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from demos.draw import frames
-from demos.kit import form, library, page, sketch_runs, train, walkthrough
+from demos.kit import form, library, numbers, page, sketch_runs, train, walkthrough
 from demos.kit.components import output
 from demos.styleclip import answer, compare, inside, lessons, training
 from demos.styleclip.words import PAPER, examples, text
+
+STAGE = {"out": frames.stage}
 
 
 @dataclass(frozen=True)
@@ -45,27 +48,17 @@ PAGE = page.declare(
         page.tab(PAPER, "methods", compare.methods, in_turn=True),
         page.tab(PAPER, "grid", compare.plane),
         page.tab(
-            PAPER,
-            "between",
-            compare.between,
-            slots={"out": frames.stage},
-            inputs=form.inputs(compare.Other, "between"),
+            PAPER, "between", compare.between, slots=STAGE, inputs=form.inputs(compare.Other, "between")
         ),
     ],
     inside=[
         page.tab(PAPER, "channels", inside.channels),
-        page.tab(
-            PAPER,
-            "channel",
-            inside.channel,
-            slots={"out": frames.stage},
-            inputs=form.inputs(inside.Place, "channel"),
-        ),
+        page.tab(PAPER, "channel", inside.channel, slots=STAGE, inputs=form.inputs(inside.Place, "channel")),
         page.tab(PAPER, "layers", inside.layers, inputs=form.inputs(compare.Other, "layers")),
-        page.tab(PAPER, "noise", inside.noise, slots={"out": frames.stage}),
+        page.tab(PAPER, "noise", inside.noise, slots=STAGE),
         *page.traced(PAPER, inside.values, text("no_generator")),
     ],
     walk=walkthrough.of_page(PAPER, lessons.KINDS, slot=frames.stage),
-    train=[train.tab(training.LIVE), page.Html("numbers", text("numbers"), inside.published)],
+    train=[train.tab(training.LIVE), page.Html("numbers", text("numbers"), partial(numbers.of_page, PAPER))],
     endpoints=[answer.styleclip_edit, answer.styleclip_generate],
 )

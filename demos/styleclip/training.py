@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core import checkpoints, inputs
+from core import inputs
 from core.errors import Refusal
 from demos.draw import frames
-from demos.kit import form, library
+from demos.kit import form, library, sketch_runs
 from demos.kit.html import tag
 from demos.kit.language import pick
 from demos.kit.menu import label_language
@@ -20,7 +19,6 @@ from demos.styleclip.words import PAPER, say, text
 
 SETTING_UP = 1.0  # minutes that the seat is held beside the training
 NEW = (101, 102, 103, 104)  # seeds of images that the mapper has not seen
-PAUSE = 0.4  # seconds between two looks
 
 
 @dataclass(frozen=True)
@@ -31,64 +29,52 @@ class Settings:
     steps: int = form.slider(20, 400, 120, text("mapper_steps"), step=20, place="top")
 
 
-def miniature() -> str:
-    """The bundled row, which alone learns in a minute."""
-    return next(row.name for row in checkpoints.rows(PAPER) if row.bundled)
-
-
 def lesson(settings: Settings, lang: str, cancel: Any) -> Iterator[Moment]:
     """The moments of a mapper's training, and at last what it makes of images that it has not seen."""
-    name = miniature()
+    name = sketch_runs.miniature(PAPER)  # it alone learns in a minute
     target = inputs.text(settings.sentence or say("sentence_own", label_language(PAPER, name, lang)))
-    row, began, shown = answer.model(name), time.monotonic(), 0.0
+    row = answer.model(name)
     start = row.start(image=inputs.image(library.examples(PAPER)[answer.OPENING]["path"]))
     # With a seed of its own no remembered mapper is used; with the same one again it is.
-    chosen = row.settings("mapper", steps=int(settings.steps), seed=inputs.seed(-1))
+    chosen = row.settings("mapper", steps=settings.steps, seed=inputs.seed(-1))
     rows: list[dict[str, float]] = []
-    moment = Moment(0.0, None, "")
+    moment = look(rows, 0.0, None, lang)
     try:
-        for frame in row.edit(start, target, chosen, cancel=cancel):
+        for frame in row.edit(start, target, chosen, cancel):
             if frame.losses:
-                rows.append({"step": float(frame.step), "seconds": time.monotonic() - began, **frame.losses})
-            if frame.result is None and time.monotonic() - shown < PAUSE:
-                continue
-            shown = time.monotonic()
-            image = frame.image if frame.result is None else frame.result.image
-            slots = {} if image is None else {"pair": frames.pair(start.image, image, lang)}
-            moment = look(rows, frame.step / max(1, frame.steps), frame.seconds_left, slots, lang)
+                rows.append({"step": float(frame.step), "seconds": frame.seconds, **frame.losses})
+            slots = {} if frame.image is None else {"pair": frames.pair(start.image, frame.image, lang)}
+            moment = look(rows, frame.step / frame.steps, frame.seconds_left, lang, slots=slots)
             yield moment
     except Refusal as refusal:
         if refusal.code != "cancelled":
             raise
-        yield look(rows, moment.share, None, {}, lang, "stopped")
+        yield look(rows, moment.share, None, lang, state="stopped")
         return
-    fresh = []
-    for seed in NEW:
-        made = answer.result_of(row.edit(row.start(seed=seed), target, chosen))
-        fresh += [(made.start, say("start", lang)), (made.image, say("result", lang))]
+    edits = [row.result(row.start(seed=seed), target, chosen) for seed in NEW]
+    fresh = [(i, say(side, lang)) for e in edits for i, side in ((e.start, "start"), (e.image, "result"))]
     unseen = {"unseen": tag("h4", say("unseen", lang)) + frames.strip(fresh)}
-    yield look(rows, 1.0, 0.0, {**moment.slots, **unseen}, lang, "done")
+    yield look(rows, 1.0, 0.0, lang, state="done", slots={**moment.slots, **unseen})
 
 
 def look(
-    rows: list[dict[str, float]],
-    share: float,
-    left: float | None,
-    slots: dict[str, Any],
-    lang: str,
-    state: str = "running",
+    rows: Sequence[Mapping[str, float]], share: float, left: float | None, lang: str, **more: Any
 ) -> Moment:
-    """Where the training stands."""
-    points = {name: [(row["step"], row[name]) for row in rows] for name in ("clip", "distance")}
-    end = float(rows[-1]["step"]) if rows else 1.0
-    axis = pick(lang, "steps", "步数")
-    curves = [
-        Curve(say(f"curve_{name}", lang), [(say(f"curve_{name}", lang), line)], axis, end)
-        for name, line in points.items()
-    ]
-    figures = [(f"{1 - rows[-1]['clip']:.3f}", say("cosine_now", lang))] if rows else []
+    """Where the training stands; `more`: as of `Moment`."""
     facts = pick(lang, f"{len(rows)} steps", f"{len(rows)} 步")
-    return Moment(share, left, facts, state, figures, curves if rows else (), rows, slots)
+    if not rows:
+        return Moment(share, left, facts, **more)
+    curves = [
+        Curve(
+            title,
+            [(title, [(row["step"], row[name]) for row in rows])],
+            say("steps_axis", lang),
+            rows[-1]["step"],
+        )
+        for name, title in (("clip", say("curve_clip", lang)), ("distance", say("curve_distance", lang)))
+    ]
+    cosine = (f"{1 - rows[-1]['clip']:.3f}", say("cosine_now", lang))
+    return Moment(share, left, facts, numbers=[cosine], curves=curves, rows=rows, **more)
 
 
 LIVE = Live(

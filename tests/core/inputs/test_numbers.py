@@ -20,3 +20,13 @@ def test_everything_else_is_refused_by_name(value: Any) -> None:
     with pytest.raises(Refusal, match="threshold must be a number from 0 to 1") as refused:
         inputs.number("threshold", value)
     assert refused.value.code == "out_of_range"
+
+
+def test_a_seed_is_whole_and_any_means_one_of_all() -> None:
+    assert [inputs.seed(value) for value in (0, 7.0)] == [0, 7]
+    assert len({inputs.seed(-1) for _ in range(5)}) > 1
+    values: list[Any] = [-2, 2**31, 1.5, float("nan"), float("inf"), None, "3"]
+    for value in values:
+        with pytest.raises(Refusal) as refused:
+            inputs.seed(value)
+        assert refused.value.code == "bad_seed"

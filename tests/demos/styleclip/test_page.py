@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import frames
 from demos.draw.frames import Film
-from demos.kit import train
+from demos.kit import numbers, train
 from demos.styleclip import answer, compare, draw, inside, lessons, page, training
 from demos.styleclip.words import data, examples
 from tests import pages
@@ -74,22 +75,41 @@ def test_strength_is_followed_by_a_global_direction_alone() -> None:
 
 
 def test_a_start_can_be_generated() -> None:
-    from_seed = answer.begin(question(start="seed", seed=5, image=None))
+    from_seed = answer.Inquiry(question(start="seed", seed=5, image=None), "en").start
     assert from_seed.seed == 5 and from_seed.latent is not None
-    from_text = answer.begin(question(start="text", image=None))
+    from_text = answer.Inquiry(question(start="text", image=None), "en").start
     assert from_text.image.shape == from_seed.image.shape
     with pytest.raises(Refusal) as refused:
-        answer.begin(question(image=None))
+        _ = answer.Inquiry(question(image=None), "en").start
     assert refused.value.code == "no_image"
 
 
-def test_hints_say_what_the_miniature_cannot_draw() -> None:
-    assert "50 things" in answer.notes(question(target="a chair"), "en")["notes"]
-    assert "50 things" not in answer.notes(question(target="two cats"), "en")["notes"]
-    assert answer.notes(question("zh", target="一只猫"), "zh")["notes"] == ""
-    assert "kumquat" in answer.notes(question(target="a kumquat"), "en")["notes"]
-    told = answer.notes(question(checkpoint="instruct-pix2pix"), "en")["notes"]
-    assert "instruction" in told
+def test_an_image_is_read_once_for_its_edit_and_the_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    read = inputs.image
+    monkeypatch.setattr(inputs, "image", lambda source: opened.append(source) or read(source))
+    run(answer.edit, question(), "en")
+    assert len(opened) == 1
+
+
+def test_without_a_neutral_text_a_direction_begins_at_the_mean_of_all_things() -> None:
+    named, free = (run(answer.edit, question(neutral=text), "en") for text in (question().neutral, " "))
+    assert free["message"] == "" and free["made"].edit.guide.share_after is None
+    assert not np.array_equal(free["made"].edit.image, named["made"].edit.image)
+
+
+def test_hints_say_what_the_miniature_cannot_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hints(lang: str = "en", **changes: Any) -> str:
+        return str(answer.notes(answer.Inquiry(question(lang, **changes), lang))["notes"])
+
+    assert "50 things" in hints(target="a chair")
+    assert "50 things" not in hints(target="two cats")
+    assert hints("zh", target="一只猫") == ""
+    assert "kumquat" in hints(target="a kumquat")
+    # Hints ask no weights, which are not here.
+    row = SimpleNamespace(checkpoint="instruct-pix2pix")
+    monkeypatch.setattr(answer, "model", lambda name: row)
+    assert "instruction" in hints(checkpoint="instruct-pix2pix")
     assert answer.fill("camel", question(checkpoint="instruct-pix2pix"), "en")["target"].startswith("turn")
 
 
@@ -135,11 +155,11 @@ def test_the_verdict_tells_a_fooled_judge(guide: float, other: float | None, kin
 
 
 def test_all_ways_stand_in_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = answer.settings_of
+    settings = answer.Inquiry.settings
     monkeypatch.setattr(
-        answer,
-        "settings_of",
-        lambda asked, lang, name=None: dataclasses.replace(settings(asked, lang, name), steps=2),
+        answer.Inquiry,
+        "settings",
+        lambda *given: dataclasses.replace(settings(*given), steps=2),
     )
     slots = run(compare.methods, question(), "en")
     names = [name for name in data()["quickest"] if name in rows.methods(MINIATURE)]
@@ -174,7 +194,7 @@ def test_noise_is_shown_step_by_step_and_tensors_have_shapes() -> None:
     assert out.count("data-frame") == 8 and "batch-curve" in out
     found, _ = inside.values(question(), "en")
     assert found["side"] == 32 and found["own"] < found["channels"]
-    assert "%" not in inside.published("zh")[:0] and "StyleCLIP-Tutorial" in inside.published("zh")
+    assert "StyleCLIP-Tutorial" in numbers.of_page("styleclip", "zh")
 
 
 # --- lessons and training ----------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@
 A part whose export is there is passed over: what `train styleclip-editor` and `train styleclip-generator` left in `OUT/editor`
 and `OUT/generator` is joined. The paper measures the relevance of a style channel by moving it. The
 channels of a generator of 32 pixels say too little one by one: moved far enough for CLIP to notice, they break the image. Here a
-regression takes its place (`core.editing.global_direction.regression`): how the channels of random images go with what CLIP sees.
+regression takes its place (`core.editing.global_direction.regression`): how the channels of random images go with CLIP's features
+of their names, in both languages. CLIP's features of the images themselves do worse: the miniature's texts and images lie far
+apart, so that a way between two texts is none between images.
 """
 
 from __future__ import annotations
@@ -19,22 +21,20 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from core.checkpoints import Checkpoint, File, bytewise, registry
-from core.classroom.recipes.common.miniature import NOTE, WEIGHTS, Miniature, open_miniature
+from core.classroom.recipes.common.miniature import NOTE, WEIGHTS, open_miniature
 from core.classroom.recipes.common.running import CURVE
 from core.classroom.recipes.styleclip import editor, generator, scenes
 from core.editing import rows
 from core.editing.editor import SCHEDULE
 from core.editing.global_direction import regression
-from core.editing.miniature import LoadedMiniature
-from core.editing.optimization import See, resized
+from core.editing.miniature import TEMPLATES, LoadedMiniature
 from core.editing.pipelines import assemble
 
 ROW = "classroom-styleclip"
 EDITOR_SHARE = 60 / 85  # of the minutes
-SOURCES, PART = 3000, 100  # images by which channels are measured, and those of one batch
+SOURCES = 3000  # images by which channels are measured
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Trainer:
         if not (parts["generator"] / NOTE).is_file():
             minutes = s.minutes * (1 - EDITOR_SHARE)
             generator.Trainer(generator.Settings(minutes=minutes, out=s.out / "generator", **common)).run(say)
-        return join(parts["editor"], parts["generator"], s.out / ROW, s.clip, say)
+        return join(parts["editor"], parts["generator"], s.out / ROW, s.clip)
 
 
 def row_of(folder: Path) -> Checkpoint:
@@ -87,7 +87,6 @@ def join(
     generator_folder: Path,
     out: Path,
     clip: str = editor.CLIP,
-    say: Callable[[str], None] = print,
 ) -> Path:
     """Puts the exports of both trainings into one folder, with the relevance of the generator's channels for a CLIP."""
     note = json.loads((editor_folder / NOTE).read_text(encoding="utf-8"))
@@ -111,35 +110,20 @@ def join(
     for part, folder in (("editor", editor_folder), ("generator", generator_folder)):
         if (folder / CURVE).is_file():
             (out / f"{part}.csv").write_text((folder / CURVE).read_text(encoding="utf-8"))
-    state["relevance"] = measured(config, state, row_of(out), clip, say)
+    state["relevance"] = measured(config, state, row_of(out), clip)
     save_file(bytewise.packed(state), out / WEIGHTS)
     return out
 
 
-def seeing(clip: Miniature) -> See:
-    """A miniature CLIP as what sees images in -1..1."""
-
-    def see(images: Tensor) -> Tensor:
-        large = resized(images, clip.size) / 2 + 0.5
-        features: Tensor = clip.model.encode_image((large - clip.mean) / clip.std)
-        return features
-
-    return see
-
-
 @torch.no_grad()
-def measured(
-    config: dict[str, Any], state: dict[str, Tensor], row: Checkpoint, clip: str, say: Callable[[str], None]
-) -> Tensor:
+def measured(config: dict[str, Any], state: dict[str, Tensor], row: Checkpoint, clip: str) -> Tensor:
     """[C, D] the relevance of every channel of the generator's convolutions, in half precision."""
-    empty = {"relevance": torch.zeros(0, 1)}
-    loaded: LoadedMiniature = assemble(config, state | empty, row, "cpu")
-    net, see = loaded.generator, seeing(open_miniature(clip))
-    own = [i for i in range(len(net.style_widths)) if i not in net.to_rgb]
-    styles, features = [], []
-    for part in loaded.drawn(SOURCES, 0).split(PART):
-        drawn = net.styles(net.widen(part))
-        styles.append(torch.cat([drawn[i] for i in own], 1))
-        features.append(F.normalize(see(net.synthesise(drawn)), dim=-1))
-        say(f"image {len(styles) * PART} of {SOURCES}")
-    return regression(torch.cat(styles), torch.cat(features)).half()
+    loaded: LoadedMiniature = assemble(config, state | {"relevance": torch.zeros(0, 1)}, row, "cpu")
+    net, states = loaded.generator, loaded.states(SOURCES, 0)
+    styles = net.styles(net.widen(loaded.w(states)))
+    own = torch.cat([style for i, style in enumerate(styles) if i not in net.to_rgb], 1)
+    things = torch.tensor([loaded.factors["thing"].index(one["thing"]) for one in states])
+    miniature, which = open_miniature(clip), scenes.thing_concepts()
+    # Every image has a name in each language.
+    names = [miniature.names(lang, forms, which).clone()[things] for lang, forms in TEMPLATES.items()]
+    return regression(own.repeat(len(names), 1), torch.cat(names)).half()
