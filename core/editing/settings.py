@@ -23,7 +23,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 CLASSROOM: dict[str, dict[str, Any]] = {
     "instruct": {"steps": 16, "text_guidance": 3.0, "image_guidance": 1.0},
     "sdedit": {"steps": 16, "strength": 0.7, "text_guidance": 3.0},
-    "optimization": {"distance": (0.002,)},
+    "optimization": {"distance": (0.0001,)},
     "stylespace": {"distance": (0.002,)},
     "mapper": {"steps": 120, "rate": 10.0, "distance": (0.05,), "likeness": 0.0},
     "global_direction": {"alpha": 4.0, "beta": 0.08},
