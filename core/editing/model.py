@@ -72,7 +72,8 @@ class Editor(Handle[Any]):
         Raises:
             Refusal: "no_start" where the row cannot begin like that, "bad_seed", "unknown_factor", "no_text".
         """
-        given: dict[str, Any] = {"state": state, "image": image, "text": text.strip() or None, "seed": seed}
+        said = None if text == "" else inputs.text(text)
+        given: dict[str, Any] = {"state": state, "image": image, "text": said, "seed": seed}
         kind = next((name for name, value in given.items() if value is not None), "seed")
         if kind not in rows.starts(self.checkpoint):
             raise Refusal(
@@ -81,8 +82,6 @@ class Editor(Handle[Any]):
         chosen: dict[str, Any] = {kind: given[kind]}
         if kind in ("seed", "text"):
             chosen["seed"] = inputs.seed(0 if seed is None else seed)
-        if kind == "text":
-            chosen["text"] = inputs.text(text)
         if kind in ("seed", "state") and psi is not None:
             chosen["psi"] = inputs.number("psi", psi)
         return _started(self, chosen)

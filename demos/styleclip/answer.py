@@ -23,7 +23,7 @@ from demos.kit.jobs import Progress
 from demos.kit.menu import label_language, start_row
 from demos.kit.places import Last
 from demos.styleclip import draw
-from demos.styleclip.words import PAPER, examples, say
+from demos.styleclip.words import PAPER, data, examples, say
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from demos.kit.page import Layout
     from demos.styleclip.page import Question
 
-OPENING = "car"
+OPENING = "dog"
 DIRECTION = "global_direction"
 INSTRUCTED = "instruct-pix2pix"  # reads what is to be done, not what is to be seen
 PAUSE = 0.15  # seconds between two drawings of a run
@@ -76,7 +76,8 @@ class Inquiry:
     def settings(self, method: str, own: bool = True) -> EditSettings:
         """The settings of a method: what the page's fields leave open has its own value; `own`: the fields are this method's."""
         if method not in self.row.methods:
-            titles = (draw.method_title(one, self.lang) for one in self.row.methods)
+            offered = (one for one in data()["options"]["method"] if one in self.row.methods)
+            titles = (draw.method_title(one, self.lang) for one in offered)
             raise Refusal(
                 "unknown_method", name=draw.method_title(method, self.lang), known=", ".join(titles)
             )
@@ -281,7 +282,7 @@ def styleclip_generate(
         latent = None if start.latent is None else start.latent.astype(float).round(4).tolist()
         return {
             "checkpoint": row.checkpoint,
-            "seed": seed,
+            "seed": start.seed,
             "image": base.png_uri(start.image),
             "latent": latent,
         }

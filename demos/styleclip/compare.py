@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.runtime import Cancel
 from demos.draw import frames
-from demos.kit import form
+from demos.kit import form, sketch_runs
 from demos.kit.jobs import Progress
-from demos.styleclip import answer, draw
+from demos.styleclip import draw
 from demos.styleclip.answer import Inquiry
 from demos.styleclip.words import data, line, say, text
 
@@ -33,20 +33,15 @@ class Other:
 
 def methods(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress | dict[str, Any]]:
     """The same start and text by every method of the checkpoint that the page offers, quick ones first."""
-    from core.editing import rows
-
     asked = Inquiry(question, lang)
-    _, target = asked.texts
-    known = rows.methods(asked.row.checkpoint)
-    names = [name for name in data()["quickest"] if name in known]
+    names = [name for name in data()["quickest"] if name in asked.row.methods]
     edits: list[tuple[str, Edit]] = []
     for at, name in enumerate(names):
         # The sliders of the first tab belong to its own method.
-        own = question if name == question.method else replace(question, steps=0, strength=0.0, distance=0.0)
-        title, settings = draw.method_title(name, lang), answer.settings_of(own, lang, name)
-        for frame in asked.row.edit(asked.start, target, settings, cancel=cancel):
-            share = (at + frame.step / max(1, frame.steps)) / len(names)
-            yield Progress(share, f"{title}: {answer.progress(frame, lang).text}")
+        title, settings = draw.method_title(name, lang), asked.settings(name, name == question.method)
+        for frame in asked.row.edit(asked.start, asked.target, settings, cancel):
+            share = (at + frame.step / frame.steps) / len(names)
+            yield Progress(share, f"{title}: {sketch_runs.progress(frame, lang).text}")
             if frame.result is not None:
                 edits.append((title, frame.result))
         yield {"out": draw.methods_table(edits, asked.start.image, lang)}
@@ -56,7 +51,7 @@ def methods(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress 
 def plane(question: Question, lang: str) -> dict[str, Any]:
     """One start by strength and disentanglement."""
     asked = Inquiry(question, lang)
-    made = asked.row.grid(asked.start, *asked.texts, ALPHAS, BETAS)
+    made = asked.row.grid(asked.start, asked.neutral, asked.target, ALPHAS, BETAS)
     return asked.slots(draw.grid_table(made, ALPHAS, BETAS, lang) + line("grid_note", lang))
 
 

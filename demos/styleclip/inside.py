@@ -63,7 +63,7 @@ def channel(question: Question, layer: int, number: int, strongest: bool, lang: 
     if strongest:
         first = row.direction(asked.neutral, asked.target, 0.0).channels[0]
         at, place = first.layer, first.channel
-    place = int(inputs.number("number", place, 0, known[at].channels - 1))
+    place = int(inputs.number("channel", place, 0, known[at].channels - 1))
     images = row.channel(asked.start, at, place, AMOUNTS)
     names = [amount_of(known[at].name, place, far, lang) for far in AMOUNTS]
     moved = list(zip(images, names, strict=True))

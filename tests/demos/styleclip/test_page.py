@@ -6,8 +6,9 @@ import base64
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -60,6 +61,7 @@ def test_every_method_shows_its_steps(method: str) -> None:
 def test_a_method_that_a_row_lacks_is_refused_and_never_asked_by_a_change_of_row() -> None:
     refused = run(answer.edit, question(method="guidance"), "en")["message"]
     assert "CLIP guidance" in refused and "Global direction" in refused and "DDIM" not in refused
+    assert "stylespace" not in refused  # the page does not offer it
     for name in (MINIATURE, "stylegan2-ffhq", "sd-turbo", "instruct-pix2pix", "ddpm-cifar10-32"):
         asked = question(checkpoint=name)
         settled = dataclasses.replace(asked, **answer.own_fields(asked, "en"))
@@ -230,4 +232,8 @@ def test_endpoints_edit_and_generate() -> None:
     made = answer.styleclip_generate(seed=4)
     assert seeded["start"] == made["image"] and len(made["latent"]) == 8
     assert answer.styleclip_generate(text="a red apple", seed=1)["image"] != made["image"]
-    assert inputs.seed(4) == made["seed"]
+    assert made["seed"] == 4
+    drawn = answer.styleclip_generate(seed=-1)
+    assert drawn["seed"] >= 0 and answer.styleclip_generate(seed=drawn["seed"])["image"] == drawn["image"]
+    with pytest.raises(gr.Error, match="no text"):
+        answer.styleclip_generate(text=cast("str", 5))
