@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from core.clip.handles import Handle
 from core.editing import directions, editor, judges, latents, miniature, rows, settings
 from core.editing.directions import Grid, StyleLayer, TextDirection
 from core.editing.judges import Judge
-from core.editing.result import Edit, Frame, Opinion, Start, levels, pixels
+from core.editing.result import Edit, Frame, Opinion, Shown, Start, levels, pixels
 from core.editing.settings import EditSettings
 from core.errors import Refusal
 
@@ -278,21 +277,17 @@ def _edited(
     model: Editor, start: Start, text: str, s: EditSettings, cancel: runtime.Cancel
 ) -> Iterator[Frame]:
     watch, began = runtime.Stopwatch(), time.perf_counter()
-    with ExitStack() as stack:
-        loaded = stack.enter_context(model.use())
+    steps = 1
+
+    def frame_of(shown: Shown) -> Frame:
+        nonlocal steps
+        cancel.check()
+        steps = shown.steps
+        return shown.frame(time.perf_counter() - began)
+
+    with model.use() as loaded, watch.span("steps"):
         run = loaded.run(start, text, s, runtime.semaphore(model.device))
-        stack.callback(run.close)
-        steps = 1
-        while True:
-            try:
-                with watch.span("steps"):
-                    shown = next(run)
-            except StopIteration as end:
-                made = end.value
-                break
-            cancel.check()
-            steps = shown.steps
-            yield shown.frame(time.perf_counter() - began)
+        made = yield from runtime.relay(run, frame_of)
     # What was edited is the generator's image of the latent, or the image itself.
     first = start.origin if s.method in rows.LATENT else start.image
     result = Edit(
