@@ -26,6 +26,7 @@ from demos.kit.language import Text, pick
 if TYPE_CHECKING:
     from core.clip import Classification
     from core.drawing.strokes import Drawn, Frame, Painting, Sketch
+    from core.editing.result import Frame as EditFrame
     from demos.kit.page import Layout
     from demos.kit.places import Handler, Place
 
@@ -148,7 +149,7 @@ def title(row: str, lang: str) -> str:
     return checkpoints.row(row).title["zh" if lang == "zh" else "en"]
 
 
-def progress(frame: Frame, lang: str) -> Progress:
+def progress(frame: Frame | EditFrame, lang: str) -> Progress:
     """How far a run is, with the time that is left."""
     spent, left = clock(frame.seconds), clock(frame.seconds_left)
     text = library.kit("run_progress", lang, step=frame.step, steps=frame.steps, spent=spent, left=left)
@@ -295,7 +296,7 @@ def opening(page: str, button: Text, lang: str) -> dict[str, Any]:
 # --- endpoints -----------------------------------------------------------------------------------------------
 
 
-def finish(start: Callable[[Cancel], Iterator[Frame]]) -> Any:
+def finish(start: Callable[[Cancel], Iterator[Frame | EditFrame]]) -> Any:
     """The result of a whole run in its turn.
 
     Args:
