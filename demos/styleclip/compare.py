@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from core.editing.result import Edit
     from demos.styleclip.page import Question
 
-ALPHAS, BETAS = (-2.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0), (0.0, 0.08, 0.15, 0.2, 0.25)
+ALPHAS, BETAS = (-2.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0), (0.0, 0.08, 0.15, 0.25, 0.4)
 BETWEEN = 9  # images from one latent to the other
 
 
