@@ -110,7 +110,6 @@ def finished(edit: Edit, way: Sequence[Named], lang: str) -> dict[str, Any]:
         "view": draw.view(edit, lang),
         "film": frames.strip(frames.spread(way)) if way else "",
         "line": results.answer_line(PAPER, edit, edit.seconds, lang),
-        "files": "",
         "made": Made(edit, tuple(way)),
     }
 
@@ -132,7 +131,7 @@ def edit(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
     if question.method == DIRECTION:
         yield Last({**directed(asked), **hints})
         return
-    yield {**hints, "film": "", "files": "", "line": Progress(0, say("loading", lang)).bar}
+    yield {**hints, "film": "", "line": Progress(0, say("loading", lang)).bar}
     yield from jobs.in_turn(cancel, jobs.PAGE_SECONDS, partial(watch, asked, settings, cancel))
 
 
