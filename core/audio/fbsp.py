@@ -164,8 +164,14 @@ class FrontEnd(nn.Module):
         return torch.cat([taps.real, taps.imag]).to(self.window.dtype).T.contiguous()
 
     def spectrum(self, waveform: Tensor) -> Tensor:
-        """[N, A] -> [N, T, 2K]: real parts, then imaginary ones."""
-        return self.frames(waveform) @ self.bank()
+        """[N, A] -> [N, T, 2K]: real parts, then imaginary ones.
+
+        There are more filters than frames, and a processor multiplies faster with the longer side first; the bins of a frame
+        then lie apart in memory, as `forward` wants them.
+        """
+        frames = self.frames(waveform)  # [N, T, win_length]
+        spectrum = self.bank().T @ frames.flatten(0, 1).T  # [2K, NT]
+        return spectrum.unflatten(1, frames.shape[:2]).permute(1, 2, 0)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Sounds [B, C, A] in the int16 range -> decibels [B, C, 3, F, T]: the low, the middle and the high third of the bins."""
