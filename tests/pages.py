@@ -9,7 +9,8 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from demos.kit.form import form_of as form
 from demos.kit.jobs import Progress, parts
-from demos.kit.page import Declaration, opening_state
+from demos.kit.opening import opening_state
+from demos.kit.page import Declaration
 
 __all__ = ["form", "opened", "parts", "run"]
 

@@ -19,7 +19,7 @@ from demos.kit.language import both, both_of
 
 if TYPE_CHECKING:
     from demos.chinese_clip.page import Question
-    from demos.kit.page import Layout
+    from demos.kit.layout import Layout
 
 ENGLISH_ONLY = "clip-vit-b32"
 MAX_NAMES = 12

@@ -30,7 +30,7 @@ from demos.kit.events import api_errors
 from demos.kit.html import Markup
 from demos.kit.jobs import Progress, timed
 from demos.kit.language import Text
-from demos.kit.page import Layout
+from demos.kit.layout import Layout
 from demos.kit.places import folded
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from demos.kit.components import output
 from demos.kit.events import api_errors
 from demos.kit.examples import chosen, strip
 from demos.kit.language import Text, has_chinese, tr
-from demos.kit.page import Layout
+from demos.kit.layout import Layout
 
 if TYPE_CHECKING:
     from core.clip import Classification

@@ -20,7 +20,7 @@ from demos.kit import files as files_in
 from demos.kit.events import api_errors
 from demos.kit.html import Markup, join, scroll, tag
 from demos.kit.language import Text
-from demos.kit.page import Layout
+from demos.kit.layout import Layout
 
 if TYPE_CHECKING:
     from core.clip.trace import FunctionRun, Run, SourceLine

@@ -22,7 +22,7 @@ from demos.kit import form
 from demos.kit.components import output
 from demos.kit.html import Markup, tag
 from demos.kit.language import Text
-from demos.kit.page import Layout
+from demos.kit.layout import Layout
 from demos.kit.places import Place
 from demos.kit.train import Curve, Kept, Live, Moment
 

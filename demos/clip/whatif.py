@@ -22,7 +22,7 @@ from demos.kit import classifier, components, thumbnails
 from demos.kit.components import output
 from demos.kit.events import api_errors
 from demos.kit.language import Text
-from demos.kit.page import Layout
+from demos.kit.layout import Layout
 
 if TYPE_CHECKING:
     from demos.clip.page import Question

@@ -23,7 +23,7 @@ from demos.kit.language import Text
 if TYPE_CHECKING:
     from core.drawing.clipasso import Variant
     from demos.clipasso.page import Question
-    from demos.kit.page import Layout
+    from demos.kit.layout import Layout
     from demos.kit.sketch_runs import Made
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64)

@@ -23,8 +23,8 @@ from demos.kit import files as files_in
 from demos.kit import label_choices, results
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress
+from demos.kit.layout import Layout
 from demos.kit.menu import label_language, needs_download, start_row
-from demos.kit.page import Layout
 from demos.kit.scenes_link import SceneOpened
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from demos.groupvit.words import PAPER, examples
 from demos.kit import files as files_in
 from demos.kit import results
 from demos.kit.events import api_errors
+from demos.kit.layout import Layout
 from demos.kit.menu import start_row
-from demos.kit.page import Layout, labelled
+from demos.kit.page import labelled
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -16,8 +16,8 @@ from demos.groupvit.words import PAPER, say, text
 from demos.kit import results
 from demos.kit.components import mask_stage, output
 from demos.kit.jobs import Progress
+from demos.kit.layout import Layout
 from demos.kit.menu import label_language
-from demos.kit.page import Layout
 
 if TYPE_CHECKING:
     from core.runtime import Cancel

@@ -28,7 +28,7 @@ from demos.kit.jobs import Progress
 from demos.kit.language import Text, pick
 
 if TYPE_CHECKING:
-    from demos.kit.page import Layout
+    from demos.kit.layout import Layout
 
 RUN = Text("Run over all files", "处理全部文件")
 SIDE = 56  # pixels of a thumbnail

@@ -8,9 +8,8 @@ Many files. A page leaves out what it does not have. Tabs that no other page has
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,26 +17,21 @@ import gradio as gr
 from gradio.context import Context
 
 from core import checkpoints
-from core.errors import Refusal
 from demos import catalog
-from demos.kit import batch, code, library, places, results, scenes_link, shell, tensors, walkthrough
+from demos.kit import batch, code, library, opening, places, results, scenes_link, shell, tensors, walkthrough
 from demos.kit.components import output
-from demos.kit.events import QUIET, Shell, alert, lang_of, listening, refusal_html
+from demos.kit.events import QUIET, Shell
 from demos.kit.examples import chosen, strip
 from demos.kit.form import Form, uploads_of
 from demos.kit.html import tag
 from demos.kit.jobs import STOPS
-from demos.kit.language import Text, pick
+from demos.kit.language import Text
+from demos.kit.layout import Layout
 from demos.kit.menu import CheckpointMenu, label_language, needs_download
 from demos.kit.places import Handler, Place, Slots
 from demos.kit.walkthrough import Walkthrough
 
 SHOW = Text("Show", "显示")
-OWN = "own"  # value of "image" in a link that was made with a visitor's own file
-LINK_WITHOUT_FILE = (
-    "This link was made with a file that is not part of it. The page shows its own example in place of that file.",
-    "这个链接是用自己的文件生成的，链接里不包含那个文件；页面改为显示自带的例子。",
-)
 
 
 @dataclass(frozen=True)
@@ -206,172 +200,6 @@ def traced(page: str, values: Handler, otherwise: Text | None = None) -> list[Ta
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What a page is made of while it is laid out; custom tabs get it."""
-
-    shell: Shell
-    form: Form
-    declared: Declaration
-    places: list[Place]
-
-    @property
-    def components(self) -> dict[str, Any]:
-        """The components of the question's fields by name."""
-        return self.form.components
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The same with what a link carries in place of the image."""
-        return {**self.form.components, "example": self.form.example, "scene": self.form.scene}
-
-    def place(self, name: str, button: Text, slots: Slots, **options: Any) -> Place:
-        """A place of the open tab: a button with Stop, and slots; `options` of `places.lay_out`."""
-        made = places.lay_out(name, button, slots, **options)
-        self.places.append(made)
-        return made
-
-    def ask(
-        self,
-        triggers: Any,
-        place: Place,
-        handler: Handler,
-        more: Sequence[Any] = (),
-        *,
-        prepare: bool = True,
-        **options: Any,
-    ) -> Any:
-        """Wires `handler(question, *more, lang)` to a place, behind the page's `prepare`.
-
-        Args:
-            triggers: events; None with `behind=` an event.
-            place: from `place`.
-            handler: answers at once or is a job.
-            more: components whose values follow the question; a change of one of them makes the answer an old one.
-            prepare: False for a handler that does not need what `prepare` makes.
-            options: of `places.wire`.
-        """
-        count = len(self.form.fields)
-
-        def read(values: Sequence[Any]) -> tuple[Any, ...]:
-            return (self.form.question(values), *values[count:])
-
-        ready = self.prepared(handler) if prepare else handler
-        place.depends_on(more)
-        own = self.fields.values()
-        changes = any(one is known for one in options.get("fields", {}).values() for known in own)
-        return places.wire(
-            self.shell,
-            triggers,
-            place,
-            ready,
-            [*self.form.inputs, *more],
-            read,
-            changes_question=changes,
-            **options,
-        )
-
-    def update(
-        self, triggers: Any, place: Place, handler: Handler, more: Sequence[Any] = (), **options: Any
-    ) -> Any:
-        """Wires `handler(question, *more, lang)` that sets some slots of a place without being an answer of its own.
-
-        `options` are Gradio's: `trigger_mode="always_last"` while a slider moves.
-        """
-        wired = self._setting(handler, place.slots, more)
-        return gr.on(listening(triggers), *wired, **{**QUIET, **options})
-
-    def _setting(
-        self, handler: Handler, targets: Mapping[str, Any], more: Sequence[Any]
-    ) -> tuple[Callable[..., dict[Any, Any]], list[Any], list[Any]]:
-        """A function that sets the components that `handler(question, *more, lang)` names; its inputs; its outputs."""
-        count, message = len(self.form.fields), self.shell.message
-
-        def set_named(*values: Any) -> dict[Any, Any]:
-            lang = lang_of(values)
-            try:
-                made = handler(self.form.question(values), *values[count:-1], lang)
-            except Refusal as refusal:
-                return {message: refusal_html(refusal, lang)}
-            return {message: "", **{targets[name]: value for name, value in made.items()}}
-
-        return set_named, [*self.form.inputs, *more, self.shell.lang], [message, *targets.values()]
-
-    def prepared(self, handler: Handler) -> Handler:
-        """The handler behind the page's `prepare`."""
-        prepare = self.declared.prepare
-        if prepare is None:
-            return handler
-
-        def job(question: Any, *more: Any) -> Iterator[Any]:
-            lang, cancel = more[-2:]
-            yield from prepare(question, lang, cancel)
-            yield from places.parts(handler, (question, *more[:-1]), cancel)
-
-        return job
-
-    def answer(self, place: Place, triggers: Any = None, when: Any = None, **options: Any) -> Any:
-        """Wires the first tab's handler.
-
-        Args:
-            place: of the first tab.
-            triggers: events; None with `behind=` an event.
-            when: `when(question)` gives the question to answer, or None to leave the answer as it is.
-            options: of `places.wire`.
-        """
-        try_it = self.declared.try_it
-        handler = self.prepared(try_it.handler)
-        if when is not None:
-            handler = _when(handler, when)
-        return places.wire(
-            self.shell,
-            triggers,
-            place,
-            handler,
-            self.form.inputs,
-            lambda values: (self.form.question(values),),
-            in_turn=try_it.in_turn,
-            fields=self.form.components,
-            **options,
-        )
-
-    def fill(
-        self,
-        triggers: Any,
-        handler: Callable[..., Mapping[str, Any]],
-        inputs: Sequence[Any] = (),
-        behind: Any = None,
-    ) -> Any:
-        """Wires `handler(question, *inputs, lang) -> {field: value}`, also for "example" and "scene"."""
-        wired = self._setting(handler, self.fields, inputs)
-        if behind is not None:
-            return behind.then(*wired, **QUIET)
-        # The first tab answers behind the new fields; the answers of the other tabs are old ones.
-        # They are not asked again before the fields are there.
-        script = "(...values) => { window.atlas.filling(); return values; }"
-        filled = gr.on(listening(triggers), *wired, js=script, **QUIET)
-        filled.then(None, None, None, js="() => { window.atlas.filled(); }", **QUIET)
-        return filled
-
-
-def _when(handler: Handler, when: Handler) -> Handler:
-    """The handler for the question that `when(question)` gives; no answer where it gives None."""
-    if inspect.isgeneratorfunction(handler):
-
-        def job(question: Any, lang: str, cancel: Any) -> Iterator[Any]:
-            settled = when(question)
-            if settled is not None:
-                yield from handler(settled, lang, cancel)
-
-        return job
-
-    def answer(question: Any, lang: str) -> Any:
-        settled = when(question)
-        return {} if settled is None else handler(settled, lang)
-
-    return answer
-
-
-@dataclass(frozen=True)
 class Declaration:
     """What a page declares; `declare` says what each part is."""
 
@@ -445,7 +273,7 @@ def build(slug: str, declared: Declaration) -> None:
                         batch.lay_out(layout, declared.many, slug)
 
     places.stopping(layout.places)
-    _opening(layout, place, steps, htmls, tabs)
+    opening.wire(layout, place, steps, htmls, tabs)
     _inputs(layout, place)
     if form.menu is not None:
         _checkpoint(layout, place, form.menu)
@@ -512,110 +340,11 @@ def _tab(layout: Layout, tab: AnyTab) -> dict[Any, Callable[[str], str]]:
     return {}
 
 
-# --- opening -----------------------------------------------------------------------------------------------
-
-
 def _choose(examples: Examples, question: Any, value: str, lang: str) -> dict[str, Any]:
     name = chosen(value, examples.rows())
     if name is None:
         return {"example": gr.skip()}
     return {**examples.fill(name, question, lang), "example": name, "scene": ""}
-
-
-def opening_state(
-    declared: Declaration, form: Form, question: Any, lang: str, query: Mapping[str, str]
-) -> tuple[dict[str, Any], str]:
-    """The fields that a page opens with, "example" and "scene" among them, and the sentence of a refused scene."""
-    examples = declared.examples
-    refused = ""
-    given = {name: value for name, value in form.read(query).items() if name != "checkpoint"}
-    question = replace(question, **given)
-    fields: dict[str, Any] = {}
-    if examples is not None:
-        name = query.get("example", examples.opening)
-        name = name if name in examples.rows() else examples.opening
-        fields = {**examples.fill(name, question, lang), "example": name, "scene": ""}
-    if examples is not None and examples.scene is not None:
-        try:
-            scene = scenes_link.opened(query, lang)
-        except Refusal as refusal:
-            scene, refused = None, refusal_html(refusal, lang)
-        if scene is not None:
-            more = examples.scene(scene, question, lang)
-            text = query[scenes_link.PARAMETER]
-            fields |= {"image": scene.path, **more, "example": "", "scene": text}
-    if declared.opening is not None:
-        fields |= declared.opening(question, lang)
-    if query.get("image") == OWN:
-        refused = alert(pick(lang, *LINK_WITHOUT_FILE))
-    settled = dict(declared.settle(question, lang)) if declared.settle is not None else {}
-    return fields | given | settled, refused
-
-
-def _recorded(try_it: Try, lang: str) -> dict[str, Any]:
-    """The recorded answer; none where its row is not in the registry of this server."""
-    try:
-        return dict(try_it.opening(lang)) if try_it.opening is not None else {}
-    except Refusal:
-        return {}
-
-
-def _opening(
-    layout: Layout,
-    place: Place,
-    steps: Mapping[str, Any],
-    htmls: Mapping[Any, Callable[[str], str]],
-    tabs: Any,
-) -> None:
-    """Wires what happens when the page opens: its fields, a step of the walkthrough, the first answer."""
-    form, declared = layout.form, layout.declared
-    try_it, walk, menu = declared.try_it, declared.walk, form.menu
-    asks = gr.Textbox("", visible="hidden", label="asks")
-    refused = output("refused")
-    fields = {name: one for name, one in layout.fields.items() if name != "checkpoint" or menu is None}
-
-    def load(*values: Any) -> tuple[Any, ...]:
-        *remembered, lang, query = values
-        question = form.first
-        rows: tuple[Any, ...] = ()
-        if menu is not None:
-            rows = menu.opened(remembered[0], lang, query)
-            question = replace(question, checkpoint=rows[0]["value"])
-        state, sentence = opening_state(declared, form, question, lang, query)
-        linked = set(query) & {*form.fields, "example", scenes_link.PARAMETER}
-        step = query.get(walkthrough.PARAMETER, "") if walk is not None else ""
-        runs = try_it.runs_on_opening or (bool(linked) and not step)
-        shown = {} if linked else _recorded(try_it, lang)
-        if shown and not runs:
-            shown = places.done(shown)
-        turn = walkthrough.turn(walk, step, lang) if walk is not None and step else {}
-        return (
-            *rows,
-            *(state.get(name, gr.skip()) for name in fields),
-            *(shown.get(name, gr.skip()) for name in place.slots),
-            *(turn.get(name, gr.skip()) for name in steps),
-            *(draw(lang) for draw in htmls.values()),
-            gr.update(selected="walk") if step else gr.skip(),
-            "1" if runs else "",
-            sentence,
-        )
-
-    rows = menu.outputs if menu else ()
-    slots = [*place.slots.values(), *steps.values()]
-    event = layout.shell.on_load(
-        load,
-        [*rows, *fields.values(), *slots, *htmls, tabs, asks, refused],
-        [menu.remembered] if menu else [],
-    )
-
-    def when(question: Any) -> Any:
-        row = getattr(question, "checkpoint", "")
-        if row and needs_download(row):  # a miniature answers until the row is here
-            bundled = [one.name for one in checkpoints.rows(checkpoints.row(row).paper) if one.bundled]
-            return replace(question, checkpoint=bundled[0]) if bundled else None
-        return question
-
-    layout.answer(place, when=when, asks=asks, behind=event)
 
 
 # --- changes of inputs -------------------------------------------------------------------------------------

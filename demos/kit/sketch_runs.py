@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from core.clip import Classification
     from core.drawing.strokes import Drawn, Frame, Painting, Sketch
     from core.editing.result import Frame as EditFrame
-    from demos.kit.page import Layout
+    from demos.kit.layout import Layout
     from demos.kit.places import Handler, Place
 
 MAX_LABELS = 50

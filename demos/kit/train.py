@@ -42,7 +42,8 @@ from demos.kit.files import downloads
 from demos.kit.html import Markup, join, tag
 from demos.kit.jobs import Progress
 from demos.kit.language import Text, pick
-from demos.kit.page import Custom, Layout
+from demos.kit.layout import Layout
+from demos.kit.page import Custom
 from demos.kit.places import Place, Slots
 
 NAME = "live"

@@ -20,7 +20,7 @@ from demos.draw import base
 from demos.kit import files as files_in
 from demos.kit import form, results
 from demos.kit.events import api_errors
-from demos.kit.page import Layout
+from demos.kit.layout import Layout
 from demos.pointclip import draw
 from demos.pointclip.words import PAPER, examples, say, text
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from core.editing.model import Editor, Start
     from core.editing.result import Edit
     from core.editing.settings import EditSettings
-    from demos.kit.page import Layout
+    from demos.kit.layout import Layout
     from demos.styleclip.page import Question
 
 OPENING = "dog"

@@ -27,7 +27,8 @@ from demos.kit.html import Markup, escape, join, tag
 from demos.kit.jobs import parts
 from demos.kit.language import Text
 from demos.kit.menu import start_row
-from demos.kit.page import Declaration, opening_state
+from demos.kit.opening import opening_state
+from demos.kit.page import Declaration
 
 LANGUAGES = ("en", "zh")
 MARKUP = re.compile(r"<(style|script).*?</\1>|<[^>]*>", re.DOTALL)

@@ -18,7 +18,7 @@ from demos.vild.answer import Answer, ask, row_of
 from demos.vild.words import PAPER, data, say, text
 
 if TYPE_CHECKING:
-    from demos.kit.page import Layout
+    from demos.kit.layout import Layout
     from demos.vild.page import Question
 
 FIRST = 12  # candidate boxes with a crop of their own

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from demos.kit import batch, form, label_choices, page
 from demos.kit.components import output, pick_box, stage
+from demos.kit.layout import Layout
 from demos.kit.walkthrough import Walkthrough
 from demos.vild import answer, inside, lessons
 from demos.vild.draw import VARIANTS
@@ -33,7 +34,7 @@ class Question:
     negatives: str = label_choices.negatives_field()
 
 
-def inspect_on_click(layout: page.Layout) -> None:
+def inspect_on_click(layout: Layout) -> None:
     """Shows the region of a box that is clicked."""
     clicked = pick_box("inspect")
     layout.update(clicked.change, layout.places[0], answer.inspect, [clicked])

@@ -18,8 +18,8 @@ from demos.kit import components, results
 from demos.kit import files as files_in
 from demos.kit.events import api_errors
 from demos.kit.language import Text
+from demos.kit.layout import Layout
 from demos.kit.menu import label_language, start_row
-from demos.kit.page import Layout
 from demos.vilt import draw
 from demos.vilt.words import PAPER, data, examples
 

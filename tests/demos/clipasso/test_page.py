@@ -17,8 +17,8 @@ from core.runtime import Cancel
 from demos.clipasso import answer, compare, inside, lessons, record
 from demos.clipasso.page import PAGE, Question
 from demos.kit import library, sketch_runs
-from demos.kit import page as kit_page
 from demos.kit.form import Form
+from demos.kit.opening import opening_state
 from tests.contract.test_pages import form
 from tests.pages import parts, run
 
@@ -288,7 +288,7 @@ def test_the_page_opens_with_the_recorded_run(lang: str, word: str, label: str) 
 def test_an_address_with_an_example_opens_it() -> None:
     made: Form = form("clipasso")
     query = {"example": "rose", "labels": "rose, dog", "strokes": "8", "background": "keep"}
-    fields, refused = kit_page.opening_state(PAGE.declared, made, made.first, "en", query)
+    fields, refused = opening_state(PAGE.declared, made, made.first, "en", query)
     assert not refused and fields["image"].endswith("rose.jpg") and fields["labels"] == "rose, dog"
     assert (fields["strokes"], fields["background"]) == (8, "keep")
 

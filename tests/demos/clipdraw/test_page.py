@@ -13,7 +13,8 @@ from gradio_client.exceptions import AppError
 from core import checkpoints
 from demos.clipdraw import answer, record
 from demos.clipdraw.page import PAGE, Question
-from demos.kit import library, page, sketch_runs
+from demos.kit import library, sketch_runs
+from demos.kit.opening import opening_state
 from tests.contract.test_pages import form
 from tests.pages import parts, run
 
@@ -122,7 +123,7 @@ def test_the_prompt_is_always_among_the_labels() -> None:
 )
 def test_the_page_opens_with_the_recorded_drawing(lang: str, word: str, label: str) -> None:
     made = form("clipdraw")
-    fields, _ = page.opening_state(PAGE.declared, made, made.first, lang, {})
+    fields, _ = opening_state(PAGE.declared, made, made.first, lang, {})
     assert fields["prompt"] == label and label in fields["labels"]
     slots = PAGE.declared.try_it.opening(lang)
     value = json.loads(slots["view"])
@@ -133,7 +134,7 @@ def test_the_page_opens_with_the_recorded_drawing(lang: str, word: str, label: s
 
 def test_a_link_opens_its_prompt() -> None:
     made = form("clipdraw")
-    fields, _ = page.opening_state(PAGE.declared, made, made.first, "en", {"prompt": "a moon"})
+    fields, _ = opening_state(PAGE.declared, made, made.first, "en", {"prompt": "a moon"})
     assert fields["prompt"] == "a moon"
 
 

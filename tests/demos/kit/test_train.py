@@ -117,7 +117,8 @@ def test_settings_are_laid_out_by_their_place() -> None:
     """Fields with the place "top" are visible, the others stand behind a fold; ids begin with "live-"."""
     from demos.kit.events import Shell
     from demos.kit.form import Form
-    from demos.kit.page import Declaration, Layout, Try
+    from demos.kit.layout import Layout
+    from demos.kit.page import Declaration, Try
 
     @dataclass(frozen=True)
     class Question:
