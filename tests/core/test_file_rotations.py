@@ -60,6 +60,12 @@ def turned(orientation: int, kind: str = "PNG") -> bytes:
     return file.getvalue()
 
 
+@cache
+def plain_image() -> inputs.FileImage:
+    """The image of a file that is upright already."""
+    return inputs.image(turned(1))
+
+
 def near(one: Any, other: Any, most: float) -> bool:
     """Whether two images or lists of numbers differ by less."""
     return bool(np.abs(np.asarray(one, float) - np.asarray(other, float)).max() < most)
@@ -68,7 +74,7 @@ def near(one: Any, other: Any, most: float) -> bool:
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", TURNS)
 def test_every_orientation_is_the_same_image(orientation: int, kind: str) -> None:
-    image, plain = inputs.image(turned(orientation, kind)), inputs.image(turned(1))
+    image, plain = inputs.image(turned(orientation, kind)), plain_image()
     assert image.file_size == SIZE and image.size == plain.size and max(image.size) <= inputs.images.MAX_SIDE
     # It is made smaller before it is turned, and rounded all the same as what is upright in the file.
     assert np.array_equal(np.asarray(image), np.asarray(plain))

@@ -603,7 +603,8 @@ count(draw)
 def test_nothing_that_a_page_runs_changes_how_many_threads_torch_uses(use: str) -> None:
     answer = subprocess.run(
         [sys.executable, "-c", COUNTS.format(use=USES[use])],
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        # Passive: on a busy machine threads that wait for each other would keep a core from those that work.
+        env={**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"},
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
