@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest --durations=20
 # The tests that open every page in a browser: half of all browser tests.
 PAGES := tests/browser/test_contract.py tests/browser/test_every_page.py
 # What runs behind them, so that the three processes of `make test` end at about the same time.
-BEHIND := tests/contract tests/parity
+BEHIND := tests/demos
 
 .DEFAULT_GOAL := help
 .PHONY: help run test space lint format docs clean
