@@ -156,6 +156,7 @@ def row(name: str, fits: Callable[[Checkpoint], bool] = lambda row: True) -> Che
     Raises:
         Refusal: "unknown_checkpoint" where there is none, "other_checkpoint" where it is not one that fits.
     """
+    name = str(name)  # an endpoint's caller may send anything
     checkpoint = _all().get(name) or _ADDED.get(name)
     if checkpoint is None:
         raise Refusal("unknown_checkpoint", name=name[:80], known=_like(name[:80], fits))

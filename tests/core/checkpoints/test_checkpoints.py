@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -182,6 +183,13 @@ def test_a_row_is_complete(row: registry.Checkpoint) -> None:
         assert importlib.util.find_spec(module) and function.isidentifier()
     for other, digest in row.requires.items():
         assert digest in {file.sha256 for file in checkpoints.row(other).files}
+
+
+@pytest.mark.parametrize("name", [5, ["clip-vit-b32"], None])
+def test_what_is_no_name_is_no_row(name: Any) -> None:
+    with pytest.raises(Refusal) as caught:
+        checkpoints.row(name)
+    assert caught.value.code == "unknown_checkpoint"
 
 
 def test_names_are_the_agreed_ones() -> None:
