@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
-from core import checkpoints, runtime
+from core import checkpoints, inputs, runtime
 from core.checkpoints import registry
+from core.inputs.texts import LABEL_CHARS
 from demos.glip import answer as glip
 from demos.glip.page import Question
 from demos.glip.words import examples
-from demos.kit import label_choices
+from demos.kit import components, label_choices
 from demos.vild import answer as vild
 from demos.vild.page import Question as ViLDQuestion
 from tests.pages import run
@@ -95,3 +96,11 @@ def test_the_endpoints_take_both(client: Client) -> None:
     assert {row["label"] for row in found["results"]} == {"dog"} and all(
         row["base"] for row in found["results"]
     )
+
+
+def test_the_field_takes_every_list_that_is_allowed() -> None:
+    """A browser cuts what is pasted at the field's length, and nobody is told."""
+    longest = ", ".join(f"{i:03}".ljust(LABEL_CHARS, "x") for i in range(100))
+    assert len(inputs.labels(longest)) == 100
+    (length,) = re.findall(r'maxlength="(\d+)"', components.markup("labels", id="labels"))
+    assert int(length) >= len(longest)
