@@ -2,6 +2,7 @@
 (() => {
   "use strict";
   const QUICK = 1; // seconds
+  const LOOK = 30; // milliseconds between a change of the page and the look at it
   const PAUSE = 350; // milliseconds after the last change of an input
   const behavior = window.matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "smooth";
   const runs = {}; // by place: { running, dirty, answered, seconds, start, mark, title, asked: "", "click" or "drawing" }
@@ -159,7 +160,7 @@
         // What was there when the page opened took nobody's time: it is never asked again by itself.
         if (!state.running) Object.assign(state, { running: true, start: -Infinity });
         finished(name, !state.mark.startsWith("none"));
-      } else if (state.running && visible(document.getElementById(`${name}-stop`))) {
+      } else if (state.running && state.asked && visible(document.getElementById(`${name}-stop`))) {
         bring(name); // a run that takes long: one watches it
       }
     }
@@ -188,7 +189,12 @@
     if (box.closest(".atlas-top, .atlas-form, #settings")) window.atlas.touched(false);
   });
 
-  const begin = () => new MutationObserver(look).observe(document.body, {
+  // One look at all that changes within a moment: to ask what is visible makes the browser lay out the page.
+  let looking;
+  const changed = () => {
+    looking ||= setTimeout(() => { looking = undefined; look(); }, LOOK);
+  };
+  const begin = () => new MutationObserver(changed).observe(document.body, {
     childList: true, subtree: true, attributes: true, attributeFilter: ["data-answer"],
   });
   if (document.body) begin(); else document.addEventListener("DOMContentLoaded", begin);

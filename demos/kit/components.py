@@ -37,6 +37,14 @@ def plot(elem_id: str, **options: Any) -> gr.Plot:
     return gr.Plot(show_label=False, elem_id=elem_id, container=False, **options)
 
 
+def visibility(is_shown: bool) -> Any:
+    """Whether a component is shown, for one that comes and goes during a run.
+
+    A hidden component stays in the page: while a run sends its steps, Gradio may not get to add a new one.
+    """
+    return True if is_shown else "hidden"
+
+
 def button_row(prefix: str, titles: Mapping[str, Text]) -> dict[str, gr.Button]:
     """A row of small buttons by their names; element ids are "PREFIX-NAME"."""
     with gr.Row(elem_classes="atlas-lessons"):

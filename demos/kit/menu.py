@@ -13,6 +13,7 @@ from core.checkpoints import Checkpoint, Progress, known
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.kit import jobs, library
+from demos.kit.components import visibility
 from demos.kit.events import Shell, browser_state, refusal_html
 from demos.kit.html import escape, tag
 from demos.kit.language import Text, both, both_of, pick, tr
@@ -249,11 +250,11 @@ class CheckpointMenu:
                     tr("Download", "下载"),
                     variant="primary",
                     size="sm",
-                    visible=fetchable(start),
+                    visible=visibility(fetchable(start)),
                     elem_id="download-checkpoint",
                 )
                 self.stop = gr.Button(
-                    tr("Stop", "停止"), variant="stop", size="sm", visible=False, elem_id="stop-download"
+                    tr("Stop", "停止"), variant="stop", size="sm", visible="hidden", elem_id="stop-download"
                 )
             self.note = gr.HTML("", padding=False, elem_id="download-note")
             if hint := lean(paper, language):
@@ -326,7 +327,12 @@ class CheckpointMenu:
 
     def _shown(self, name: str, lang: str) -> tuple[Any, ...]:
         """Note, card and buttons of a chosen row."""
-        return cost(name, lang), card(name), gr.update(visible=fetchable(name)), gr.update(visible=False)
+        return (
+            cost(name, lang),
+            card(name),
+            gr.update(visible=visibility(fetchable(name))),
+            gr.update(visible="hidden"),
+        )
 
     def opened(self, remembered: str | None, lang: str, query: dict[str, str]) -> tuple[Any, ...]:
         """The row that a page opens on: the link's, else the remembered one if it is here, else the default."""
@@ -349,7 +355,7 @@ class CheckpointMenu:
             try:
                 for progress in download(name, cancel):
                     shown = gr.update(visible=True, interactive=not cancel.is_set())
-                    yield same, bar(progress, lang), same, gr.update(visible=False), shown
+                    yield same, bar(progress, lang), same, gr.update(visible="hidden"), shown
             except Refusal as refusal:
                 note, *rest = self._shown(name, lang)
                 yield same, note if refusal.code == "cancelled" else refusal_html(refusal, lang), *rest

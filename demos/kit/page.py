@@ -294,7 +294,7 @@ def _try_tab(layout: Layout) -> Place:
 
     def notes() -> None:
         above["notes"] = output("try-notes")
-        above["get"] = gr.Button("", size="sm", visible=False, elem_id="try-get")
+        above["get"] = gr.Button("", size="sm", visible="hidden", elem_id="try-get")
 
     place = layout.place("try", try_it.button, try_it.slots, before=notes)
     place.slots |= above

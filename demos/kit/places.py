@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from typing import Any
 
 import gradio as gr
@@ -30,7 +32,40 @@ Handler = Callable[..., Any]
 Slots = Mapping[str, Callable[[str], Any]]
 READY = ("Getting ready …", "正在准备……")
 WORKING = ("Working …", "正在计算……")
+STEP_SECONDS = 0.1  # between two steps of a run that a browser is sent: a slow one falls behind more of them
 _numbers = itertools.count(1)  # of answers and refusals
+
+
+class Steps:
+    """What a run has still to send to the browser.
+
+    Gradio's browser side writes a step into the object of the step before, which may still wait to be drawn. An update of
+    properties (`gr.update`) that the next step leaves out is then lost, so every step repeats the updates of its run.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, Any] = {}
+        self._updates: dict[str, Any] = {}
+        self._sent = -inf
+
+    def add(self, part: Mapping[str, Any]) -> None:
+        """Puts slots behind those that wait."""
+        for name, value in part.items():
+            if isinstance(value, dict) and value.get("__type__") == "update":
+                value = self._updates[name] = {**self._updates.get(name, {}), **value}
+            else:
+                self._updates.pop(name, None)
+            self.waiting[name] = value
+
+    def take(self) -> dict[str, Any]:
+        """The slots of the next step; none waits behind it."""
+        step, self.waiting, self._sent = {**self._updates, **self.waiting}, {}, time.monotonic()
+        return step
+
+    @property
+    def are_due(self) -> bool:
+        """Whether the last step was sent long enough ago."""
+        return time.monotonic() - self._sent > STEP_SECONDS
 
 
 class Last(dict[str, Any]):
@@ -95,7 +130,7 @@ def lay_out(
             button.tr, variant="primary", elem_id=f"{name}-run", elem_classes="atlas-run"
         )
         place.stop = gr.Button(
-            Text("Stop", "停止").tr, variant="stop", visible=False, elem_id=f"{name}-stop", min_width=90
+            Text("Stop", "停止").tr, variant="stop", visible="hidden", elem_id=f"{name}-stop", min_width=90
         )
     if before is not None:
         before()
@@ -170,8 +205,8 @@ def wire(
         if asks is not None and not values[len(inputs)]:
             yield {shell.message: gr.skip()}
             return
-        running = {"stop": gr.update(visible=True, interactive=True), "run": gr.update(visible=False)}
-        resting = {"stop": gr.update(visible=False), "run": gr.update(visible=True)}
+        steps = Steps()
+        resting = {"stop": gr.update(visible="hidden"), "run": gr.update(visible=True)}
         values_of: dict[str, Any] = {}
         last: Mapping[str, Any] = {}
         visible = False  # whether this run has shown Stop
@@ -183,30 +218,37 @@ def wire(
                 first = (visitor,) if session else ()
                 return parts(handler, (*first, *read(values[: len(inputs)]), lang), cancel)
 
+            def step() -> dict[Any, Any]:
+                stop = gr.update(visible=True, interactive=not cancel.is_set())
+                return named({**steps.take(), "stop": stop, "run": gr.update(visible="hidden")})
+
             try:
                 if in_turn:
-                    yield named({"line": Progress(None, pick(lang, *READY)).bar, **running})
+                    steps.add({"line": Progress(None, pick(lang, *READY)).bar})
+                    yield step()
                     visible = True
                 source = jobs.in_turn(cancel, jobs.PAGE_SECONDS, begin) if in_turn else begin()
-                with closing(jobs.noticing(source)) as steps:
-                    for part in steps:
+                with closing(jobs.noticing(source)) as run_parts:
+                    for part in run_parts:
                         if isinstance(part, Last):
                             last = part
                             values_of |= part
                             continue
-                        if part is None:
-                            if visible:
-                                continue
-                            part = {"line": Progress(None, pick(lang, *WORKING)).bar}
+                        is_slow = part is None
+                        if is_slow:
+                            bar = Progress(None, pick(lang, *WORKING)).bar
+                            part = {} if visible else {"line": bar}
                         elif isinstance(part, int):
                             part = {"line": jobs.progress(None, library.kit("run_waits", lang, before=part))}
                         elif isinstance(part, Progress):
                             part = {"line": part.bar}
                         else:
                             values_of |= part
-                        yield named(part if visible else {**part, **running})
-                        visible = True
-                end = {**last, **(resting if visible or takes_over else {})}
+                        steps.add(part)
+                        if steps.waiting and (is_slow or steps.are_due):
+                            yield step()
+                            visible = True
+                end = {**steps.take(), **last, **(resting if visible or takes_over else {})}
                 message = Markup()
                 if visible or values_of:
                     end["line"] = done(values_of, complete=bool(values_of))["line"]
@@ -216,7 +258,7 @@ def wire(
             except Exception as error:
                 final = {shell.message: Markup(failure(error, handler, lang)) + _over(place.name)}
                 if visible or takes_over:
-                    final |= named({"line": "", **resting})
+                    final |= named({**steps.take(), "line": "", **resting})
             # The buttons belong to the newest run.
             is_replaced = jobs.STOPS.is_replaced(visitor, place.name, cancel)
             yield {shell.message: gr.skip()} if is_replaced else final

@@ -10,6 +10,7 @@ import gradio as gr
 
 from core import checkpoints
 from demos.kit import library, scenes_link
+from demos.kit.components import visibility
 from demos.kit.html import Markup, join, tag
 from demos.kit.language import pick
 from demos.kit.menu import fetchable, needs_download
@@ -99,7 +100,7 @@ def notes(
     real = real_row(paper or row.paper) if outside or (row.bundled is not None and unknown) else None
     return {
         "notes": join(tag("p", sentence, class_="atlas-hint") for sentence in sentences),
-        "get": gr.update(visible=real is not None, value=_offer(real, lang) if real else ""),
+        "get": gr.update(visible=visibility(real is not None), value=_offer(real, lang) if real else ""),
     }
 
 

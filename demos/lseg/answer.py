@@ -207,7 +207,7 @@ def notes(answer: Answer, lang: str) -> dict[str, Any]:
         PAPER, answer.result, answer.encoded.digest, words, lang, [more] if more else [], paper=PAPER
     )
     # The checkpoint menu has no rows for the trick.
-    return slots | ({"get": gr.update(visible=False)} if trick else {})
+    return slots | ({"get": gr.update(visible="hidden")} if trick else {})
 
 
 def segment(question: Question, lang: str) -> dict[str, Any]:

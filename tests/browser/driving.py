@@ -76,6 +76,12 @@ def open_tab(page: Any, *names: str) -> None:
         shown.first.click()
 
 
+def unfold(page: Any, name: str) -> None:
+    """Opens a fold. A slider that comes into the page is set to its value once more, so one has to wait before moving it."""
+    page.locator(f"#{name} > button:not(.open)").click()
+    settle(page)
+
+
 def chinese_lines(page: Any) -> list[str]:
     """The lines in sight that have Chinese characters, but for the button of the other language."""
     text = str(page.locator(".gradio-container").inner_text()).replace("中文", "")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.driving import unfold
 from tests.conftest import settle
 
 pytestmark = pytest.mark.browser
@@ -24,7 +25,7 @@ def opened(visit: Visits, path: str = "/clipasso", **options: Any) -> Any:
 
 def few_steps(page: Any, steps: int, strokes: int = 6) -> None:
     """Sets the sliders of a short run."""
-    page.locator("#settings > button").click()
+    unfold(page, "settings")
     for name, value in (("steps", steps), ("strokes", strokes)):
         box = page.locator(f"#{name} input[type=number]")
         box.fill(str(value))

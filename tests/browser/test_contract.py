@@ -25,7 +25,7 @@ import pytest
 
 from demos.chinese_clip import answer as chinese_clip
 from demos.kit import library
-from tests.browser.driving import ANSWERED, MARK, STALE, chinese_lines, newer, open_tab, write_labels
+from tests.browser.driving import ANSWERED, MARK, STALE, chinese_lines, newer, open_tab, unfold, write_labels
 from tests.conftest import Visit, settle
 from tests.contract.test_pages import PAGES, QUICK
 from tests.pages import form as form_of
@@ -111,8 +111,7 @@ class Desk:
         """The values of the fields by name, but for the image."""
         fold = self.page.locator("#settings > button:not(.open)")
         if fold.count() and fold.is_visible():
-            fold.click()
-            settle(self.page)
+            unfold(self.page, "settings")
         return self.page.evaluate(INPUTS, [name for name in self.form.fields if name != "image"])
 
     @property

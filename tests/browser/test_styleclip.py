@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.driving import ANSWERED, open_tab
+from tests.browser.driving import ANSWERED, open_tab, unfold
 from tests.browser.driving import run as ask
 from tests.conftest import settle
 
@@ -26,7 +26,7 @@ def test_the_line_moves_and_the_strength_is_followed(visit: Visits) -> None:
     page.keyboard.press("ArrowRight")
     assert page.evaluate(CUT) == "21%"
     before = page.evaluate(MADE)
-    page.locator("#settings > button").click()
+    unfold(page, "settings")
     strength = page.locator("#alpha input[type=range]")
     strength.focus()
     page.keyboard.press("Home")
