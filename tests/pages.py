@@ -12,7 +12,7 @@ from demos.kit.jobs import Progress, parts
 from demos.kit.opening import opening_state
 from demos.kit.page import Declaration
 
-__all__ = ["form", "opened", "parts", "run"]
+__all__ = ["form", "offered", "opened", "parts", "run"]
 
 
 def run(handler: Callable[..., Any], *arguments: Any, cancel: Cancel | None = None) -> dict[str, Any]:
@@ -27,6 +27,11 @@ def run(handler: Callable[..., Any], *arguments: Any, cancel: Cancel | None = No
     except Refusal as refusal:
         slots["message"] = refusal.text(arguments[-1])
     return slots
+
+
+def offered(slots: Mapping[str, Any]) -> bool:
+    """Whether the button that offers real weights is shown."""
+    return slots["get"]["visible"] is True
 
 
 def opened(declared: Declaration, query: Mapping[str, str], lang: str = "en") -> tuple[dict[str, Any], str]:

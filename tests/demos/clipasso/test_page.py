@@ -20,7 +20,7 @@ from demos.kit import library, sketch_runs
 from demos.kit.form import Form
 from demos.kit.opening import opening_state
 from tests.contract.test_pages import form
-from tests.pages import parts, run
+from tests.pages import offered, parts, run
 
 PICTURE = answer.examples()["red_envelope"]["path"]
 PHOTO = answer.examples()["teapot"]["path"]
@@ -183,7 +183,7 @@ def test_the_background_of_a_photo_is_removed_unless_the_settings_say_otherwise(
 
 def test_a_photo_is_sketched_without_its_background_and_the_page_says_so() -> None:
     first, *_, last = list(parts(answer.sketch, question(image=PHOTO, steps=1), "en"))
-    assert "background" in first["verdict"] and "atlas-hint" in first["notes"] and first["get"]["visible"]
+    assert "background" in first["verdict"] and "atlas-hint" in first["notes"] and offered(first)
     start = last["made"].result.start
     kept = run(answer.sketch, question(image=PHOTO, steps=1, background="keep"), "en")
     whole = kept["made"].result.start

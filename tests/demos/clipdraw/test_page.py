@@ -16,7 +16,7 @@ from demos.clipdraw.page import PAGE, Question
 from demos.kit import library, sketch_runs
 from demos.kit.opening import opening_state
 from tests.contract.test_pages import form
-from tests.pages import parts, run
+from tests.pages import offered, parts, run
 
 
 def draw(client: Client, prompt: str, **options: Any) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def test_the_verdict_says_whether_the_other_model_agrees() -> None:
 
 def test_a_prompt_outside_the_words_of_the_miniature_is_named() -> None:
     first, *_ = parts(answer.draw_prompt, question(prompt="a quokka"), "en")
-    assert "a quokka" in first["notes"] and first["get"]["visible"]
+    assert "a quokka" in first["notes"] and offered(first)
 
 
 def test_a_question_without_a_prompt_or_with_a_wrong_setting_is_one_sentence() -> None:

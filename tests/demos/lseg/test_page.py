@@ -25,7 +25,7 @@ from demos.kit import library, menu
 from demos.lseg import answer, inside
 from demos.lseg.page import PAGE, Question
 from demos.lseg.words import examples
-from tests.pages import run
+from tests.pages import offered, run
 
 EXAMPLES = examples()
 WALK = PAGE.declared.walk
@@ -143,7 +143,7 @@ def test_every_example_is_answered_in_both_ways(name: str, way: str) -> None:
         assert ("atlas-hint" in slots["notes"]) == (not row["classroom"] or way == "maskclip")
         assert not answer.REST & set(slots["held"])
         # The checkpoint menu has no weights for the trick.
-        assert slots["get"]["visible"] == (not row["classroom"] and way == "lseg")
+        assert offered(slots) == (not row["classroom"] and way == "lseg")
 
 
 def test_a_label_that_no_miniature_has_read_is_named_before_the_answer() -> None:

@@ -25,7 +25,7 @@ from demos.kit.html import escape
 from demos.vild import answer, draw, inside, lessons
 from demos.vild.page import PAGE, Question
 from demos.vild.words import examples
-from tests.pages import opened, parts, run
+from tests.pages import offered, opened, parts, run
 
 EXAMPLES = examples()
 FILL = PAGE.declared.examples.fill
@@ -117,7 +117,7 @@ def test_every_example_runs(name: str, lang: str) -> None:
     slots = run(answer.detect, question(variant="image", threshold=0.4, **FILL(name, question(), lang)), lang)
     assert slots["message"] == "" and slots["figure"].count("<li>") == len(inputs.labels(row["labels"][lang]))
     # A photo from outside the classroom gets a hint and the way to real weights.
-    assert ("atlas-hint" in slots["notes"]) == slots["get"]["visible"] == (not row["classroom"])
+    assert ("atlas-hint" in slots["notes"]) == offered(slots) == (not row["classroom"])
     assert bool(row.get("real")) == (not row["classroom"]) and slots["region"] == ""
 
 
