@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const QUICK = 1; // seconds
-  const LOOK = 30; // milliseconds between a change of the page and the look at it
+  const LOOK = 30; // milliseconds between a change of the page and the look for a lesson
   const PAUSE = 350; // milliseconds after the last change of an input
   const behavior = window.matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "smooth";
   const runs = {}; // by place: { running, dirty, answered, seconds, start, mark, title, asked: "", "click" or "drawing" }
@@ -168,8 +168,15 @@
     const over = document.querySelector("#atlas-message [data-over]")?.dataset.over;
     if (over && over !== unanswered) finished(over.split(" ")[0], false);
     unanswered = over || unanswered;
-    const walking = visible(document.getElementById("walk-step"));
-    document.body.toggleAttribute("data-walking", walking);
+    walked ||= setTimeout(walk, LOOK);
+  }
+
+  // Whether a lesson is in view. To ask what is visible makes the browser lay out the page: once for all that changes
+  // within a moment.
+  let walked;
+  function walk() {
+    walked = undefined;
+    document.body.toggleAttribute("data-walking", visible(document.getElementById("walk-step")));
   }
 
   document.addEventListener("click", (event) => {
@@ -189,12 +196,7 @@
     if (box.closest(".atlas-top, .atlas-form, #settings")) window.atlas.touched(false);
   });
 
-  // One look at all that changes within a moment: to ask what is visible makes the browser lay out the page.
-  let looking;
-  const changed = () => {
-    looking ||= setTimeout(() => { looking = undefined; look(); }, LOOK);
-  };
-  const begin = () => new MutationObserver(changed).observe(document.body, {
+  const begin = () => new MutationObserver(look).observe(document.body, {
     childList: true, subtree: true, attributes: true, attributeFilter: ["data-answer"],
   });
   if (document.body) begin(); else document.addEventListener("DOMContentLoaded", begin);

@@ -69,7 +69,7 @@ def lesson(settings: Settings, lang: str, cancel: Cancel) -> Iterator[Moment]:
 
     running = Lesson(given)
     images = [draw.data_uri(image, 64) for image in running.fixed_batch()]
-    waiting = {"trying": gr.update(visible="hidden")}
+    waiting = {"trying": gr.update(visible=False)}
     yield Moment(0.0, None, say("drawing", lang), slots=waiting)
     for shot in running.run(cancel):
         yield moment(shot, images, running.names, given.minutes, running.toy() if shot.done else None, lang)
@@ -148,7 +148,7 @@ def tried(toy: Toy, image: Any, verdict: str, correct: bool, lang: str) -> Marku
 def lay_out(layout: Layout, place: Place) -> None:
     """Lays out what can be tried once a training has ended."""
     root: Any = Context.root_block
-    with gr.Column(visible="hidden", elem_id="live-trying") as trying:
+    with gr.Column(visible=False, elem_id="live-trying") as trying:
         gr.Markdown(text("try_it").tr)
         with gr.Row():
             with gr.Column(scale=4, min_width=280):

@@ -49,9 +49,13 @@ class Steps:
         self._sent = -inf
 
     def add(self, part: Mapping[str, Any]) -> None:
-        """Puts slots behind those that wait."""
+        """Puts slots behind those that wait.
+
+        What leaves the page is not repeated: for a component that is not there Gradio searches the whole page each time.
+        """
         for name, value in part.items():
-            if isinstance(value, dict) and value.get("__type__") == "update":
+            is_update = isinstance(value, dict) and value.get("__type__") == "update"
+            if is_update and value.get("visible") is not False:
                 value = self._updates[name] = {**self._updates.get(name, {}), **value}
             else:
                 self._updates.pop(name, None)

@@ -195,7 +195,7 @@ def below(name: str, go_on: Handler, judge: Handler | None = None) -> Callable[[
     def lay_out(layout: Layout) -> None:
         place = layout.places[0]
         # A recorded run is neither continued nor written to files.
-        with gr.Column(visible="hidden") as place.slots["below"]:
+        with gr.Column(visible=False) as place.slots["below"]:
             again = gr.Button(Text("Continue from here", "从这里继续").tr, size="sm", elem_id="continue")
             downloads(layout, place, partial(files, name))
         run = [place.slots["made"], place.slots["view"]]
