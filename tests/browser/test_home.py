@@ -234,7 +234,7 @@ def test_a_checkpoint_is_downloaded_stopped_resumed_and_remembered(chromium: Any
         page.locator("#download-checkpoint").click()
         page.wait_for_function("+document.querySelector('[role=progressbar]')?.ariaValueNow > 10")
         page.locator("#download-checkpoint").wait_for(state="hidden")
-        page.wait_for_function("!document.querySelector('#stop-download')")
+        page.locator("#stop-download").wait_for(state="hidden")
         assert page.locator("#checkpoint input").input_value() == "Slow · downloaded"
         # It answers as soon as it is here.
         page.wait_for_function("document.querySelector('#try-line').innerText.includes('Slow')")

@@ -131,9 +131,7 @@ def test_every_example_answers_in_both_languages(name: str, mode: str) -> None:
         assert slots["message"] == "" and slots["figure"].count('class="gl-phrase') >= 2
         assert "atlas-det-stage" in slots["figure"] and "ms" in slots["line"]
         # A photo from outside the classroom gets a hint and the way to real weights.
-        assert (
-            ("atlas-hint" in slots["notes"]) == offered(slots) == (not EXAMPLES[name]["classroom"])
-        )
+        assert ("atlas-hint" in slots["notes"]) == offered(slots) == (not EXAMPLES[name]["classroom"])
         assert bool(EXAMPLES[name].get("real")) == (not EXAMPLES[name]["classroom"])
 
 
