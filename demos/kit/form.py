@@ -178,17 +178,15 @@ def upload(label: Text, *, place: str = "settings", **more: Any) -> Any:
     return field(None, Field(make, place, link=False))
 
 
-VIDEO_FILES = ["video", ".gif", ".webp"]
-
-
 def video(label: Text, *, place: str = "side", camera: bool = False, **more: Any) -> Any:
     """The video of a question: the path of an upload or of an example; `camera` adds a button that records one.
 
-    A file input, not Gradio's player: that one loads a video editor from another host.
+    A file input, not Gradio's player: that one loads a video editor from another host. It takes every file, because core tells
+    videos by content.
     """
 
     def make(name: str) -> gr.File:
-        given = files.file_input(label, VIDEO_FILES, name, **more)
+        given = files.file_input(label, None, name, **more)
         if camera:
             components.recorder(given, "camera")
         return given
@@ -200,7 +198,7 @@ def videos(label: Text, *, place: str = "side", **more: Any) -> Any:
     """Video files of the visitor."""
 
     def make(name: str) -> gr.File:
-        return files.file_input(label, VIDEO_FILES, name, file_count="multiple", **more)
+        return files.file_input(label, None, name, file_count="multiple", **more)
 
     return field(None, Field(make, place, link=False))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -76,3 +77,15 @@ def test_a_run_that_sets_the_question_greys_the_others() -> None:
     place = Place("tab")
     assert "touched" not in place.started() and "started('tab')" in place.started()
     assert "touched(false, 'tab')" in place.started(changes_question=True)
+
+
+@pytest.mark.parametrize("make", [form.video, form.videos, form.sound])
+@pytest.mark.parametrize("name", ["clip.ts", "clip.caf", "clip.mka", "clip"])
+def test_clips_and_sounds_are_told_by_content_and_not_by_name(make: Any, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"what core reads")
+    with gr.Blocks():
+        field: Any = make(Text("File", "文件")).metadata["form"].make("given")
+    given = {"path": str(tmp_path / name), "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+    payload = field.data_model(**given) if field.file_count == "single" else field.data_model([given])
+    found = field.preprocess(payload)
+    assert ([found] if isinstance(found, str) else found) == [str(tmp_path / name)]
