@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -240,7 +239,11 @@ def notes(question: Question, answer: Answer, lang: str) -> dict[str, Any]:
     words = [term.what for term in answer.terms if isinstance(term.what, str)]
     images = [inputs.digest(term.what) for term in answer.terms if isinstance(term.what, Image.Image)]
     foreign = next(iter(images), "") if answer.collection is collections.sample() else "uploads"
-    if not images and question.sound_query and not Path(question.sound_query).is_relative_to(library.ASSETS):
+    if (
+        not images
+        and question.sound_query
+        and inputs.sound(question.sound_query).digest not in known_sounds()
+    ):
         foreign = question.sound_query
     return results.notes(
         found.checkpoint, lang, digest=foreign, unknown=library.unknown_labels(words), more=more, paper=ROWS
@@ -255,6 +258,14 @@ def files(question: Question, lang: str) -> str:
 def examples() -> dict[str, dict[str, Any]]:
     """The example questions by id."""
     return {row["name"]: row for row in data()["queries"]}
+
+
+@cache
+def known_sounds() -> frozenset[str]:
+    """Digests of the sounds of the example questions: a browser sends them as uploads."""
+    return frozenset(
+        inputs.sound(library.ASSETS / row["sound"]).digest for row in examples().values() if "sound" in row
+    )
 
 
 def fill(name: str, question: Question, lang: str) -> dict[str, Any]:

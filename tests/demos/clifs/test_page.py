@@ -193,3 +193,13 @@ def test_a_row_of_another_root_is_not_opened() -> None:
     row = SimpleNamespace(path="../../../etc/passwd", root="/", start=0.0)
     with pytest.raises(Refusal, match="no longer there"):
         collections.sample().file(row)  # type: ignore[arg-type]
+
+
+def test_the_sound_of_an_example_is_no_foreign_sound_when_a_browser_sends_it(tmp_path: Path) -> None:
+    own = library.ASSETS / answer.examples()["by_sound"]["sound"]
+    foreign = library.ASSETS / "audioclip/dog_bark.mp3"
+    notes = []
+    for name, sound in (("own.mp3", own), ("foreign.mp3", foreign)):
+        (tmp_path / name).write_bytes(sound.read_bytes())
+        notes.append(run(answer.search, question(query="", sound_query=str(tmp_path / name)), "en")["notes"])
+    assert "atlas-hint" not in notes[0] and "atlas-hint" in notes[1]
