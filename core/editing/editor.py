@@ -20,7 +20,7 @@ from core import runtime
 
 FOLD = 2  # pixels of a side that become channels
 STEPS = 16
-TEXT_GUIDANCE, IMAGE_GUIDANCE = 3.0, 1.0
+TEXT_GUIDANCE, IMAGE_GUIDANCE = 1.5, 1.0
 ARCHITECTURE: dict[str, Any] = {
     "sample_size": 16,
     "in_channels": 24,
