@@ -96,7 +96,7 @@ def text(value: str, *, limit: int = 300, what: str = "text") -> str:
     """
     if not isinstance(value, str):
         raise Refusal("no_text")
-    _check_length(value, 10 * limit)
+    _check_length(value, limit, raw=10 * limit)
     line = clean(value)
     if not line:
         raise Refusal("no_text")
@@ -141,6 +141,7 @@ def _json_list(value: str) -> list[str] | None:
     return [without_surrogates(piece) for piece in parsed] if is_list else None
 
 
-def _check_length(value: str, limit: int) -> None:
-    if len(value) > limit:
+def _check_length(value: str, limit: int, raw: int | None = None) -> None:
+    """Refuses a text of more than `limit` characters, or one that has `raw` even before it is cleaned."""
+    if len(value) > (raw or limit):
         raise Refusal("text_too_long", text=beginning(value), length=len(value), limit=limit)

@@ -122,7 +122,7 @@ def test_text() -> None:
     for nothing in ("", " \n", "\u200b", None, 5):
         refused_text("no_text", inputs.text, nothing)
     refused_text("text_too_long", inputs.text, "x" * 301, text="x" * 40 + "…", length=301, limit=300)
-    refused_text("text_too_long", inputs.text, " " * 10_000_000)
+    refused_text("text_too_long", inputs.text, " " * 10_000_000, length=10_000_000, limit=300)
     with pytest.raises(Refusal) as caught:
         inputs.text("y" * 21, limit=20, what="label")
     assert caught.value.code == "label_too_long"
