@@ -13,7 +13,7 @@ import pytest
 from demos import catalog
 from tests import standin_hub, tiny
 from tests.browser.driving import chinese_lines
-from tests.conftest import Visit, running_app
+from tests.conftest import Visit, running_app, settle
 
 pytestmark = pytest.mark.browser
 
@@ -201,7 +201,8 @@ def app_with_hub(folder: Path) -> Iterator[tuple[str, Any]]:
 
 
 def choose(page: Any, text: str) -> None:
-    """Picks a row of the checkpoint menu."""
+    """Picks a row of the checkpoint menu, once the page has set its own."""
+    settle(page)
     page.locator("#checkpoint input").click()
     page.get_by_role("option", name=text).click()
 
