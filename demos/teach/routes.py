@@ -65,18 +65,6 @@ def refusing(handler: Handler) -> Handler:
     return answer
 
 
-def refusing_page(handler: Handler) -> Handler:
-    """A handler of a page that people open: its refusals are pages, too."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except Refusal as refusal:
-            return HTMLResponse(screens.refused(refusal), STATUSES.get(refusal.code, 409))
-
-    return answer
-
-
 async def sent(request: Request) -> dict[str, Any]:
     """The values of a request's body.
 
@@ -425,7 +413,7 @@ GETS = {
 }
 PAGES = {"class": pupil_screen, "lectern": teacher_screen, "worksheet": worksheet}
 ROUTES = (
-    *(Route(f"/{name}", refusing_page(handler), methods=["GET"]) for name, handler in PAGES.items()),
+    *(Route(f"/{name}", refusing(handler), methods=["GET"]) for name, handler in PAGES.items()),
     *(Route(f"/class/{name}", refusing(handler), methods=["POST"]) for name, handler in POSTS.items()),
     *(Route(f"/class/{name}", refusing(handler), methods=["GET"]) for name, handler in GETS.items()),
 )

@@ -5,11 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from core.errors import Refusal
 from demos.kit import library
 from demos.kit.components import markup
 from demos.kit.document import document
-from demos.kit.html import tag
 from demos.kit.language import Text, both_of
 from demos.teach.plans import LANGUAGES, Plan
 
@@ -33,13 +31,6 @@ def pupil() -> str:
 def teacher() -> str:
     """The page of the teacher."""
     return _screen("lectern", "lectern.js")
-
-
-def refused(refusal: Refusal) -> str:
-    """The page of an address that cannot be served, with the way back to the plans."""
-    sentence = both_of(Text(refusal.text("en"), refusal.text("zh")))
-    back = tag("a", "← ", both_of(Text("Lesson plans", "教案")), href="teach")
-    return document(tag("h1", sentence) + tag("p", back))
 
 
 def steps(plan: Plan) -> list[dict[str, Any]]:
