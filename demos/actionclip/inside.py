@@ -1,4 +1,4 @@
-"""*Look inside* of the ActionCLIP page: parts of the clip, the KL target of a batch, shapes, code, numbers."""
+"""*Look inside* of the ActionCLIP page: parts of the clip, the KL target of a batch, shapes, code."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from core import inputs
 from demos.actionclip import answer as answers
 from demos.actionclip import draw
-from demos.actionclip.words import PAPER, data, markup, say
+from demos.actionclip.words import markup, say
 from demos.draw import players
-from demos.kit import library, numbers, results
-from demos.kit.html import Markup, tag
+from demos.kit import library, results
+from demos.kit.html import tag
 
 if TYPE_CHECKING:
     from demos.actionclip.page import Question
@@ -93,8 +93,3 @@ def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
         "first": found.templates[0],
         "parts": ", ".join(found.parts) or "–",
     }, answer.line(lang)
-
-
-def numbers_of(lang: str) -> Markup:
-    """*Numbers*: the miniature's measures beside the published ones."""
-    return numbers.number_table(data()["published"], numbers.report_rows(PAPER, lang), lang)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from demos.actionclip import answer, compare, inside, lessons
 from demos.actionclip.words import PAPER, text
-from demos.kit import batch, form, library, page
+from demos.kit import batch, form, library, numbers, page
 from demos.kit.components import output, stage
 
 
@@ -47,7 +48,7 @@ PAGE = page.declare(
         *page.traced(PAPER, inside.values),
     ],
     walk=lessons.walkthrough(player),
-    train=[page.Html("numbers", text("numbers"), inside.numbers_of)],
+    train=[page.Html("numbers", text("numbers"), partial(numbers.of_page, PAPER))],
     many=batch.Many(answer.many, batch.CLIPS),
     endpoints=[answer.actionclip_classify],
 )

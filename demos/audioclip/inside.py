@@ -1,4 +1,4 @@
-"""*Look inside* of the AudioCLIP page: the filters before and after training, bands and attention, shapes, code, numbers."""
+"""*Look inside* of the AudioCLIP page: the filters before and after training, bands and attention, shapes, code."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from core import inputs
 from demos.audioclip import answer as answers
 from demos.audioclip import draw
-from demos.audioclip.words import PAPER, data, say
-from demos.kit import numbers, results
-from demos.kit.html import Markup, tag
+from demos.audioclip.words import say
+from demos.kit import results
+from demos.kit.html import tag
 
 if TYPE_CHECKING:
     from core.audio.audioclip import Inside
@@ -90,8 +90,3 @@ def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
         "it": f"{compared.scales.image_text:.1f}",
         "best": ", ".join(f"{value:.3f}" for value in np.sort(compared.probabilities())[::-1][:5]),
     }, answer.line(lang)
-
-
-def numbers_of(lang: str) -> Markup:
-    """*Numbers*: the miniature's measures beside the published ones."""
-    return numbers.number_table(data()["published"], numbers.report_rows(PAPER, lang), lang)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from demos.audioclip import answer, compare, inside, lessons, training
 from demos.audioclip.words import PAPER, text
-from demos.kit import batch, form, library, page, train
+from demos.kit import batch, form, library, numbers, page, train
 from demos.kit.components import output, stage
 from demos.kit.places import folded
 
@@ -45,6 +46,6 @@ PAGE = page.declare(
     ],
     walk=lessons.walkthrough(player),
     many=batch.Many(answer.many, batch.SOUNDS),
-    train=[train.tab(training.LIVE), page.Html("numbers", text("numbers"), inside.numbers_of)],
+    train=[train.tab(training.LIVE), page.Html("numbers", text("numbers"), partial(numbers.of_page, PAPER))],
     endpoints=[answer.audioclip_compare],
 )

@@ -237,14 +237,10 @@ def notes(question: Question, answer: Answer, lang: str) -> dict[str, Any]:
     found = answer.found
     more = [*found.notes.sentences(lang), *results.unreadable(found.checkpoint, question.query, lang)]
     words = [term.what for term in answer.terms if isinstance(term.what, str)]
-    images = [inputs.digest(term.what) for term in answer.terms if isinstance(term.what, Image.Image)]
-    foreign = next(iter(images), "") if answer.collection is collections.sample() else "uploads"
-    if (
-        not images
-        and question.sound_query
-        and inputs.sound(question.sound_query).digest not in known_sounds()
-    ):
-        foreign = question.sound_query
+    digests = [inputs.digest(term.what) for term in answer.terms if isinstance(term.what, Image.Image)]
+    sounds = {term.what.digest for term in answer.terms if isinstance(term.what, inputs.Sound)}
+    digests += sounds - known_sounds()
+    foreign = next(iter(digests), "") if answer.collection is collections.sample() else "uploads"
     return results.notes(
         found.checkpoint, lang, digest=foreign, unknown=library.unknown_labels(words), more=more, paper=ROWS
     )

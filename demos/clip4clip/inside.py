@@ -1,4 +1,4 @@
-"""*Look inside* of the CLIP4Clip page: sentences by clips, clips by clips, shapes, code, numbers."""
+"""*Look inside* of the CLIP4Clip page: sentences by clips, clips by clips, shapes, code."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from core.errors import Refusal
 from demos.clip4clip import answer as answers
-from demos.clip4clip.words import PAPER, data, say, text
+from demos.clip4clip.words import say, text
 from demos.draw import players
-from demos.kit import numbers, results
-from demos.kit.html import Markup, tag
+from demos.kit import results
+from demos.kit.html import tag
 
 if TYPE_CHECKING:
     from demos.clip4clip.page import Question
@@ -82,8 +82,3 @@ def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
         "norms": ", ".join(f"{value:.1f}" for value in np.linalg.norm(frames, axis=1)),
         "heads": ", ".join(retriever.headers),
     }, answer.line(lang)
-
-
-def numbers_of(lang: str) -> Markup:
-    """*Numbers*: the miniature's measures beside the published ones."""
-    return numbers.number_table(data()["published"], numbers.report_rows(PAPER, lang), lang)

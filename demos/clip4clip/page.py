@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from demos.clip4clip import answer, compare, inside, lessons, training
 from demos.clip4clip.words import PAPER, text
-from demos.kit import batch, form, library, page, train
+from demos.kit import batch, form, library, numbers, page, train
 from demos.kit.components import output, stage
 from demos.kit.places import folded
 
@@ -49,7 +50,7 @@ PAGE = page.declare(
         *page.traced(PAPER, inside.values),
     ],
     walk=lessons.walkthrough(shelf),
-    train=[train.tab(training.LIVE), page.Html("numbers", text("numbers"), inside.numbers_of)],
+    train=[train.tab(training.LIVE), page.Html("numbers", text("numbers"), partial(numbers.of_page, PAPER))],
     many=batch.Many(answer.many, batch.CLIPS),
     endpoints=[answer.clip4clip_rank],
 )

@@ -1,13 +1,11 @@
-"""*Look inside* and the numbers of the DepthCLIP page."""
+"""*Look inside* of the DepthCLIP page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from demos.depthclip.answer import run
-from demos.depthclip.words import PAPER, data
-from demos.kit import numbers, tensors
-from demos.kit.html import Markup
+from demos.kit import tensors
 
 if TYPE_CHECKING:
     from demos.depthclip.page import Question
@@ -30,8 +28,3 @@ def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
         "far": float(result.place_depth.max()),
     }
     return found, answer.line(lang)
-
-
-def published(lang: str) -> Markup:
-    """The published numbers, and the miniature's own where the report card has them."""
-    return numbers.number_table(data()["published"], numbers.report_rows(PAPER, lang), lang)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from demos.depthclip import answer, draw, inside, lessons, truth
 from demos.depthclip.words import PAPER, text
-from demos.kit import batch, form, page, walkthrough
+from demos.kit import batch, form, numbers, page, walkthrough
 from demos.kit.components import output
 
 
@@ -45,7 +46,7 @@ PAGE = page.declare(
     walk=walkthrough.of_page(PAPER, lessons.KINDS),
     train=[
         page.tab(PAPER, "bins", truth.learn, slots={"bins": output, "errors": output}),
-        page.Html("numbers", text("numbers"), inside.published),
+        page.Html("numbers", text("numbers"), partial(numbers.of_page, PAPER)),
     ],
     many=batch.Many(answer.many),
     endpoints=[answer.depthclip_estimate],

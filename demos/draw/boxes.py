@@ -207,6 +207,7 @@ def shares(box: Sequence[float], size: tuple[int, int]) -> Box:
 
 
 def area(box: Sequence[float]) -> float:
+    """Square pixels of a box."""
     return (box[2] - box[0]) * (box[3] - box[1])
 
 

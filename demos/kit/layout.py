@@ -11,6 +11,7 @@ import gradio as gr
 
 from core.errors import Refusal
 from demos.kit import places
+from demos.kit.components import output
 from demos.kit.events import QUIET, Shell, lang_of, listening, refusal_html
 from demos.kit.form import Form
 from demos.kit.language import Text
@@ -44,6 +45,11 @@ class Layout:
         made = places.lay_out(name, button, slots, **options)
         self.places.append(made)
         return made
+
+    def downloads(self, prefix: str = "") -> Place:
+        """A fold with a button that makes files, and the slot "out" for their links."""
+        with gr.Accordion(Text("Download", "下载").tr, open=False, elem_id=f"{prefix}downloads"):
+            return self.place(f"{prefix}files", Text("Make the files", "生成文件"), {"out": output})
 
     def ask(
         self,

@@ -304,8 +304,7 @@ def _try_tab(layout: Layout) -> Place:
     if try_it.more is not None:
         try_it.more(layout)
     if try_it.files is not None:
-        with gr.Accordion(Text("Download", "下载").tr, open=False, elem_id="downloads"):
-            layout.place("files", Text("Make the files", "生成文件"), {"out": output})
+        layout.downloads()
     shell.link_button(form.link, form.files)
     return place
 

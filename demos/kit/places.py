@@ -240,8 +240,7 @@ def wire(
                             continue
                         is_slow = part is None
                         if is_slow:
-                            bar = Progress(None, pick(lang, *WORKING)).bar
-                            part = {} if visible else {"line": bar}
+                            part = {} if visible else {"line": Progress(None, pick(lang, *WORKING)).bar}
                         elif isinstance(part, int):
                             part = {"line": jobs.progress(None, library.kit("run_waits", lang, before=part))}
                         elif isinstance(part, Progress):

@@ -18,7 +18,6 @@ from core.runtime import Cancel
 from demos.draw import base as draw
 from demos.draw import strokes
 from demos.kit import jobs, library, results
-from demos.kit.components import output
 from demos.kit.html import tag
 from demos.kit.jobs import Progress
 from demos.kit.language import Text, pick
@@ -212,9 +211,7 @@ def downloads(layout: Layout, place: Place, make: Handler) -> None:
     Args:
         make: the handler of their button, `make(question, made, lang)`.
     """
-    prefix = "" if place.name == "try" else f"{place.name}-"
-    with gr.Accordion(Text("Download", "下载").tr, open=False, elem_id=f"{prefix}downloads"):
-        files_place = layout.place(f"{prefix}files", Text("Make the files", "生成文件"), {"out": output})
+    files_place = layout.downloads("" if place.name == "try" else f"{place.name}-")
     place.slots["files"] = files_place.slots["out"]
     layout.ask(files_place.button.click, files_place, make, [place.slots["made"]])
 

@@ -1,15 +1,14 @@
-"""*Compare*, *Look inside* and the numbers of the PointCLIP page."""
+"""*Compare* and *Look inside* of the PointCLIP page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from demos.draw import base
-from demos.kit import numbers, tensors
-from demos.kit.html import Markup
+from demos.kit import tensors
 from demos.pointclip import draw
 from demos.pointclip.answer import rows_of, run
-from demos.pointclip.words import PAPER, data, say
+from demos.pointclip.words import say
 
 if TYPE_CHECKING:
     from demos.pointclip.page import Question
@@ -49,8 +48,3 @@ def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
         "best": ", ".join(f"{value:.2f}" for value in result.view_logits.max(1).tolist()),
     }
     return found, answer.line(lang)
-
-
-def published(lang: str) -> Markup:
-    """The published numbers, and the miniature's own where the report card has them."""
-    return numbers.number_table(data()["published"], numbers.report_rows(PAPER, lang), lang)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from demos.kit import batch, form, library, page
+from demos.kit import batch, form, library, numbers, page
 from demos.kit.components import output
 from demos.kit.walkthrough import Walkthrough
 from demos.pointclip import answer, draw, inside, lessons, shots
@@ -57,7 +57,7 @@ PAGE = page.declare(
     walk=Walkthrough(partial(library.lessons, PAPER), lessons.choices, lessons.card, lessons.outcome),
     train=[
         page.tab(PAPER, "shots", shots.curve, slots={"curve": output, "table": output}, in_turn=True),
-        page.Html("numbers", text("numbers"), inside.published),
+        page.Html("numbers", text("numbers"), partial(numbers.of_page, PAPER)),
     ],
     many=batch.Many(answer.many, batch.CLOUDS),
     endpoints=[answer.pointclip_classify],

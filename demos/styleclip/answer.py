@@ -114,38 +114,40 @@ def finished(edit: Edit, way: Sequence[Named], lang: str) -> dict[str, Any]:
     }
 
 
-def directed(asked: Inquiry) -> dict[str, Any]:
+def directed(inquiry: Inquiry) -> dict[str, Any]:
     """The slots of a global direction, with the images on its way."""
-    s = asked.settings(DIRECTION)
-    edit = asked.row.result(asked.start, asked.target, s)
+    s = inquiry.settings(DIRECTION)
+    edit = inquiry.row.result(inquiry.start, inquiry.target, s)
     alphas = [s.alpha * step / (STEPS - 1) for step in range(STEPS)]
-    images = asked.row.grid(asked.start, asked.neutral, asked.target, alphas, [s.beta]).images[0]
+    images = inquiry.row.grid(inquiry.start, inquiry.neutral, inquiry.target, alphas, [s.beta]).images[0]
     names = [f"α = {value:.1f}" for value in alphas]
-    return finished(edit, list(zip(images, names, strict=True)), asked.lang)
+    return finished(edit, list(zip(images, names, strict=True)), inquiry.lang)
 
 
 def edit(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
     """The edit that the page asks for, as it appears."""
-    asked = Inquiry(question, lang)
-    settings, hints = asked.settings(question.method), notes(asked)
+    inquiry = Inquiry(question, lang)
+    settings, hints = inquiry.settings(question.method), notes(inquiry)
     if question.method == DIRECTION:
-        yield Last({**directed(asked), **hints})
+        yield Last({**directed(inquiry), **hints})
         return
     yield {**hints, "film": "", "line": Progress(0, say("loading", lang)).bar}
-    yield from jobs.in_turn(cancel, jobs.PAGE_SECONDS, partial(watch, asked, settings, cancel))
+    yield from jobs.in_turn(cancel, jobs.PAGE_SECONDS, partial(watch, inquiry, settings, cancel))
 
 
-def watch(asked: Inquiry, settings: EditSettings, cancel: Cancel) -> Iterator[dict[str, Any]]:
+def watch(inquiry: Inquiry, settings: EditSettings, cancel: Cancel) -> Iterator[dict[str, Any]]:
     """A run of any method as slots."""
-    film, drawn, lang = Film(), 0.0, asked.lang
-    for frame in asked.row.edit(asked.start, asked.target, settings, cancel):
+    film, drawn, lang = Film(), 0.0, inquiry.lang
+    for frame in inquiry.row.edit(inquiry.start, inquiry.target, settings, cancel):
         if frame.image is not None:
             film.add(frame.step, frame.image)
         if frame.result is not None:
             yield finished(frame.result, film.frames, lang)
         elif time.monotonic() - drawn > PAUSE:
             drawn = time.monotonic()
-            slots = {} if frame.image is None else {"view": frames.pair(asked.start.image, frame.image, lang)}
+            slots = (
+                {} if frame.image is None else {"view": frames.pair(inquiry.start.image, frame.image, lang)}
+            )
             yield {**slots, "line": sketch_runs.progress(frame, lang).bar}
 
 
@@ -179,12 +181,12 @@ def downloads(question: Question, made: Made | None, lang: str) -> dict[str, Any
     return {"out": files_in.downloads(links)}
 
 
-def notes(asked: Inquiry) -> dict[str, Any]:
+def notes(inquiry: Inquiry) -> dict[str, Any]:
     """The hints above the answer."""
     from core.classroom.recipes.styleclip import scenes
     from core.classroom.world.vocabulary import unread
 
-    question, lang, name = asked.question, asked.lang, asked.row.checkpoint
+    question, lang, name = inquiry.question, inquiry.lang, inquiry.row.checkpoint
     bundled = checkpoints.row(name).bundled is not None
     both = f"{question.neutral} {question.target}"
     hints = results.unreadable(name, both, lang)
@@ -193,7 +195,7 @@ def notes(asked: Inquiry) -> dict[str, Any]:
         hints.append(say("no_thing", lang))
     if name == INSTRUCTED:
         hints.append(say("instruction", lang))
-    digest = "" if asked.image is None else inputs.digest(asked.image)
+    digest = "" if inquiry.image is None else inputs.digest(inquiry.image)
     return results.notes(name, lang, digest=digest, page=PAPER, unknown=unknown, more=hints)
 
 

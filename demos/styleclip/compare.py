@@ -33,32 +33,32 @@ class Other:
 
 def methods(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress | dict[str, Any]]:
     """The same start and text by every method of the checkpoint that the page offers, quick ones first."""
-    asked = Inquiry(question, lang)
-    names = [name for name in data()["quickest"] if name in asked.row.methods]
+    inquiry = Inquiry(question, lang)
+    names = [name for name in data()["quickest"] if name in inquiry.row.methods]
     edits: list[tuple[str, Edit]] = []
     for at, name in enumerate(names):
         # The sliders of the first tab belong to its own method.
-        title, settings = draw.method_title(name, lang), asked.settings(name, name == question.method)
-        for frame in asked.row.edit(asked.start, asked.target, settings, cancel):
+        title, settings = draw.method_title(name, lang), inquiry.settings(name, name == question.method)
+        for frame in inquiry.row.edit(inquiry.start, inquiry.target, settings, cancel):
             share = (at + frame.step / frame.steps) / len(names)
             yield Progress(share, f"{title}: {sketch_runs.progress(frame, lang).text}")
             if frame.result is not None:
                 edits.append((title, frame.result))
-        yield {"out": draw.methods_table(edits, asked.start.image, lang)}
-    yield asked.slots(draw.methods_table(edits, asked.start.image, lang) + line("methods_note", lang))
+        yield {"out": draw.methods_table(edits, inquiry.start.image, lang)}
+    yield inquiry.slots(draw.methods_table(edits, inquiry.start.image, lang) + line("methods_note", lang))
 
 
 def plane(question: Question, lang: str) -> dict[str, Any]:
     """One start by strength and disentanglement."""
-    asked = Inquiry(question, lang)
-    made = asked.row.grid(asked.start, asked.neutral, asked.target, ALPHAS, BETAS)
-    return asked.slots(draw.grid_table(made, ALPHAS, BETAS, lang) + line("grid_note", lang))
+    inquiry = Inquiry(question, lang)
+    made = inquiry.row.grid(inquiry.start, inquiry.neutral, inquiry.target, ALPHAS, BETAS)
+    return inquiry.slots(draw.grid_table(made, ALPHAS, BETAS, lang) + line("grid_note", lang))
 
 
 def between(question: Question, other: int, lang: str) -> dict[str, Any]:
     """The images on the straight way between two latents."""
-    asked = Inquiry(question, lang)
-    images = asked.row.interpolate(asked.start, asked.row.start(seed=int(other or 0)), BETWEEN)
+    inquiry = Inquiry(question, lang)
+    images = inquiry.row.interpolate(inquiry.start, inquiry.row.start(seed=int(other or 0)), BETWEEN)
     names = [f"{100 * share:.0f} %" for share in np.linspace(0, 1, BETWEEN)]
     way = list(zip(images, names, strict=True))
-    return asked.slots(frames.flip(way, say("between", lang), BETWEEN // 2) + frames.strip(way))
+    return inquiry.slots(frames.flip(way, say("between", lang), BETWEEN // 2) + frames.strip(way))

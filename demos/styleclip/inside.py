@@ -36,9 +36,9 @@ class Place:
 
 def channels(question: Question, lang: str) -> dict[str, Any]:
     """The style channels that the texts switch on, and what the strongest of them do to the image."""
-    asked = Inquiry(question, lang)
-    row, start = asked.row, asked.start
-    way = row.direction(asked.neutral, asked.target, question.beta)
+    inquiry = Inquiry(question, lang)
+    row, start = inquiry.row, inquiry.start
+    way = row.direction(inquiry.neutral, inquiry.target, question.beta)
     names = [one.name for one in row.layers()]
     count = say("few" if way.few else "many", lang, count=way.count, all=len(way.scores))
     shown = [(start.origin, say("start", lang))]
@@ -47,7 +47,7 @@ def channels(question: Question, lang: str) -> dict[str, Any]:
         (image,) = row.channel(start, one.layer, one.channel, [far])
         shown.append((image, amount_of(names[one.layer], one.channel, far, lang)))
     head = tag("p", count, class_=f"atlas-verdict {'none' if way.few else 'some'}")
-    return asked.slots(head + draw.channel_table(way, names, lang) + frames.figures(shown))
+    return inquiry.slots(head + draw.channel_table(way, names, lang) + frames.figures(shown))
 
 
 def amount_of(layer: str, number: int, far: float, lang: str) -> str:
@@ -57,36 +57,36 @@ def amount_of(layer: str, number: int, far: float, lang: str) -> str:
 
 def channel(question: Question, layer: int, number: int, strongest: bool, lang: str) -> dict[str, Any]:
     """One style channel moved by hand, all others as they are."""
-    asked = Inquiry(question, lang)
-    row, known = asked.row, asked.row.layers()
+    inquiry = Inquiry(question, lang)
+    row, known = inquiry.row, inquiry.row.layers()
     at, place = min(int(layer), len(known) - 1), int(number or 0)
     if strongest:
-        first = row.direction(asked.neutral, asked.target, 0.0).channels[0]
+        first = row.direction(inquiry.neutral, inquiry.target, 0.0).channels[0]
         at, place = first.layer, first.channel
     place = int(inputs.number("channel", place, 0, known[at].channels - 1))
-    images = row.channel(asked.start, at, place, AMOUNTS)
+    images = row.channel(inquiry.start, at, place, AMOUNTS)
     names = [amount_of(known[at].name, place, far, lang) for far in AMOUNTS]
     moved = list(zip(images, names, strict=True))
     which = line("channel_is", lang, name=known[at].name, number=place, side=known[at].side)
-    return asked.slots(which + frames.flip(moved, say("amount", lang), len(AMOUNTS) // 2))
+    return inquiry.slots(which + frames.flip(moved, say("amount", lang), len(AMOUNTS) // 2))
 
 
 def layers(question: Question, other: int, lang: str) -> dict[str, Any]:
     """What coarse, medium and fine layers decide: each taken from another image."""
-    asked = Inquiry(question, lang)
-    row, start = asked.row, asked.start
+    inquiry = Inquiry(question, lang)
+    row, start = inquiry.row, inquiry.start
     end = row.start(seed=int(other or 0))
     shown = [(start.origin, say("start", lang))]
     shown += [(image, say(f"from_{level}", lang)) for level, image in row.mix(start, end).items()]
     shown.append((end.image, say("the_other", lang)))
-    return asked.slots(frames.figures(shown) + draw.layer_table(row.layers(), lang))
+    return inquiry.slots(frames.figures(shown) + draw.layer_table(row.layers(), lang))
 
 
 def noise(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress | dict[str, Any]]:
     """The schedule of the noise, and at every step the image with its noise beside the one that is foreseen."""
-    asked, own = Inquiry(question, lang), question.method in NOISY
-    settings = asked.settings(question.method if own else NOISY[0], own)
-    plan = asked.row.schedule(settings.steps, settings.strength)
+    inquiry, own = Inquiry(question, lang), question.method in NOISY
+    settings = inquiry.settings(question.method if own else NOISY[0], own)
+    plan = inquiry.row.schedule(settings.steps, settings.strength)
     steps = range(1, len(plan.times) + 1)
     lines = [
         (say(name, lang), [(float(i), float(value**2)) for i, value in zip(steps, values, strict=True)])
@@ -94,7 +94,7 @@ def noise(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress | 
     ]
     curve = Curve(say("schedule", lang), lines, say("steps_axis", lang), float(len(plan.times)), 1.0)
     noisy, foreseen = [], []
-    for frame in asked.row.edit(asked.start, asked.target, settings, cancel):
+    for frame in inquiry.row.edit(inquiry.start, inquiry.target, settings, cancel):
         yield sketch_runs.progress(frame, lang)
         name = say("at_step", lang, step=frame.step, steps=frame.steps)
         if frame.noisy is not None and frame.image is not None:
@@ -104,17 +104,17 @@ def noise(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress | 
         tag("div", tag("h4", say(title, lang)), frames.flip(way, say(title, lang), len(way) - 1))
         for title, way in (("with_noise", noisy), ("foreseen", foreseen))
     ]
-    yield asked.slots(Markup(curve.figure) + tag("div", *parts, class_="fr-beside"))
+    yield inquiry.slots(Markup(curve.figure) + tag("div", *parts, class_="fr-beside"))
 
 
 def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
     """What the templates of shapes in data.toml ask for, and the line; none where the row has no generator."""
-    asked = Inquiry(question, lang)
-    start, found = asked.start, {}
+    inquiry = Inquiry(question, lang)
+    start, facts = inquiry.start, {}
     if start.latent is not None:
-        known = asked.row.layers()
+        known = inquiry.row.layers()
         count, width = start.latent.shape
-        found = {
+        facts = {
             "latents": count,
             "width": width,
             "side": start.image.shape[0],
@@ -123,4 +123,4 @@ def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
             "widths": ", ".join(str(one.channels) for one in known),
             "own": sum(one.channels for one in known if not one.to_rgb),
         }
-    return found, asked.slots("")["line"]
+    return facts, inquiry.slots("")["line"]

@@ -1,13 +1,10 @@
-"""*Look inside* and the numbers of the ViLT page."""
+"""*Look inside* of the ViLT page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from demos.kit import numbers
-from demos.kit.html import Markup
 from demos.vilt.answer import run
-from demos.vilt.words import PAPER, data
 
 if TYPE_CHECKING:
     from demos.vilt.page import Question
@@ -31,8 +28,3 @@ def values(question: Question, lang: str) -> tuple[dict[str, Any], str]:
         "tokens": " ".join(result.tokens),
         "distance": result.aligned.distance,
     }, answer.line(lang)
-
-
-def published(lang: str) -> Markup:
-    """The published numbers, and the miniature's own where the report card has them."""
-    return numbers.number_table(data()["published"], numbers.report_rows(PAPER, lang), lang)

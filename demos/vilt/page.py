@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from demos.kit import batch, form, library, page, walkthrough
+from demos.kit import batch, form, library, numbers, page, walkthrough
 from demos.kit.components import output
 from demos.vilt import answer, compare, draw, inside, lessons
 from demos.vilt.words import PAPER, text
@@ -38,7 +39,7 @@ PAGE = page.declare(
     ],
     inside=page.traced(PAPER, inside.values),
     walk=walkthrough.of_page(PAPER, lessons.KINDS),
-    train=[page.Html("numbers", text("numbers"), inside.published)],
+    train=[page.Html("numbers", text("numbers"), partial(numbers.of_page, PAPER))],
     many=batch.Many(answer.many),
     endpoints=[answer.vilt_answer, answer.vilt_match, answer.vilt_fill],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -80,6 +80,17 @@ def unfold(page: Any, name: str) -> None:
     """Opens a fold. A slider that comes into the page is set to its value once more, so one has to wait before moving it."""
     page.locator(f"#{name} > button:not(.open)").click()
     settle(page)
+
+
+def refuse_device(visit: Callable[..., Any], path: str, button: str, sentence: str) -> None:
+    """Presses a button that records where there is no device: one sentence, and the button stays."""
+    tab = visit(locale="zh-CN")
+    tab.page.add_init_script("navigator.mediaDevices.getUserMedia = async () => { throw new Error('none'); }")
+    page = tab.open(f"{path}?lang=zh", ANSWERED)
+    page.locator(f"{button} button").click()
+    page.locator(f"{button} [role=status]", has_text=sentence).wait_for()
+    settle(page)
+    assert page.locator(f"{button} button").is_enabled()
 
 
 def chinese_lines(page: Any) -> list[str]:

@@ -10,8 +10,7 @@ import pytest
 
 from core.errors import Refusal
 from demos.audioclip.words import sounds
-from tests.browser.driving import ANSWERED, newer, open_tab
-from tests.conftest import settle
+from tests.browser.driving import ANSWERED, newer, open_tab, refuse_device
 from tests.sounds import film
 
 pytestmark = pytest.mark.browser
@@ -80,10 +79,4 @@ def test_the_microphone_records_until_it_is_pressed_again(visit: Visits) -> None
 
 
 def test_without_a_microphone_there_is_one_sentence(visit: Visits) -> None:
-    tab = visit(locale="zh-CN")
-    tab.page.add_init_script("navigator.mediaDevices.getUserMedia = async () => { throw new Error('none'); }")
-    page = tab.open("/clifs?lang=zh", ANSWERED)
-    page.locator("#sound_query-microphone button").click()
-    page.locator("#sound_query-microphone [role=status]", has_text="无法使用麦克风").wait_for()
-    settle(page)
-    assert page.locator("#sound_query-microphone button").is_enabled()
+    refuse_device(visit, "/clifs", "#sound_query-microphone", "无法使用麦克风")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.miniature import WEIGHTS, Miniature
-from core.classroom.recipes.common.running import fast_arithmetic
+from core.classroom.recipes.common.running import Plan, fast_arithmetic
 from core.classroom.world.atlas import Atlas
 from core.classroom.world.clips import ClipSettings, ClipSpec, render_clips, sample_clips, times
 from core.classroom.world.factors import FACTORS, values
@@ -130,15 +130,11 @@ def encode_clips(
     return ClipSet(spec, features)
 
 
-class RunOnClips(Protocol):
+class RunOnClips(Plan, Protocol):
     """The settings of a training run on encoded clips."""
 
     @property
-    def out(self) -> Path: ...
-    @property
     def clips(self) -> int: ...
-    @property
-    def seed(self) -> int: ...
     @property
     def world(self) -> ClipSettings: ...
     @property

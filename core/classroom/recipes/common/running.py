@@ -89,12 +89,8 @@ class Run(ABC):
 
     def __init__(self, plan: Plan, device: str = "cpu") -> None:
         """Begins a run by its settings: the numbers that are drawn from here on follow from its seed."""
-        self.out, self.minutes, self.steps, self.log_every = (
-            plan.out,
-            plan.minutes,
-            plan.steps,
-            plan.log_every,
-        )
+        self.out, self.minutes = plan.out, plan.minutes
+        self.steps, self.log_every = plan.steps, plan.log_every
         torch.manual_seed(plan.seed)
         self.device = torch.device(device)
         self.step = self.images = 0
