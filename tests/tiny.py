@@ -11,7 +11,7 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 WORDS = [
@@ -234,6 +234,55 @@ def make_metaclip2(folder: Path, seed: int = 0) -> None:
         size={"height": 64, "width": 64}, crop_size={"height": 64, "width": 64}
     ).save_pretrained(folder)
     made.save(str(folder / "tokenizer.json"))
+
+
+def make_tips(folder: Path, seed: int = 0) -> Any:
+    """Writes the files of a TIPSv2 row, a few thousand random weights under the authors' names, and returns the model."""
+    import io
+
+    import sentencepiece
+    from transformers import Tipsv2Config, Tipsv2Model
+
+    vocabulary = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([*WORDS, "a photo of many dogs", "a bad photo of a red cat", "itap of the sheep"]),
+        model_writer=vocabulary, vocab_size=320, model_type="bpe", byte_fallback=True, character_coverage=1.0, pad_id=0,
+        unk_id=1, bos_id=-1, eos_id=-1, normalization_rule_name="identity", minloglevel=2,
+    )  # fmt: skip
+    config = Tipsv2Config(
+        text_config={
+            "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 320,
+        },
+        vision_config={
+            "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 112, "patch_size": 14,
+        },
+        temperature_init_value=0.02,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = Tipsv2Model(config).eval()
+    for name, parameter in model.named_parameters():
+        if name == "text_model.embeddings.token_embedding.weight":
+            torch.nn.init.normal_(parameter)
+        elif parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(folder)
+    # The published files have no temperature, call the vision tower's layers fc1 and fc2, and keep older settings too.
+    state = load_file(folder / "model.safetensors")
+    state = {
+        name.replace("c_fc", "fc1").replace("c_proj", "fc2") if name.startswith("vision") else name: value
+        for name, value in state.items()
+        if name != "temperature"
+    }
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    settings = json.loads((folder / "config.json").read_text())
+    settings |= {
+        "auto_map": {"AutoModel": "modeling_tips.TIPSv2Model"},
+        "vision_fn": "vit_base",
+        "temperature": 0.02,
+    }
+    (folder / "config.json").write_text(json.dumps(settings))
+    (folder / "tokenizer.model").write_bytes(vocabulary.getvalue())
+    return model
 
 
 def make_dino(folder: Path, words: Sequence[str]) -> Any:

@@ -1,4 +1,5 @@
-"""Segmentation by language: LSeg (Li et al. 2022), GroupViT (Xu et al. 2022), CLIPSeg, and MaskCLIP's trick on any CLIP.
+"""Segmentation by language: LSeg (Li et al. 2022), GroupViT (Xu et al. 2022), CLIPSeg, TIPSv2, and MaskCLIP's trick on any
+CLIP.
 
 Names are imported when they are asked for, so that `core.segmentation` costs nothing before a page needs a model.
 """
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from core.segmentation.lseg import LSeg
     from core.segmentation.maskclip import MaskCLIP
     from core.segmentation.result import Segmentation
+    from core.segmentation.tips import TIPS
 
 _HOMES = {
     "CLIPSeg": "clipseg",
@@ -22,11 +24,12 @@ _HOMES = {
     "LSeg": "lseg",
     "MaskCLIP": "maskclip",
     "Segmentation": "result",
+    "TIPS": "tips",
 }
-__all__ = ["CLIPSeg", "GroupViT", "Grouping", "LSeg", "MaskCLIP", "Segmentation", "load"]
+__all__ = ["TIPS", "CLIPSeg", "GroupViT", "Grouping", "LSeg", "MaskCLIP", "Segmentation", "load"]
 
 
-def load(checkpoint: str) -> LSeg | CLIPSeg | GroupViT | MaskCLIP:
+def load(checkpoint: str) -> LSeg | CLIPSeg | TIPS | GroupViT | MaskCLIP:
     """The segmenter of a row: LSeg, a descendant, GroupViT, or MaskCLIP's trick on a CLIP.
 
     Raises:
@@ -37,9 +40,15 @@ def load(checkpoint: str) -> LSeg | CLIPSeg | GroupViT | MaskCLIP:
     from core.segmentation.groupvit import GroupViT
     from core.segmentation.lseg import LSeg
     from core.segmentation.maskclip import MaskCLIP
+    from core.segmentation.tips import TIPS
 
     loader = checkpoints.row(checkpoint).loader
-    kinds: tuple[type[LSeg] | type[CLIPSeg] | type[GroupViT], ...] = (LSeg, CLIPSeg, GroupViT)
+    kinds: tuple[type[LSeg] | type[CLIPSeg] | type[TIPS] | type[GroupViT], ...] = (
+        LSeg,
+        CLIPSeg,
+        TIPS,
+        GroupViT,
+    )
     for kind in kinds:
         if loader in kind.LOADERS:
             return kind.load(checkpoint)

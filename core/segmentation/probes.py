@@ -1,5 +1,5 @@
-"""What published answers ask of CLIPSeg and GroupViT; see `core.checkpoints.known`. Every function gets the name of a row, the
-images and texts of an answer, and a device."""
+"""What published answers ask of CLIPSeg, GroupViT and TIPSv2; see `core.checkpoints.known`. Every function gets the name of a
+row, the images and texts of an answer, and a device."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from core.segmentation.clipseg import CLIPSeg
 from core.segmentation.groupvit import GroupViT
+from core.segmentation.tips import TIPS
 
 # The drawn image `meadow`: texts -> the colour of what they mean.
 DRAWN = {
@@ -69,3 +70,20 @@ def groupvit_logits(
     read = model.encode_text(texts, ("{}",))
     encoded = [model.encode(image) for image in images]
     return [(one.logit_scale * read @ one.image_features).tolist() for one in encoded]
+
+
+@torch.inference_mode()
+def tips_logits(
+    row: str, images: Sequence[Image.Image], texts: Sequence[str], device: str
+) -> list[list[float]]:
+    """The logits of each whole image, squeezed into a square, with each bare text."""
+    with TIPS.load(row, device, torch.float32).use() as loaded:
+        cosines = loaded.image_features(images) @ loaded.text_features(texts).T
+        return (loaded.logit_scale * cosines).tolist()
+
+
+def tips_text(
+    row: str, images: Sequence[Image.Image], texts: Sequence[str], device: str
+) -> list[list[float]]:
+    """The first three numbers of each bare text's feature, norm 1."""
+    return TIPS.load(row, device, torch.float32).encode_text(texts)[:, :3].tolist()

@@ -141,10 +141,12 @@ def picture(answer: Answer, lang: str) -> dict[str, Any]:
 def segment(question: Question, lang: str) -> dict[str, Any]:
     """The mask over the image, each group's score against the threshold, the table, the line."""
     answer = run(question)
+    grouping = answer.grouping
+    hints = results.unreadable(grouping.checkpoint, " ".join(grouping.labels), lang)
     return {
         **picture(answer, lang),
         "line": answer.line(lang),
-        **results.answer_notes(PAPER, answer.grouping, answer.digest, answer.grouping.labels, lang),
+        **results.answer_notes(PAPER, grouping, answer.digest, grouping.labels, lang, hints),
     }
 
 

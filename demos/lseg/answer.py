@@ -39,7 +39,12 @@ WAYS = ("lseg", "maskclip")
 PAPERS = ("lseg", "clip")
 TRICK = "core.segmentation.maskclip"
 # Modules of core, imported with torch at the first question, and their classes.
-SEGMENTERS = {"core.segmentation.lseg": "LSeg", "core.segmentation.clipseg": "CLIPSeg", TRICK: "MaskCLIP"}
+SEGMENTERS = {
+    "core.segmentation.lseg": "LSeg",
+    "core.segmentation.clipseg": "CLIPSeg",
+    "core.segmentation.tips": "TIPS",
+    TRICK: "MaskCLIP",
+}
 # Labels for what no other label fits; their pixels stay as they are.
 REST = frozenset(("background", "other", "nothing", "背景", "其他", "空白"))
 CUTOUTS = 6  # labels that are cut out for the files, the largest first
@@ -99,7 +104,7 @@ class Answer:
 
     @property
     def kind(self) -> str:
-        """Which model of core answered: "lseg", "clipseg" or "maskclip"."""
+        """Which model of core answered: "lseg", "clipseg", "tips" or "maskclip"."""
         row = checkpoints.row(self.result.checkpoint)
         return "maskclip" if row.paper == "clip" else row.loader.partition(":")[0].rpartition(".")[2]
 
@@ -203,9 +208,8 @@ def notes(answer: Answer, lang: str) -> dict[str, Any]:
     if trick and all(checkpoints.row(name).bundled for name in plain_rows()):
         more += markup("only_miniatures", lang)
     words = [name for name in answer.result.labels if name.lower() not in REST]
-    slots = results.answer_notes(
-        PAPER, answer.result, answer.encoded.digest, words, lang, [more] if more else [], paper=PAPER
-    )
+    hints = [*([more] if more else []), *results.unreadable(answer.result.checkpoint, " ".join(words), lang)]
+    slots = results.answer_notes(PAPER, answer.result, answer.encoded.digest, words, lang, hints, paper=PAPER)
     # The checkpoint menu has no rows for the trick.
     return slots | ({"get": gr.update(visible="hidden")} if trick else {})
 

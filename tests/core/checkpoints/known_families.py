@@ -113,6 +113,19 @@ def groupvit_repository(folder: Path) -> list[Any]:
         return model(input_ids=clip_ids(TEXTS), pixel_values=pixels).logits_per_image.tolist()
 
 
+def tips_repository(folder: Path) -> tuple[list[Any], list[Any]]:
+    """Files of a tiny TIPSv2; transformers' logits, and the features of the texts."""
+    from transformers import Tipsv2ImageProcessor, Tipsv2Tokenizer
+
+    model = tiny.make_tips(folder)
+    size = model.config.vision_config.image_size
+    pixels = Tipsv2ImageProcessor(size={"height": size, "width": size})(images=scene(), return_tensors="pt")
+    words = Tipsv2Tokenizer.from_pretrained(folder)(list(TEXTS), padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        output = model(**words, **pixels)
+        return output.logits_per_image.tolist(), output.text_embeds[:, :3].tolist()
+
+
 DINO_WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "a", "red", "dog", "cat"]
 DINO_TEXT = "a red dog. a cat."
 

@@ -143,6 +143,10 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shelf, Sta
     )
     published = {**dict(BOOK.answers["groupvit-gcc-yfcc"][0].options), "short_side": known_rows.SIDE}
     shelf.answer("groupvit", "core.segmentation.probes:groupvit_logits", "logits", wanted, options=published)
+    logits, features = rows.tips_repository(shelf.folder("tips"))
+    shelf.row("tips", "core.segmentation.tips:load_tips")
+    shelf.answer("tips", "core.segmentation.probes:tips_logits", "logits", logits)
+    shelf.answer("tips", "core.segmentation.probes:tips_text", "features", features)
     boxes = rows.dino_repository(shelf.folder("dino"))
     shelf.row(
         "dino", "core.detection.glip.dino:load_dino", "sigmoid", family="GroundingDino", short_side=80, long_side=133,
@@ -205,6 +209,7 @@ NAMES = [
     "siglip",
     "chinese",
     "groupvit",
+    "tips",
     "dino",
     "omdet",
     "owlv2",

@@ -19,12 +19,14 @@ from PIL import Image
 
 from core import checkpoints, inputs
 from core import masks as rle
+from core.checkpoints import registry
 from core.classroom.world import description
 from core.segmentation import lseg
 from demos.kit import library, menu
 from demos.lseg import answer, inside
 from demos.lseg.page import PAGE, Question
 from demos.lseg.words import examples
+from tests import tiny
 from tests.pages import offered, run
 
 EXAMPLES = examples()
@@ -149,6 +151,31 @@ def test_every_example_is_answered_in_both_ways(name: str, way: str) -> None:
 def test_a_label_that_no_miniature_has_read_is_named_before_the_answer() -> None:
     notes = run(answer.segment, replace(ASKED, labels="dog, foal, other"), "en")["notes"]
     assert "never read these words: foal." in notes
+
+
+@pytest.fixture
+def tiny_tips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A TIPSv2 of a few thousand weights among the rows of the page."""
+    tiny.make_tips(tmp_path / "tips")
+    table = tiny.row("tiny-tips", tmp_path / "tips", loader="core.segmentation.tips:load_tips")
+    table = table.replace('paper = "clip"', 'paper = "lseg"').replace('["en", "zh"]', '["en"]')
+    file = tmp_path / "registry.toml"
+    file.write_text(registry.BUILT_IN.read_text(encoding="utf-8") + "\n" + table, encoding="utf-8")
+    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(file))
+    return "tiny-tips"
+
+
+def test_tips_answers_on_the_page_and_shows_its_own_lines(tiny_tips: str) -> None:
+    asked = replace(ASKED, checkpoint=tiny_tips)
+    slots = run(answer.segment, asked, "en")
+    assert slots["message"] == "" and slots["mask"].count("data-label=") >= 3
+    assert "not trained on Chinese" not in slots["notes"]
+    cards, shapes, _ = inside.code(asked, "en")
+    names = [card["name"] for card in cards]
+    assert names == ["LoadedTIPS.patch_features", "segment", "winners"] and shapes["pixel_features"]
+    assert run(inside.maps, asked, "zh")["message"] == ""
+    chinese = run(answer.segment, replace(asked, labels="狗，树"), "zh")
+    assert "没有学过中文" in chinese["notes"]
 
 
 @pytest.mark.parametrize(
