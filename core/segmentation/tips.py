@@ -54,12 +54,10 @@ class PieceTokenizer(Tokenizer):
 
 @lru_cache(maxsize=4)
 def piece_tokenizer(path: Path) -> PieceTokenizer:
-    """The tokenizer of a SentencePiece file, for texts in lower case.
+    """The tokenizer of a SentencePiece file, for texts in lower case."""
+    from sentencepiece import SentencePieceProcessor
 
-    Raises:
-        Refusal: "no_package" where SentencePiece is not installed.
-    """
-    library = runtime.optional("sentencepiece").SentencePieceProcessor(model_file=str(path))
+    library = SentencePieceProcessor(model_file=str(path))
     return PieceTokenizer(
         lambda texts: library.encode([text.lower() for text in texts]), CONTEXT, library.unk_id()
     )

@@ -175,13 +175,3 @@ def test_a_file_that_lacks_a_tensor_is_refused(original: Any) -> None:
         assert refused.value.params["tensor"] == "vision_model.layernorm.bias"
     finally:
         save_file(whole, paths["model.safetensors"], metadata={"format": "pt"})
-
-
-def test_without_the_package_of_its_vocabulary_one_sentence_says_so(
-    original: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "sentencepiece", None)
-    tips.piece_tokenizer.cache_clear()
-    with pytest.raises(Refusal) as refused:
-        tips.piece_tokenizer(checkpoints.open("tiny-tips")["tokenizer.model"])
-    assert refused.value.code == "no_package" and "pip install sentencepiece" in str(refused.value)
