@@ -285,6 +285,55 @@ def make_tips(folder: Path, seed: int = 0) -> Any:
     return model
 
 
+def make_sam3(folder: Path, seed: int = 0) -> Any:
+    """Writes the files of a SAM 3 row, some ten thousand random weights named as the published ones, and returns its detector.
+
+    Queries of the returned model score on both sides of one half.
+    """
+    from transformers import Sam3Config, Sam3Model
+
+    small = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32}
+    config = Sam3Config(
+        vision_config={
+            "backbone_config": {
+                **small, "model_type": "sam3_vit_model", "num_hidden_layers": 2, "image_size": 112, "patch_size": 14,
+                "window_size": 4, "global_attn_indexes": [1], "pretrain_image_size": 56,
+            },
+            "fpn_hidden_size": 32, "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+        },
+        text_config={
+            **small, "model_type": "clip_text_model", "vocab_size": 49408, "num_hidden_layers": 1, "projection_dim": 32,
+            "max_position_embeddings": 32, "hidden_act": "gelu",
+        },
+        geometry_encoder_config={**small, "num_layers": 1}, detr_encoder_config={**small, "num_layers": 1},
+        detr_decoder_config={**small, "num_layers": 1, "num_queries": 6},
+        mask_decoder_config={"hidden_size": 32, "num_attention_heads": 2, "num_upsampling_stages": 2},
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = Sam3Model(config).eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    # What is there and what is not depends on the words, on both sides of one half.
+    with torch.no_grad():
+        model.text_projection.weight *= 4
+        for name, parameter in model.named_parameters():
+            if name.startswith(("dot_product_scoring", "detr_decoder.presence_head")) and parameter.ndim > 1:
+                parameter *= 2
+        for part in (model.dot_product_scoring.text_proj, model.dot_product_scoring.query_proj):
+            part.bias += 0.8
+    folder.mkdir(parents=True, exist_ok=True)
+    # The published file is that of the video model: a detector, and a tracker beside it.
+    state = {f"detector_model.{name}": value.contiguous() for name, value in model.state_dict().items()}
+    save_file(
+        {**state, "tracker_neck.w": torch.ones(1)}, folder / "model.safetensors", metadata={"format": "pt"}
+    )
+    settings = {"model_type": "sam3_video", "architectures": ["Sam3VideoModel"]}
+    detector = {"detector_config": json.loads(config.to_json_string()), "tracker_config": {}}
+    (folder / "config.json").write_text(json.dumps(settings | detector))
+    return model
+
+
 def make_dino(folder: Path, words: Sequence[str]) -> Any:
     """Writes the files of a Grounding DINO with this vocabulary, a few thousand random weights, and returns it."""
     import transformers

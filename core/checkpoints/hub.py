@@ -385,13 +385,19 @@ def _readable(response: httpx2.Response) -> Iterator[Callable[[float], bool]]:
         yield lambda seconds: bool(decrypted() or selector.select(seconds))
 
 
+def _gated(row: Checkpoint) -> Refusal:
+    """The Hub wants to know who asks; a row that can be imported may also come from a file."""
+    code = "gated_import" if row.original else "gated"
+    return Refusal(code, checkpoint=row.name, repo=row.repo or "")
+
+
 @contextmanager
 def _refusals(row: Checkpoint, file: File, stream: bool = False) -> Iterator[None]:
     """The Hub client's errors as refusals; while bytes stream, a broken connection is left to the caller."""
     try:
         yield
     except errors.GatedRepoError as error:
-        raise Refusal("gated", checkpoint=row.name, repo=row.repo or "") from error
+        raise _gated(row) from error
     except errors.RepositoryNotFoundError as error:
         raise Refusal("repo_not_found", checkpoint=row.name, repo=row.repo or "") from error
     except errors.RevisionNotFoundError as error:
@@ -403,7 +409,7 @@ def _refusals(row: Checkpoint, file: File, stream: bool = False) -> Iterator[Non
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         if status in (401, 403):
-            raise Refusal("gated", checkpoint=row.name, repo=row.repo or "") from error
+            raise _gated(row) from error
         raise Refusal("hub_error", endpoint=constants.ENDPOINT, status=status) from error
     except (httpx2.TransportError, errors.LocalEntryNotFoundError) as error:
         if stream:

@@ -1,5 +1,5 @@
-"""Segmentation by language: LSeg (Li et al. 2022), GroupViT (Xu et al. 2022), CLIPSeg, TIPSv2, and MaskCLIP's trick on any
-CLIP.
+"""Segmentation by language: LSeg (Li et al. 2022), GroupViT (Xu et al. 2022), CLIPSeg, TIPSv2, SAM 3, and MaskCLIP's trick
+on any CLIP.
 
 Names are imported when they are asked for, so that `core.segmentation` costs nothing before a page needs a model.
 """
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from core.segmentation.lseg import LSeg
     from core.segmentation.maskclip import MaskCLIP
     from core.segmentation.result import Segmentation
+    from core.segmentation.sam3 import SAM3
     from core.segmentation.tips import TIPS
 
 _HOMES = {
@@ -23,13 +24,14 @@ _HOMES = {
     "Grouping": "groupvit",
     "LSeg": "lseg",
     "MaskCLIP": "maskclip",
+    "SAM3": "sam3",
     "Segmentation": "result",
     "TIPS": "tips",
 }
-__all__ = ["TIPS", "CLIPSeg", "GroupViT", "Grouping", "LSeg", "MaskCLIP", "Segmentation", "load"]
+__all__ = ["SAM3", "TIPS", "CLIPSeg", "GroupViT", "Grouping", "LSeg", "MaskCLIP", "Segmentation", "load"]
 
 
-def load(checkpoint: str) -> LSeg | CLIPSeg | TIPS | GroupViT | MaskCLIP:
+def load(checkpoint: str) -> LSeg | CLIPSeg | TIPS | SAM3 | GroupViT | MaskCLIP:
     """The segmenter of a row: LSeg, a descendant, GroupViT, or MaskCLIP's trick on a CLIP.
 
     Raises:
@@ -40,13 +42,15 @@ def load(checkpoint: str) -> LSeg | CLIPSeg | TIPS | GroupViT | MaskCLIP:
     from core.segmentation.groupvit import GroupViT
     from core.segmentation.lseg import LSeg
     from core.segmentation.maskclip import MaskCLIP
+    from core.segmentation.sam3 import SAM3
     from core.segmentation.tips import TIPS
 
     loader = checkpoints.row(checkpoint).loader
-    kinds: tuple[type[LSeg] | type[CLIPSeg] | type[TIPS] | type[GroupViT], ...] = (
+    kinds: tuple[type[LSeg] | type[CLIPSeg] | type[TIPS] | type[SAM3] | type[GroupViT], ...] = (
         LSeg,
         CLIPSeg,
         TIPS,
+        SAM3,
         GroupViT,
     )
     for kind in kinds:

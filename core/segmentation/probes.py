@@ -1,5 +1,5 @@
-"""What published answers ask of CLIPSeg, GroupViT and TIPSv2; see `core.checkpoints.known`. Every function gets the name of a
-row, the images and texts of an answer, and a device."""
+"""What published answers ask of CLIPSeg, GroupViT, TIPSv2 and SAM 3; see `core.checkpoints.known`. Every function gets the
+name of a row, the images and texts of an answer, and a device."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from core.segmentation.clipseg import CLIPSeg
 from core.segmentation.groupvit import GroupViT
+from core.segmentation.sam3 import SAM3
 from core.segmentation.tips import TIPS
 
 # The drawn image `meadow`: texts -> the colour of what they mean.
@@ -87,3 +88,16 @@ def tips_text(
 ) -> list[list[float]]:
     """The first three numbers of each bare text's feature, norm 1."""
     return TIPS.load(row, device, torch.float32).encode_text(texts)[:, :3].tolist()
+
+
+def sam3_boxes(
+    row: str, images: Sequence[Image.Image], texts: Sequence[str], device: str
+) -> list[list[float]]:
+    """The instances of the texts: score, left, top, right, bottom in pixels."""
+    (image,) = images
+    sides = np.array([*image.size, *image.size])
+    return [
+        [float(score), *(box * sides).tolist()]
+        for found in SAM3.load(row, device, torch.float32).concepts(image, texts)
+        for score, box in zip(found.scores, found.boxes, strict=True)
+    ]

@@ -263,14 +263,14 @@ def coco_rle(mask: np.ndarray, names: Sequence[str], size: tuple[int, int]) -> s
     """Every label that won something as annotations of a COCO data set of one image, JSON text.
 
     Args:
-        mask: [h, w] label indices.
+        mask: [h, w] label indices; pixels with a larger one have no annotation.
         names: N labels.
         size: width and height of the image that the masks are for.
     """
     full = rle.resized(mask, size)
     made = Coco(names)
     made.image(IMAGE_FILE, size)
-    for index in np.flatnonzero(np.bincount(full.ravel(), minlength=len(names))).tolist():
+    for index in np.flatnonzero(np.bincount(full.ravel(), minlength=len(names))[: len(names)]).tolist():
         made.mask(index + 1, full == index, label=names[index])
     return draw.to_json(made.data())
 

@@ -19,6 +19,7 @@ from PIL import Image
 from core import checkpoints, inputs
 from core.batch import Outcome, segmented
 from core.errors import Refusal
+from demos.draw import base
 from demos.draw import masks as draw
 from demos.kit import files as files_in
 from demos.kit import results
@@ -43,10 +44,12 @@ SEGMENTERS = {
     "core.segmentation.lseg": "LSeg",
     "core.segmentation.clipseg": "CLIPSeg",
     "core.segmentation.tips": "TIPS",
+    "core.segmentation.sam3": "SAM3",
     TRICK: "MaskCLIP",
 }
 # Labels for what no other label fits; their pixels stay as they are.
 REST = frozenset(("background", "other", "nothing", "背景", "其他", "空白"))
+PRESENCES = 12  # labels whose presence is said
 CUTOUTS = 6  # labels that are cut out for the files, the largest first
 
 
@@ -104,14 +107,20 @@ class Answer:
 
     @property
     def kind(self) -> str:
-        """Which model of core answered: "lseg", "clipseg", "tips" or "maskclip"."""
+        """Which model of core answered: "lseg", "clipseg", "tips", "sam3" or "maskclip"."""
         row = checkpoints.row(self.result.checkpoint)
         return "maskclip" if row.paper == "clip" else row.loader.partition(":")[0].rpartition(".")[2]
 
+    def names(self, lang: str) -> list[str]:
+        """The labels; then what the mask holds where none of them fits, for a model that may say so."""
+        rest = [] if self.result.presence is None else [say("none_of_these", lang)]
+        return [*self.result.labels, *rest]
+
     @property
     def certainty(self) -> np.ndarray:
-        """[h, w] the probability of each place's label."""
-        return self.probabilities.max(0)
+        """[h, w] the probability of each place's label, or that none of them fits there."""
+        best = self.probabilities.max(0)
+        return best if self.result.presence is None else np.maximum(best, 1 - best)
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -157,7 +166,8 @@ def lseg_segment(
     Returns:
         {"checkpoint", "seconds", "size": [width, height], "results": [{"label", "share"}, ...]}, the largest first; with
         masks also "images", "categories" and "annotations": a COCO data set of one image, as pycocotools reads it; "merged"
-        and "truncated" as in clip_classify.
+        and "truncated" as in clip_classify. SAM 3 says of each label also "presence", the probability that it is in the
+        image, and "instances"; its label null is what none of the labels fits.
     """
     with api_errors():
         names = inputs.labels(labels, limit=1000)
@@ -196,8 +206,8 @@ def colours(names: Sequence[str], held: Sequence[str]) -> list[str]:
 
 def overlay(answer: Answer, held: Sequence[str], lang: str) -> Markup:
     """The image under its mask."""
-    names = answer.result.labels
-    painted = colours(names, colour_slots(names, held))
+    names = answer.names(lang)
+    painted = colours(names, colour_slots(answer.result.labels, held))
     return draw.overlay(answer.image, answer.result.mask, names, painted, OPACITY, lang, answer.certainty)
 
 
@@ -208,10 +218,24 @@ def notes(answer: Answer, lang: str) -> dict[str, Any]:
     if trick and all(checkpoints.row(name).bundled for name in plain_rows()):
         more += markup("only_miniatures", lang)
     words = [name for name in answer.result.labels if name.lower() not in REST]
-    hints = [*([more] if more else []), *results.unreadable(answer.result.checkpoint, " ".join(words), lang)]
+    hints = [*([more] if more else []), *presences(answer, lang)]
+    hints += results.unreadable(answer.result.checkpoint, " ".join(words), lang)
     slots = results.answer_notes(PAPER, answer.result, answer.encoded.digest, words, lang, hints, paper=PAPER)
     # The checkpoint menu has no rows for the trick.
     return slots | ({"get": gr.update(visible="hidden")} if trick else {})
+
+
+def presences(answer: Answer, lang: str) -> list[str]:
+    """What a model that asks first whether a label is in the image found: its probability and the number of instances."""
+    result = answer.result
+    if result.presence is None or result.instances is None:
+        return []
+    counted = list(zip(result.labels, result.presence, result.instances, strict=True))
+    parts = [
+        say("presence_of", lang, name=inputs.visible(name), share=base.percent(share), count=count)
+        for name, share, count in counted[:PRESENCES]
+    ]
+    return [say("presences", lang, parts=("，" if lang == "zh" else ", ").join(parts))]
 
 
 def segment(question: Question, lang: str) -> dict[str, Any]:
@@ -229,8 +253,8 @@ def files(question: Question, lang: str) -> str:
     """Download links: overlay, label map, run lengths, and cut-outs of the largest labels."""
     answer = run(question)
     result, mask = answer.result, answer.result.mask
-    names = result.labels
-    painted = colours(names, colour_slots(names, question.held))
+    names = answer.names(lang)
+    painted = colours(names, colour_slots(result.labels, question.held))
     made = draw.exports(
         answer.image, mask, names, painted, OPACITY, result.size, lang, PAPER, overlay_file="lseg-overlay.png"
     )
@@ -249,7 +273,8 @@ def many(question: Question) -> Callable[[Any], Outcome]:
 
     def verb(image: Image.Image) -> Outcome:
         result = model.segment(image, names)
-        return segmented(names, result.shares.tolist(), result.mask, result.to_json(), image)
+        shares = result.shares[: len(result.labels)].tolist()
+        return segmented(result.labels, shares, result.mask, result.to_json(), image)
 
     return verb
 

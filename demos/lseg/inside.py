@@ -37,6 +37,8 @@ def maps(question: Question, lang: str) -> dict[str, Any]:
 
 def features_of(encoded: Any) -> np.ndarray:
     """[h, w, D] of any kind of encoded image."""
+    if hasattr(encoded, "levels"):
+        return encoded.levels[-1].transpose(1, 2, 0)
     if hasattr(encoded, "activations"):
         places = encoded.activations[-1, 1:]  # without the class token
         side = round(len(places) ** 0.5)

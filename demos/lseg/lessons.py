@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from core import inputs
+from core.errors import Refusal
 from demos.kit import walkthrough
 from demos.kit.html import Markup, tag
 from demos.kit.walkthrough import Case, Outcome, Step
@@ -62,7 +63,10 @@ def at(case: Case) -> Outcome:
     answer = ask(case)
     left, top, right, bottom = place(case, answer.result.size)
     inside = answer.result.mask[top:bottom, left:right]
-    return Outcome(int(np.bincount(inside.ravel()).argmax()), figure(answer, case.lang))
+    winner = int(np.bincount(inside.ravel()).argmax())
+    if winner == len(answer.result.labels):
+        raise Refusal("no_label_fits", checkpoint=answer.result.checkpoint)
+    return Outcome(winner, figure(answer, case.lang))
 
 
 def share(case: Case) -> Outcome:

@@ -23,6 +23,7 @@ from core.segmentation.clipseg import CLIPSeg
 from core.segmentation.groupvit import GroupViT
 from core.segmentation.lseg import LSeg
 from core.segmentation.maskclip import MaskCLIP
+from core.segmentation.sam3 import SAM3
 from core.segmentation.tips import TIPS
 from core.spatial.depth_anything import DepthAnything
 from core.spatial.depthclip import DepthEstimator
@@ -53,7 +54,7 @@ URI = uri(IMAGE, "image/webp")
 # One row of every kind that is on this machine, and one of each that could be.
 ROWS = (
     "classroom-rn", "classroom-vild", "classroom-glip", "classroom-lseg", "classroom-groupvit", "u2net",
-    "bert-base-uncased", "clipseg-rd64", "tipsv2-b14", "owlv2-b16", "grounding-dino-tiny",
+    "bert-base-uncased", "clipseg-rd64", "tipsv2-b14", "sam3", "owlv2-b16", "grounding-dino-tiny",
 )  # fmt: skip
 VALUES: dict[str, Any] = {
     "image": {"path": URI},
@@ -72,7 +73,7 @@ VALUES: dict[str, Any] = {
     "cloud": {"path": uri(CLOUD, "application/octet-stream")},
 }
 MODELS = (
-    ZeroShot, MaskCLIP, ViLD, GLIP, LSeg, GroupViT, CLIPSeg, TIPS, VideoRetriever, ActionRecognizer, XCLIP, PointClassifier,
+    ZeroShot, MaskCLIP, ViLD, GLIP, LSeg, GroupViT, CLIPSeg, TIPS, SAM3, VideoRetriever, ActionRecognizer, XCLIP, PointClassifier,
     SupervisedClassifier, DepthEstimator, DepthAnything, AudioCLIP, ViLT, CLIPViL, BlipVQA,
     Editor,
 )  # fmt: skip

@@ -126,6 +126,25 @@ def tips_repository(folder: Path) -> tuple[list[Any], list[Any]]:
         return output.logits_per_image.tolist(), output.text_embeds[:, :3].tolist()
 
 
+CONCEPTS = ("a red cat", "a photo of a horse")
+
+
+def sam3_repository(folder: Path) -> list[list[float]]:
+    """Files of a tiny SAM 3; the instances that transformers finds of two concepts, score first."""
+    from transformers import Sam3ImageProcessor
+
+    model, found = tiny.make_sam3(folder), []
+    side = model.config.image_size
+    processor = Sam3ImageProcessor(size={"height": side, "width": side})
+    pixels = processor(images=scene(), return_tensors="pt")["pixel_values"]
+    for ids in open_clip.get_tokenizer("ViT-B-32", context_length=32)(list(CONCEPTS)):
+        with torch.inference_mode():
+            output = model(pixel_values=pixels, input_ids=ids[None], attention_mask=(ids > 0).long()[None])
+        (made,) = processor.post_process_instance_segmentation(output, 0.5, target_sizes=[scene().size[::-1]])
+        found.append(torch.cat([made["scores"][:, None], made["boxes"]], 1))
+    return torch.cat(found).tolist()
+
+
 DINO_WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "a", "red", "dog", "cat"]
 DINO_TEXT = "a red dog. a cat."
 

@@ -317,6 +317,24 @@ def test_the_hub_says_no(server: StandInHub, kind: str, code: str) -> None:
     assert len(checkpoints.open("small")) == 2
 
 
+@pytest.mark.parametrize("kind", ["gated", "bad_token"])
+@pytest.mark.parametrize("importable", [False, True])
+def test_a_gated_row_says_how_to_get_access(
+    server: StandInHub, rows: Path, kind: str, importable: bool
+) -> None:
+    """403 for an account without access, 401 for a wrong token: where the licence, the token and HF_TOKEN are."""
+    if importable:
+        table = '[small.import]\nexpects = "core.clip.encoders:open_clip_tensors"\nsource = "-"\n'
+        rows.write_text(f"{rows.read_text()}\n{table}")
+    server.fault(f"{REPO}/{WEIGHTS}", kind)
+    with pytest.raises(Refusal) as caught:
+        checkpoints.open("small")
+    for lang in ("en", "zh"):
+        said = caught.value.text(lang)
+        assert f"https://huggingface.co/{REPO}" in said and "settings/tokens" in said and "HF_TOKEN" in said
+        assert ("core.checkpoints import small" in said) == importable and "\n" not in said
+
+
 def test_wrong_bytes_without_a_recorded_digest_are_found_by_the_hubs_own(server: StandInHub) -> None:
     for file in SIZES:
         server.fault(f"{REPO}/{file}", "wrong_bytes")

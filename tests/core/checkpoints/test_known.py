@@ -147,6 +147,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shelf, Sta
     shelf.row("tips", "core.segmentation.tips:load_tips")
     shelf.answer("tips", "core.segmentation.probes:tips_logits", "logits", logits)
     shelf.answer("tips", "core.segmentation.probes:tips_text", "features", features)
+    boxes = rows.sam3_repository(shelf.folder("sam3"))
+    shelf.row("sam3", "core.segmentation.sam3:load_sam3", "sigmoid")
+    shelf.answer("sam3", "core.segmentation.probes:sam3_boxes", "boxes", boxes, rows.CONCEPTS)
     boxes = rows.dino_repository(shelf.folder("dino"))
     shelf.row(
         "dino", "core.detection.glip.dino:load_dino", "sigmoid", family="GroundingDino", short_side=80, long_side=133,
@@ -210,6 +213,7 @@ NAMES = [
     "chinese",
     "groupvit",
     "tips",
+    "sam3",
     "dino",
     "omdet",
     "owlv2",

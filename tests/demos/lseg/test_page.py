@@ -21,9 +21,11 @@ from core import checkpoints, inputs
 from core import masks as rle
 from core.checkpoints import registry
 from core.classroom.world import description
+from core.errors import Refusal
 from core.segmentation import lseg
-from demos.kit import library, menu
-from demos.lseg import answer, inside
+from demos.draw import masks
+from demos.kit import library, menu, walkthrough
+from demos.lseg import answer, inside, lessons
 from demos.lseg.page import PAGE, Question
 from demos.lseg.words import examples
 from tests import tiny
@@ -154,19 +156,20 @@ def test_a_label_that_no_miniature_has_read_is_named_before_the_answer() -> None
 
 
 @pytest.fixture
-def tiny_tips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A TIPSv2 of a few thousand weights among the rows of the page."""
-    tiny.make_tips(tmp_path / "tips")
-    table = tiny.row("tiny-tips", tmp_path / "tips", loader="core.segmentation.tips:load_tips")
-    table = table.replace('paper = "clip"', 'paper = "lseg"').replace('["en", "zh"]', '["en"]')
-    file = tmp_path / "registry.toml"
-    file.write_text(registry.BUILT_IN.read_text(encoding="utf-8") + "\n" + table, encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(file))
-    return "tiny-tips"
+def tiny_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A TIPSv2 and a SAM 3 of random weights among the rows of the page."""
+    tables = [registry.BUILT_IN.read_text(encoding="utf-8")]
+    for name, make in (("tips", tiny.make_tips), ("sam3", tiny.make_sam3)):
+        make(tmp_path / name)
+        table = tiny.row(f"tiny-{name}", tmp_path / name, loader=f"core.segmentation.{name}:load_{name}")
+        tables.append(table.replace('paper = "clip"', 'paper = "lseg"').replace('["en", "zh"]', '["en"]'))
+    (tmp_path / "registry.toml").write_text("\n".join(tables), encoding="utf-8")
+    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(tmp_path / "registry.toml"))
 
 
-def test_tips_answers_on_the_page_and_shows_its_own_lines(tiny_tips: str) -> None:
-    asked = replace(ASKED, checkpoint=tiny_tips)
+@pytest.mark.usefixtures("tiny_rows")
+def test_tips_answers_on_the_page_and_shows_its_own_lines() -> None:
+    asked = replace(ASKED, checkpoint="tiny-tips")
     slots = run(answer.segment, asked, "en")
     assert slots["message"] == "" and slots["mask"].count("data-label=") >= 3
     assert "not trained on Chinese" not in slots["notes"]
@@ -176,6 +179,47 @@ def test_tips_answers_on_the_page_and_shows_its_own_lines(tiny_tips: str) -> Non
     assert run(inside.maps, asked, "zh")["message"] == ""
     chinese = run(answer.segment, replace(asked, labels="狗，树"), "zh")
     assert "没有学过中文" in chinese["notes"]
+
+
+@pytest.mark.usefixtures("tiny_rows")
+def test_sam3_says_what_is_there_at_all_and_what_is_none_of_the_labels() -> None:
+    labels = "a red cat, a photo of a horse, dog"
+    asked = replace(ASKED, checkpoint="tiny-sam3", labels=labels)
+    result = answer.run(asked).result
+    assert result.presence is not None and result.instances is not None and result.shares[3] > 0.01
+    for lang, none, count in (("en", "none of these", "found"), ("zh", "都不是", "找到")):
+        slots = run(answer.segment, asked, lang)
+        assert slots["message"] == "" and slots["notes"].count(count) == 3 and none in slots["notes"]
+        assert none in slots["mask"] and slots["held"] == tuple(inputs.labels(labels))
+        assert f"({result.instances[0]} found)" in slots["notes"] or lang == "zh"
+        assert run(inside.maps, asked, lang)["message"] == "" and inside.arrays(asked, lang)
+    # The rest is an own entry of the answer, and no annotation.
+    reply = result.to_json()["results"]
+    assert {row["label"] for row in reply} == {*result.labels, None}
+    made = json.loads(masks.coco_rle(result.mask, result.labels, result.size))
+    assert {row["name"] for row in made["categories"]} == set(result.labels)
+    assert max(row["category_id"] for row in made["annotations"]) <= 3
+    assert "lseg-cutout-" in answer.files(asked, "en")
+    names = [card["name"] for card in inside.code(asked, "en")[0]]
+    assert names == ["LoadedSAM3.concept", "winners"]
+
+
+@pytest.mark.usefixtures("tiny_rows")
+def test_many_images_are_counted_by_the_labels_that_are_told_apart() -> None:
+    image = inputs.image(DOG["path"])
+    for checkpoint in ("tiny-sam3", ""):
+        outcome = answer.many(replace(ASKED, checkpoint=checkpoint, labels="dog, Dog, tree"))(image)
+        assert list(outcome.labels) == ["dog", "tree"] and set(outcome.cells) == {"share(dog)", "share(tree)"}
+
+
+@pytest.mark.usefixtures("tiny_rows")
+def test_a_step_that_no_label_fits_is_not_judged() -> None:
+    step: Any = {"kind": "at", "example": "dog_under_tree", "box": [0.0, 0.0, 1.0, 1.0]}
+    step["labels"] = {"en": "dog", "zh": "dog"}  # "dog" is not there for these weights
+    case = walkthrough.Case("lseg", step, "tiny-sam3", "en")
+    with pytest.raises(Refusal) as caught:
+        lessons.at(case)
+    assert caught.value.code == "no_label_fits" and "tiny-sam3" in caught.value.text("zh")
 
 
 @pytest.mark.parametrize(
