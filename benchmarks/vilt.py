@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from transformers import ViltConfig, ViltForQuestionAnswering
+from transformers.models.vilt.configuration_vilt import ViltConfig
+from transformers.models.vilt.modeling_vilt import ViltForQuestionAnswering
 
 from core import terminal
 from core.vqa.vilt import alignment

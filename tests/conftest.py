@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -47,6 +48,11 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("CLIP_ATLAS_SEARCH", tempfile.mkdtemp(prefix="clip-atlas-tests-"))
 # One thread: servers and tests share the cores, and threads that wait for each other would cost tenfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """Of what is imported by now nothing is garbage: Python need not go through it again each time it looks for some."""
+    gc.freeze()
 
 
 def free_port() -> int:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 LARGE = (".safetensors", ".bin", ".pt")  # kept in large-file storage: their etag is a sha256
 CHUNK = 1 << 16
+BLOCK = 1_000_003  # random numbers of a repository's weights
 RESOLVE = re.compile(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 STORED = re.compile(r"/storage/([^/]+/[^/]+)/([^/]+)/(.+)")
 MODELS = re.compile(r"/api/models/([^/]+/[^/]+?)(?:/(revision|tree|paths-info)/([^/]+))?")
@@ -342,12 +343,17 @@ def make_repo(row: registry.Checkpoint, root: Path, seed: int = 0) -> dict[str, 
 
 
 def write_weights(model: Any, path: Path, seed: int) -> None:
-    """Random tensors for every name of a state dict, scaled so that deep stacks do not fade or burst."""
+    """Random tensors for every name of a state dict, scaled so that deep stacks do not fade or burst.
+
+    Each is filled from one block of normal numbers, from a place of its own on: to draw hundreds of millions takes longer
+    than all that is done with them. The block's length is prime, so no two rows of a matrix are the same.
+    """
     import numpy as np
     import torch
     from safetensors.torch import save_file
 
     generator = np.random.Generator(np.random.SFC64(seed))
+    block = generator.standard_normal(BLOCK, np.float32)
     state = {}
     for name, tensor in model.state_dict().items():
         shape = tuple(tensor.shape)
@@ -366,7 +372,9 @@ def write_weights(model: Any, path: Path, seed: int) -> None:
             state[name] = torch.zeros(shape)
         else:
             scale = 0.02 if "embedding" in name else math.prod(shape[1:]) ** -0.5
-            state[name] = torch.from_numpy(generator.standard_normal(shape, np.float32) * np.float32(scale))
+            values = np.resize(np.roll(block, generator.integers(BLOCK)), shape)
+            values *= np.float32(scale)
+            state[name] = torch.from_numpy(values)
     if path.suffix == ".safetensors":
         save_file(state, path, metadata={"format": "pt"})
     else:

@@ -139,6 +139,7 @@ def launch_options() -> dict[str, Any]:
     """Everything that launch() wants besides the address."""
     warm = Warm(warm_up)
     tools.install()
+    sessions.lighten()
 
     async def healthz(_: Request) -> JSONResponse:
         broken = [row.slug for row in catalog.open_rows() if isinstance(catalog.load(row), str)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.conftest import settle
@@ -13,6 +14,7 @@ ANSWERED = "document.querySelector('#try-result [data-answer]') !== null"
 MARK = "document.querySelector('#try-result [data-answer]')?.dataset.answer"
 STALE = "document.querySelector('#try-result').dataset.stale"
 PATIENCE = 180_000  # milliseconds that an answer may take
+SHOTS = Path(__file__).resolve().parents[2] / "shots"
 LABELS = "[...document.querySelectorAll('#labels li')].map((chip) => chip.firstChild.textContent)"
 
 
@@ -80,6 +82,19 @@ def unfold(page: Any, name: str) -> None:
     """Opens a fold. A slider that comes into the page is set to its value once more, so one has to wait before moving it."""
     page.locator(f"#{name} > button:not(.open)").click()
     settle(page)
+
+
+def look_around(page: Any) -> Iterator[tuple[int, str]]:
+    """Shows an open page on a desk in light and on a phone in dark, where it has to fit: the width, and the theme."""
+    SHOTS.mkdir(exist_ok=True)
+    for width, height, theme in ((1280, 900, "light"), (390, 844, "dark")):
+        page.set_viewport_size({"width": width, "height": height})
+        if page.evaluate("document.body.classList.contains('dark')") != (theme == "dark"):
+            page.locator("[data-toggle-theme]").click()
+        assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+        settle(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        yield width, theme
 
 
 def refuse_device(visit: Callable[..., Any], path: str, button: str, sentence: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +39,28 @@ def test_home_lists_every_paper_and_links_only_what_is_open(visit: Visits) -> No
     assert page.url.rstrip("/").endswith("/" + next(row.slug for row in catalog.PAGES if row.ready))
 
 
-def test_names_on_the_map_do_not_touch(visit: Visits) -> None:
-    for locale in ("en-US", "zh-CN"):
-        page = visit(locale=locale).open("/")
-        page.locator(".atlas-map").wait_for()
-        overlaps = page.evaluate(
-            """() => {
-              const boxes = [...document.querySelectorAll(".atlas-map .name")]
-                .filter((text) => getComputedStyle(text).display !== "none")
-                .map((text) => [text.textContent, text.getBoundingClientRect()]);
-              const map = document.querySelector(".atlas-map").getBoundingClientRect();
-              const found = boxes.filter(([, b]) => b.right > map.right + 1 || b.left < map.left).map(([t]) => t);
-              boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
-                if (a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom) found.push([one, other]);
-              }));
-              return found;
-            }"""
-        )
-        assert overlaps == []
+@pytest.mark.parametrize(("locale", "other"), [("en-US", "zh"), ("zh-CN", "en")])
+def test_each_language_is_shown_alone_and_names_on_the_map_do_not_touch(
+    visit: Visits, locale: str, other: str
+) -> None:
+    page = visit(locale=locale).open("/")  # the other pages: test_contract.py
+    assert page.locator(f".l-{other}:visible").count() == 0
+    assert other == "en" or chinese_lines(page) == []
+    page.locator(".atlas-map").wait_for()
+    overlaps = page.evaluate(
+        """() => {
+          const boxes = [...document.querySelectorAll(".atlas-map .name")]
+            .filter((text) => getComputedStyle(text).display !== "none")
+            .map((text) => [text.textContent, text.getBoundingClientRect()]);
+          const map = document.querySelector(".atlas-map").getBoundingClientRect();
+          const found = boxes.filter(([, b]) => b.right > map.right + 1 || b.left < map.left).map(([t]) => t);
+          boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
+            if (a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom) found.push([one, other]);
+          }));
+          return found;
+        }"""
+    )
+    assert overlaps == []
 
 
 # --- language and theme --------------------------------------------------------------------------------------
@@ -85,13 +90,6 @@ def test_a_link_brings_its_language_with_it(visit: Visits) -> None:
         assert (
             page.locator("button.show-api").inner_text().startswith("通过 API")
         )  # Gradio's own words follow
-
-
-@pytest.mark.parametrize(("locale", "other"), [("en-US", "zh"), ("zh-CN", "en")])
-def test_each_language_is_shown_alone(visit: Visits, locale: str, other: str) -> None:
-    page = visit(locale=locale).open("/")  # the other pages: test_contract.py
-    assert page.locator(f".l-{other}:visible").count() == 0
-    assert other == "en" or chinese_lines(page) == []
 
 
 def test_where_storage_is_forbidden_the_language_travels_in_the_address(visit: Visits) -> None:
@@ -174,9 +172,19 @@ def test_an_unknown_address_leads_back_home(visit: Visits) -> None:
 REPO, COMMIT, SIZE = "lab/slow", "0123456789abcdef0123456789abcdef01234567", 6_000_000
 
 
-@contextmanager
-def app_with_hub(folder: Path) -> Iterator[tuple[str, Any]]:
-    """The app on a registry of a bundled row and one on a stand-in Hub; yields its address and the Hub."""
+@dataclass(frozen=True)
+class Place:
+    """The app on a registry of a bundled row and one on a stand-in Hub."""
+
+    url: str
+    hub: standin_hub.StandInHub
+    cache: Path  # where downloads lie
+
+
+@pytest.fixture(scope="module")
+def app_with_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One for all tests of downloads."""
+    folder = tmp_path_factory.mktemp("hub")
     tiny.make_bundle(folder / "bundle")
     repo = folder / "hub" / REPO / COMMIT
     tiny.make_bundle(repo, seed=9)
@@ -197,7 +205,16 @@ def app_with_hub(folder: Path) -> Iterator[tuple[str, Any]]:
             HF_HOME=str(folder / "home"),
         ) as url,
     ):
-        yield url, hub
+        yield Place(url, hub, folder / "home" / "hub")
+        assert "Traceback" not in (folder / "app.log").read_text()
+
+
+@pytest.fixture
+def place(app_with_hub: Place) -> Place:
+    """The app before anything is downloaded, and a Hub without faults."""
+    shutil.rmtree(app_with_hub.cache, ignore_errors=True)
+    app_with_hub.hub.faults.clear()
+    return app_with_hub
 
 
 def choose(page: Any, text: str) -> None:
@@ -207,67 +224,60 @@ def choose(page: Any, text: str) -> None:
     page.get_by_role("option", name=text).click()
 
 
-def test_a_checkpoint_is_downloaded_stopped_resumed_and_remembered(chromium: Any, tmp_path: Path) -> None:
-    with app_with_hub(tmp_path) as (url, hub):
-        hub.fault(REPO, "slow", rate=300_000)  # 20 seconds: on a busy machine a click takes a few
-        tab = Visit(chromium, url, locale="en-US")
-        page = tab.open("/clip")
-        page.locator("#checkpoint input").wait_for()
-        assert not page.locator("#download-checkpoint").is_visible()
-        choose(page, "Slow")
-        # Size and licence are there before anything is fetched.
-        page.locator("#download-checkpoint").wait_for()
-        note = page.locator("#download-note").inner_text()
-        assert "6 MB" in note and "apache-2.0" in note
-        assert not (tmp_path / "home" / "hub").exists() or not list(
-            (tmp_path / "home" / "hub").rglob("*.incomplete")
-        )
-        page.locator("#download-checkpoint").click()
-        bar = page.locator("[role=progressbar]")
-        page.wait_for_function("+document.querySelector('[role=progressbar]')?.ariaValueNow > 5")
-        assert "MB" in page.locator("#download-note").inner_text()
-        page.locator("#stop-download").click()
-        page.locator("#download-checkpoint").wait_for()
-        bar.wait_for(state="detached")
-        page.locator("#stop-download").wait_for(state="hidden")
+def test_a_checkpoint_is_downloaded_stopped_resumed_and_remembered(chromium: Any, place: Place) -> None:
+    place.hub.fault(REPO, "slow", rate=300_000)  # 20 seconds: on a busy machine a click takes a few
+    tab = Visit(chromium, place.url, locale="en-US")
+    page = tab.open("/clip")
+    page.locator("#checkpoint input").wait_for()
+    assert not page.locator("#download-checkpoint").is_visible()
+    choose(page, "Slow")
+    # Size and licence are there before anything is fetched.
+    page.locator("#download-checkpoint").wait_for()
+    note = page.locator("#download-note").inner_text()
+    assert "6 MB" in note and "apache-2.0" in note
+    assert not list(place.cache.rglob("*.incomplete"))
+    page.locator("#download-checkpoint").click()
+    bar = page.locator("[role=progressbar]")
+    page.wait_for_function("+document.querySelector('[role=progressbar]')?.ariaValueNow > 5")
+    assert "MB" in page.locator("#download-note").inner_text()
+    page.locator("#stop-download").click()
+    page.locator("#download-checkpoint").wait_for()
+    bar.wait_for(state="detached")
+    page.locator("#stop-download").wait_for(state="hidden")
 
-        hub.fault(REPO, "slow", rate=1_500_000)
-        page.locator("#download-checkpoint").click()
-        page.wait_for_function("+document.querySelector('[role=progressbar]')?.ariaValueNow > 10")
-        page.locator("#download-checkpoint").wait_for(state="hidden")
-        page.locator("#stop-download").wait_for(state="hidden")
-        assert page.locator("#checkpoint input").input_value() == "Slow · downloaded"
-        # It answers as soon as it is here.
-        page.wait_for_function("document.querySelector('#try-line').innerText.includes('Slow')")
-        page.locator("#about-checkpoint button").first.click()
-        assert "downloaded, 6 MB" in page.locator("#checkpoint-card").inner_text()
+    place.hub.fault(REPO, "slow", rate=1_500_000)
+    page.locator("#download-checkpoint").click()
+    page.wait_for_function("+document.querySelector('[role=progressbar]')?.ariaValueNow > 10")
+    page.locator("#download-checkpoint").wait_for(state="hidden")
+    page.locator("#stop-download").wait_for(state="hidden")
+    assert page.locator("#checkpoint input").input_value() == "Slow · downloaded"
+    # It answers as soon as it is here.
+    page.wait_for_function("document.querySelector('#try-line').innerText.includes('Slow')")
+    page.locator("#about-checkpoint button").first.click()
+    assert "downloaded, 6 MB" in page.locator("#checkpoint-card").inner_text()
 
-        # A new page of the same browser starts on it; a link can ask for another.
-        page.goto(f"{url}/clip?lang=zh")
-        page.wait_for_function("document.querySelector('#checkpoint input')?.value === '慢 · 已下载'")
-        page.goto(f"{url}/clip?checkpoint=tiny")
-        page.wait_for_function("document.querySelector('#checkpoint input')?.value === '微型 · 内置'")
-        # Gradio reports requests that a change of page cut off.
-        tab.errors[:] = [
-            line for line in tab.errors if "AbortError" not in line and "errored out" not in line
-        ]
-        tab.close()
-        assert "Traceback" not in (tmp_path / "app.log").read_text()
+    # A new page of the same browser starts on it; a link can ask for another.
+    page.goto(f"{place.url}/clip?lang=zh")
+    page.wait_for_function("document.querySelector('#checkpoint input')?.value === '慢 · 已下载'")
+    page.goto(f"{place.url}/clip?checkpoint=tiny")
+    page.wait_for_function("document.querySelector('#checkpoint input')?.value === '微型 · 内置'")
+    # Gradio reports requests that a change of page cut off.
+    tab.errors[:] = [line for line in tab.errors if "AbortError" not in line and "errored out" not in line]
+    tab.close()
 
 
-def test_a_hub_out_of_reach_is_one_sentence_and_the_page_goes_on(chromium: Any, tmp_path: Path) -> None:
-    with app_with_hub(tmp_path) as (url, hub):
-        hub.fault(REPO, "error")
-        tab = Visit(chromium, url, locale="zh-CN")
-        page = tab.open("/clip")
-        page.locator("#checkpoint input").wait_for()
-        choose(page, "慢")
-        page.locator("#download-checkpoint").click()
-        alert = page.locator("#download-note [role=alert]")
-        alert.wait_for(timeout=60_000)
-        assert "500" in alert.inner_text() and "重试" in alert.inner_text()
-        choose(page, "微型")
-        page.wait_for_function("!document.querySelector('#download-note [role=alert]')")
-        page.locator("#try-run").click()
-        page.locator("#try-line .atlas-line").wait_for(timeout=60_000)
-        tab.close()
+def test_a_hub_out_of_reach_is_one_sentence_and_the_page_goes_on(chromium: Any, place: Place) -> None:
+    place.hub.fault(REPO, "error")
+    tab = Visit(chromium, place.url, locale="zh-CN")
+    page = tab.open("/clip")
+    page.locator("#checkpoint input").wait_for()
+    choose(page, "慢")
+    page.locator("#download-checkpoint").click()
+    alert = page.locator("#download-note [role=alert]")
+    alert.wait_for(timeout=60_000)
+    assert "500" in alert.inner_text() and "重试" in alert.inner_text()
+    choose(page, "微型")
+    page.wait_for_function("!document.querySelector('#download-note [role=alert]')")
+    page.locator("#try-run").click()
+    page.locator("#try-line .atlas-line").wait_for(timeout=60_000)
+    tab.close()

@@ -69,7 +69,6 @@ np.testing.assert_allclose(result.image_features, image_features, atol=1e-5)
 np.testing.assert_allclose(result.text_features, text_features, atol=1e-5)
 """
 
-
 SIGLIP = """
 import sys, numpy as np, torch
 from transformers import Siglip2Tokenizer, SiglipImageProcessor, SiglipModel
@@ -91,6 +90,13 @@ np.testing.assert_allclose(result.image_features, output.image_embeds[0].numpy()
 np.testing.assert_allclose(result.text_features, output.text_embeds.numpy(), atol=1e-5)
 expected = torch.sigmoid(output.logits_per_image[0]).numpy()
 np.testing.assert_allclose(result.probabilities, expected, rtol=1e-3)
+"""
+
+# The command line of the same process, on the loaded model: what it prints is the answer and nothing else.
+COMMAND = """
+from core.__main__ import main
+sys.argv = ["core", "classify", photo, "--labels", "dog, cat，羊", "--checkpoint", name, "--json"]
+sys.exit(main())
 """
 
 
@@ -137,23 +143,7 @@ def test_a_full_size_row_from_the_hub_is_the_librarys_own(name: str, program: st
         variables["HF_ENDPOINT"] = hub.url
         run(["-m", "core.checkpoints", "fetch", name], variables)
     # The Hub is gone: everything from here on comes from the cache.
-    run(["-c", program, name, str(PHOTO)], variables)
-    answer = json.loads(
-        run(
-            [
-                "-m",
-                "core",
-                "classify",
-                str(PHOTO),
-                "--labels",
-                "dog, cat，羊",
-                "--checkpoint",
-                name,
-                "--json",
-            ],
-            variables,
-        )
-    )
+    answer = json.loads(run(["-c", program + COMMAND, name, str(PHOTO)], variables))
     assert answer["checkpoint"] == name
     assert sorted(row["label"] for row in answer["results"]) == ["cat", "dog", "羊"]
     total = sum(row["probability"] for row in answer["results"])

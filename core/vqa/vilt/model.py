@@ -327,7 +327,7 @@ def aligned_words(
 
 def load_vilt(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedViLT:
     """A row of ViLT in transformers' form, or a miniature with several heads."""
-    from transformers import ViltConfig
+    from transformers.models.vilt.configuration_vilt import ViltConfig
 
     told = json.loads(paths["config.json"].read_text(encoding="utf-8"))
     chinese = told.pop("answers_zh", None)

@@ -17,8 +17,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import ViltConfig, ViltModel
 from transformers.models.vilt import modeling_vilt as vilt
+from transformers.models.vilt.configuration_vilt import ViltConfig
 
 Task = Literal["answer", "match", "fill", "compare"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -57,7 +57,7 @@ class ViltNetwork(nn.Module):
         super().__init__()
         self.config, self.tasks = config, tuple(tasks)
         whole = {task: CLASSES[task](config) for task in self.tasks}
-        self.vilt: ViltModel = whole[self.tasks[0]].vilt
+        self.vilt: vilt.ViltModel = whole[self.tasks[0]].vilt
         for task, model in whole.items():
             setattr(self, HEADS[task], getattr(model, HEADS[task]))
         if "fill" in whole:
@@ -94,7 +94,7 @@ class ViltNetwork(nn.Module):
         return self.mlm_score(words)
 
 
-def image_tokens(body: ViltModel, pixels: Tensor) -> Tensor:
+def image_tokens(body: vilt.ViltModel, pixels: Tensor) -> Tensor:
     """Pixels [B, 3, H, W] as tokens [B, 1 + h w, W], the class token first, then patches in reading order.
 
     Equal to the library's `visual_embed` for images without padding, which hands out the patches in a random order.

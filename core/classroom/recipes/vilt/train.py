@@ -35,7 +35,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import ViltConfig
+from transformers.models.vilt.configuration_vilt import ViltConfig
 
 from core.checkpoints import bytewise
 from core.checkpoints.integrity import sha256
