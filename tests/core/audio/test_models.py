@@ -28,6 +28,20 @@ def test_a_published_file_has_the_names_and_shapes_that_are_wanted() -> None:
     assert len(published) == 861
 
 
+def test_they_are_known_also_after_transformers_has_built_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It puts another `linspace` in place meanwhile, and torch remembers for good which functions take a device."""
+    from torch.utils import _device
+
+    _device._device_constructors.cache_clear()
+    with monkeypatch.context() as patch, torch.device("meta"):
+        patch.setattr(torch, "linspace", lambda *_, **__: None)
+        assert torch.empty(1).is_meta
+    try:
+        assert audioclip.tensors(checkpoints.row("audioclip-full"), {})
+    finally:
+        _device._device_constructors.cache_clear()
+
+
 def test_both_published_rows_are_imported_from_their_authors_files() -> None:
     for name in ("audioclip-full", "audioclip-partial"):
         row = checkpoints.row(name)
