@@ -196,5 +196,5 @@ def window(name: str, length: int) -> Tensor:
     """A periodic window of `WINDOWS`; on the CPU, also where a network is built without memory: torch then has some of what the
     window is made of on another device, if transformers was the first to build a network so."""
     return torch.signal.windows.general_cosine(
-        length, a=WINDOWS[name], sym=False, dtype=torch.float64, device="cpu"
+        length, a=WINDOWS[name], sym=False, dtype=torch.float64, device=torch.device("cpu")
     ).float()
