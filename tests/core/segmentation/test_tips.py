@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from core import checkpoints, segmentation
+from core.checkpoints import registry
 from core.clip import encoders
 from core.errors import Refusal
 from core.segmentation import TIPS, tips
@@ -86,6 +87,16 @@ def seen_by_recipe(original: Any, pixels: torch.Tensor) -> torch.Tensor:
         patch.setattr(type(last), "forward", forward)
         states = original.vision_model(pixel_values=pixels).last_hidden_state
     return states[:, 2:].unflatten(1, (GRID, GRID))
+
+
+def test_transformers_b14_has_as_many_numbers_as_the_published_file() -> None:
+    """mteb counts 195,948,288, which the size of the row follows; the file has no temperature."""
+    from transformers import Tipsv2Config, Tipsv2Model
+
+    with torch.device("meta"):
+        count = sum(one.numel() for one in Tipsv2Model(Tipsv2Config()).parameters()) - 1
+    row = registry._read(registry.BUILT_IN, 0)["tipsv2-b14"]
+    assert count == 195_948_288 and 0 < row.size_bytes - 4 * count < 1_000_000
 
 
 def test_texts_and_whole_images_are_transformers_own(original: Any) -> None:
