@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +56,12 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb.set_defaults(run=run)
 
 
-def _day(text: str) -> float:
-    """The beginning of a day of this machine's clock."""
+def _day(text: str) -> float | None:
+    """The beginning of a day."""
     try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise argparse.ArgumentTypeError("a day such as 2026-11-30") from None
+        return store.day(text)
+    except Refusal as refusal:
+        raise argparse.ArgumentTypeError(refusal.text("en")) from None
 
 
 def run(arguments: argparse.Namespace) -> int:

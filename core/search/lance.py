@@ -1,6 +1,6 @@
 """Tables in LanceDB: columns in files, each commit whole or absent, several processes at once.
 
-Below `EXACT` vectors all of them are compared; above, an index of cells with one bit a number (IVF_RQ) finds candidates, which
+Below `EXACT` vectors all of them are compared; above, an index of cells with one byte a number (IVF_SQ) finds candidates, which
 are compared exactly. Cells and candidates were chosen on queries that lie apart from the vectors, as texts lie apart from images
 (`benchmarks/search.py`): what suffices for vectors of the table loses a third of the right answers to texts.
 """
@@ -8,6 +8,7 @@ are compared exactly. Cells and candidates were chosen on queries that lie apart
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,31 +30,25 @@ except ImportError:  # Windows: nothing is freed there while it may be read (`La
     fcntl = None  # type: ignore[assignment]
 
 EXACT = 50_000  # vectors up to which all are compared
+FEW = 2_000  # of an index, which a filter leaves, and which are all compared: each is read from its own place
 CELL = 2_000  # vectors of a cell of the index
-PROBES = 0.3  # of the cells: at a fifth recall@10 lay between .91 and .96 from one build to the next
-# Candidates for each wanted piece whose exact vectors are compared: one bit a number is coarse. Ten for each 100,000 vectors, and
-# no more than `MOST`: at 100,000 more did not raise recall@10, at a million ten left it at .71.
-REFINE, MOST = 10, 60
+# Cells that a question looks at, for the root of the number of cells: 18 of 50, 56 of 500. Of many cells text-like questions need
+# a lesser share.
+PROBES = 2.5
+REFINE = 3  # candidates for each wanted piece whose exact vectors are compared: without them recall@10 is .97 at most
 KEPT = timedelta(days=1)  # of old versions where readers cannot be asked
 PATHS = 500  # in one condition
-FORMAT = 2  # of a table; one of another format is left as it is and made again under another name
+FORMAT = 3  # of a table; one of another format is left as it is and made again under another name
 
-# Columns that conditions name. What an answer shows is JSON in one column, because each column that it reads costs half a
-# millisecond, and a row has nineteen values; so two of them are in both.
+# Columns that conditions name. What an answer shows is JSON in one column, because each column that it reads costs a third of a
+# millisecond, and a row has nineteen values; so eight of them are in both. A root is in its column alone, which `rename` changes.
 NAMED = ("id", "root", "path", "part", "kind", "taken", "size", "error", "heard")
-FACTS = ("start", "end", "box", "shot", "width", "height", "taken", "dated", "mtime", "size", "hash", "text")
-COLUMNS = (*NAMED, "facts")
-FOUND = (
-    "id",
-    "root",
-    "path",
-    "part",
-    "kind",
-    "heard",
-    "facts",
-    "vector",
-    "_distance",
-)  # of an answer; none has an error
+FACTS = (
+    "id", "path", "part", "kind", "start", "end", "box", "shot", "width", "height", "taken", "dated", "mtime", "size", "hash",
+    "text", "error", "heard",
+)  # fmt: skip
+COLUMNS = ("root", "facts")
+FOUND = (*COLUMNS, "vector", "_distance")  # of an answer
 
 
 class Lance:
@@ -146,11 +141,11 @@ class LanceTable:
                 query = query.where(only, prefilter=True)
             query = query.select(list(FOUND)).limit(count)
             cells = self.cells()
-            # Cells are chosen by the question, and what a filter leaves may lie in others: few rows are all compared.
-            if exact or not cells or (only and self.table.count_rows(only) <= EXACT):
+            left = int(self.table.count_rows(only)) if cells and only else cells * CELL
+            if exact or not cells or left <= FEW:
                 query = query.bypass_vector_index()
             else:
-                query = query.nprobes(max(1, round(PROBES * cells))).refine_factor(candidates(cells))
+                query = query.nprobes(probes(cells, left)).refine_factor(REFINE)
             found = query.to_arrow()
         return [row for row in _rows_of(found) if row.vector is not None]
 
@@ -246,7 +241,7 @@ class LanceTable:
         for batch in in_batches(moves.items(), PATHS):
             names = dict(batch)
             found = self._rows(_of_paths(root, list(names)), (*COLUMNS, "vector"))
-            rows = [replace(_row(one), path=names[one["path"]]) for one in found]
+            rows = [replace(row, path=names[row.path]) for row in map(_row, found)]
             self.table.merge_insert("id").when_matched_update_all().execute(
                 _arrow(rows, self.part.dims), on_bad_vectors="null"
             )
@@ -274,7 +269,7 @@ class LanceTable:
         index = optional("lancedb.index")
         self.table.create_index(
             "vector",
-            config=index.IvfRq(distance_type="cosine", num_partitions=_partitions(count)),
+            config=index.IvfSq(distance_type="cosine", num_partitions=_partitions(count)),
             replace=True,
         )
         for column in ("path", "lot", "id", "taken", "size"):
@@ -290,9 +285,13 @@ def _partitions(count: int) -> int:
     return max(16, count // CELL)
 
 
-def candidates(cells: int) -> int:
-    """How many candidates of an index of so many cells are compared exactly, for each wanted piece."""
-    return min(MOST, max(REFINE, REFINE * cells * CELL // 100_000))
+def probes(cells: int, left: int) -> int:
+    """How many of the cells of an index a question looks at.
+
+    Cells are chosen by the question, and what a filter leaves may lie in others: for a hundredth it looks at three times as many.
+    """
+    more = 1 + math.log10(max(1.0, cells * CELL / left))
+    return min(cells, max(1, round(PROBES * more * cells**0.5)))
 
 
 def quoted(text: str) -> str:
@@ -353,13 +352,12 @@ def _facts(row: Row) -> str:
 
 
 def _row(values: Mapping[str, Any]) -> Row:
-    fields = dict(zip(FACTS, json.loads(values["facts"]), strict=True))
-    fields |= {name: values[name] for name in NAMED if name in values}
-    fields["box"] = None if fields["box"] is None else tuple(fields["box"])
-    fields.setdefault("error", "")
+    facts = dict(zip(FACTS, json.loads(values["facts"]), strict=True))
+    facts["box"] = None if facts["box"] is None else tuple(facts["box"])
     vector = values.get("vector")
     return Row(
-        **fields,
+        root=values["root"],
+        **facts,
         vector=None if vector is None else np.asarray(vector, np.float32),
         score=1.0 - float(values["_distance"]) if values.get("_distance") is not None else 0.0,
     )

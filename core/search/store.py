@@ -14,12 +14,14 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from core.errors import Refusal
+from core.inputs import visible
 from core.search.media import Kind
 
 VARIABLE = "CLIP_ATLAS_SEARCH"
@@ -116,6 +118,20 @@ class Filter:
     most: int | None = None
     whole: bool = False
     heard: bool | None = None
+
+
+def day(text: str) -> float | None:
+    """The beginning of a day of this machine's clock, as a filter takes it; None where none is named.
+
+    Raises:
+        Refusal: "search_day".
+    """
+    if not text.strip():
+        return None
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise Refusal("search_day", text=visible(text)[:40]) from None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from core.search.collections import Collection
 from core.search.media import KINDS
-from core.search.store import Filter
+from core.search.store import Filter, day
 from demos.clifs import collections, draw
 from demos.clifs.words import PAPER, ROWS, data
 from demos.kit import files as files_in
@@ -73,11 +72,19 @@ def terms(question: Question, where: Collection) -> list[Term]:
         if row is None or row.vector is None:
             raise Refusal("search_gone", name=question.like.strip()[:40])
         return [query.Term(row)]
-    asked = query.parse(question.query) if question.query.strip() else []
-    if question.image_query:
-        asked.append(query.Term(inputs.image(files_in.image_source(question.image_query))))
-    if question.sound_query:
-        asked.append(query.Term(inputs.sound(question.sound_query)))
+    image = question.image_query and files_in.image_source(question.image_query)
+    return together(question.query, image, question.sound_query)
+
+
+def together(words: str, image: Any, sound: Any) -> list[Term]:
+    """Words with weights, the source of an image and that of a sound, each where there is one."""
+    from core.search import query
+
+    asked = query.parse(words) if words.strip() else []
+    if image:
+        asked.append(query.Term(inputs.image(image)))
+    if sound:
+        asked.append(query.Term(inputs.sound(sound)))
     if not asked:
         raise Refusal("search_query")
     return asked
@@ -89,24 +96,10 @@ def filters(question: Question, where: Collection) -> Filter:
         roots=where.roots,
         kinds=tuple(question.kinds or ()) if len(question.kinds or ()) < len(KINDS) else (),
         folder=question.below.strip().strip("/"),
-        after=_day(question.after),
-        before=_day(question.before),
+        after=day(question.after),
+        before=day(question.before),
         whole=not question.patches,
     )
-
-
-def _day(text: str) -> float | None:
-    """The beginning of a day; None where none is named.
-
-    Raises:
-        Refusal: "search_day".
-    """
-    if not text.strip():
-        return None
-    try:
-        return datetime.fromisoformat(text.strip()).timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise Refusal("search_day", text=inputs.visible(text)[:40]) from None
 
 
 def ask(question: Question, where: Collection, cancel: Cancel | None = None, exact: bool = False) -> Answer:
@@ -166,11 +159,7 @@ def clifs_search(
 
     with api_errors():
         chosen = space(checkpoint or start_row(ROWS))
-        asked = queries.parse(query) if query.strip() else []
-        if image:
-            asked.append(queries.Term(inputs.image(files_in.uploaded(image))))
-        if sound:
-            asked.append(queries.Term(inputs.sound(files_in.uploaded(sound))))
+        asked = together(query, *(files_in.uploaded(one) if one else None for one in (image, sound)))
         where = collections.prepared(_uploads(files) if files else collections.sample(), chosen)
         shown = Filter(roots=where.roots, kinds=tuple(kinds or ()), folder=folder.strip().strip("/"))
         size = min(max(int(count), 1), MOST)

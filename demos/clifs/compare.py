@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from demos.clifs import answer as answers
 from demos.clifs import draw
-from demos.clifs.words import say
+from demos.clifs.words import line, say
 from demos.kit.html import join, tag
 
 if TYPE_CHECKING:
@@ -39,5 +39,5 @@ def exact(question: Question, lang: str) -> dict[str, Any]:
     shared = len(set(lists[0]) & set(lists[1]))
     stats = first.found.stats
     told = say("exact_told", lang, shared=shared, count=len(lists[0]), exact=times[0], indexed=times[1])
-    kind = say("is_indexed" if stats.is_indexed else "no_index", lang, pieces=stats.pieces)
-    return {"out": tag("p", told) + tag("p", kind, class_="atlas-line"), "line": first.line(lang)}
+    kind = line("is_indexed" if stats.is_indexed else "no_index", lang, pieces=stats.pieces)
+    return {"out": tag("p", told) + kind, "line": first.line(lang)}

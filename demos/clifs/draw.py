@@ -13,7 +13,7 @@ from PIL import Image
 
 from core import inputs
 from core.errors import Refusal
-from demos.clifs.words import PAPER, data, say
+from demos.clifs.words import PAPER, data, line, say
 from demos.draw import base, charts, players
 from demos.kit.files import File
 from demos.kit.html import Markup, grid, join, row, tag
@@ -45,17 +45,17 @@ def hits(answer: Answer, lang: str) -> Markup:
     above = [hit for hit in found.hits if hit.is_above]
     below = [hit for hit in found.hits if not hit.is_above]
     if not found.hits:
-        return tag("p", say("empty", lang), class_="atlas-line")
-    parts = [tag("p", say("count", lang, above=found.above, files=found.stats.files), class_="atlas-line")]
+        return line("empty", lang)
+    parts = [line("count", lang, above=found.above, files=found.stats.files)]
     if above:
         parts.append(shelf(answer, above, lang))
     elif not found.above:
         parts.append(tag("p", tag("b", say("nothing", lang)), class_="fs-nothing"))
     if below:
-        parts.append(tag("p", say("dimmed", lang), class_="atlas-line"))
+        parts.append(line("dimmed", lang))
         parts.append(tag("div", shelf(answer, below[:DIMMED], lang), class_="fs-dim"))
     if found.is_more:
-        parts.append(tag("p", say("more", lang), class_="atlas-line"))
+        parts.append(line("more", lang))
     return join(parts)
 
 
@@ -80,7 +80,7 @@ def card(answer: Answer, hit: Hit, lang: str) -> Markup:
         body = [tag("p", refusal.text(lang), class_="atlas-line")]
     if hit.copies:
         names = say("comma", lang).join(copy.path for copy in hit.copies[:3])
-        body.append(tag("p", say("copies", lang, count=len(hit.copies), names=names), class_="atlas-line"))
+        body.append(line("copies", lang, count=len(hit.copies), names=names))
     address = f"?like={quote(one.id)}&lang={lang}"
     body.append(tag("a", say("like_this", lang), href=address, class_="atlas-chip"))
     return players.card(head, body, one.id)
@@ -130,8 +130,8 @@ def histogram(answer: Answer, lang: str) -> Markup:
     filled = [(name, values) for name, values in groups if len(values)]
     if not filled:
         return Markup()
-    told = say("level", lang, level=found.levels[0])
-    return players.histogram(filled, say("histogram", lang), lang) + tag("p", told, class_="atlas-line")
+    level = line("level", lang, level=found.levels[0])
+    return players.histogram(filled, say("histogram", lang), lang) + level
 
 
 def failures(some: Sequence[tuple[str, Refusal]], lang: str) -> Markup:
@@ -141,8 +141,7 @@ def failures(some: Sequence[tuple[str, Refusal]], lang: str) -> Markup:
     lines = [
         row(path, tag("td", refusal.text(lang), class_="atlas-refused")) for path, refusal in some[:LISTED]
     ]
-    head = tag("p", say("failed", lang, count=len(some)), class_="atlas-line")
-    return head + grid([say("file", lang), say("reason", lang)], lines)
+    return line("failed", lang, count=len(some)) + grid([say("file", lang), say("reason", lang)], lines)
 
 
 def trade(lang: str) -> Markup:
@@ -150,9 +149,8 @@ def trade(lang: str) -> Markup:
     found = data()["traded"]
     points = [(float(ms), float(recall)) for ms, recall in found["points"]]
     ticks = [(0.0, "0"), *((ms, f"{ms:.0f}") for ms, _ in points[-1:])]
-    told = say("trade_told", lang, **{name: found[name] for name in ("count", "exact", "command")})
     figure = charts.curve([points], say("trade", lang), [], say("trade_axis", lang), ticks, top=1.0)
-    return figure + tag("p", told, class_="atlas-line")
+    return figure + line("trade_told", lang, **{name: found[name] for name in ("count", "exact", "command")})
 
 
 def files(answer: Answer) -> list[File]:

@@ -9,7 +9,7 @@ import numpy as np
 from core import inputs
 from demos.clifs import answer as answers
 from demos.clifs import draw
-from demos.clifs.words import say
+from demos.clifs.words import line, say
 from demos.kit.html import grid, row, tag
 
 if TYPE_CHECKING:
@@ -21,16 +21,16 @@ def where_from(question: Question, lang: str) -> dict[str, Any]:
     answer = answers.run(question)
     hit = next((hit for hit in answer.found.hits if hit.row.kind == "image"), None)
     if hit is None or answer.found.vector is None:
-        return {"out": tag("p", say("no_image", lang), class_="atlas-line"), "line": answer.line(lang)}
+        return {"out": line("no_image", lang), "line": answer.line(lang)}
     table = answer.collection.store.table(answers.space(question.checkpoint).visual)
     pieces = table.pieces(hit.row.root, hit.row.path)
     values = np.array(
         [float(piece.vector @ answer.found.vector) for piece in pieces if piece.vector is not None]
     )
     image = inputs.image(answer.collection.file(hit.row), max_side=512)
-    told = say("map_told", lang, whole=values[0], best=float(values.max()), count=len(values) - 1)
+    told = line("map_told", lang, whole=values[0], best=float(values.max()), count=len(values) - 1)
     figure = draw.squares(image, [piece.box for piece in pieces], values, lang)
-    return {"out": figure + tag("p", told, class_="atlas-line"), "line": answer.line(lang)}
+    return {"out": figure + told, "line": answer.line(lang)}
 
 
 def size(question: Question, lang: str) -> dict[str, Any]:

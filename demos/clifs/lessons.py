@@ -11,10 +11,10 @@ import numpy as np
 from core.search.store import Filter
 from demos.clifs import answer as answers
 from demos.clifs import collections, draw
-from demos.clifs.words import PAPER, ROWS, data, say
+from demos.clifs.words import PAPER, ROWS, data, line
 from demos.kit import library
 from demos.kit import walkthrough as walk
-from demos.kit.html import Markup, join, tag
+from demos.kit.html import Markup, join
 from demos.kit.menu import label_language
 from demos.kit.walkthrough import Outcome, Step
 
@@ -40,7 +40,7 @@ def patches(step: Step, checkpoint: str, lang: str) -> Outcome:
 
     found = [search(step, checkpoint, lang, kinds=("image",), whole=whole) for whole in (False, True)]
     ranks = [ranking.rank_of(one.hits, step["file"]) or len(one.hits) + 1 for one in found]
-    told = tag("p", say("ranks", lang, file=step["file"], cut=ranks[0], whole=ranks[1]), class_="atlas-line")
+    told = line("ranks", lang, file=step["file"], cut=ranks[0], whole=ranks[1])
     first = [rank <= 3 for rank in ranks]
     index = 0 if first == [True, False] else 1 if all(first) else 2
     return Outcome(index, told + draw.hit_table(found[0], lang, 5))
@@ -55,8 +55,8 @@ def scale(step: Step, checkpoint: str, lang: str) -> Outcome:
     if sound is None or image is None:
         return Outcome(2, table)
     fits = {"sound_fit": sound.fit, "image_fit": image.fit}
-    told = say("cosines", lang, sound=sound.score, image=image.score, **fits)
-    return Outcome(int(sound.score <= image.score), tag("p", told, class_="atlas-line") + table)
+    told = line("cosines", lang, sound=sound.score, image=image.score, **fits)
+    return Outcome(int(sound.score <= image.score), told + table)
 
 
 def models(step: Step, checkpoint: str, lang: str) -> Outcome:
@@ -67,7 +67,7 @@ def models(step: Step, checkpoint: str, lang: str) -> Outcome:
         right = next((hit.score for hit in hits if hit.row.path == step["file"]), -1.0)
         wrong = max(hit.score for hit in hits if hit.row.path != step["file"])
         pairs.append((right, wrong))
-        lines.append(tag("p", say("models", lang, name=name, right=right, wrong=wrong), class_="atlas-line"))
+        lines.append(line("models", lang, name=name, right=right, wrong=wrong))
     is_apart = max(wrong for _, wrong in pairs) < min(right for right, _ in pairs)
     return Outcome(0 if is_apart else 1, join(lines))
 
@@ -92,8 +92,8 @@ def rate(step: Step, checkpoint: str, lang: str) -> Outcome:
     theirs = sum(number % fps == 0 for number in range(round(fps * SECONDS)))
     times = np.arange(round(fps * SECONDS)) / fps
     ours = len(np.unique(np.searchsorted(times, np.arange(SECONDS) + 1e-6, "right")))
-    told = say("frames", lang, rate=fps, theirs=theirs, ours=ours)
-    return Outcome({1: 0, SECONDS: 1}.get(theirs, 2), tag("p", told, class_="atlas-line"))
+    told = line("frames", lang, rate=fps, theirs=theirs, ours=ours)
+    return Outcome({1: 0, SECONDS: 1}.get(theirs, 2), told)
 
 
 KINDS = {kind.__name__: kind for kind in (patches, scale, models, nothing, languages, rate)}

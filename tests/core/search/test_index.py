@@ -21,7 +21,7 @@ from core.runtime import Cancel
 from core.search import index, media
 from core.search.listing import listing, locate
 from core.search.store import Filter, open_store
-from tests.core.search.colours import ColourSpace, fill, find, paint, run
+from tests.core.search.colours import COLOURS, ColourSpace, feature, fill, find, paint, run
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -183,7 +183,7 @@ def test_a_killed_process_loses_nothing_that_it_reported(seed: int, tmp_path: Pa
 
 
 def kill_once(store: Path, folder: Path, share: float) -> int:
-    """Kills a process that indexes; how many files it had reported."""
+    """Searches what another process indexes, then kills it; how many files it had reported."""
     command = [sys.executable, "-m", "tests.core.search.colours", str(store), str(folder)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -192,6 +192,9 @@ def kill_once(store: Path, folder: Path, share: float) -> int:
         if line.strip() == "ready":
             continue
         reported = int(line)
+        if reported:  # what is reported can be searched from here, while it goes on
+            found = table(open_store(store)).search(feature(np.array(COLOURS["blue"])), 5, Filter())
+            assert len(found) == 5 and found[0].path.startswith("blue/")
         if reported >= 4 + 40 * share:
             time.sleep(0.02 * share)  # anywhere between two reports
             break

@@ -139,6 +139,7 @@ def test_an_index_finds_what_comparing_everything_finds(
     """Queries lie apart from the vectors, as texts do from images."""
     monkeypatch.setattr(lance, "EXACT", 1000)
     monkeypatch.setattr(lance, "CELL", 100)
+    monkeypatch.setattr(lance, "FEW", 100)  # a folder is looked for in the index, too
     draw = np.random.default_rng(0)
     middles = draw.normal(size=(40, 128))
     vectors = unit(middles[draw.integers(0, 40, 3000)] + 0.6 * draw.normal(size=(3000, 128)) + 1.0)
