@@ -3,11 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --durations=20
-# The tests that open every page in a browser: half of all browser tests.
-PAGES := tests/browser/test_contract.py tests/browser/test_every_page.py
-# Tests without a browser that run behind the other tests with one, so that the three processes of `make test` end at about
-# the same time.
-BEHIND := tests/parity
+# Four processes test side by side on two cores: a browser waits now and then, and another process uses the time. Two of them
+# open every page, and then test what needs neither browser nor server, so that all end at about the same time.
+CONTRACT := tests/browser/test_contract.py tests/parity
+PAGES := tests/browser/test_every_page.py tests/core/classroom tests/core/checkpoints
 
 .DEFAULT_GOAL := help
 .PHONY: help run test space lint format docs clean
@@ -32,12 +31,14 @@ test: $(VENV)/.dev ## install what is missing, then lint, check types and run ev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy > .types.log 2>&1 & types=$$!; \
+	$(PYTEST) $(CONTRACT) > .contract-tests.log 2>&1 & contract=$$!; \
 	$(PYTEST) $(PAGES) > .pages-tests.log 2>&1 & pages=$$!; \
-	$(PYTEST) tests/browser $(BEHIND) $(PAGES:%=--ignore=%) > .browser-tests.log 2>&1 & browser=$$!; \
-	$(PYTEST) --ignore=tests/browser $(BEHIND:%=--ignore=%); others=$$?; \
+	$(PYTEST) tests/browser $(CONTRACT:%=--ignore=%) $(PAGES:%=--ignore=%) > .browser-tests.log 2>&1 & browser=$$!; \
+	$(PYTEST) --ignore=tests/browser $(CONTRACT:%=--ignore=%) $(PAGES:%=--ignore=%); others=$$?; \
 	wait $$browser; shown=$$?; cat .browser-tests.log; \
-	wait $$pages; kept=$$?; cat .pages-tests.log; \
-	wait $$types; typed=$$?; cat .types.log; exit $$((others + shown + kept + typed))
+	wait $$contract; kept=$$?; cat .contract-tests.log; \
+	wait $$pages; seen=$$?; cat .pages-tests.log; \
+	wait $$types; typed=$$?; cat .types.log; exit $$((others + shown + kept + seen + typed))
 
 space: $(VENV)/.dev ## install exactly requirements.txt into .venv/space and test the app in it as a Space runs it
 	test -x $(VENV)/space/bin/python || $(PYTHON) -m venv $(VENV)/space

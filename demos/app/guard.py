@@ -46,6 +46,8 @@ STATUSES = {
 }
 # Gradio's names for files of this server in addresses.
 OWN_FILES = re.compile(r"(/[^?#]*)?/gradio_api/(file|stream)[=/]")
+# A file of Gradio's front end, whose name has the digest of its content.
+HASHED = re.compile(r"/assets/[^/]+-[\w-]{8,9}\.\w+$")
 # A scheme of two letters or more (one is a Windows drive), or a host without a scheme.
 ADDRESS = re.compile(r"\s*(?!data:|blob:)([a-z][a-z0-9+.-]+:|//|\\\\)", re.IGNORECASE)
 FETCHING = re.compile(r"/(file=\s*(https?:|//|ftp:)|proxy=)", re.IGNORECASE)
@@ -345,6 +347,8 @@ class _Answer:
     async def _forward(self, message: Message) -> None:
         self.started = True
         ours = headers()
+        if message["status"] == 200 and HASHED.search(self.scope["path"]):
+            ours.append((b"cache-control", b"public, max-age=31536000, immutable"))
         taken = {name for name, _ in ours}
         message["headers"] = [pair for pair in message["headers"] if pair[0].lower() not in taken] + ours
         await self.raw_send(message)

@@ -14,8 +14,7 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import base as draw
 from demos.draw import strokes
-from demos.kit import files, library, results
-from demos.kit import sketch_runs as runs
+from demos.kit import files, library, results, runs, sketch_runs
 from demos.kit.events import api_errors
 from demos.kit.html import tag
 from demos.kit.language import Text
@@ -88,7 +87,7 @@ def clipasso_sketch(
         from core.drawing.clipasso import SketchSettings, Variant
 
         picture = inputs.image(files.uploaded(image))
-        names = inputs.labels(labels, limit=runs.MAX_LABELS) if labels else []
+        names = inputs.labels(labels, limit=sketch_runs.MAX_LABELS) if labels else []
         variant = Variant(int(strokes), float(semantic), float(geometric), _start(start))
         settings = SketchSettings(
             variants=(variant,),
@@ -101,7 +100,7 @@ def clipasso_sketch(
             checkpoint=checkpoint,
         )
         result = _finish(picture, settings)
-        return {**runs.answers(result, names)[0], **runs.taken_seed(result, seed)}
+        return {**sketch_runs.answers(result, names)[0], **sketch_runs.taken_seed(result, seed)}
 
 
 def clipasso_ladder(
@@ -129,7 +128,7 @@ def clipasso_ladder(
         from core.drawing.clipasso import SketchSettings, ladder
 
         picture = inputs.image(files.uploaded(image))
-        names = inputs.labels(labels, limit=runs.MAX_LABELS) if labels else []
+        names = inputs.labels(labels, limit=sketch_runs.MAX_LABELS) if labels else []
         counts = [int(count) for count in (library.data(PAGE)["ladder"] if strokes is None else strokes)]
         if not 1 <= len(counts) <= MAX_RUNGS:
             raise Refusal("sketch_setting", name="variants", value=len(counts), low=1, high=MAX_RUNGS)
@@ -141,14 +140,14 @@ def clipasso_ladder(
             checkpoint=checkpoint,
         )
         result = _finish(picture, settings)
-        first, *_ = answers = runs.answers(result, names)
+        first, *_ = answers = sketch_runs.answers(result, names)
         run = {key: first[key] for key in ("checkpoint", "seconds", "steps")}
         kept = ("loss", "svg", "points", "labels")
         sketches = [
             {"strokes": len(one["points"]), **{key: one[key] for key in kept if key in one}}
             for one in answers
         ]
-        return {**run, "sketches": sketches, **runs.taken_seed(result, seed)}
+        return {**run, "sketches": sketches, **sketch_runs.taken_seed(result, seed)}
 
 
 def _start(text: str) -> Any:
@@ -213,13 +212,13 @@ def watch(
 
     frames = clipasso.sketch(image, settings, begin=begin, cancel=cancel)
     guide = settings.checkpoint or checkpoints.default("clip")
-    names = runs.label_list(question.labels)
-    yield from runs.watch(frames, guide, names, lang, image=image, source=question.image, **more)
+    names = sketch_runs.label_list(question.labels)
+    yield from sketch_runs.watch(frames, guide, names, lang, image=image, source=question.image, **more)
 
 
 def notes(question: Question, image: Image.Image, settings: SketchSettings, lang: str) -> dict[str, Any]:
     """What to know before one reads the sketch."""
-    names = runs.label_list(question.labels)
+    names = sketch_runs.label_list(question.labels)
     return results.notes(
         settings.checkpoint or checkpoints.default("clip"),
         lang,
@@ -254,7 +253,7 @@ def go_on(
     question: Question, made: Made | None, edited: str | None, lang: str, cancel: Cancel
 ) -> Iterator[dict[str, Any]]:
     """The question's image sketched further, from where a person left the strokes of the last sketch."""
-    before = runs.needed(made).result.strokes
+    before = sketch_runs.needed(made).result.strokes
     yield from sketch(question, lang, cancel, begin=strokes.edited(edited, before) or before)
 
 
@@ -262,7 +261,7 @@ def judge_edit(question: Question, made: Made | None, edited: str | None, lang: 
     """What the loss says of strokes that a person has moved."""
     from core.drawing import questions
 
-    made = runs.needed(made)
+    made = sketch_runs.needed(made)
     drawn = made.result.strokes
     moved = strokes.edited(edited, drawn)
     if moved is None:
@@ -272,7 +271,7 @@ def judge_edit(question: Question, made: Made | None, edited: str | None, lang: 
     before, after = (float(loss) for loss in losses)
     kind = "better" if after < before else "worse"
     sentence = say(f"edit_{kind}", lang, before=f"{before:.3f}", after=f"{after:.3f}")
-    if label := runs.best(features[1], made):
+    if label := sketch_runs.best(features[1], made):
         sentence += say("edit_label", lang, label=label["label"], share=draw.percent(label["probability"]))
     mood = "some" if after <= before else "none"
     return {"verdict": tag("p", sentence, class_=f"atlas-verdict {mood}")}

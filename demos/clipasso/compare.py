@@ -16,7 +16,7 @@ from demos.clipasso import answer
 from demos.clipasso.answer import PAGE, say
 from demos.draw import base as draw
 from demos.draw import strokes
-from demos.kit import files, form, library, sketch_runs
+from demos.kit import files, form, library, runs, sketch_runs
 from demos.kit.html import tag
 from demos.kit.language import Text
 
@@ -184,6 +184,6 @@ def ladder_tab(layout: Layout) -> None:
         info=says("steps").tr,
         elem_id="ladder-steps",
     )
-    place = layout.place("ladder", says("ladder_button"), {"view": strokes.surface, "made": sketch_runs.kept})
-    sketch_runs.downloads(layout, place, partial(sketch_runs.files, PAGE))
+    place = layout.place("ladder", says("ladder_button"), {"view": strokes.surface, "made": runs.kept})
+    runs.downloads(layout, place, partial(sketch_runs.files, PAGE))
     layout.ask(place.button.click, place, ladder, [counts, steps], in_turn=True)

@@ -7,7 +7,7 @@ from functools import partial
 
 from demos.clipasso import answer, compare, inside, lessons
 from demos.draw import strokes
-from demos.kit import form, library, page, scenes_link, sketch_runs
+from demos.kit import form, library, page, runs, scenes_link, sketch_runs
 from demos.kit.components import output
 from demos.kit.language import Text
 from demos.kit.walkthrough import Walkthrough
@@ -39,7 +39,7 @@ PAGE = page.declare(
     try_it=page.Try(
         answer.sketch,
         answer.SKETCH,
-        {"view": strokes.surface, "verdict": output, "made": sketch_runs.kept},
+        {"view": strokes.surface, "verdict": output, "made": runs.kept},
         opening=partial(sketch_runs.opening, answer.PAGE, answer.SKETCH),
         runs_on_opening=False,
         in_turn=True,

@@ -11,7 +11,7 @@ from typing import Any
 
 from core import inputs, terminal
 from demos.clipasso import answer
-from demos.kit import library, sketch_runs
+from demos.kit import library, runs, sketch_runs
 
 
 def sketch() -> Any:
@@ -20,7 +20,7 @@ def sketch() -> Any:
 
     wanted = library.data(answer.PAGE)["recorded"]
     settings = SketchSettings(
-        (Variant(wanted["strokes"]),), seeds=1, steps=wanted["steps"], checkpoint=sketch_runs.miniature()
+        (Variant(wanted["strokes"]),), seeds=1, steps=wanted["steps"], checkpoint=runs.miniature()
     )
     *_, last = sketch(inputs.image(answer.examples()[answer.OPENING]["path"]), settings)
     return last.result

@@ -12,7 +12,7 @@ from core import checkpoints, inputs
 from core.runtime import Cancel
 from demos.draw import base as draw
 from demos.draw import strokes
-from demos.kit import library, results, sketch_runs
+from demos.kit import library, results, runs, sketch_runs
 from demos.kit.events import api_errors
 from demos.kit.html import tag
 from demos.kit.language import Text
@@ -81,7 +81,7 @@ def clipdraw_draw(
         )
         clipdraw.check(settings)
         sentence = inputs.text(prompt)
-        result = sketch_runs.finish(lambda cancel: clipdraw.draw(sentence, settings, cancel=cancel))
+        result = runs.finish(lambda cancel: clipdraw.draw(sentence, settings, cancel=cancel))
         (answer,) = sketch_runs.answers(result, [])
         one = result.drawn[0]
         return {
@@ -131,7 +131,7 @@ def verdict(tops: Mapping[str, Sequence[Any]], lang: str, cosine: float | None =
 
     def reading(name: str, row: str, top: Sequence[Any]) -> str:
         label, share = top[0]
-        return say(name, lang, title=sketch_runs.title(row, lang), label=label, share=draw.percent(share))
+        return say(name, lang, title=runs.title(row, lang), label=label, share=draw.percent(share))
 
     sentence = say("cosine", lang, cosine=cosine) if cosine is not None else ""
     for row, top in others:

@@ -7,7 +7,7 @@ from functools import partial
 
 from demos.clipdraw import answer
 from demos.draw import strokes
-from demos.kit import form, library, page, sketch_runs
+from demos.kit import form, library, page, runs, sketch_runs
 from demos.kit.components import output
 from demos.kit.language import Text
 
@@ -35,7 +35,7 @@ PAGE = page.declare(
     try_it=page.Try(
         answer.draw_prompt,
         answer.DRAW,
-        {"view": strokes.surface, "verdict": output, "made": sketch_runs.kept},
+        {"view": strokes.surface, "verdict": output, "made": runs.kept},
         opening=answer.opening,
         runs_on_opening=False,
         in_turn=True,

@@ -8,7 +8,7 @@ from typing import Any
 
 from core import terminal
 from demos.clipdraw import answer
-from demos.kit import library, sketch_runs
+from demos.kit import library, runs, sketch_runs
 
 
 def drawing() -> Any:
@@ -16,9 +16,7 @@ def drawing() -> Any:
     from core.drawing.clipdraw import DrawSettings, draw
 
     wanted = library.data(answer.PAGE)["recorded"]
-    settings = DrawSettings(
-        strokes=wanted["strokes"], steps=wanted["steps"], checkpoint=sketch_runs.miniature()
-    )
+    settings = DrawSettings(strokes=wanted["strokes"], steps=wanted["steps"], checkpoint=runs.miniature())
     *_, last = draw(answer.examples()[answer.OPENING]["caption"]["en"], settings)
     return last.result
 

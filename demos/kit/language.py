@@ -21,8 +21,8 @@ from demos.kit.html import Markup, escape
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "assets" / "js"
 HEAD_SCRIPTS = ("atlas.js", "form.js", "projector.js")
-# Gradio looks a locale up by its exact code, then by its language alone.
-CHINESE_LOCALES = ("zh", "zh-CN", "zh-TW", "zh-HK", "zh-SG")
+# What atlas.js tells Gradio of any browser that reads Chinese. Every page carries the texts of every locale: one is enough.
+CHINESE_LOCALE = "zh-CN"
 
 _pairs: dict[str, tuple[str, str]] = {}
 
@@ -78,7 +78,7 @@ def translations() -> gr.I18n:
     """Every pair that `tr` was given so far, for `launch(i18n=...)`."""
     english = {key: en for key, (en, _) in _pairs.items()}
     chinese = {key: zh for key, (_, zh) in _pairs.items()}
-    return gr.I18n(**{"en": english, **dict.fromkeys(CHINESE_LOCALES, chinese)})
+    return gr.I18n(**{"en": english, CHINESE_LOCALE: chinese})
 
 
 @cache

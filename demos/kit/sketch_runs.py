@@ -1,4 +1,4 @@
-"""What the pages of CLIPasso and CLIPDraw share: runs into slots, Continue, downloads, recorded runs, endpoints."""
+"""What the pages of CLIPasso and CLIPDraw share: runs into slots, Continue, downloads, recorded runs, answers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL import Image
 
-from core import checkpoints, inputs
+from core import inputs
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import base as draw
 from demos.draw import strokes
-from demos.kit import jobs, library, results
+from demos.kit import library, results, runs
 from demos.kit.html import tag
 from demos.kit.jobs import Progress
 from demos.kit.language import Text, pick
@@ -25,12 +25,10 @@ from demos.kit.language import Text, pick
 if TYPE_CHECKING:
     from core.clip import Classification
     from core.drawing.strokes import Drawn, Frame, Painting, Sketch
-    from core.editing.result import Frame as EditFrame
     from demos.kit.layout import Layout
-    from demos.kit.places import Handler, Place
+    from demos.kit.places import Handler
 
 MAX_LABELS = 50
-KEPT_SECONDS = 1800  # how long the last run of a visitor stays on the server
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ def watch(
         if result is None:
             labels = [{"": named(row, names, guide)} for row in frame.features] if names else []
             view = strokes.message(run, frame, titles, labels, after)
-            yield {"view": view, "line": progress(frame, lang).bar}
+            yield {"view": view, "line": runs.progress(frame, lang).bar}
         else:
             opinions = tuple(judges(one, names, guide) for one in result.drawn) if names else ()
             labels = [headed(one, lang) for one in opinions]
@@ -138,27 +136,9 @@ def headed(opinions: Mapping[str, Any], lang: str) -> dict[str, Any]:
         return {"": next(iter(opinions.values()))}
     guide = next(iter(opinions))
     return {
-        library.kit("guide" if row == guide else "not_involved", lang, title=title(row, lang)): one
+        library.kit("guide" if row == guide else "not_involved", lang, title=runs.title(row, lang)): one
         for row, one in opinions.items()
     }
-
-
-def title(row: str, lang: str) -> str:
-    """The title of a checkpoint."""
-    return checkpoints.row(row).title["zh" if lang == "zh" else "en"]
-
-
-def progress(frame: Frame | EditFrame, lang: str) -> Progress:
-    """How far a run is, with the time that is left."""
-    spent, left = clock(frame.seconds), clock(frame.seconds_left)
-    text = library.kit("run_progress", lang, step=frame.step, steps=frame.steps, spent=spent, left=left)
-    return Progress(frame.step / frame.steps, text)
-
-
-def clock(seconds: float) -> str:
-    """ "12 s", or "3:07" from a minute on."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"
 
 
 def line(result: Sketch | Painting, lang: str) -> str:
@@ -177,11 +157,6 @@ def line(result: Sketch | Painting, lang: str) -> str:
 # --- what stands below a drawing -----------------------------------------------------------------------------
 
 
-def kept(elem_id: str) -> gr.State:
-    """The slot "made" of a place: the last run, on the server."""
-    return gr.State(None, time_to_live=KEPT_SECONDS)
-
-
 def below(name: str, go_on: Handler, judge: Handler | None = None) -> Callable[[Layout], None]:
     """Lays out what the first tab has below its drawing: Continue and the downloads.
 
@@ -196,24 +171,13 @@ def below(name: str, go_on: Handler, judge: Handler | None = None) -> Callable[[
         # A recorded run is neither continued nor written to files.
         with gr.Column(visible=False) as place.slots["below"]:
             again = gr.Button(Text("Continue from here", "从这里继续").tr, size="sm", elem_id="continue")
-            downloads(layout, place, partial(files, name))
+            runs.downloads(layout, place, partial(files, name))
         run = [place.slots["made"], place.slots["view"]]
         layout.ask(again.click, place, go_on, run, in_turn=True)
         if judge is not None:
             layout.update(place.slots["view"].input, place, judge, run)
 
     return lay_out
-
-
-def downloads(layout: Layout, place: Place, make: Handler) -> None:
-    """Lays out the downloads of a place whose slot "made" has the last run; its slot "files" takes them away again.
-
-    Args:
-        make: the handler of their button, `make(question, made, lang)`.
-    """
-    files_place = layout.downloads("" if place.name == "try" else f"{place.name}-")
-    place.slots["files"] = files_place.slots["out"]
-    layout.ask(files_place.button.click, files_place, make, [place.slots["made"]])
 
 
 def files(
@@ -234,11 +198,6 @@ def files(
 
 
 # --- recorded runs -------------------------------------------------------------------------------------------
-
-
-def miniature(paper: str = "clip") -> str:
-    """The row that pages open with, wherever else they may start."""
-    return next(row.name for row in checkpoints.rows(paper) if row.bundled)
 
 
 def record(
@@ -283,7 +242,7 @@ def recorded(page: str) -> dict[str, Any]:
 def opening(page: str, button: Text, lang: str) -> dict[str, Any]:
     """The slots "view" and "line" that a page opens with; `button` makes a run of the visitor's own."""
     value = recorded(page)
-    name, press = title(value["checkpoint"], lang), button.get(lang)
+    name, press = runs.title(value["checkpoint"], lang), button.get(lang)
     note = library.kit("run_recorded", lang, name=name, steps=value["steps"], press=press)
     labels = [strokes.opinions(headed(value["opinions"]["zh" if lang == "zh" else "en"], lang))]
     view = json.dumps({**value["message"], "labels": labels}, ensure_ascii=False)
@@ -291,18 +250,6 @@ def opening(page: str, button: Text, lang: str) -> dict[str, Any]:
 
 
 # --- endpoints -----------------------------------------------------------------------------------------------
-
-
-def finish(start: Callable[[Cancel], Iterator[Frame | EditFrame]]) -> Any:
-    """The result of a whole run in its turn.
-
-    Args:
-        start: begins the run with a stop flag.
-    """
-    cancel = Cancel()
-    job = jobs.in_turn(cancel, jobs.ENDPOINT_SECONDS, lambda: start(cancel))
-    *_, last = (frame for frame in job if not isinstance(frame, int))
-    return last.result
 
 
 def answers(result: Sketch | Painting, names: Sequence[str]) -> list[dict[str, Any]]:

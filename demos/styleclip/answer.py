@@ -16,7 +16,7 @@ from core.runtime import Cancel
 from demos.draw import base, frames
 from demos.draw.frames import Film, Named
 from demos.kit import files as files_in
-from demos.kit import jobs, results, sketch_runs
+from demos.kit import jobs, results, runs
 from demos.kit.events import api_errors
 from demos.kit.form import events_of
 from demos.kit.jobs import Progress
@@ -148,7 +148,7 @@ def watch(inquiry: Inquiry, settings: EditSettings, cancel: Cancel) -> Iterator[
             slots = (
                 {} if frame.image is None else {"view": frames.pair(inquiry.start.image, frame.image, lang)}
             )
-            yield {**slots, "line": sketch_runs.progress(frame, lang).bar}
+            yield {**slots, "line": runs.progress(frame, lang).bar}
 
 
 def follow(question: Question, lang: str) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def more(layout: Layout) -> None:
     """What the first tab has below its answer: sliders that are followed, and the downloads of the last run."""
     place = layout.places[0]
     moves = [event for name in ("alpha", "beta") for event in events_of(layout.components[name])]
-    sketch_runs.downloads(layout, place, downloads)
+    runs.downloads(layout, place, downloads)
     layout.update(moves, place, follow, trigger_mode="always_last")
 
 
@@ -260,7 +260,7 @@ def styleclip_edit(
             method, neutral=neutral or None, steps=steps, strength=strength, alpha=alpha, beta=beta, seed=seed
         )
         given = {"seed": seed} if image is None else {"image": inputs.image(files_in.uploaded(image))}
-        made = sketch_runs.finish(partial(row.edit, row.start(**given), text, chosen))
+        made = runs.finish(partial(row.edit, row.start(**given), text, chosen))
         return {**made.to_json(), "start": base.png_uri(made.start), "image": base.png_uri(made.image)}
 
 

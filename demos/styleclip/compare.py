@@ -10,7 +10,7 @@ import numpy as np
 
 from core.runtime import Cancel
 from demos.draw import frames
-from demos.kit import form, sketch_runs
+from demos.kit import form, runs
 from demos.kit.jobs import Progress
 from demos.styleclip import draw
 from demos.styleclip.answer import Inquiry
@@ -41,7 +41,7 @@ def methods(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress 
         title, settings = draw.method_title(name, lang), inquiry.settings(name, name == question.method)
         for frame in inquiry.row.edit(inquiry.start, inquiry.target, settings, cancel):
             share = (at + frame.step / frame.steps) / len(names)
-            yield Progress(share, f"{title}: {sketch_runs.progress(frame, lang).text}")
+            yield Progress(share, f"{title}: {runs.progress(frame, lang).text}")
             if frame.result is not None:
                 edits.append((title, frame.result))
         yield {"out": draw.methods_table(edits, inquiry.start.image, lang)}

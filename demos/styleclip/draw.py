@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from demos.draw import base
 from demos.draw.frames import cell, pair
 from demos.draw.strokes import rows_table
-from demos.kit import sketch_runs
+from demos.kit import runs
 from demos.kit.html import Markup, grid, row, share, tag
 from demos.styleclip.words import data, line, say
 
@@ -41,7 +41,7 @@ def opinions(edit: Edit, lang: str) -> Markup:
     seen = [(name, one) for name, one in (("guide", edit.guide), ("other", edit.other)) if one is not None]
     body = []
     for name, one in seen:
-        head = say(f"judge_{name}", lang, title=sketch_runs.title(one.clip, lang))
+        head = say(f"judge_{name}", lang, title=runs.title(one.clip, lang))
         if one.share_before is None or one.share_after is None:
             cells = [tag("td", f"{value:+.3f}") for value in (one.before, one.after)]
         else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from core import inputs
 from core.runtime import Cancel
 from demos.draw import frames
-from demos.kit import form, sketch_runs
+from demos.kit import form, runs
 from demos.kit.html import Markup, tag
 from demos.kit.jobs import Progress
 from demos.kit.train import Curve
@@ -95,7 +95,7 @@ def noise(question: Question, lang: str, cancel: Cancel) -> Iterator[Progress | 
     curve = Curve(say("schedule", lang), lines, say("steps_axis", lang), float(len(plan.times)), 1.0)
     noisy, foreseen = [], []
     for frame in inquiry.row.edit(inquiry.start, inquiry.target, settings, cancel):
-        yield sketch_runs.progress(frame, lang)
+        yield runs.progress(frame, lang)
         name = say("at_step", lang, step=frame.step, steps=frame.steps)
         if frame.noisy is not None and frame.image is not None:
             noisy.append((frame.noisy, name))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from demos.draw import frames
-from demos.kit import form, library, numbers, page, sketch_runs, train, walkthrough
+from demos.kit import form, library, numbers, page, runs, train, walkthrough
 from demos.kit.components import output
 from demos.styleclip import answer, compare, inside, lessons, training
 from demos.styleclip.words import PAPER, examples, text
@@ -38,7 +38,7 @@ PAGE = page.declare(
     try_it=page.Try(
         answer.edit,
         text("edit"),
-        {"view": frames.stage, "film": output, "made": sketch_runs.kept},
+        {"view": frames.stage, "film": output, "made": runs.kept},
         more=answer.more,
     ),
     examples=page.Examples(examples, answer.OPENING, answer.fill),

@@ -9,7 +9,7 @@ from typing import Any
 from core import inputs
 from core.errors import Refusal
 from demos.draw import frames
-from demos.kit import form, library, sketch_runs
+from demos.kit import form, library, runs
 from demos.kit.html import tag
 from demos.kit.language import pick
 from demos.kit.menu import label_language
@@ -31,7 +31,7 @@ class Settings:
 
 def lesson(settings: Settings, lang: str, cancel: Any) -> Iterator[Moment]:
     """The moments of a mapper's training, and at last what it makes of images that it has not seen."""
-    name = sketch_runs.miniature(PAPER)  # it alone learns in a minute
+    name = runs.miniature(PAPER)  # it alone learns in a minute
     target = inputs.text(settings.sentence or say("sentence_own", label_language(PAPER, name, lang)))
     row = answer.model(name)
     start = row.start(image=inputs.image(library.examples(PAPER)[answer.OPENING]["path"]))

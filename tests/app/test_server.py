@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +67,18 @@ def test_every_answer_carries_the_security_headers(server: str, path: str, accep
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "same-origin"
     assert "camera=(self)" in headers["permissions-policy"]
+
+
+def test_browsers_keep_what_is_named_after_its_content(server: str) -> None:
+    page = request(server, "GET", "/clip", accept="text/html")
+    script = re.search(r"assets/[\w.-]+\.js", page[2].decode())
+    assert script
+    kept = request(server, "GET", f"/{script[0]}")
+    assert kept[0] == 200 and kept[1]["cache-control"] == "public, max-age=31536000, immutable"
+    gone = request(server, "GET", "/assets/index-00000000.js")
+    for answer in (page, gone, request(server, "GET", "/theme.css")):
+        assert "immutable" not in answer[1].get("cache-control", "")
+    assert gone[0] == 404
 
 
 def test_the_script_comes_before_everything_else(server: str) -> None:

@@ -124,8 +124,9 @@ def test_temperature_sharpens_and_flattens(visit: Visits) -> None:
 @pytest.mark.parametrize(("lang", "width"), [("en", 390), ("zh", 1280)])
 def test_the_page_fits_its_width(visit: Visits, lang: str, width: int) -> None:
     """Opened and answered at one width and in the dark, then shown at both."""
-    locale = {"en": "en-US", "zh": "zh-CN"}[lang]
+    locale, button = {"en": ("en-GB", "Classify"), "zh": ("zh-TW", "分类")}[lang]
     page = visit(width=width, height=844, locale=locale, color_scheme="dark").open("/clip", ANSWERED)
+    assert page.locator("#try-run").inner_text() == button
     with newer(page):
         page.locator('#examples [data-example="sheep_eating"]').click()
     page.locator("#try-relevance img").wait_for()

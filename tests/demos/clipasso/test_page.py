@@ -16,7 +16,7 @@ from core.drawing.strokes import CANVAS, Strokes
 from core.runtime import Cancel
 from demos.clipasso import answer, compare, inside, lessons, record
 from demos.clipasso.page import PAGE, Question
-from demos.kit import library, sketch_runs
+from demos.kit import library, runs, sketch_runs
 from demos.kit.form import Form
 from demos.kit.opening import opening_state
 from tests.contract.test_pages import form
@@ -30,7 +30,7 @@ LABELS = "red envelope, sheep, airplane, dog"
 def question(**fields: Any) -> Question:
     """A question that is answered in a few steps."""
     few = {"image": PICTURE, "labels": LABELS, "strokes": 6, "steps": 3}
-    return Question(checkpoint=sketch_runs.miniature(), **{**few, **fields})
+    return Question(checkpoint=runs.miniature(), **{**few, **fields})
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +255,7 @@ def test_the_step_at_which_a_loss_is_reached() -> None:
 def test_each_lesson_draws_and_answers_its_question(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(library.data("clipasso"), "compare_steps", 1)
     (step,) = lessons.lessons()[name]["steps"]
-    *_, drawn, outcome = list(parts(lessons.outcome, step, sketch_runs.miniature(), "en"))
+    *_, drawn, outcome = list(parts(lessons.outcome, step, runs.miniature(), "en"))
     titles = lessons.titles(step, "en")
     assert [column["title"] for column in json.loads(drawn["view"])["columns"]] == titles
     assert 0 <= outcome.index < len(lessons.choices(step, "en"))

@@ -13,7 +13,7 @@ from gradio_client.exceptions import AppError
 from core import checkpoints
 from demos.clipdraw import answer, record
 from demos.clipdraw.page import PAGE, Question
-from demos.kit import library, sketch_runs
+from demos.kit import library, runs, sketch_runs
 from demos.kit.opening import opening_state
 from tests.contract.test_pages import form
 from tests.pages import offered, parts, run
@@ -62,7 +62,7 @@ def test_bad_settings_are_refused_in_one_sentence(
 def question(**fields: Any) -> Question:
     """A question that is answered in two steps."""
     few = {"prompt": "a cat", "labels": "house", "negatives": "a dog", "strokes": 6, "steps": 2}
-    return Question(checkpoint=sketch_runs.miniature(), **{**few, **fields})
+    return Question(checkpoint=runs.miniature(), **{**few, **fields})
 
 
 def test_the_page_draws_and_continues_towards_what_the_box_says() -> None:
