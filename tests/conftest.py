@@ -96,15 +96,14 @@ def running_app(
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 900
+        asked = False
         while True:
-            try:
-                state = json.loads(get(url + "/healthz")[1])
-                if state["warm"] or not warm:
+            with suppress(OSError):
+                if json.loads(get(url + "/healthz")[1])["warm"] or not warm:
                     break
-                # A browser's first page starts the warm-up.
-                get(url + "/", Accept="text/html")
-            except OSError:
-                pass
+                if not asked:  # a browser's first page starts the warm-up
+                    get(url + "/", Accept="text/html")
+                    asked = True
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"the app does not come up:\n{log.read_text()[-3000:]}")
             time.sleep(0.3)
