@@ -11,7 +11,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -59,6 +59,7 @@ class Lance:
 
         self.is_local = "://" not in url
         self.url = os.path.abspath(os.path.expanduser(url)) if self.is_local else url
+        self.counted: dict[tuple[str, ...], tuple[str, Any]] = {}  # see `LanceTable._once`
         try:
             if self.is_local:
                 os.makedirs(self.url, exist_ok=True)
@@ -119,7 +120,6 @@ class LanceTable:
     def __init__(self, store: Lance, part: Part, table: Any) -> None:
         self.store, self.part, self.table = store, part, table
         self.url = store.url
-        self._cells = "", 0  # of a version
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -187,11 +187,13 @@ class LanceTable:
 
     def stats(self, roots: Sequence[str] = ()) -> Stats:
         own = condition(Filter(roots=tuple(roots)), pieces=False) or "true"
-        with self.store.reading():
-            files, pieces, failed = (
-                int(self.table.count_rows(f"{own} AND {more}"))
-                for more in ("part = 0 AND error = ''", "vector IS NOT NULL", "error != ''")
-            )
+
+        def count() -> list[int]:
+            parts = ("part = 0 AND error = ''", "vector IS NOT NULL", "error != ''")
+            with self.store.reading():
+                return [int(self.table.count_rows(f"{own} AND {more}")) for more in parts]
+
+        files, pieces, failed = self._once(("stats", *roots), count)
         size = None
         if self.store.is_local:
             folder = Path(self.store.url, f"{self.table.name}.lance")
@@ -203,10 +205,15 @@ class LanceTable:
 
     def cells(self) -> int:
         """Cells of the index; 0 where there is none."""
-        version = self.version
-        if self._cells[0] != version:
-            self._cells = version, self._count_cells()
-        return self._cells[1]
+        return int(self._once(("cells",), self._count_cells))
+
+    def _once(self, name: tuple[str, ...], count: Callable[[], Any]) -> Any:
+        """What is counted once for each version of the table: every vector is read for some of it, at every question."""
+        key, version = (self.table.name, *name), self.version
+        known = self.store.counted.get(key)
+        if known is None or known[0] != version:
+            known = self.store.counted[key] = version, count()
+        return known[1]
 
     def _count_cells(self) -> int:
         for index in self.table.list_indices():

@@ -158,7 +158,9 @@ def test_an_index_finds_what_comparing_everything_finds(
             shared / 200 >= 0.9
         )  # .97 to 1.00 from one build to the next; .3 if no candidate is compared exactly
     # Rows that came behind the index are found too.
+    assert table.stats().pieces == 3000
     table.add([row("new.png", asked[0])])
+    assert table.stats().pieces == table.stats(("files",)).pieces == 3001
     assert table.search(asked[0], 1, Filter())[0].path == "new.png"
     table.tidy()
     assert table.search(asked[0], 1, Filter())[0].path == "new.png"
