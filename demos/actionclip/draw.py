@@ -38,7 +38,7 @@ def clip(answer: Answer, lang: str) -> Markup:
         tag("span", base.percent(float(found.probabilities[best])), class_="score"),
     )
     body = [
-        players.player(answer.path, found.labels[best]),
+        players.player(answer.path, found.labels[best], shown[0]),
         players.strip(shown, list(encoded.times), numbers, lang, ".0%"),
     ]
     tip = tag("p", say("tip", lang, label=found.labels[best]), class_="atlas-line")

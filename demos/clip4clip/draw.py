@@ -36,7 +36,7 @@ def shelf(answer: Answer, lang: str, limit: int | None = None) -> Markup:
         )
         body = [
             players.score_bar(float(share[i])),
-            players.player(clip.path, caption),
+            players.player(clip.path, caption, encoded.pictures[0]),
             players.strip(list(encoded.pictures), list(encoded.times), ranking.frames[i].tolist(), lang),
         ]
         cards.append(players.card(head, body, clip.name, place == 0))

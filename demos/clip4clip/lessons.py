@@ -79,7 +79,7 @@ def moment(step: Step, checkpoint: str, lang: str) -> Outcome:
     cosines = ranking.frames[0]
     third = min(2, int(3 * int(cosines.argmax()) / len(cosines)))
     strip = players.strip(list(clip.pictures), list(clip.times), cosines.tolist(), lang)
-    player = players.player(row_of(step)["path"], row_of(step)["caption"][lang])
+    player = players.player(row_of(step)["path"], row_of(step)["caption"][lang], clip.pictures[0])
     return Outcome(third, players.shelf([players.card("", [player, strip], step["clip"])]))
 
 

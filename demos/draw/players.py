@@ -22,7 +22,7 @@ from demos.kit.html import Markup, grid, join, row, tag
 
 say = partial(library.say, "draw")
 CARRIED = 400_000  # bytes of a file that the page carries itself; a larger one is asked of the server
-STRIP = 96  # pixels of a frame's long side
+STRIP, POSTER = 96, 320  # pixels of the long side of a frame in the strip, and in the player
 COLOURS = (draw.BLUE, draw.VERMILION, draw.GREEN, draw.PURPLE, draw.ORANGE, draw.SKY, draw.GREY, draw.YELLOW)
 IMAGES = (".gif", ".webp", ".png", ".apng")
 SOUNDS = {
@@ -50,12 +50,17 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGES
 
 
-def player(path: str | Path, caption: str) -> Markup:
-    """A clip with controls, silent until it is asked; an animated image has no controls."""
+def player(path: str | Path, caption: str, frame: np.ndarray | None = None) -> Markup:
+    """A clip with controls, silent until it is asked; an animated image has no controls.
+
+    frame: [H, W, 3], shown until the clip plays; phones load no frame of a clip before.
+    """
     if _is_image(Path(path)):
         return tag("img", src=source(path), alt=caption, class_="vid-moving")
+    poster = None if frame is None else draw.data_uri(Image.fromarray(frame), POSTER, 80)
     return tag(
-        "video", src=source(path), controls=True, muted=True, playsinline=True, preload="metadata", aria_label=caption
+        "video", src=source(path), poster=poster, controls=True, muted=True, playsinline=True, preload="metadata",
+        aria_label=caption,
     )  # fmt: skip
 
 
