@@ -21,7 +21,7 @@ MINUTES = {
     "vild": 40.0,
     "glip": 35.0,
     "pointclip": 8.0,
-    "clip4clip": 15.0,
+    "clip4clip": 40.0,
     "actionclip": 15.0,
     "vilt": 85.0,
     "audioclip": 20.0,

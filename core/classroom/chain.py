@@ -40,7 +40,7 @@ CHAIN: dict[str, float] = {
     "classroom-groupvit": 45.0,
     "classroom-vild": 40.0,
     "classroom-glip": 35.0,
-    "classroom-clip4clip": 15.0,
+    "classroom-clip4clip": 40.0,
     "classroom-actionclip": 15.0,
     "classroom-pointnet": 8.0,
     "classroom-vilt": 85.0,

@@ -21,8 +21,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 # Of the miniature, which has learned its own guidance and whose latents are smaller.
 CLASSROOM: dict[str, dict[str, Any]] = {
-    "instruct": {"steps": 16, "text_guidance": 1.5, "image_guidance": 1.0},
-    "sdedit": {"steps": 16, "strength": 0.7, "text_guidance": 1.5},
+    "instruct": {"steps": 8, "text_guidance": 1.5, "image_guidance": 1.0},
+    "sdedit": {"steps": 8, "strength": 0.7, "text_guidance": 1.5},
     "optimization": {"distance": (0.0001,)},
     "stylespace": {"distance": (0.002,)},
     "mapper": {"steps": 120, "rate": 10.0, "distance": (0.05,), "likeness": 0.0},

@@ -32,7 +32,7 @@ SPINS = ("clockwise", "counterclockwise")
 class ClipSettings:
     """What `sample_clips` may draw.
 
-    motions: of MOTIONS, all when empty. company: share of clips with a second thing, where the motion does not need one.
+    motions: of MOTIONS, all when empty; one that is named twice is drawn twice as often. company: share of clips with a second thing, where the motion does not need one.
     camera: share of clips with a moving camera. concepts: indices allowed, all when empty. looks, augment: as in SceneSettings.
     """
 
@@ -151,7 +151,7 @@ def sample_clips(count: int, seed: int, atlas: Atlas, settings: ClipSettings | N
 
     # 1. How: any motion, but what looks the same when turned does not turn.
     names = s.motions or MOTIONS
-    allowed = torch.tensor([float(name in names) for name in MOTIONS])
+    allowed = torch.tensor([float(names.count(name)) for name in MOTIONS])
     spins = torch.tensor([name in SPINS for name in MOTIONS])
     weights = torch.where(spins & atlas.is_round[scene.sprite[:, :1]], 0.0, allowed)
     weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, allowed)

@@ -82,7 +82,7 @@ def test_clip4clip_learns_is_exported_and_ranks(clips: ClipSet, tmp_path: Path) 
     assert {header for header in HEADERS if any(f"heads.{header}." in name for name in moved)} == {
         *HEADERS[1:]
     }
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 1_600_000
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 1_750_000
     model = evaluate_clip4clip.Candidate(str(folder))
     assert model.headers == HEADERS
     trainer.learner.eval()

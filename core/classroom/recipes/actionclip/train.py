@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from core.checkpoints import bytewise
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common.clip_sets import (
+    CLIPS,
     FRAMES,
     PART,
     SEEDS,
@@ -32,12 +33,12 @@ from core.classroom.recipes.common.clip_sets import (
     ClipSet,
     Sentences,
     clips_of_run,
+    trained_world,
 )
 from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.classroom.recipes.common.running import Run, by_shape, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.clips import ClipSettings, render_clips, sample_clips, times
-from core.classroom.world.concepts import seen
 from core.classroom.world.motions import ACTIONS, MOTIONS
 from core.classroom.world.wording import LANGUAGES
 from core.video.actionclip import objectives, prompts
@@ -46,7 +47,7 @@ from core.video.tower import Time, VideoTower, with_net
 
 CLIP = "classroom-rn"
 TOWER = "classroom-vit"  # of runs whose prompts are in the image tower
-CLIPS, BATCH = 6_000, 64
+BATCH = 64
 LAYERS = 1  # of the post-network transformers
 HELD_OUT = ("up", "shrink")  # motions that are known by their names alone
 RATE, TUNED = 1e-3, 0.3  # of the prompts, and of what starts as CLIP's, as a share
@@ -85,9 +86,7 @@ class Settings:
     steps: int | None = None
     log_every: int = 50
     rate: float = RATE
-    world: ClipSettings = field(
-        default_factory=lambda: ClipSettings(concepts=seen(), motions=trained_motions())
-    )
+    world: ClipSettings = field(default_factory=lambda: trained_world(trained_motions()))
 
     @property
     def has_tower(self) -> bool:

@@ -1,11 +1,11 @@
 """Train the miniature CLIP4Clip on classroom clips with their captions (Luo et al. 2021, section 3): four similarity calculators.
 
-    python -m core.classroom train clip4clip --minutes 15
-    python -m core.classroom train clip4clip --minutes 15 --clip runs/classroom-rn/classroom-rn --device cuda
+    python -m core.classroom train clip4clip --minutes 40
+    python -m core.classroom train clip4clip --minutes 40 --clip runs/classroom-rn/classroom-rn --device cuda
 
 As in the paper the loss is the symmetric cross-entropy of sentences and clips, and the heads are those of
 `core.video.clip4clip`. Unlike the paper CLIP is not tuned end to end: its image tower is frozen, so that the frames are encoded
-once (`clip_sets`), and of its text tower the last layer learns, because no caption of a still image has told a motion. The four
+once (`clip_sets`), and of its text tower the last layers learn, because no caption of a still image has told a motion. The four
 heads share that text tower and learn side by side; `headers` trains some of them alone. Sentences that tell the opposite
 direction are among the wrong answers of every batch. The tight head, which computes every pair, sees a part of the batch.
 """
@@ -25,24 +25,25 @@ from core.checkpoints import bytewise
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.clip.objectives import soft_cross_entropy
 from core.classroom.recipes.common.clip_sets import (
+    CLIPS,
     KINDS,
     ClipSet,
     Kind,
     Sentences,
     clips_of_run,
     together,
+    trained_world,
 )
 from core.classroom.recipes.common.miniature import Miniature, export_folder
 from core.classroom.recipes.common.running import Run, by_shape, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.clips import ClipSettings
-from core.classroom.world.concepts import seen
 from core.classroom.world.wording import LANGUAGES
 from core.video.clip4clip.heads import HEADERS, Header, HeadSettings, Similarity
 
 CLIP = "classroom-rn"
-CLIPS = 10_000
 LAYERS = 1  # of the transformers over frames
+TUNED_LAYERS = 2  # of the text tower: the order of two words tells the direction
 GROUPS, EACH = 12, 4  # of a batch: things, and clips of each
 TIGHT = 16  # clips of a batch that the tight head sees
 RATE, TUNED = 1e-3, 0.3  # of the heads, and of what starts as CLIP's, as a share
@@ -59,7 +60,7 @@ class Settings:
     """
 
     clip: str = CLIP
-    minutes: float = 15.0
+    minutes: float = 40.0
     device: str = "cpu"
     out: Path = Path("runs/clip4clip")
     headers: tuple[Header, ...] = HEADERS
@@ -68,10 +69,10 @@ class Settings:
     steps: int | None = None
     log_every: int = 50
     rate: float = RATE
-    tuned: int = 1
+    tuned: int = TUNED_LAYERS
     groups: int = GROUPS
     each: int = EACH
-    world: ClipSettings = field(default_factory=lambda: ClipSettings(concepts=seen()))
+    world: ClipSettings = field(default_factory=trained_world)
 
 
 class Heads(nn.Module):

@@ -19,10 +19,13 @@ from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.miniature import WEIGHTS, Miniature
 from core.classroom.recipes.common.running import Plan, fast_arithmetic
 from core.classroom.world.atlas import Atlas
-from core.classroom.world.clips import ClipSettings, ClipSpec, render_clips, sample_clips, times
+from core.classroom.world.clips import SPINS, ClipSettings, ClipSpec, render_clips, sample_clips, times
+from core.classroom.world.concepts import seen
 from core.classroom.world.factors import FACTORS, values
 from core.classroom.world.motions import MOTIONS, OPPOSITES, WITH_OTHER, ClipWriter
 
+CLIPS = 32_000  # of a training: heads that see 10,000 learn them by heart
+MORE_SPINS = 3  # times as many: an image tower hardly tells which way a thing leans, so a sense of turning needs many clips
 FRAMES, SIZE = 8, 64
 PART = 32  # clips that are drawn and encoded together
 SEEDS = 1 << 40  # training seeds of clips start here; evaluation seeds are small numbers
@@ -128,6 +131,12 @@ def encode_clips(
         kept.parent.mkdir(parents=True, exist_ok=True)
         torch.save(features, kept)
     return ClipSet(spec, features)
+
+
+def trained_world(motions: Sequence[str] = MOTIONS) -> ClipSettings:
+    """Clips to train on: of things that evaluations call seen, with these motions, those that turn `MORE_SPINS` times as often."""
+    spins = tuple(name for name in motions if name in SPINS)
+    return ClipSettings(concepts=seen(), motions=(*motions, *spins * (MORE_SPINS - 1)))
 
 
 class RunOnClips(Plan, Protocol):
