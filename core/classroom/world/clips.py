@@ -32,7 +32,8 @@ SPINS = ("clockwise", "counterclockwise")
 class ClipSettings:
     """What `sample_clips` may draw.
 
-    motions: of MOTIONS, all when empty; one that is named twice is drawn twice as often. company: share of clips with a second thing, where the motion does not need one.
+    motions: of MOTIONS, all when empty; one that is named twice is drawn twice as often. company: share of clips with a
+        second thing, where the motion does not need one.
     camera: share of clips with a moving camera. concepts: indices allowed, all when empty. looks, augment: as in SceneSettings.
     """
 

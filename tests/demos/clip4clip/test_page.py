@@ -37,7 +37,9 @@ def test_every_clip_of_the_shelf_is_shown_best_first_with_frames_that_play() -> 
     assert scores == sorted(scores, reverse=True)
     assert shelf.count("<video") == len(names) and shelf.count("data-at=") == 8 * len(names)
     assert shelf.count("data:video/mp4;base64,") == len(names)
-    assert shelf.count('poster="data:image/jpeg;base64,') == len(names)  # a phone loads no frame of a clip before
+    assert shelf.count('poster="data:image/jpeg;base64,') == len(
+        names
+    )  # a phone loads no frame of a clip before
 
 
 def test_ones_own_clips_join_the_shelf() -> None:

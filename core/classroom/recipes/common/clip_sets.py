@@ -134,7 +134,7 @@ def encode_clips(
 
 
 def trained_world(motions: Sequence[str] = MOTIONS) -> ClipSettings:
-    """Clips to train on: of things that evaluations call seen, with these motions, those that turn `MORE_SPINS` times as often."""
+    """Clips to train on: of things that evaluations call seen, with these motions; spins are `MORE_SPINS` times as frequent."""
     spins = tuple(name for name in motions if name in SPINS)
     return ClipSettings(concepts=seen(), motions=(*motions, *spins * (MORE_SPINS - 1)))
 
