@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
@@ -34,6 +36,20 @@ def encoder() -> tuple[str, dict[str, str]] | None:
             continue
         return name, options
     return None
+
+
+@contextmanager
+def same_schedule() -> Iterator[None]:
+    """Gives the thread its scheduling back. Where it may, SVT-AV1 turns the thread that opens it into a real-time one, which
+    takes the processor from all other programs until it ends."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 def mp4(pictures: Iterable[np.ndarray], milliseconds: Sequence[int]) -> bytes:
@@ -78,6 +94,8 @@ def mp4(pictures: Iterable[np.ndarray], milliseconds: Sequence[int]) -> bytes:
                 context.time_base = CLOCK
                 context.colorspace = context.color_primaries = context.color_trc = BT709
                 context.color_range = LIMITED
+                with same_schedule():
+                    context.open()
             rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             frame = reformatter.reformat(
                 rgb, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=LIMITED

@@ -146,6 +146,8 @@ class Desk:
                 yield
             return
         yield
+        # A run that begins while Gradio closes the stream of an answer may lose its first step in a slow browser.
+        settle(self.page)
         self.page.locator("#try-run").click()
 
     def end(self) -> None:

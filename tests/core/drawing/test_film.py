@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from typing import Any
 from xml.etree import ElementTree
 
@@ -114,6 +115,19 @@ def test_a_browser_plays_the_mp4(
         assert seen.shape == (224, 224, 4) and seen[..., 3].min() == 255
         assert np.abs(seen[..., :3] - picture).mean() < 3
     assert np.abs(pictures[0].astype(int) - pictures[-1]).mean() > 10
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="the system tells no schedules")
+@pytest.mark.parametrize("first", range(len(mp4.ENCODERS)), ids=[name for name, _ in mp4.ENCODERS])
+def test_no_encoder_makes_the_thread_a_real_time_one(
+    pictures: np.ndarray, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mp4, "ENCODERS", mp4.ENCODERS[first : first + 1])
+    if mp4.encoder() is None:
+        pytest.skip("the video library has no such encoder")
+    before = os.sched_getscheduler(0)
+    film.mp4(pictures, 1.0)
+    assert os.sched_getscheduler(0) == before
 
 
 def test_without_an_encoder_there_is_one_sentence(

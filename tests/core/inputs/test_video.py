@@ -22,6 +22,7 @@ from PIL import Image
 from core import inputs
 from core.errors import Refusal
 from core.inputs import streams
+from core.mp4 import same_schedule
 
 ROOT = Path(__file__).resolve().parents[3]
 WIDTH, HEIGHT, BITS = 96, 64, 12  # a frame carries its number as 12 black and white blocks: 6 columns, 2 rows
@@ -43,6 +44,7 @@ def number_of(pixels: np.ndarray) -> int:
     return int((bits << np.arange(BITS)).sum())
 
 
+@same_schedule()  # of AV1, too
 def film(
     stamps: Sequence[int],
     kind: str = "mp4",
