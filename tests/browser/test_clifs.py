@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 PLAYED = """async (card) => {
   const player = card.querySelector("video, audio"), from = Number(card.querySelector("[data-at]").dataset.at);
   card.querySelector("[data-at]").click();
-  for (let i = 0; i < 100 && !player.error && !(player.currentTime > from + 0.05); i++)
+  for (let i = 0; i < 3600 && !player.error && !(player.currentTime > from + 0.05); i++)
     await new Promise((done) => setTimeout(done, 50));
   player.pause();
   return { from, time: player.currentTime, carried: player.src.startsWith("data:"), error: player.error?.message ?? null };
