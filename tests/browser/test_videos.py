@@ -21,7 +21,7 @@ PLAYED = """async (card) => {
   const frames = [...card.querySelectorAll("[data-at]")], video = card.querySelector("video");
   const frame = frames[Math.floor(frames.length / 2)], from = Number(frame.dataset.at);
   frame.click();
-  for (let i = 0; i < 100 && !(video.currentTime > from + 0.05); i++) await new Promise((done) => setTimeout(done, 50));
+  for (let i = 0; i < 3600 && !(video.currentTime > from + 0.05); i++) await new Promise((done) => setTimeout(done, 50));
   const played = { from, time: video.currentTime, wide: video.videoWidth, error: video.error?.message ?? null };
   video.pause();
   return played;
