@@ -44,6 +44,7 @@ __all__ = [
     "devices",
     "finish",
     "is_out_of_memory",
+    "network_bytes",
     "on_device",
     "on_space",
     "one_thread",
@@ -353,6 +354,11 @@ def finish(steps: Generator[S, None, R], report: Callable[[S], object] = lambda 
             except StopIteration as end:
                 return end.value
             report(step)
+
+
+def network_bytes(network: torch.nn.Module) -> int:
+    """Bytes of a network's weights and buffers."""
+    return sum(t.numel() * t.element_size() for t in (*network.parameters(), *network.buffers()))
 
 
 def relay(steps: Generator[S, None, R], change: Callable[[S], T]) -> Generator[T, None, R]:

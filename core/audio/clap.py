@@ -49,8 +49,7 @@ class LoadedClap:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        return sum(t.numel() * t.element_size() for t in tensors)
+        return runtime.network_bytes(self.model)
 
     def sounds(self, waves: Sequence[np.ndarray]) -> np.ndarray:
         """Waves [A] in -1..1 of at most ten seconds -> features [W, D], norm 1."""

@@ -181,8 +181,7 @@ class DualEncoder:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        return sum(t.numel() * t.element_size() for t in tensors)
+        return runtime.network_bytes(self.model)
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """RGB images -> [B, 3, H, W] on the device."""

@@ -9,12 +9,14 @@ from typing import ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
 import torch
+from PIL import Image
 
-from core import checkpoints, runtime
+from core import checkpoints, inputs, runtime
 from core.clip import encoders, reading
 from core.clip.tokenizers import Tokenizer
 
 Loaded = TypeVar("Loaded")
+Encoded = TypeVar("Encoded")
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,23 @@ def remembered_texts(
             known[text] = feature
             encoders.TEXT_FEATURES.put((*key, text), feature, feature.nbytes)
     return np.stack([known[text] for text in texts])
+
+
+def remembered_image(
+    key: tuple[Hashable, ...],
+    image: Image.Image | Encoded,
+    cache: runtime.ByteCache[Encoded],
+    encode: Callable[[Image.Image, str, tuple[int, int]], Encoded],
+) -> Encoded:
+    """What an image is encoded as, made once for its content; what is encoded already stays as it is.
+
+    Args:
+        key: what it depends on besides the image.
+        image: an image, or what `encode` made of one.
+        cache: where it is kept.
+        encode: an image, its digest, and width and height of the caller's file -> what it is encoded as.
+    """
+    if not isinstance(image, Image.Image):
+        return image
+    digest = inputs.digest(image)
+    return cache.get_or((*key, digest), lambda: encode(image, digest, inputs.size_of(image)))

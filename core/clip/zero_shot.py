@@ -24,7 +24,7 @@ from PIL import Image
 
 from core import checkpoints, inputs, runtime
 from core.clip import DUAL_ENCODERS, encoders, prompts
-from core.clip.handles import Handle, remembered_texts
+from core.clip.handles import Handle, remembered_image, remembered_texts
 from core.clip.labels import NO_NOTES, Notes, read
 from core.errors import Refusal
 
@@ -113,12 +113,13 @@ class ZeroShot(Handle[encoders.DualEncoder]):
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """One image (RGB, from `core.inputs.image`) in the joint space; remembered by its content."""
-        if isinstance(image, EncodedImage):
-            return image
-        digest = inputs.digest(image)
-        return ENCODED_IMAGES.get_or(
-            (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), *_encode_image(self, image)),
+        return remembered_image(
+            self.key,
+            image,
+            ENCODED_IMAGES,
+            lambda image, digest, size: EncodedImage(
+                self.checkpoint, digest, size, *_encode_image(self, image)
+            ),
         )
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:

@@ -23,6 +23,7 @@ from PIL import Image
 from core import inputs, runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders
+from core.clip.towers import padded
 from core.detection.vild import Regions, array
 
 PROPOSALS = 300  # the likeliest patches of OWLv2 that are kept
@@ -49,7 +50,7 @@ class LoadedOWL:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in [*self.model.parameters(), *self.model.buffers()])
+        return runtime.network_bytes(self.model)
 
     def see(self, image: Image.Image) -> Regions:
         """Every patch of OWL-ViT, or the likeliest ones of OWLv2."""
@@ -95,9 +96,7 @@ class LoadedOWL:
         if self.tokenize is None:
             return None
         ids = self.tokenize(lines)
-        batch = torch.zeros(len(ids), max(map(len, ids)), dtype=torch.long)
-        for line, text in zip(batch, ids, strict=True):
-            line[: len(text)] = torch.tensor(text)
+        batch = padded(ids, max(map(len, ids)))
         features = self.tower.get_text_features(batch.to(self.device)).pooler_output
         return array(F.normalize(features.float(), dim=-1))
 

@@ -32,7 +32,7 @@ from torch import Tensor
 from core import checkpoints, inputs, runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders
-from core.clip.handles import Handle, remembered_texts
+from core.clip.handles import Handle, remembered_image, remembered_texts
 from core.clip.labels import Labels, read
 from core.clip.resnet import picture_tower
 from core.detection import choices, wording
@@ -121,7 +121,7 @@ class LoadedViLD:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in [*self.net.parameters(), *self.net.buffers()])
+        return runtime.network_bytes(self.net)
 
     def pixels(self, image: Image.Image) -> Tensor:
         """[1, 3, H, W] normalised, sides multiples of 32."""
@@ -169,13 +169,12 @@ class ViLD(Handle[Loaded]):
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """Proposals and the region embeddings of every head (RGB, from `core.inputs.image`); remembered by content."""
-        if isinstance(image, EncodedImage):
-            return image
-        digest = inputs.digest(image)
-        return ENCODED_IMAGES.get_or(
-            (*self.key, digest),
-            lambda: EncodedImage(
-                self.checkpoint, digest, inputs.size_of(image), image, _encode_image(self, image)
+        return remembered_image(
+            self.key,
+            image,
+            ENCODED_IMAGES,
+            lambda image, digest, size: EncodedImage(
+                self.checkpoint, digest, size, image, _encode_image(self, image)
             ),
         )
 

@@ -102,7 +102,7 @@ class LoadedPixels:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in (*self.unet.parameters(), *self.unet.buffers()))
+        return runtime.network_bytes(self.unet)
 
     def start(self, image: Image.Image) -> Start:
         """Where the edits of an RGB image begin: the middle square, at the size that the network makes."""

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import runtime
+from core.editing.settings import CLASSROOM
 
 FOLD = 2  # pixels of a side that become channels
-STEPS = 8  # of 1,000; with 16 a sketch shows another thing more often
-TEXT_GUIDANCE, IMAGE_GUIDANCE = 1.5, 1.0
+_OWN = CLASSROOM["instruct"]
+STEPS, TEXT_GUIDANCE, IMAGE_GUIDANCE = _OWN["steps"], _OWN["text_guidance"], _OWN["image_guidance"]
 ARCHITECTURE: dict[str, Any] = {
     "sample_size": 16,
     "in_channels": 24,

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from core import inputs
 from core.checkpoints import Checkpoint
 from core.clip.encoders import DualEncoder
+from core.clip.towers import padded
 from core.editing import editor, judges, rows
 from core.editing.editor import Condition, EditorNetwork
 from core.editing.inversion import Encoder
@@ -151,10 +152,8 @@ METHODS = ("instruct", "sdedit")
 def read(encoder: DualEncoder, texts: Sequence[str]) -> Condition:
     """What the text tower of a miniature CLIP makes of texts."""
     ids = encoder.text.tokenize(list(texts))
-    padded = torch.zeros(len(ids), max(map(len, ids)), dtype=torch.long)
-    for row, one in zip(padded, ids, strict=True):
-        row[: len(one)] = torch.tensor(one)
-    return editor.condition(encoder.model, padded.to(encoder.device))
+    batch = padded(ids, max(map(len, ids)))
+    return editor.condition(encoder.model, batch.to(encoder.device))
 
 
 def flat(folded: Tensor) -> Tensor:

@@ -25,11 +25,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core import inputs, runtime
+from core import runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders
-from core.clip.handles import Handle, remembered_texts
+from core.clip.handles import Handle, remembered_image, remembered_texts
 from core.clip.labels import read
+from core.clip.towers import padded
 from core.segmentation.result import Segmentation, answer
 
 LABELS_AT_ONCE = 16  # passes of the decoder together
@@ -72,7 +73,7 @@ class LoadedCLIPSeg:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in [*self.model.parameters(), *self.model.buffers()])
+        return runtime.network_bytes(self.model)
 
     def pixels(self, image: Image.Image) -> Tensor:
         """[1, 3, S, S] normalised; the picture's ratio is given up, as in training."""
@@ -90,9 +91,7 @@ class LoadedCLIPSeg:
     def texts(self, labels: Sequence[str]) -> Tensor:
         """Projected features [N, D], not normalised: the decoder was trained on them as they are."""
         ids = self.tokenize(labels)
-        batch = torch.zeros(len(ids), max(map(len, ids)), dtype=torch.long)
-        for line, text in zip(batch, ids, strict=True):
-            line[: len(text)] = torch.tensor(text)
+        batch = padded(ids, max(map(len, ids)))
         return self.model.clip.get_text_features(batch.to(self.device)).pooler_output
 
     def maps(self, activations: Tensor, texts: Tensor) -> Tensor:
@@ -111,12 +110,13 @@ class CLIPSeg(Handle[LoadedCLIPSeg]):
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The activations of an image (RGB, from `core.inputs.image`); remembered by its content."""
-        if isinstance(image, EncodedImage):
-            return image
-        digest = inputs.digest(image)
-        return ENCODED_IMAGES.get_or(
-            (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), _encode_image(self, image)),
+        return remembered_image(
+            self.key,
+            image,
+            ENCODED_IMAGES,
+            lambda image, digest, size: EncodedImage(
+                self.checkpoint, digest, size, _encode_image(self, image)
+            ),
         )
 
     def encode_text(self, labels: Sequence[str]) -> np.ndarray:

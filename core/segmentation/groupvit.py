@@ -21,11 +21,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from core import checkpoints, inputs, runtime
+from core import checkpoints, runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders, prompts
-from core.clip.handles import Handle, remembered_texts
+from core.clip.handles import Handle, remembered_image, remembered_texts
 from core.clip.labels import NO_NOTES, Notes, read
+from core.clip.towers import padded
 from core.segmentation import grouping
 from core.segmentation.result import winner_mask
 
@@ -134,7 +135,7 @@ class LoadedGroupViT:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in [*self.model.parameters(), *self.model.buffers()])
+        return runtime.network_bytes(self.model)
 
     @property
     def logit_scale(self) -> float:
@@ -157,9 +158,7 @@ class LoadedGroupViT:
     def texts(self, captions: Sequence[str]) -> Tensor:
         """Projected features [N, D], not normalised."""
         ids = self.tokenize(captions)
-        batch = torch.zeros(len(ids), max(map(len, ids)), dtype=torch.long)
-        for line, text in zip(batch, ids, strict=True):
-            line[: len(text)] = torch.tensor(text)
+        batch = padded(ids, max(map(len, ids)))
         return self.model.get_text_features(batch.to(self.device)).pooler_output
 
 
@@ -188,12 +187,13 @@ class GroupViT(Handle[LoadedGroupViT]):
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The groups of an image (RGB, from `core.inputs.image`); remembered by its content."""
-        if isinstance(image, EncodedImage):
-            return image
-        digest = inputs.digest(image)
-        return ENCODED_IMAGES.get_or(
-            (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), *_encode_image(self, image)),
+        return remembered_image(
+            self.key,
+            image,
+            ENCODED_IMAGES,
+            lambda image, digest, size: EncodedImage(
+                self.checkpoint, digest, size, *_encode_image(self, image)
+            ),
         )
 
     def encode_text(

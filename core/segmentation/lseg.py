@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from core import checkpoints, inputs, runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders, tokenizers
-from core.clip.handles import Handle, remembered_texts
+from core.clip.handles import Handle, remembered_image, remembered_texts
 from core.clip.labels import read
 from core.clip.resnet import picture_tower
 from core.clip.tokenizers import Tokenizer
@@ -159,7 +159,7 @@ class LoadedLSeg:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in [*self.net.parameters(), *self.net.buffers()])
+        return runtime.network_bytes(self.net)
 
     def pixels(self, image: Image.Image, size: tuple[int, int] | None = None) -> Tensor:
         """[1, 3, H, W] normalised; resized to `size` (width, height) where that is given."""
@@ -182,12 +182,13 @@ class LSeg(Handle[LoadedLSeg]):
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The pixel features of an image (RGB, from `core.inputs.image`); remembered by its content."""
-        if isinstance(image, EncodedImage):
-            return image
-        digest = inputs.digest(image)
-        return ENCODED_IMAGES.get_or(
-            (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), _encode_image(self, image)),
+        return remembered_image(
+            self.key,
+            image,
+            ENCODED_IMAGES,
+            lambda image, digest, size: EncodedImage(
+                self.checkpoint, digest, size, _encode_image(self, image)
+            ),
         )
 
     @property

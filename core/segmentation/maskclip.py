@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from core import checkpoints, inputs, runtime
+from core import checkpoints, runtime
 from core.clip import ZeroShot, encoders
+from core.clip.handles import remembered_image
 from core.clip.tokenizers import Tokenizer
 from core.segmentation import places
 from core.segmentation.places import EncodedImage
@@ -55,12 +56,11 @@ class MaskCLIP:
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The place features of an image (RGB, from `core.inputs.image`); remembered by its content."""
-        if isinstance(image, EncodedImage):
-            return image
-        digest = inputs.digest(image)
-        return ENCODED_IMAGES.get_or(
-            (*self.clip.key, self.zoom, digest),
-            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), *_encode(self, image)),
+        return remembered_image(
+            (*self.clip.key, self.zoom),
+            image,
+            ENCODED_IMAGES,
+            lambda image, digest, size: EncodedImage(self.checkpoint, digest, size, *_encode(self, image)),
         )
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core import inputs, runtime
+from core import runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders
-from core.clip.handles import Handle
+from core.clip.handles import Handle, remembered_image
 from core.clip.labels import read
 from core.clip.tokenizers import Tokenizer, of_open_clip
 from core.segmentation.result import Segmentation, answer
@@ -83,13 +83,13 @@ class LoadedSAM3:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in [*self.model.parameters(), *self.model.buffers()])
+        return runtime.network_bytes(self.model)
 
     def levels(self, image: Image.Image) -> tuple[Tensor, ...]:
         """[1, C, h, w] each, the finest first; the image is squeezed into a square."""
         pixels = self.processor(images=image, return_tensors="pt")["pixel_values"]
-        seen = self.model.get_vision_features(pixel_values=pixels.to(self.device, self.dtype))
-        return seen.fpn_hidden_states[:-1]  # the coarsest is read by nobody
+        vision = self.model.get_vision_features(pixel_values=pixels.to(self.device, self.dtype))
+        return vision.fpn_hidden_states[:-1]  # the coarsest is read by nobody
 
     def concept(self, levels: Sequence[Tensor], label: str) -> Concept:
         """One pass of the detector."""
@@ -97,23 +97,23 @@ class LoadedSAM3:
 
         place = self.model.vision_encoder.neck.position_encoding
         places = [place(level.shape, level.device, level.dtype) for level in levels]
-        seen = Sam3VisionEncoderOutput(
+        vision = Sam3VisionEncoderOutput(
             fpn_hidden_states=(*levels, levels[-1]),
             fpn_position_encoding=(*places, places[-1]),
         )
         ids = torch.tensor(self.tokenize([label]), device=self.device)
         mask = torch.ones_like(ids)
         words = self.model.get_text_features(input_ids=ids, attention_mask=mask, return_dict=True)
-        found = self.model(vision_embeds=seen, text_embeds=words, attention_mask=mask)
-        presence = found.presence_logits[0].float().sigmoid()  # [1]
-        scores = found.pred_logits[0].float().sigmoid() * presence  # [Q]
+        output = self.model(vision_embeds=vision, text_embeds=words, attention_mask=mask)
+        presence = output.presence_logits[0].float().sigmoid()  # [1]
+        scores = output.pred_logits[0].float().sigmoid() * presence  # [Q]
         order = scores.argsort(descending=True)
         kept = order[scores[order] > THRESHOLD]
-        masks = found.pred_masks[0, kept].float()
-        union = masks.amax(0) if len(kept) else torch.full_like(found.pred_masks[0, 0].float(), EMPTY)
+        masks = output.pred_masks[0, kept].float()
+        union = masks.amax(0) if len(kept) else torch.full_like(output.pred_masks[0, 0].float(), EMPTY)
         return Concept(
             presence=float(presence),
-            boxes=found.pred_boxes[0, kept].float().cpu().numpy(),
+            boxes=output.pred_boxes[0, kept].float().cpu().numpy(),
             scores=scores[kept].cpu().numpy(),
             logits=union.cpu().numpy(),
             text_features=words.pooler_output[0].float().mean(0).cpu().numpy(),
@@ -138,26 +138,22 @@ class SAM3(Handle[LoadedSAM3]):
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The levels of an image (RGB, from `core.inputs.image`); remembered by its content."""
-        if isinstance(image, EncodedImage):
-            return image
-        digest = inputs.digest(image)
-        return ENCODED_IMAGES.get_or(
-            (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), _encode_image(self, image)),
+        return remembered_image(
+            self.key,
+            image,
+            ENCODED_IMAGES,
+            lambda image, digest, size: EncodedImage(
+                self.checkpoint, digest, size, _encode_image(self, image)
+            ),
         )
 
     def concepts(self, image: Image.Image | EncodedImage, labels: Sequence[str]) -> list[Concept]:
         """What is found for each label; only labels that were not asked of this image have a pass."""
         encoded = self.encode(image)
-        found = []
-        for label in labels:
-            key = (*self.key, encoded.digest, label)
-            known = CONCEPTS.get(key)
-            if known is None:
-                known = _concept(self, encoded, label)
-                CONCEPTS.put(key, known, known.nbytes)
-            found.append(known)
-        return found
+        return [
+            CONCEPTS.get_or((*self.key, encoded.digest, label), partial(_concept, self, encoded, label))
+            for label in labels
+        ]
 
     def segment(self, image: Image.Image | EncodedImage, labels: str | Sequence[str]) -> Segmentation:
         """Gives every pixel the label whose mask is surest there, or none where no mask covers it.
@@ -171,16 +167,16 @@ class SAM3(Handle[LoadedSAM3]):
         encoded = self.encode(image)
         encoded_at = time.perf_counter()
         offered = read(self.tokenize, labels)
-        found = self.concepts(encoded, offered.texts)
-        logits = torch.from_numpy(np.stack([one.logits for one in found]))
-        texts = np.stack([one.text_features for one in found])
+        concepts = self.concepts(encoded, offered.texts)
+        logits = torch.from_numpy(np.stack([one.logits for one in concepts]))
+        texts = np.stack([one.text_features for one in concepts])
         maps, marks = (logits, logits, logits), (start, encoded_at, encoded_at)
         made = answer(self, offered, encoded.size, maps, texts, 1.0, marks, least=0.0)
         return replace(
             made,
             normalisation="sigmoid",
-            presence=tuple(one.presence for one in found),
-            instances=tuple(len(one.scores) for one in found),
+            presence=tuple(one.presence for one in concepts),
+            instances=tuple(len(one.scores) for one in concepts),
         )
 
 

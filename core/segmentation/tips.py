@@ -24,10 +24,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from core import checkpoints, inputs, runtime
+from core import checkpoints, runtime
 from core.checkpoints import Checkpoint
 from core.clip import encoders
-from core.clip.handles import Handle, remembered_texts
+from core.clip.handles import Handle, remembered_image, remembered_texts
 from core.clip.tokenizers import Tokenizer
 from core.clip.towers import padded
 from core.segmentation import places
@@ -78,7 +78,7 @@ class LoadedTIPS:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in [*self.model.parameters(), *self.model.buffers()])
+        return runtime.network_bytes(self.model)
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """[B, 3, S, S], levels from 0 to 1; an image that is no such square is squeezed into one."""
@@ -87,8 +87,8 @@ class LoadedTIPS:
 
     def image_features(self, images: Sequence[Image.Image]) -> Tensor:
         """Features [B, D] of whole images, norm 1."""
-        seen = self.model.get_image_features(pixel_values=self.pixels(images)).pooler_output
-        return F.normalize(seen.float(), dim=-1)
+        features = self.model.get_image_features(pixel_values=self.pixels(images)).pooler_output
+        return F.normalize(features.float(), dim=-1)
 
     def patch_features(self, squares: Sequence[Image.Image]) -> Tensor:
         """Features [B, grid, grid, D] of the patches: in the last block each patch reads its own value alone."""
@@ -108,11 +108,11 @@ class LoadedTIPS:
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             ids = self.tokenize(texts[start : start + TEXTS_AT_ONCE])
             longest = max(map(len, ids))
-            read = self.model.get_text_features(
+            output = self.model.get_text_features(
                 input_ids=padded(ids, longest).to(self.device),
                 attention_mask=padded([[1] * len(text) for text in ids], longest).to(self.device),
             )
-            features.append(F.normalize(read.pooler_output.float(), dim=-1))
+            features.append(F.normalize(output.pooler_output.float(), dim=-1))
         return torch.cat(features)
 
 
@@ -128,12 +128,13 @@ class TIPS(Handle[LoadedTIPS]):
 
     def encode(self, image: Image.Image | EncodedImage) -> EncodedImage:
         """The place features of an image (RGB, from `core.inputs.image`); remembered by its content."""
-        if isinstance(image, EncodedImage):
-            return image
-        digest = inputs.digest(image)
-        return ENCODED_IMAGES.get_or(
-            (*self.key, digest),
-            lambda: EncodedImage(self.checkpoint, digest, inputs.size_of(image), *_encode_image(self, image)),
+        return remembered_image(
+            self.key,
+            image,
+            ENCODED_IMAGES,
+            lambda image, digest, size: EncodedImage(
+                self.checkpoint, digest, size, *_encode_image(self, image)
+            ),
         )
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:

@@ -54,8 +54,7 @@ class LoadedDepthAnything:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return runtime.network_bytes(self.model)
 
 
 def load(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedDepthAnything:

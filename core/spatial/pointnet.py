@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core import checkpoints
+from core import checkpoints, runtime
 from core.checkpoints import Checkpoint
 from core.clip.encoders import in_precision, put_state
 from core.clip.handles import Handle
@@ -53,8 +53,7 @@ class LoadedPointNet:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        tensors = [*self.net.parameters(), *self.net.buffers()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return runtime.network_bytes(self.net)
 
 
 def load(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedPointNet:

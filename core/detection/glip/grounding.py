@@ -125,7 +125,7 @@ class LoadedGLIP:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in [*self.net.parameters(), *self.net.buffers()])
+        return runtime.network_bytes(self.net)
 
     def encode(self, image: Image.Image) -> tuple[tuple[np.ndarray, ...], tuple[int, int]]:
         pixels, seen = self.pixels(image)

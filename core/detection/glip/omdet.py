@@ -44,7 +44,7 @@ class LoadedOmDet:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in [*self.model.parameters(), *self.model.buffers()])
+        return runtime.network_bytes(self.model)
 
     def encode(self, image: Image.Image) -> tuple[tuple[np.ndarray, ...], tuple[int, int]]:
         pixels = self.processor(images=image, return_tensors="pt")["pixel_values"]

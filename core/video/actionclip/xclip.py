@@ -21,6 +21,7 @@ from core.checkpoints import Checkpoint
 from core.clip import encoders, prompts
 from core.clip.handles import Handle
 from core.clip.labels import read
+from core.clip.towers import padded
 from core.clip.zero_shot import normalise
 from core.video import frames
 from core.video.actionclip.recognizer import Recognition, templates_of
@@ -44,7 +45,7 @@ class LoadedXCLIP:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in [*self.model.parameters(), *self.model.buffers()])
+        return runtime.network_bytes(self.model)
 
     @property
     def logit_scale(self) -> float:
@@ -67,9 +68,7 @@ class LoadedXCLIP:
     def texts(self, sentences: Sequence[str]) -> Tensor:
         """Sentences -> features [N, D], not normalised."""
         ids = self.tokenize(sentences)
-        batch = torch.zeros(len(ids), max(map(len, ids)), dtype=torch.long)
-        for line, text in zip(batch, ids, strict=True):
-            line[: len(text)] = torch.tensor(text)
+        batch = padded(ids, max(map(len, ids)))
         return self.model.get_text_features(batch.to(self.device)).pooler_output
 
     def prompted(self, texts: Tensor, places: Tensor) -> Tensor:

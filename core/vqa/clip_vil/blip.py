@@ -36,7 +36,7 @@ class LoadedBlip:
     @property
     def nbytes(self) -> int:
         """Bytes of weights and buffers."""
-        return sum(t.numel() * t.element_size() for t in [*self.model.parameters(), *self.model.buffers()])
+        return runtime.network_bytes(self.model)
 
     def answers(self, image: Image.Image, question: str) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
         """Answers and the probability that each is written, best first, and the tokens of the question."""
