@@ -51,6 +51,12 @@ def newer(page: Any, place: str = "try", press: bool = False) -> Iterator[None]:
     page.wait_for_function(f"({mark}) !== '{before}' && !({stale})", timeout=PATIENCE)
 
 
+def upload(page: Any, place: str, files: Any) -> None:
+    """Chooses files in a field of files. Their names stand there while they are sent, so one has to wait for the list of them."""
+    page.locator(f"{place} input[type=file]").set_input_files(files)
+    page.locator(f"{place} .file-preview tr", has_text="⇣").first.wait_for()
+
+
 def answer_to(page: Any, text: str) -> None:
     """Types labels and waits for their answer."""
     with newer(page):

@@ -14,7 +14,7 @@ import torch
 from core.classroom.world.sound_set import wav
 from core.mp4 import mp4
 from demos.draw import players
-from tests.browser.driving import ANSWERED, newer
+from tests.browser.driving import ANSWERED, newer, upload
 
 pytestmark = pytest.mark.browser
 
@@ -41,8 +41,7 @@ def test_large_members_of_an_archive_play(visit: Callable[..., Any], tmp_path: P
             archive.writestr(name, content)
     page = visit().open("/clifs", ANSWERED)
     with newer(page, press=True):
-        page.locator("#own input[type=file]").set_input_files(tmp_path / "own.zip")
-        page.wait_for_function("document.querySelector('#own').innerText.includes('own')")
+        upload(page, "#own", tmp_path / "own.zip")
     cards = page.locator("#try-hits [data-clip]")
     names = {card.locator(".vid-caption").get_attribute("title") for card in cards.all()}
     assert names == set(members)

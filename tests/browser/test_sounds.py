@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import Refusal
 from demos.audioclip.words import sounds
-from tests.browser.driving import ANSWERED, newer, open_tab, refuse_device
+from tests.browser.driving import ANSWERED, newer, open_tab, refuse_device, upload
 from tests.sounds import film
 
 pytestmark = pytest.mark.browser
@@ -49,9 +49,8 @@ def test_a_video_is_a_sound_on_every_tab(visit: Visits, films: dict[str, Path]) 
     page.wait_for_function("document.querySelector('#try-player audio').readyState > 0")
     assert player.evaluate("(one) => one.duration") == pytest.approx(1, abs=0.1)
     open_tab(page, "Many files")
-    page.locator("#many-files input[type=file]").set_input_files(list(films.values()))
     with newer(page, "many", press=True):
-        page.wait_for_function("document.querySelector('#many-files').innerText.includes('mute')")
+        upload(page, "#many-files", list(films.values()))
     rows = page.locator("#many-table tbody tr")
     assert rows.count() == 2
     assert Refusal("sound_without_track").text("en") in rows.nth(1).inner_text()
