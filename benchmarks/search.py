@@ -1,14 +1,15 @@
 """Search over files: speed of the index, speed of indexing, killed processes. `benchmarks.retrieval` asks what is found.
 
-    python -m benchmarks.search vectors [--count 1000000]
-    python -m benchmarks.search probes [--count 100000]
+    python -m benchmarks.search vectors [--count 1000000] [--keep FOLDER]
+    python -m benchmarks.search probes [--count 100000] [--keep FOLDER]
     python -m benchmarks.search photos [--count 1000]
     python -m benchmarks.search kills [--count 10]
 
 `vectors` compares an index with comparing everything in one run: clustered vectors of 512 numbers, and questions that lie apart
-from them as texts lie apart from images; `probes` does so by the number of cells that a question looks at. `photos` indexes JPEGs
-of 12 megapixels beside a plain loop over the same encoder. `kills` ends a process that indexes with SIGKILL at random moments and
-looks at what is left.
+from them as texts lie apart from images; `probes` does so by the number of cells that a question looks at. With `--keep` the
+table, its index and the right answers stay in a folder, and the next run measures at once. `photos` indexes JPEGs of 12
+megapixels beside a plain loop over the same encoder. `kills` ends a process that indexes with SIGKILL at random moments and looks
+at what is left.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import argparse
 import os
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +83,18 @@ def made(number: int, vector: np.ndarray) -> Row:
 
 
 def filled(folder: Path, count: int) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
-    """A table of vectors, questions, the places of their right answers, and of those below one folder."""
+    """A table of vectors, questions, the places of their right answers, and of those below one folder.
+
+    A folder that has them is not filled again; a table whose writing was stopped is.
+    """
     questions, make = clustered(count)
-    table: Any = open_store(folder / "index").table(Part("many", "many", DIMS, 0.99))
+    kept, answers = folder / f"index-{count}", folder / f"answers-{count}.npz"
+    if not answers.is_file():
+        shutil.rmtree(kept, ignore_errors=True)
+    table: Any = open_store(kept).table(Part("many", "many", DIMS, 0.99))
+    if answers.is_file():
+        with np.load(answers) as saved:
+            return table, questions, saved["all"], saved["below"]
     best = np.full((QUESTIONS, TOP), -2.0)
     places = np.zeros((QUESTIONS, TOP), int)
     below = best.copy(), places.copy()
@@ -95,7 +107,18 @@ def filled(folder: Path, count: int) -> tuple[Any, np.ndarray, np.ndarray, np.nd
         below = merged(*below, questions, part[inside], numbers[inside])
         table.add([made(number, vector) for number, vector in zip(numbers.tolist(), part, strict=True)])
     line("vectors, seconds to write", f"{count:,}, {time.perf_counter() - start:.0f}")
+    np.savez(answers, all=places, below=below[1])
     return table, questions, places, below[1]
+
+
+def built(table: Any) -> None:
+    """Makes the index of a table that has none."""
+    if table.cells():
+        return
+    before, start = peak(), time.perf_counter()
+    table.tidy()
+    seconds = time.perf_counter() - start
+    line("seconds to build the index, peak memory", f"{seconds:.0f}, {peak():,} MB (before {before:,} MB)")
 
 
 def probes(folder: Path, count: int) -> None:
@@ -103,7 +126,7 @@ def probes(folder: Path, count: int) -> None:
     from core.search import lance
 
     table, questions, places, _ = filled(folder, count)
-    table.tidy()
+    built(table)
     for factor in (0.3, 0.6, 1.25, 2.5, 5):
         lance.PROBES = factor
         name = f"{lance.probes(table.cells(), count)} of {table.cells()} cells"
@@ -118,14 +141,7 @@ def vectors(folder: Path, count: int) -> None:
     table, questions, places, below = filled(folder, count)
     ours = Filter()
     lower = Filter(folder="07")
-    exact = speed(table, questions[: 20 if count > 200_000 else 100], places, ours, exact=True)
-    before = peak()
-    start = time.perf_counter()
-    table.tidy()
-    line(
-        "seconds to build the index, peak memory",
-        f"{time.perf_counter() - start:.0f}, {peak():,} MB (before {before:,} MB)",
-    )
+    built(table)
     line(
         "on the disk", f"{table.stats().bytes / 1e6:,.0f} MB, vectors alone {2 * DIMS * count / 1e6:,.0f} MB"
     )
@@ -133,7 +149,8 @@ def vectors(folder: Path, count: int) -> None:
         "cells, of which a question looks at, candidates",
         f"{table.cells()}, {lance.probes(table.cells(), count)}, {lance.REFINE} x {TOP}",
     )
-    report("comparing everything", exact, "")
+    few = questions[: 20 if count > 200_000 else 100]
+    report("comparing everything", speed(table, few, places, ours, exact=True), "")
     report(
         "index",
         speed(table, questions, places, ours),
@@ -293,9 +310,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--count", type=int, help="of vectors, photos or kills")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="of vectors and probes: where the table stays"
+    )
     args = parser.parse_args(arguments)
     measure, count = PARTS[args.part]
-    with tempfile.TemporaryDirectory(prefix="clip-atlas-bench-") as folder:
+    if args.keep and args.part not in ("vectors", "probes"):
+        parser.error("only vectors and probes keep a table")
+    with ExitStack() as stack:
+        folder = args.keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="clip-atlas-bench-"))
         measure(Path(folder), args.count or count)
     return 0
 

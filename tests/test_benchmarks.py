@@ -35,6 +35,29 @@ def test_the_film_of_the_video_benchmark_is_as_long_as_asked(
     assert abs(first - again).max() == 0
 
 
+def test_a_table_that_is_kept_is_measured_again_and_not_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import search
+    from core.search import lance
+
+    monkeypatch.setattr(search, "QUESTIONS", 4)
+    monkeypatch.setattr(search, "CHUNK", 1000)
+    monkeypatch.setattr(lance, "EXACT", 1000)
+    arguments = ["vectors", "--count", "2000", "--keep", str(tmp_path)]
+    (tmp_path / "index-2000").mkdir()
+    (tmp_path / "index-2000" / "half").touch()  # of a run that was stopped
+    printed = []
+    for _ in range(2):
+        assert search.main(arguments) == 0
+        printed.append(capsys.readouterr().out)
+    assert not (tmp_path / "index-2000" / "half").exists()
+    assert "seconds to write" in printed[0] and "seconds to build" in printed[0]
+    assert "seconds to" not in printed[1] and "recall@10 1.000" in printed[1]
+    with pytest.raises(SystemExit):
+        search.main(["kills", "--keep", str(tmp_path)])
+
+
 def test_what_is_for_a_gpu_runs_at_small_sizes(tmp_path: Path) -> None:
     """Every part on the CPU, so that none fails for a typo where there is a GPU."""
     import json
