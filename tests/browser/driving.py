@@ -51,6 +51,19 @@ def newer(page: Any, place: str = "try", press: bool = False) -> Iterator[None]:
     page.wait_for_function(f"({mark}) !== '{before}' && !({stale})", timeout=PATIENCE)
 
 
+def refusal(page: Any) -> Any:
+    """The sentence that refuses the new inputs of the first tab. A slow machine asks for a click before it looks at them."""
+    alert = page.locator("#atlas-message .atlas-refusal")
+    page.wait_for_function(
+        f"document.querySelector('#atlas-message .atlas-refusal') || {STALE}", timeout=PATIENCE
+    )
+    settle(page, rounds=2)
+    if not alert.count():
+        page.locator("#try-run").click()
+    alert.wait_for()
+    return alert
+
+
 def upload(page: Any, place: str, files: Any) -> None:
     """Chooses files in a field of files. Their names stand there while they are sent, so one has to wait for the list of them."""
     page.locator(f"{place} input[type=file]").set_input_files(files)

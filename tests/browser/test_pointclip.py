@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from demos.pointclip.words import examples
-from tests.browser.driving import ANSWERED, STALE, newer
+from tests.browser.driving import ANSWERED, STALE, newer, refusal
 
 pytestmark = pytest.mark.browser
 
@@ -73,8 +73,5 @@ def test_every_real_shape_opens_turns_and_is_classified(visit: Visits) -> None:
     assert "own file" in page.locator("#atlas-toast").inner_text()
     # A file that holds nothing is refused in a sentence, and the old answer is greyed.
     upload(page, {"name": "dots.obj", "mimeType": "model/obj", "buffer": b"v 0 0 0\n"})
-    page.wait_for_function(STALE)
-    if not page.locator("#atlas-message .atlas-refusal").count():  # a slow machine asks for a click
-        page.locator("#try-run").click()
-    page.locator("#atlas-message .atlas-refusal").wait_for()
+    refusal(page)
     assert page.evaluate(STALE)

@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import Refusal
 from demos.audioclip.words import sounds
-from tests.browser.driving import ANSWERED, newer, open_tab, refuse_device, upload
+from tests.browser.driving import ANSWERED, newer, open_tab, refusal, refuse_device, upload
 from tests.sounds import film
 
 pytestmark = pytest.mark.browser
@@ -59,7 +59,7 @@ def test_a_video_is_a_sound_on_every_tab(visit: Visits, films: dict[str, Path]) 
 def test_a_video_without_sound_is_one_sentence(visit: Visits, films: dict[str, Path]) -> None:
     page = visit(locale="zh-CN").open("/audioclip?lang=zh", ANSWERED)
     choose(page, films["mute"])
-    page.locator("#atlas-message", has_text=Refusal("sound_without_track").text("zh")).wait_for()
+    assert Refusal("sound_without_track").text("zh") in refusal(page).inner_text()
 
 
 def test_the_microphone_records_until_it_is_pressed_again(visit: Visits) -> None:
