@@ -63,21 +63,29 @@ def absence_reading(result: Classification, threshold: float, lang: str) -> Mark
 # --- templates -----------------------------------------------------------------------------------------------
 
 
-def cell(answer: Classification, i: int) -> Markup:
-    """Label i of an answer in a table of several: probability and cosine, the best label marked."""
-    return draw.share_cell(float(answer.probabilities[i]), i == answer.order[0], float(answer.cosines[i]))
-
-
-def template_table(results: Sequence[Classification], names: Sequence[str], lang: str) -> Markup:
-    """The same labels under several templates: a row for each label, a column for each template, by name or as a sentence."""
-    sets = prompts.template_sets()
-    titles = [sets[name].zh if lang == "zh" else sets[name].en if name in sets else name for name in names]
-    labels = results[0].labels
-    body = [row(label, *(cell(one, i) for one in results)) for i, label in enumerate(labels)]
-    return grid([say("label", lang), *titles], body)
+def template_table(columns: Sequence[tuple[str, draw.Rows]], labels: Sequence[str], lang: str) -> Markup:
+    """The same labels under several templates: a row for each label, a column for each template."""
+    by_label = [{one["label"]: one for one in rows} for _, rows in columns]
+    body = [
+        row(
+            label,
+            *(
+                draw.share_cell(one["probability"], rows[0]["label"] == label, one["cosine"])
+                for (_, rows), cells in zip(columns, by_label, strict=True)
+                for one in [cells[label]]
+            ),
+        )
+        for label in labels
+    ]
+    return grid([say("label", lang), *(name for name, _ in columns)], body)
 
 
 # --- parts of an image ---------------------------------------------------------------------------------------
+
+
+def part_names(count: int, lang: str) -> list[str]:
+    """ "whole image", then "box 1" to "box `count`"."""
+    return [say("whole", lang), *(say("box", lang, i=i) for i in range(1, count + 1))]
 
 
 def crop_table(result: CropClassification, image: Image.Image, lang: str) -> Markup:
@@ -87,13 +95,14 @@ def crop_table(result: CropClassification, image: Image.Image, lang: str) -> Mar
     # The labels that win somewhere come first; a long list is cut behind them.
     columns = sorted(np.argsort(-probabilities.max(axis=0))[:MAX_COLUMNS].tolist())
     images = [image, *(inputs.crop(image, box) for box in result.seen.tolist())]
-    names = [say("whole", lang), *(say("box", lang, i=i) for i in range(1, len(images)))]
     body = [
         row(
             thumbnail(part) + tag("br") + name,
-            *(draw.share_cell(float(p[i]), i == c.argmax(), float(c[i])) for i in columns),
+            *(draw.share_cell(float(p[i]), i == int(c.argmax()), float(c[i])) for i in columns),
         )
-        for name, part, p, c in zip(names, images, probabilities, cosines, strict=True)
+        for name, part, p, c in zip(
+            part_names(len(result.boxes), lang), images, probabilities, cosines, strict=True
+        )
     ]
     hidden = len(result.labels) - len(columns)
     note = say("crops_note", lang) + (say("crops_more", lang, hidden=hidden) if hidden else "")
@@ -125,6 +134,11 @@ def language_table(english: Classification, chinese: Classification, lang: str) 
     """
     checkpoint = checkpoints.row(english.checkpoint)
     best = [int(one.order[0]) for one in (english, chinese)]
+
+    def cell(answer: Classification, i: int) -> Markup:
+        share, cosine = float(answer.probabilities[i]), float(answer.cosines[i])
+        return draw.share_cell(share, i == int(answer.order[0]), cosine)
+
     body = [
         row(english.labels[i], cell(english, i), tag("th", chinese.labels[i], scope="row"), cell(chinese, i))
         for i in range(len(english.labels))

@@ -254,8 +254,8 @@ def test_chinese_labels_of_an_english_checkpoint_are_warned_of(monkeypatch: pyte
     result = classifier.model(None).classify(Image.new("RGB", (32, 32)), ["鸭子", "dog"])
     row = dataclasses.replace(checkpoints.row(result.checkpoint), languages=("en",))
     monkeypatch.setattr(checkpoints, "row", lambda name: row)
-    assert "not trained on Chinese" in answers.notes(result, "", "en")["notes"]
-    assert "没有学过中文" in answers.notes(result, "", "zh")["notes"]
+    assert "cannot read Chinese" in answers.notes(result, "", "en")["notes"]
+    assert "读不懂中文" in answers.notes(result, "", "zh")["notes"]
 
 
 def test_the_slider_stands_at_the_learned_value_until_it_is_moved() -> None:
