@@ -22,6 +22,7 @@ BANDS = 3  # of the spectrum: low, middle and high are the three channels of an 
 FULL_SCALE = 65_535  # steps of a 16-bit sample
 TINY = 1e-8
 SILENCE = 1e-18  # power in place of an exact zero
+UNEVEN = 0.25  # nearer to the middle than this time, TINY changes a float32, and the two sides of a filter differ by it
 # Coefficients of sums of cosines.
 WINDOWS: dict[str, tuple[float, ...]] = {
     "blackmanharris": (0.35875, 0.48829, 0.14128, 0.01168),
@@ -119,11 +120,60 @@ class FBSP(nn.Module):
                 parameter.grad /= parameter.grad.abs().max().clamp(min=TINY)
 
 
+@dataclass(frozen=True)
+class Bank:
+    """Filters of K bins, split into what is even and what is odd about their middle, H taps on either side.
+
+    An even part is multiplied with a frame plus the same frame backwards, an odd one with their difference, which takes half as
+    many multiplications. Where sinc is positive, the real part of a filter is even and its imaginary part odd. `turned` [R] are
+    the bins of the other filters, which have all four parts. The taps in the middle are multiplied as they are.
+    """
+
+    even: Tensor  # [K + R, H] the real parts, then the imaginary ones of those that are turned
+    odd: Tensor  # [K + R, H] the imaginary parts, then the real ones of those that are turned
+    turned: Tensor
+    middle: Tensor  # [2K, win_length - 2H] the real parts, then the imaginary ones
+
+    def __call__(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Windowed frames [N, win_length] -> real and imaginary parts [K, N] of their spectra.
+
+        There are more filters than frames, and a processor multiplies faster with the longer side first.
+        """
+        half, bins = self.even.shape[1], len(self.middle) // 2
+        first, last = frames[:, :half], frames.flip(1)[:, :half]
+        even, odd = self.even @ (first + last).T, self.odd @ (first - last).T
+        real, imaginary = (self.middle @ frames[:, half : frames.shape[1] - half].T).chunk(2)
+        real, imaginary = real + even[:bins], imaginary + odd[:bins]
+        if not len(self.turned):
+            return real, imaginary
+        return real.index_add(0, self.turned, odd[bins:]), imaginary.index_add(0, self.turned, even[bins:])
+
+
+def split(weights: Tensor, half: int, every: bool, dtype: torch.dtype) -> Bank:
+    """A bank of complex filters [K, win_length].
+
+    Args:
+        half: H, the taps on either side that are split.
+        every: whether all filters count as turned, as gradients need it.
+        dtype: of the numbers that are kept.
+    """
+    first, last = weights[:, :half], weights.flip(1)[:, :half]
+    even, odd = (first + last) / 2, (first - last) / 2
+    turned = ((even.imag != 0) | (odd.real != 0)).any(1) | every
+    middle = weights[:, half : weights.shape[1] - half]
+    return Bank(
+        torch.cat([even.real, even.imag[turned]]).to(dtype).contiguous(),
+        torch.cat([odd.imag, odd.real[turned]]).to(dtype).contiguous(),
+        turned.nonzero().flatten(),
+        torch.cat([middle.real, middle.imag]).to(dtype).contiguous(),
+    )
+
+
 class FrontEnd(nn.Module):
     """Waveforms to decibels, with the filters of an `FBSP`.
 
-    `window` is a buffer of the published files. Without gradients the filters are built once and kept, the window folded into
-    them: only `win_length` taps are then multiplied, in place of `n_fft`.
+    `window` is a buffer of the published files. Without gradients the filters are built and split once and kept. Only the
+    `win_length` taps under the window are multiplied, in place of `n_fft`.
     """
 
     window: Tensor
@@ -133,7 +183,7 @@ class FrontEnd(nn.Module):
         self.settings = settings
         self.register_buffer("window", window(settings.window, settings.win_length))
         self.fbsp = FBSP(settings)
-        self._kept: tuple[tuple[object, ...], Tensor] | None = None
+        self._kept: tuple[tuple[object, ...], Bank] | None = None
 
     def frames(self, waveform: Tensor) -> Tensor:
         """Samples [N, A] in the int16 range -> frames [N, T, win_length] in -1..1, not windowed.
@@ -146,42 +196,39 @@ class FrontEnd(nn.Module):
         missing = s.win_length + (count - 1) * s.hop_length - waveform.shape[-1]
         return F.pad(scaled, (missing // 2, missing - missing // 2)).unfold(-1, s.win_length, s.hop_length)
 
-    def bank(self) -> Tensor:
-        """What frames are multiplied with: [win_length, 2K], the real parts of the windowed filters, then the imaginary ones."""
+    def bank(self) -> Bank:
+        """The filters that frames are multiplied with."""
         if torch.is_grad_enabled() and self.fbsp.m.requires_grad:
-            return self._bank()
+            return self._bank(True)
         values = (self.fbsp.m, self.fbsp.fb, self.fbsp.fc, self.window)
         state = tuple((v.data_ptr(), v._version, v.dtype, v.device) for v in values if not v.is_inference())
         if self._kept is None or self._kept[0] != state:
             with torch.no_grad():
-                self._kept = state, self._bank()
+                self._kept = state, self._bank(False)
         return self._kept[1]
 
-    def _bank(self) -> Tensor:
+    def _bank(self, every: bool) -> Bank:
         s = self.settings
         start = (s.n_fft - s.win_length) // 2
-        taps = self.fbsp.weights()[:, start : start + s.win_length] * self.window.double()
-        return torch.cat([taps.real, taps.imag]).to(self.window.dtype).T.contiguous()
+        near = math.ceil(UNEVEN / math.pi * (s.n_fft - 1) / 2)
+        half = max(0, s.win_length // 2 - near)
+        return split(self.fbsp.weights()[:, start : start + s.win_length], half, every, self.window.dtype)
 
-    def spectrum(self, waveform: Tensor) -> Tensor:
-        """[N, A] -> [N, T, 2K]: real parts, then imaginary ones.
-
-        There are more filters than frames, and a processor multiplies faster with the longer side first; the bins of a frame
-        then lie apart in memory, as `forward` wants them.
-        """
-        frames = self.frames(waveform)  # [N, T, win_length]
-        spectrum = self.bank().T @ frames.flatten(0, 1).T  # [2K, NT]
-        return spectrum.unflatten(1, frames.shape[:2]).permute(1, 2, 0)
+    def spectrum(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, A] -> real and imaginary parts [N, K, T]."""
+        frames = self.frames(waveform) * self.window  # [N, T, win_length]
+        real, imaginary = (
+            part.unflatten(1, frames.shape[:2]).transpose(0, 1) for part in self.bank()(frames.flatten(0, 1))
+        )
+        return real, imaginary
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Sounds [B, C, A] in the int16 range -> decibels [B, C, 3, F, T]: the low, the middle and the high third of the bins."""
         s = self.settings
         batch, channels, _ = waveform.shape
-        spectrum = self.spectrum(waveform.flatten(0, 1))  # [BC, T, 2K]
-        real, imaginary = spectrum.chunk(2, -1)
         bins = s.filters // BANDS * BANDS
-        power = (real[..., :bins].square() + imaginary[..., :bins].square()).mT  # [BC, 3F, T]
-        power = power.unflatten(1, (BANDS, -1))
+        real, imaginary = (part[:, :bins] for part in self.spectrum(waveform.flatten(0, 1)))  # [BC, 3F, T]
+        power = (real.square() + imaginary.square()).unflatten(1, (BANDS, -1))
         if s.spec_height > 0 or s.spec_width > 0:
             size = tuple(
                 wanted if wanted > 0 else had
