@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from demos.clip4clip import answer as answers
 from demos.clip4clip import compare, draw
 from demos.clip4clip.words import PAPER, data, say
 from demos.draw import players
-from demos.kit import library
+from demos.kit import library, numbers
 from demos.kit import walkthrough as walk
 from demos.kit.html import Markup, tag
 from demos.kit.menu import label_language
@@ -99,35 +100,13 @@ def shuffle(step: Step, checkpoint: str, lang: str) -> Outcome:
     return Outcome(0 if changed else 1, tag("ul", *lines))
 
 
-def measured(clips: int) -> dict[str, float]:
-    """R@1 by head after a training on so many clips, as the report card has it; empty where it was not measured."""
-    from core.classroom import report
-
-    measure = f"trained on {clips} clips: whole caption finds its clip, R@1"
-    return {
-        row["split"]: row["value"]
-        for row in report.rows()
-        if row["paper"] == PAPER and row["measure"] == measure
-    }
-
-
-def lessons() -> dict[str, dict[str, Any]]:
-    """The lessons, without steps about what the report card does not have."""
-    known = {}
-    for name, lesson in library.lessons(PAPER).items():
-        steps = [
-            step for step in lesson["steps"] if step["kind"] != "data_size" or measured(step["clips_seen"])
-        ]
-        if steps:
-            known[name] = {**lesson, "steps": steps}
-    return known
-
-
 def data_size(step: Step, checkpoint: str, lang: str) -> Outcome:
     """Which head is best after so many clips, as the report card has it."""
-    rows = measured(step["clips_seen"])
-    heads = list(library.options(PAPER, "heads"))
-    values = np.array([rows.get(head, -1.0) for head in heads])
+    measure = f"R@1 after {step['clips_seen']} clips"
+    rows = {
+        row["split"]: row["value"] for row in numbers.report_rows(PAPER, lang) if row["measure"] == measure
+    }
+    values = np.array([rows[head] for head in library.options(PAPER, "heads")])
     titles = [title.get(lang) for title in library.options(PAPER, "heads").values()]
     lines = [tag("li", f"{title}: {value:.2f}") for title, value in zip(titles, values, strict=True)]
     return Outcome(int(values.argmax()), tag("p", say("report_card", lang)) + tag("ul", *lines))
@@ -148,4 +127,5 @@ def choices(step: Step, lang: str) -> list[str]:
 
 def walkthrough(slot: Callable[[str], Any]) -> walk.Walkthrough:
     """The walkthrough of the page; `slot` makes the place of an outcome."""
+    lessons = partial(library.lessons, PAPER)
     return walk.Walkthrough(lessons, choices, card, outcome, idea=library.text(PAPER, "walk_idea"), slot=slot)

@@ -93,17 +93,23 @@ def test_another_checkpoint_brings_its_own_heads() -> None:
     assert answer.own_head(question(), "en") == {}
 
 
-@pytest.mark.parametrize("name", list(lessons.lessons()))
+@pytest.mark.parametrize("name", list(library.lessons("clip4clip")))
 def test_every_step_has_an_outcome(name: str) -> None:
-    for step in lessons.lessons()[name]["steps"]:
+    for step in library.lessons("clip4clip")[name]["steps"]:
         found = lessons.outcome(step, "classroom-clip4clip", "en")
         assert 0 <= found.index < len(lessons.choices(step, "zh")) == len(lessons.choices(step, "en"))
         assert found.body
 
 
 def test_the_mean_is_blind_in_the_first_lesson() -> None:
-    step = lessons.lessons()["order"]["steps"][0]
+    step = library.lessons("clip4clip")["order"]["steps"][0]
     assert lessons.outcome(step, "classroom-clip4clip", "en").index == 2
+
+
+def test_the_mean_is_best_with_few_clips_and_a_head_that_sees_order_with_many() -> None:
+    few, many = library.lessons("clip4clip")["data"]["steps"]
+    assert lessons.outcome(few, "classroom-clip4clip", "en").index == 0
+    assert lessons.outcome(many, "classroom-clip4clip", "zh").index == 2
 
 
 def test_rank_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
