@@ -38,8 +38,10 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--kind", action="append", choices=media.KINDS, default=[], help="of the files; repeatable"
     )
     verb.add_argument("--folder", default="", help="only below this folder of the collection")
-    verb.add_argument("--after", type=_day, help="only what was taken since this day, 2026-11-30")
-    verb.add_argument("--before", type=_day, help="only what was taken before this day")
+    verb.add_argument("--after", default="", help="only what was taken since this day, 2026-11-30")
+    verb.add_argument("--before", default="", help="only what was taken before this day")
+    verb.add_argument("--larger", default="", help="only files of at least this size, 200kB")
+    verb.add_argument("--smaller", default="", help="only files of at most this size, 5MB")
     verb.add_argument("--count", type=int, default=12, help="hits; 12 without it")
     verb.add_argument("--root", help="the collection; a folder's own address without it")
     verb.add_argument(
@@ -54,14 +56,6 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb.add_argument("--exact", action="store_true", help="compare every vector")
     verb.add_argument("--json", action="store_true", help="print the answer as JSON")
     verb.set_defaults(run=run)
-
-
-def _day(text: str) -> float | None:
-    """The beginning of a day."""
-    try:
-        return store.day(text)
-    except Refusal as refusal:
-        raise argparse.ArgumentTypeError(refusal.text("en")) from None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -135,15 +129,13 @@ def find(arguments: argparse.Namespace) -> int:
     terms += [query.Term(inputs.sound(path)) for path in arguments.sound]
     if not terms:
         raise Refusal("search_query")
+    where = Filter.of_texts(
+        (arguments.root,) if arguments.root else (),
+        kinds=arguments.kind,
+        **{name: getattr(arguments, name) for name in ("folder", "after", "before", "larger", "smaller")},
+    )
     space = Space(arguments.checkpoint or checkpoints.default("clip"))
     opened: Store = store.open_store(arguments.store)
-    where = Filter(
-        roots=(arguments.root,) if arguments.root else (),
-        kinds=tuple(arguments.kind),
-        folder=arguments.folder.strip("/"),
-        after=arguments.after,
-        before=arguments.before,
-    )
     found = query.search(opened, space, terms, where, size=arguments.count, exact=arguments.exact)
     if arguments.json:
         print(json.dumps(found.to_json(), ensure_ascii=False))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +23,10 @@ import numpy as np
 
 from core.errors import Refusal
 from core.inputs import visible
-from core.search.media import Kind
+from core.search.media import KINDS, Kind
 
 VARIABLE = "CLIP_ATLAS_SEARCH"
+SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*(?:([kmgt])(i?))?b?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Row:
         return Refusal(code, **params)
 
 
+LARGEST = (1 << 63) - 1  # number that a column of bytes holds
 LOTS = 1 << 31
 
 
@@ -119,6 +122,38 @@ class Filter:
     whole: bool = False
     heard: bool | None = None
 
+    @classmethod
+    def of_texts(
+        cls,
+        roots: Sequence[str] = (),
+        *,
+        kinds: Sequence[str] = (),
+        folder: str = "",
+        after: str = "",
+        before: str = "",
+        larger: str = "",
+        smaller: str = "",
+        whole: bool = False,
+    ) -> Filter:
+        """A filter as people write it: days such as 2026-11-30, sizes such as "200 kB"; all kinds are no filter.
+
+        Raises:
+            Refusal: "search_kinds", "search_day", "search_size".
+        """
+        for name in kinds:
+            if name not in KINDS:
+                raise Refusal("search_kinds", name=visible(str(name))[:40], known=", ".join(KINDS))
+        return cls(
+            roots=tuple(roots),
+            kinds=tuple(kinds) if set(kinds) != set(KINDS) else (),
+            folder=folder.strip().strip("/"),
+            after=day(after),
+            before=day(before),
+            least=size(larger),
+            most=size(smaller),
+            whole=whole,
+        )
+
 
 def day(text: str) -> float | None:
     """The beginning of a day of this machine's clock, as a filter takes it; None where none is named.
@@ -132,6 +167,22 @@ def day(text: str) -> float | None:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError):
         raise Refusal("search_day", text=visible(text)[:40]) from None
+
+
+def size(text: str) -> int | None:
+    """Bytes of a text such as "200 kB", "5MB" or "1.5 GiB", as a filter takes them; None where no size is named.
+
+    Raises:
+        Refusal: "search_size".
+    """
+    if not text.strip():
+        return None
+    found = SIZE.fullmatch(text.strip())
+    if found is None:
+        raise Refusal("search_size", text=visible(text)[:40])
+    number, unit, binary = found.groups("")
+    power = " kmgt".index(unit.lower() or " ")
+    return min(round(float(number) * (1024 if binary else 1000) ** power), LARGEST)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from core import inputs
 from core.errors import Refusal
 from core.runtime import Cancel
 from core.search.collections import Collection
-from core.search.media import KINDS
-from core.search.store import Filter, day
+from core.search.store import Filter
 from demos.clifs import collections, draw
 from demos.clifs.words import PAPER, ROWS, data
 from demos.kit import files as files_in
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 OPENING = "ambulance"
 MOST = 100  # hits of an endpoint
+LIMITS = ("after", "before", "larger", "smaller")
 
 
 @dataclass(frozen=True)
@@ -90,29 +90,20 @@ def together(words: str, image: Any, sound: Any) -> list[Term]:
     return asked
 
 
-def filters(question: Question, where: Collection) -> Filter:
-    """What is looked at."""
-    return Filter(
-        roots=where.roots,
-        kinds=tuple(question.kinds or ()) if len(question.kinds or ()) < len(KINDS) else (),
-        folder=question.below.strip().strip("/"),
-        after=day(question.after),
-        before=day(question.before),
-        whole=not question.patches,
-    )
-
-
 def ask(question: Question, where: Collection, cancel: Cancel | None = None, exact: bool = False) -> Answer:
     """The answer to a question about a collection whose index is ready."""
     from core.search import query
 
     start = time.perf_counter()
+    limits = {name: getattr(question, name) for name in LIMITS}
+    kinds, whole = question.kinds or (), not question.patches
+    shown = Filter.of_texts(where.roots, kinds=kinds, folder=question.below, whole=whole, **limits)
     asked = terms(question, where)
     found = query.search(
         where.store,
         space(question.checkpoint),
         asked,
-        filters(question, where),
+        shown,
         page=max(0, int(question.page or 1) - 1),
         exact=exact,
         check=None if cancel is None else cancel.check,
@@ -137,6 +128,10 @@ def clifs_search(
     folder: str = "",
     count: int = 12,
     checkpoint: str | None = None,
+    after: str = "",
+    before: str = "",
+    larger: str = "",
+    smaller: str = "",
 ) -> dict[str, Any]:
     """Search files by words, an image or a sound (CLIFS).
 
@@ -149,6 +144,10 @@ def clifs_search(
         folder: only files below this folder of the collection.
         count: hits, at most 100.
         checkpoint: a CLIP row that is on the server; the default row when left out.
+        after: only what was taken since this day, 2026-01-31.
+        before: only what was taken before this day.
+        larger: only files of at least this size, "200 kB".
+        smaller: only files of at most this size, "5 MB".
 
     Returns:
         {"checkpoint", "seconds", "results": [{"id", "root", "path", "kind", "start", "end", "box", "heard", "score", "fit",
@@ -160,8 +159,10 @@ def clifs_search(
     with api_errors():
         chosen = space(checkpoint or start_row(ROWS))
         asked = together(query, *(files_in.uploaded(one) if one else None for one in (image, sound)))
-        where = collections.prepared(_uploads(files) if files else collections.sample(), chosen)
-        shown = Filter(roots=where.roots, kinds=tuple(kinds or ()), folder=folder.strip().strip("/"))
+        limits: Any = {"after": after, "before": before, "larger": larger, "smaller": smaller}
+        where = _uploads(files) if files else collections.sample()
+        shown = Filter.of_texts(where.roots, kinds=kinds or (), folder=folder, **limits)
+        collections.prepared(where, chosen)
         size = min(max(int(count), 1), MOST)
         return queries.search(where.store, chosen, asked, shown, size=size).to_json()
 

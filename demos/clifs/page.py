@@ -21,22 +21,19 @@ def shelf(elem_id: str) -> object:
     return stage(elem_id, scripts=("players.js",))
 
 
-def own_files() -> Any:
+def own_files(name: str) -> gr.File:
     """Files of the visitor, of any kind, or zip archives."""
-
-    def make(name: str) -> gr.File:
-        return files.file_input(text("own"), SEARCHED, name, file_count="multiple", height=120)
-
-    return form.field(None, form.Field(make, place="side", link=False))
+    return files.file_input(text("own"), SEARCHED, name, file_count="multiple", height=120)
 
 
-def image_query() -> Any:
+def image_query(name: str) -> gr.Image:
     """An image to look for; the first field of the page stays the words."""
+    return files.image_input(height=150, elem_id=name, label=text("image_query").tr)
 
-    def make(name: str) -> gr.Image:
-        return files.image_input(height=150, elem_id=name, label=text("image_query").tr)
 
-    return form.field(None, form.Field(make, place="side", link=False))
+def limit(name: str, placeholder: str) -> Any:
+    """A day or a size of files, in the settings."""
+    return form.words(text(name), place="settings", longest=30, placeholder=placeholder)
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,8 @@ class Question:
     """The inputs of the page."""
 
     checkpoint: str = form.checkpoint(ROWS)
-    own: tuple[str, ...] | None = own_files()
-    image_query: str | None = image_query()
+    own: tuple[str, ...] | None = form.field(None, form.Field(own_files, place="side", link=False))
+    image_query: str | None = form.field(None, form.Field(image_query, place="side", link=False))
     sound_query: str | None = form.sound(text("sound_query"))
     query: str = form.words(text("query"), text("query_info"), longest=300)
     kinds: tuple[str, ...] = form.several(
@@ -53,8 +50,10 @@ class Question:
     )
     patches: bool = form.switch(True, text("patches"), text("patches_info"))
     below: str = form.words(text("below"), text("below_info"), place="settings", longest=300)
-    after: str = form.words(text("after"), place="settings", longest=30, placeholder="2026-01-31")
-    before: str = form.words(text("before"), place="settings", longest=30, placeholder="2026-12-31")
+    after: str = limit("after", "2026-01-31")
+    before: str = limit("before", "2026-12-31")
+    larger: str = limit("larger", "200 kB")
+    smaller: str = limit("smaller", "5 MB")
     page: int = form.number(1, text("page"))
     like: str = form.words(text("like"), text("like_info"), place="settings", longest=64)
     folder: str = form.words(text("folder"), text("folder_info"), place="settings", longest=1000)

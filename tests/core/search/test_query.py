@@ -98,6 +98,41 @@ def test_filters_come_before_the_search(store: Any) -> None:
     assert not find(store, "red", where=Filter(folder="x' OR '1' = '1")).hits
 
 
+def test_a_filter_is_read_as_people_write_it() -> None:
+    kinds = ("image", "video", "sound", "text")
+    asked = Filter.of_texts(("r",), kinds=kinds, folder=" /a/b/ ", larger="200kB", smaller=" 1.5 MiB ")
+    assert asked == Filter(("r",), folder="a/b", least=200_000, most=1_572_864)
+    assert Filter.of_texts(kinds=("text",), after="2026-01-31").kinds == ("text",)
+    sizes = {
+        "": None,
+        "0": 0,
+        "17 B": 17,
+        "5 mb": 5_000_000,
+        "2G": 2_000_000_000,
+        "999999999999 TB": (1 << 63) - 1,
+    }
+    assert {text: Filter.of_texts(larger=text).least for text in sizes} == sizes
+    for code, given in (
+        *(
+            ("search_size", {"smaller": text})
+            for text in ("large", "-1 kB", "1,000 kB", "5 iB", "MB", "1e9", "５ MB")
+        ),
+        *(("search_day", {"after": text}) for text in ("soon", "2026-13-01")),
+        ("search_kinds", {"kinds": ("film",)}),
+    ):
+        with pytest.raises(Refusal) as refused:
+            Filter.of_texts(**given)  # type: ignore[arg-type]
+        assert refused.value.code == code and "\n" not in refused.value.text("en")
+
+
+def test_a_size_is_a_filter_before_the_search(store: Any) -> None:
+    sizes = {path: state.size for path, state in store.table(ColourSpace.visual).files("files").items()}
+    middle = sorted(sizes.values())[len(sizes) // 2]
+    found = find(store, "red", size=100, where=Filter.of_texts(larger=f"{middle} B"))
+    assert {hit.row.path for hit in found.hits} <= {path for path, one in sizes.items() if one >= middle}
+    assert found.hits and len(found.hits) < len(sizes)
+
+
 def test_more_like_this_finds_itself_first(store: Any) -> None:
     table = store.table(ColourSpace.visual)
     row = next(one for one in table.pieces("files", "blue/007.png") if one.box is None)
@@ -252,3 +287,8 @@ def test_the_command_line(
     assert status == 0 and printed.splitlines()[1].endswith("dog.mp3")
     assert call()[0] == 1
     assert call("a dog", "--folder", "nowhere")[0] == 1
+    assert (
+        call("a dog", "--larger", "1kB", "--smaller", "5MB")[0] == 0
+        and call("a dog", "--larger", "1 GB")[0] == 1
+    )
+    assert call("a dog", "--larger", "huge") == (1, "") and call("a dog", "--after", "soon") == (1, "")

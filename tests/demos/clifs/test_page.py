@@ -72,6 +72,8 @@ def test_a_question_about_nothing_says_so() -> None:
     for changes, word in (
         ({"query": " "}, "Say what"),
         ({"after": "soon"}, "no day"),
+        ({"larger": "huge"}, "no file size"),
+        ({"larger": "1 GB"}, ""),
         ({"query": "99: dog"}, "weight"),
         ({"like": "../../etc"}, "no longer there"),
         ({"below": "nowhere"}, ""),
@@ -146,7 +148,8 @@ def test_folders_of_the_server_are_for_its_own_machine_alone(
 
 
 def test_endpoints_take_uploads_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = answer.clifs_search("an ambulance", kinds=["image"], count=3)
+    limits: dict[str, Any] = {"larger": "1 kB", "smaller": "5 MB", "after": "2000-01-01"}
+    found = answer.clifs_search("an ambulance", kinds=["image"], count=3, **limits)
     assert found["results"][0]["path"] == "vild/rescue.webp" and len(found["results"]) == 3
     image = tmp_path / "one.webp"
     image.write_bytes(Path(library.shared()["red_envelope"]["path"]).read_bytes())
@@ -160,6 +163,10 @@ def test_endpoints_take_uploads_alone(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [row["path"] for row in rows] == ["one.webp"]
     with pytest.raises(gr.Error):
         answer.clifs_search("")
+    for wrong in ({"larger": "huge"}, {"before": "soon"}, {"kinds": ["film"]}):
+        with pytest.raises(gr.Error, match=r"huge|soon|film"):
+            answer.clifs_search("a dog", **wrong)  # type: ignore[arg-type]
+    assert not answer.clifs_search("a dog", larger="1 GB")["results"]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
