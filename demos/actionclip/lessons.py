@@ -60,7 +60,7 @@ def without_post(step: Step, checkpoint: str, lang: str) -> Outcome:
     lines = tag("li", f"{say('with_post', lang)}: {before:.0%}") + tag(
         "li", f"{say('averaged', lang)}: {after:.0%}"
     )
-    return Outcome(index, tag("ul", lines) + draw.bars(plain, lang))
+    return Outcome(index, tag("ul", lines, class_="vid-list") + draw.bars(plain, lang))
 
 
 def sentences(step: Step, checkpoint: str, lang: str) -> Outcome:

@@ -97,7 +97,7 @@ def shuffle(step: Step, checkpoint: str, lang: str) -> Outcome:
     changed = max(scores.values()) - min(scores.values()) > 1e-4
     titles = library.options(PAPER, "orders")
     lines = [tag("li", f"{titles[order].get(lang)}: {score:+.4f}") for order, score in scores.items()]
-    return Outcome(0 if changed else 1, tag("ul", *lines))
+    return Outcome(0 if changed else 1, tag("ul", *lines, class_="vid-list"))
 
 
 def data_size(step: Step, checkpoint: str, lang: str) -> Outcome:
@@ -109,7 +109,9 @@ def data_size(step: Step, checkpoint: str, lang: str) -> Outcome:
     values = np.array([rows[head] for head in library.options(PAPER, "heads")])
     titles = [title.get(lang) for title in library.options(PAPER, "heads").values()]
     lines = [tag("li", f"{title}: {value:.2f}") for title, value in zip(titles, values, strict=True)]
-    return Outcome(int(values.argmax()), tag("p", say("report_card", lang)) + tag("ul", *lines))
+    return Outcome(
+        int(values.argmax()), tag("p", say("report_card", lang)) + tag("ul", *lines, class_="vid-list")
+    )
 
 
 KINDS: dict[str, Kind] = {"choice": choice, "moment": moment, "shuffle": shuffle, "data_size": data_size}
