@@ -144,12 +144,15 @@ def failures(some: Sequence[tuple[str, Refusal]], lang: str) -> Markup:
     return line("failed", lang, count=len(some)) + grid([say("file", lang), say("reason", lang)], lines)
 
 
-def trade(lang: str) -> Markup:
-    """Recall against time by the share of the index that is looked at, from a measurement in data.toml."""
+def trade(lang: str, looked: int = 0) -> Markup:
+    """Recall against time by the cells that are looked at, from a measurement in data.toml; the spot is at so many cells."""
     found = data()["traded"]
-    points = [(float(ms), float(recall)) for ms, recall in found["points"]]
-    ticks = [(0.0, "0"), *((ms, f"{ms:.0f}") for ms, _ in points[-1:])]
-    figure = charts.curve([points], say("trade", lang), [], say("trade_axis", lang), ticks, top=1.0)
+    points = {cells: (float(ms), float(recall)) for ms, recall, cells in found["points"]}
+    curve, spot = list(points.values()), points.get(looked)
+    ticks = [(0.0, "0"), *((ms, f"{ms:.1f}") for ms, _ in (curve[0], curve[-1]))]
+    figure = charts.curve(
+        [curve], say("trade", lang), [], say("trade_axis", lang), ticks, top=1.0, spot_at=spot
+    )
     return figure + line("trade_told", lang, **{name: found[name] for name in ("count", "exact", "command")})
 
 

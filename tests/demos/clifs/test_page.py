@@ -179,10 +179,12 @@ def test_tabs_answer(lang: str) -> None:
 
 def test_what_the_lessons_say_comes_true() -> None:
     walk = lessons.walkthrough(lambda name: None)
+    steps = [step for lesson in walk.lessons().values() for step in lesson["steps"]]
     outcomes = {
-        (step["kind"], step.get("file", "")): lessons.outcome(step, "classroom-rn", "en").index
-        for lesson in walk.lessons().values()
-        for step in lesson["steps"]
+        (step["kind"], step.get("file", step.get("cells", ""))): walk.outcome(
+            step, "classroom-rn", "en"
+        ).index
+        for step in steps
     }
     assert outcomes == {
         ("patches", "vild/night_woods.webp"): 0,
@@ -192,6 +194,8 @@ def test_what_the_lessons_say_comes_true() -> None:
         ("models", "clifs/signed_truck.webp"): 1,
         ("nothing", ""): 0,
         ("languages", ""): 0,
+        ("trade", 2): 1,
+        ("trade", 18): 2,
         ("rate", ""): 0,
     }
 
