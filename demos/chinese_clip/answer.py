@@ -16,7 +16,7 @@ from core.clip import prompts
 from demos.chinese_clip import draw
 from demos.chinese_clip.draw import data, say, text
 from demos.draw import base
-from demos.kit import classifier, files, library, results
+from demos.kit import classifier, files, library, records, results
 from demos.kit.components import output
 from demos.kit.events import api_errors
 from demos.kit.html import tag
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from demos.chinese_clip.page import Question
 
 FOLDER = library.ASSETS / "chinese_clip"
-RECORDED = FOLDER / "recorded.json"
 OPENING = "sheep_lying"
 # The shared scenes and photographs that have Chinese labels of interest.
 SCENES = ("flock", "red_envelope", "dog_under_tree", "cat_left_of_car", "toys", "airplane_drawing")
@@ -246,15 +245,9 @@ def flock_html(lang: str) -> str:
 # --- opening ---------------------------------------------------------------------------------------------
 
 
-@cache
-def record() -> dict[str, Any]:
-    """The recorded answers, by `python -m demos.chinese_clip.record`."""
-    return json.loads(RECORDED.read_text(encoding="utf-8"))
-
-
 def opening(lang: str) -> dict[str, Any]:
     """The recorded answers that are there until the first answer is computed."""
-    made = record()
+    made = records.read("chinese_clip")
     sheep = data()["sheep"]
     meanings = dict(zip(sheep["labels"], sheep["english"], strict=True))
     rows = [with_meaning(row, meanings, lang) for row in made["results"]]

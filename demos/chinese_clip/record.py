@@ -1,18 +1,13 @@
-"""`python -m demos.chinese_clip.record`: answers what the page opens with and writes the answers into its file.
-
-A test answers it again and compares, so that the recorded answers are never older than the miniature.
-"""
+"""`python -m demos.chinese_clip.record`: the recorded answers to what the page opens with."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import Any
 
-from core import checkpoints, inputs, terminal
+from core import checkpoints, inputs
 from demos.chinese_clip import answer
-from demos.draw import base as draw
-from demos.kit import classifier
+from demos.kit import classifier, records
 
 
 def record() -> dict[str, Any]:
@@ -26,16 +21,5 @@ def record() -> dict[str, Any]:
     return {"checkpoint": name, "results": classifier.rounded(result), "sheep": sheep}
 
 
-def write() -> None:
-    """Writes the file that the page reads."""
-    answer.RECORDED.write_text(draw.to_json(record()) + "\n", encoding="utf-8")
-
-
-def main() -> None:
-    """Answers the page's opening question and writes the file that the page reads."""
-    argparse.ArgumentParser(prog="python -m demos.chinese_clip.record", description=main.__doc__).parse_args()
-    write()
-
-
 if __name__ == "__main__":
-    sys.exit(terminal.run(main))
+    sys.exit(records.run("chinese_clip", record))

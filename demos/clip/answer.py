@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,36 +14,46 @@ from core.batch import Outcome, ranked
 from core.clip import prompts
 from demos.clip.words import say
 from demos.draw import base as draw
-from demos.kit import classifier, library, results
+from demos.kit import classifier, records, results
 from demos.kit import files as files_in
 from demos.kit.events import api_errors
 from demos.kit.html import Markup, tag
-from demos.kit.language import Text, has_chinese
-from demos.kit.menu import start_row
+from demos.kit.language import Text
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from core.clip import Classification, EncodedImage, ZeroShot
-    from core.clip.edit import Pair
     from demos.clip.page import Question
 
 PAPER, OPENING = "clip", "red_envelope"
-RECORDED = library.ASSETS / PAPER / "recorded.json"
 SCALES = (1.0, 200.0)
 SETS = {row.name: Text(row.en, row.zh) for row in prompts.template_sets().values()}
 COMPARED = ("none", "photo", "drawing", "seven")
-File = tuple[str, str, bytes]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The probabilities of the labels for one image."""
+    """The probabilities of the labels for one image.
+
+    Attributes:
+        start: when the question was read, by `time.perf_counter`.
+    """
 
     image: Image.Image
+    model: ZeroShot
     encoded: EncodedImage
     result: Classification
-    seconds: float
+    start: float
+
+    @property
+    def seconds(self) -> float:
+        """The time since the question was read."""
+        return time.perf_counter() - self.start
+
+    def below(self, lang: str, files: Sequence[files_in.File] = ()) -> Markup:
+        """What stands below a tab that shows more of this answer: see `below`."""
+        return below([(self.result, self.encoded.digest)], self.seconds, lang, files)
 
 
 def read(question: Question) -> tuple[Image.Image, list[str], ZeroShot]:
@@ -87,7 +96,7 @@ def run(question: Question) -> Answer:
     encoded = model.encode(image)
     scale = own_scale(question.scale, question.scale_of, model.checkpoint)
     result = model.classify(encoded, labels, template_of(question), scale)
-    return Answer(image, encoded, result, time.perf_counter() - start)
+    return Answer(image, model, encoded, result, start)
 
 
 # --- endpoints -------------------------------------------------------------------------------------------
@@ -147,19 +156,15 @@ def clip_compare_templates(
 
 def notes(result: Classification, digest: str, lang: str) -> dict[str, Any]:
     """The slots above an answer: what to know before reading it."""
-    row = checkpoints.row(result.checkpoint)
-    is_unread = "zh" not in row.languages and has_chinese(" ".join(result.labels))
-    return results.notes(
-        row.name,
-        lang,
-        digest=digest,
-        unknown=library.unknown_labels(result.labels),
-        more=[*result.notes.sentences(lang), *([say("no_chinese", lang)] if is_unread else [])],
-    )
+    unread = results.unreadable(result.checkpoint, " ".join(result.labels), lang)
+    return results.answer_notes("", result, digest, result.labels, lang, unread)
 
 
 def below(
-    answers: Sequence[tuple[Classification, str]], seconds: float, lang: str, files: Sequence[File] = ()
+    answers: Sequence[tuple[Classification, str]],
+    seconds: float,
+    lang: str,
+    files: Sequence[files_in.File] = (),
 ) -> Markup:
     """What stands below the answers of the other tabs: the first note on them, the result line, the downloads.
 
@@ -172,16 +177,6 @@ def below(
     hints = (notes(result, digest, lang)["notes"] for result, digest in answers)
     downloads = Markup(files_in.downloads(files)) if files else ""
     return next(filter(None, hints), Markup()) + classifier.line(answers[0][0], seconds, lang) + downloads
-
-
-def as_json(name: str, value: Any) -> File:
-    """A JSON file to download."""
-    return name, "application/json", draw.to_json(value).encode()
-
-
-def pair_files(name: str, pair: Pair, table: str) -> list[File]:
-    """Two answers as JSON and CSV."""
-    return [as_json(f"{name}.json", pair.to_json()), (f"{name}.csv", "text/csv", table.encode("utf-8-sig"))]
 
 
 def classify(question: Question, lang: str) -> dict[str, Any]:
@@ -210,8 +205,8 @@ def files(question: Question, lang: str) -> str:
     rows = made["results"]
     return files_in.downloads(
         [
-            as_json("clip.json", made),
-            ("clip.csv", "text/csv", draw.to_csv(rows).encode("utf-8-sig")),
+            draw.json_file("clip.json", made),
+            draw.csv_file("clip.csv", draw.to_csv(rows)),
             ("clip.svg", "image/svg+xml", draw.bars_svg(rows, f"CLIP · {made['checkpoint']}").encode()),
             ("clip.png", "image/png", draw.png_beside(answer.image, rows)),
         ]
@@ -230,12 +225,7 @@ def many(question: Question) -> Callable[[Any], Outcome]:
     return verb
 
 
-# --- opening, examples -----------------------------------------------------------------------------------
-
-
-def examples() -> dict[str, dict[str, Any]]:
-    """The images that all pages share; the photos among them are for real weights."""
-    return {name: {**row, "real": not row["classroom"]} for name, row in library.shared().items()}
+# --- opening ---------------------------------------------------------------------------------------------
 
 
 def templates() -> list[tuple[Any, str]]:
@@ -245,14 +235,7 @@ def templates() -> list[tuple[Any, str]]:
 
 def recorded(lang: str) -> dict[str, Any]:
     """The recorded answer to the question that a page opens with; the live one replaces it."""
-    record = json.loads(RECORDED.read_text(encoding="utf-8"))[lang]
+    record = records.read(PAPER)[lang]
     title = checkpoints.row(record["checkpoint"]).title["zh" if lang == "zh" else "en"]
     note = tag("p", say("recorded", lang, title=title), class_="atlas-line")
     return {"bars": note + draw.probability_bars(record["results"], lang)}
-
-
-def fill(name: str, question: Question, lang: str) -> dict[str, Any]:
-    """The fields that an example sets."""
-    row = examples()[name]
-    language = classifier.language(question.checkpoint or start_row(PAPER), lang)
-    return {"image": row["path"], "labels": row["labels"][language]}

@@ -231,8 +231,8 @@ def compute(batch: Batch, checkpoint: str, lang: str) -> dict[str, Any]:
     title = f"CLIP · {answer.checkpoint} · loss {made.loss:.3f}"
     downloads = files_in.downloads(
         [
-            answers.as_json("clip-batch.json", answer.to_json()),
-            ("clip-batch.csv", "text/csv", matrix.to_csv(answer).encode("utf-8-sig")),
+            draw.json_file("clip-batch.json", answer.to_json()),
+            draw.csv_file("clip-batch.csv", matrix.to_csv(answer)),
             ("clip-batch.png", "image/png", matrix.to_png(answer, images, view, title)),
         ]
     )

@@ -13,7 +13,7 @@ from core import checkpoints, inputs
 from core.errors import Refusal
 from demos.clip import answer as answers
 from demos.clip import draw as views
-from demos.clip.words import say, text
+from demos.clip.words import examples, say, text
 from demos.draw import base as draw
 from demos.kit import classifier, form, menu
 from demos.kit import files as files_in
@@ -24,12 +24,10 @@ from demos.kit.language import Text, has_chinese, tr
 from demos.kit.layout import Layout
 
 if TYPE_CHECKING:
-    from core.clip import Classification
     from demos.clip.page import Question
 
 SAME = ""
-STATES = {"bundled": Text("built in", "内置"), "cached": Text("downloaded", "已下载")}
-NOT_HERE = Text("not on this machine yet", "尚未下载")
+LISTS = ("present", "missing")  # of labels that are in the image, and that are not
 
 
 # --- two answers -----------------------------------------------------------------------------------------
@@ -78,7 +76,7 @@ def compare(question: Question, other: str | None, second: str | None, lang: str
         raise Refusal("nothing_to_compare")
     pair = edit.ask_twice(models, images, labels, answers.template_of(question))
     titles = [checkpoints.row(one.checkpoint).title["zh" if lang == "zh" else "en"] for one in models]
-    files = answers.pair_files("clip-compare", pair, views.pair_csv(pair))
+    files = views.pair_files("clip-compare", pair)
     sides = list(zip((pair.first, pair.second), digests, strict=True))
     return {
         "sides": views.sides(titles, images) + views.pair_verdict(pair, lang),
@@ -89,20 +87,17 @@ def compare(question: Question, other: str | None, second: str | None, lang: str
 
 def with_example(question: Question, value: str, second: str | None, lang: str) -> dict[str, Any]:
     """The example that was clicked as the second image, and the answer to it."""
-    name = chosen(value, answers.examples())
+    name = chosen(value, examples())
     if name is None:
         return {}
-    path = answers.examples()[name]["path"]
+    path = examples()[name]["path"]
     return {"other": path, **compare(question, path, second, lang)}
 
 
 def rows() -> list[tuple[Any, str]]:
     """The checkpoints that may be asked second."""
-    offered: list[tuple[Any, str]] = [(tr("the same checkpoint", "同一组权重"), SAME)]
-    for row in menu.offered(answers.PAPER):
-        state = STATES.get(checkpoints.state(row.name), NOT_HERE)
-        offered.append((tr(f"{row.title['en']} · {state.en}", f"{row.title['zh']} · {state.zh}"), row.name))
-    return offered
+    both = zip(*(menu.choices(answers.PAPER, lang) for lang in ("en", "zh")), strict=True)
+    return [(text("same").tr, SAME), *((tr(en, zh), name) for (en, name), (zh, _) in both)]
 
 
 def lay_out(layout: Layout) -> None:
@@ -120,12 +115,12 @@ def lay_out(layout: Layout) -> None:
                 elem_id="compare-checkpoint",
                 filterable=False,
             )
-            examples = strip(answers.examples(), "compare-examples")
+            thumbnails = strip(examples(), "compare-examples")
     place = layout.place(
         "compare", Text("Compare A with B", "比较 A 与 B"), {"sides": output, "table": output}
     )
     layout.ask(place.button.click, place, compare, [other, second])
-    layout.ask(examples.change, place, with_example, [examples, second], fields={"other": other})
+    layout.ask(thumbnails.change, place, with_example, [thumbnails, second], fields={"other": other})
 
 
 # --- templates -------------------------------------------------------------------------------------------
@@ -139,12 +134,9 @@ class Templates:
     own: str = form.words(text("own_templates"), lines=2)
 
 
-def columns(
-    results: Sequence[Classification], names: Sequence[str], lang: str
-) -> list[tuple[str, draw.Rows]]:
-    """Title and results of each template."""
-    titles = [answers.SETS[name].get(lang) if name in answers.SETS else name for name in names]
-    return [(title, one.to_json()["results"]) for title, one in zip(titles, results, strict=True)]
+def titles(names: Sequence[str], lang: str) -> list[str]:
+    """The titles of template sets; a sentence is its own title."""
+    return [answers.SETS[name].get(lang) if name in answers.SETS else name for name in names]
 
 
 def templates(question: Question, names: list[str], own: str, lang: str) -> dict[str, Any]:
@@ -156,7 +148,7 @@ def templates(question: Question, names: list[str], own: str, lang: str) -> dict
     results = model.compare_templates(encoded, labels, sentences)
     seconds = time.perf_counter() - start
     return {
-        "out": views.template_table(columns(results, sentences, lang), results[0].labels, lang),
+        "out": views.template_table(results, titles(sentences, lang), lang),
         "line": answers.below([(results[-1], encoded.digest)], seconds, lang),
     }
 
@@ -175,7 +167,7 @@ def absent(question: Question, others: str, lang: str) -> dict[str, Any]:
     """The experiment of the red envelope: bars and readings of the page's labels, and of labels that are not there."""
     image, labels, model = answers.read(question)
     default = say("missing_labels", classifier.language(model.checkpoint, lang))
-    lists = {"present": labels, "missing": inputs.labels(others or default)}
+    lists = dict(zip(LISTS, (labels, inputs.labels(others or default)), strict=True))
     start, template = time.perf_counter(), answers.template_of(question)
     encoded = model.encode(image)
     language = "zh" if has_chinese(" ".join([*labels, *lists["missing"]])) else "en"

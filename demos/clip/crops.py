@@ -80,8 +80,8 @@ def classify(question: Question, drawn: str | None, rows: float, columns: float,
     ]
     shares = (boxes / np.array(inputs.size_of(image) * 2)).round(4).tolist()
     files = [
-        answers.as_json("clip-crops.json", result.to_json()),
-        ("clip-crops.csv", "text/csv", views.crops_csv(result).encode("utf-8-sig")),
+        draw.json_file("clip-crops.json", result.to_json()),
+        draw.csv_file("clip-crops.csv", views.crops_csv(result)),
     ]
     return {
         "surface": json.dumps({"boxes": shares, "captions": captions}, ensure_ascii=False),
@@ -109,9 +109,5 @@ def lay_out(layout: Layout) -> None:
     place.depends_on([surface])
     place.slots["surface"] = surface
     layout.ask(place.button.click, place, classify, [surface, *sliders])
-
-    def laid(question: Question, rows: float, columns: float, lang: str) -> dict[str, Any]:
-        """The grid in place of the boxes that were drawn."""
-        return classify(question, "", rows, columns, lang)
-
-    layout.ask([slider.release for slider in sliders], place, laid, sliders)
+    releases = [slider.release for slider in sliders]  # the grid takes the place of the boxes that were drawn
+    layout.ask(releases, place, lambda question, *grid: classify(question, "", *grid), sliders)

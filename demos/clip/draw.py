@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from core import checkpoints, inputs
-from demos.clip.words import data, say
+from demos.clip.words import data, options, say
 from demos.draw import base as draw
 from demos.draw import scatter
 from demos.kit.html import Markup, escape, grid, join, row, scroll, table, tag
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from core.clip import Classification
     from core.clip.atlas import Projection
     from core.clip.attention import Attention
+    from core.clip.contrastive import Contrast
     from core.clip.crops import CropClassification
     from core.clip.edit import Pair
     from core.clip.relevance import Relevance
@@ -63,29 +64,18 @@ def absence_reading(result: Classification, threshold: float, lang: str) -> Mark
 # --- templates -----------------------------------------------------------------------------------------------
 
 
-def template_table(columns: Sequence[tuple[str, draw.Rows]], labels: Sequence[str], lang: str) -> Markup:
+def cell(answer: Classification, i: int) -> Markup:
+    """Label i of an answer in a table of several: probability and cosine, the best label marked."""
+    return draw.share_cell(float(answer.probabilities[i]), i == answer.order[0], float(answer.cosines[i]))
+
+
+def template_table(results: Sequence[Classification], titles: Sequence[str], lang: str) -> Markup:
     """The same labels under several templates: a row for each label, a column for each template."""
-    by_label = [{one["label"]: one for one in rows} for _, rows in columns]
-    body = [
-        row(
-            label,
-            *(
-                draw.share_cell(one["probability"], rows[0]["label"] == label, one["cosine"])
-                for (_, rows), cells in zip(columns, by_label, strict=True)
-                for one in [cells[label]]
-            ),
-        )
-        for label in labels
-    ]
-    return grid([say("label", lang), *(name for name, _ in columns)], body)
+    body = [row(label, *(cell(one, i) for one in results)) for i, label in enumerate(results[0].labels)]
+    return grid([say("label", lang), *titles], body)
 
 
 # --- parts of an image ---------------------------------------------------------------------------------------
-
-
-def part_names(count: int, lang: str) -> list[str]:
-    """ "whole image", then "box 1" to "box `count`"."""
-    return [say("whole", lang), *(say("box", lang, i=i) for i in range(1, count + 1))]
 
 
 def crop_table(result: CropClassification, image: Image.Image, lang: str) -> Markup:
@@ -95,14 +85,13 @@ def crop_table(result: CropClassification, image: Image.Image, lang: str) -> Mar
     # The labels that win somewhere come first; a long list is cut behind them.
     columns = sorted(np.argsort(-probabilities.max(axis=0))[:MAX_COLUMNS].tolist())
     images = [image, *(inputs.crop(image, box) for box in result.seen.tolist())]
+    names = [say("whole", lang), *(say("box", lang, i=i) for i in range(1, len(images)))]
     body = [
         row(
             thumbnail(part) + tag("br") + name,
-            *(draw.share_cell(float(p[i]), i == int(c.argmax()), float(c[i])) for i in columns),
+            *(draw.share_cell(float(p[i]), i == c.argmax(), float(c[i])) for i in columns),
         )
-        for name, part, p, c in zip(
-            part_names(len(result.boxes), lang), images, probabilities, cosines, strict=True
-        )
+        for name, part, p, c in zip(names, images, probabilities, cosines, strict=True)
     ]
     hidden = len(result.labels) - len(columns)
     note = say("crops_note", lang) + (say("crops_more", lang, hidden=hidden) if hidden else "")
@@ -115,14 +104,9 @@ def crops_csv(result: CropClassification) -> str:
     answer = result.to_json()
     parts = [("whole", [""] * 4, answer["whole"])]
     parts += [(str(i), crop["box"], crop["results"]) for i, crop in enumerate(answer["crops"], start=1)]
-    return draw.csv_of(
-        ["part", "left", "top", "right", "bottom", "label", "probability", "cosine"],
-        (
-            [part, *map(str, box), one["label"], one["probability"], one["cosine"]]
-            for part, box, rows in parts
-            for one in rows
-        ),
-    )
+    head = ["part", "left", "top", "right", "bottom", "label", "probability", "cosine"]
+    cells = ([part, *map(str, box), *one.values()] for part, box, rows in parts for one in rows)
+    return draw.csv_of(head, cells)
 
 
 def language_table(english: Classification, chinese: Classification, lang: str) -> Markup:
@@ -134,11 +118,6 @@ def language_table(english: Classification, chinese: Classification, lang: str) 
     """
     checkpoint = checkpoints.row(english.checkpoint)
     best = [int(one.order[0]) for one in (english, chinese)]
-
-    def cell(answer: Classification, i: int) -> Markup:
-        share, cosine = float(answer.probabilities[i]), float(answer.cosines[i])
-        return draw.share_cell(share, i == int(answer.order[0]), cosine)
-
     body = [
         row(english.labels[i], cell(english, i), tag("th", chinese.labels[i], scope="row"), cell(chinese, i))
         for i in range(len(english.labels))
@@ -205,41 +184,29 @@ def pair_verdict(pair: Pair, lang: str) -> Markup:
     return tag("p", text, class_=f"atlas-verdict {'some' if first == second else 'none'}")
 
 
-def pair_csv(pair: Pair) -> str:
-    """A row for each label: probability and cosine of A, of B, the change of the probability."""
-    columns = [
-        values.tolist() for one in (pair.first, pair.second) for values in (one.probabilities, one.cosines)
-    ]
-    return draw.csv_of(
-        ["label", "probability_a", "cosine_a", "probability_b", "cosine_b", "moved"],
-        zip(pair.first.labels, *columns, pair.moved.tolist(), strict=True),
-    )
+def pair_files(name: str, pair: Pair) -> list[Any]:
+    """Two answers as JSON and CSV: for each label probability and cosine of A, of B, the change of the probability."""
+    columns = [values for one in (pair.first, pair.second) for values in (one.probabilities, one.cosines)]
+    cells = zip(pair.first.labels, *(values.tolist() for values in (*columns, pair.moved)), strict=True)
+    head = ["label", "probability_a", "cosine_a", "probability_b", "cosine_b", "moved"]
+    table = draw.csv_of(head, cells)
+    return [draw.json_file(f"{name}.json", pair.to_json()), draw.csv_file(f"{name}.csv", table)]
 
 
 # --- a batch -------------------------------------------------------------------------------------------------
 
 
 def batch_table(
-    images: Sequence[Image.Image],
-    captions: Sequence[str],
-    cosines: np.ndarray,
-    positive: np.ndarray,
-    lang: str,
+    images: Sequence[Image.Image], captions: Sequence[str], contrast: Contrast, lang: str
 ) -> Markup:
     """The matrix [n, n] of a small batch: images in rows, captions in columns, the positive pairs marked."""
-    names = {True: say("positive", lang), False: say("negative", lang)}
-    body = [
-        row(
-            thumbnail(image, caption),
-            *(
-                tag("td", names[mark], tag("small", f"{value:+.3f}"), class_="best" if mark else None)
-                for value, mark in zip(values, marks, strict=True)
-            ),
-        )
-        for image, caption, values, marks in zip(
-            images, captions, cosines.tolist(), positive.tolist(), strict=True
-        )
-    ]
+
+    def pair(cosine: float, target: float) -> Markup:
+        name, kind = ("positive", "best") if target else ("negative", None)
+        return tag("td", say(name, lang), tag("small", f"{cosine:+.3f}"), class_=kind)
+
+    rows = zip(images, captions, contrast.cosines, contrast.targets, strict=True)
+    body = [row(thumbnail(image, text), *map(pair, *values)) for image, text, *values in rows]
     return grid(["", *captions], body)
 
 
@@ -279,7 +246,7 @@ def _relevance_card(
         edge = inputs.to_pixels(image, box).round().tolist()
         pen.rectangle(edge, outline="black", width=max(4, image.width // 90))
         pen.rectangle(edge, outline="white", width=max(2, image.width // 180))
-    title = data()["methods"][one.method]["title"]["zh" if lang == "zh" else "en"]
+    title = options("methods")[one.method].get(lang)
     alt = say("heat_alt", lang, method=title, label=one.answer.labels[label])
     parts = [tag("b", title)] if named else []
     if boxes:
@@ -344,17 +311,10 @@ def map_note(made: Projection, centred: bool, lang: str) -> Markup:
 def nearest_table(captions: Sequence[str], cosines: Sequence[float], pool: int, lang: str) -> Markup:
     """The captions nearest to the image, best first, with their cosines as bars."""
     low, high = min(0.0, *cosines), max(cosines)
-    body = [
-        row(
-            text,
-            draw.bar((value - low) / max(high - low, 1e-9)),
-            tag("td", f"{value:+.3f}"),
-            kind="best" if i == 0 else None,
-        )
-        for i, (text, value) in enumerate(zip(captions, cosines, strict=True))
-    ]
+    bars = [draw.bar((value - low) / max(high - low, 1e-9)) for value in cosines]
+    values = [tag("td", f"{value:+.3f}") for value in cosines]
     head = [say("nearest", lang, pool=pool), "", say("cosine", lang)]
-    return table(head, body, "atlas-bars")
+    return draw.ranking(head, captions, bars, values)
 
 
 def stage_table(stages: Sequence[Stage], lang: str) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -13,7 +13,7 @@ from core import inputs
 from core.errors import Refusal
 from demos.clip import answer as answers
 from demos.clip import draw as views
-from demos.clip.words import data, say, text
+from demos.clip.words import data, options, say, text
 from demos.draw import base as draw
 from demos.kit import classifier, components, form, library, results
 from demos.kit import files as files_in
@@ -29,17 +29,6 @@ if TYPE_CHECKING:
 ALL = "all"
 ROOM = 74  # characters of a line of source that fit beside the page's image
 MAX_LABELS = 5  # rows of relevance on the page; the endpoint takes more
-
-
-METHODS = {name: Text(**row["title"]) for name, row in data()["methods"].items()}
-METHODS[ALL] = Text("All three, side by side", "三种并排")
-# What each method does, below the choice of one.
-SAYS = Text(
-    *(
-        "; ".join(f"{row['title'][lang]}: {row['says'][lang]}" for row in data()["methods"].values())
-        for lang in ("en", "zh")
-    )
-)
 
 
 # --- endpoints -------------------------------------------------------------------------------------------
@@ -134,35 +123,30 @@ def where(question: Question, method: str, contrast: bool, lang: str) -> dict[st
     """The cards of relevance of the most probable labels."""
     from core.clip import relevance
 
-    image, labels, model = answers.read(question)
-    template = answers.template_of(question)
-    start = time.perf_counter()
-    encoded = model.encode(image)
-    ranked = model.classify(encoded, labels, template)
+    answer = answers.run(question)
+    image, ranked, template = answer.image, answer.result, answers.template_of(question)
     chosen = [ranked.labels[i] for i in sorted(ranked.order[:MAX_LABELS].tolist())]
     methods = list(relevance.METHODS) if method == ALL else [method]
-    maps = [relevance.locate(model, image, chosen, one, contrast, template) for one in methods]
+    maps = [relevance.locate(answer.model, image, chosen, one, contrast, template) for one in methods]
     result = maps[0].answer
     boxes = library.known_boxes(result.labels, image)
     body = views.relevance_cards(maps, image, boxes, lang)
-    if len(chosen) < len(labels):
-        more = say("likeliest", lang, shown=len(chosen), count=len(labels))
+    if len(chosen) < len(ranked.labels):
+        more = say("likeliest", lang, shown=len(chosen), count=len(ranked.labels))
         body += tag("p", more, class_="atlas-line")
-    seconds = time.perf_counter() - start
     overlay = draw.heat_overlay(image, maps[0].maps[int(result.order[0])], result.crop)
     files = [
-        answers.as_json("clip-where.json", [one.to_json() for one in maps]),
+        draw.json_file("clip-where.json", [one.to_json() for one in maps]),
         ("clip-where.png", "image/png", draw.png_beside(overlay, result.to_json()["results"])),
     ]
-    line = answers.below([(result, encoded.digest)], seconds, lang, files)
-    return {"out": body, "line": line}
+    return {"out": body, "line": replace(answer, result=result).below(lang, files)}
 
 
 @dataclass(frozen=True)
 class Method:
     """How places are asked, and whether what all labels share is taken away."""
 
-    method: str = form.choice(METHODS, "gradcam", text("method"), SAYS)
+    method: str = form.choice(options("methods"), "gradcam", text("method"), text("methods"))
     contrast: bool = form.switch(True, text("contrast"), text("contrast_info"), place="top")
 
 
@@ -214,15 +198,10 @@ def tensors(question: Question, lang: str) -> tuple[str, str]:
     """The table of tensors, and what stands below it."""
     from core.clip import stages
 
-    image, labels, model = answers.read(question)
-    start = time.perf_counter()
-    encoded = model.encode(image)
-    result = model.classify(encoded, labels, answers.template_of(question))
-    rows = [*stages.of_image(model, image), *stages.of_answer(result)]
-    seconds = time.perf_counter() - start
-    facts = {"checkpoint": model.checkpoint, "tensors": [stage.to_json() for stage in rows]}
-    files = [answers.as_json("clip-tensors.json", facts)]
-    return views.stage_table(rows, lang), answers.below([(result, encoded.digest)], seconds, lang, files)
+    answer = answers.run(question)
+    rows = [*stages.of_image(answer.model, answer.image), *stages.of_answer(answer.result)]
+    facts = {"checkpoint": answer.model.checkpoint, "tensors": [stage.to_json() for stage in rows]}
+    return views.stage_table(rows, lang), answer.below(lang, [draw.json_file("clip-tensors.json", facts)])
 
 
 # --- code ------------------------------------------------------------------------------------------------
@@ -234,7 +213,7 @@ def code(question: Question, lang: str) -> dict[str, Any]:
 
     image, labels, model = answers.read(question)
     run = trace.classify(model, image, labels, classifier.template(question.template, question.own))
-    files = [answers.as_json("clip-code.json", run.to_json())]
+    files = [draw.json_file("clip-code.json", run.to_json())]
     line = answers.below([(run.answer, inputs.digest(image))], run.seconds, lang, files)
     return {"out": step_cards(run, lang), "line": line}
 

@@ -14,121 +14,111 @@ The questions are in data.toml; the checkpoint that is chosen on the page answer
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from core import checkpoints, inputs
 from demos.clip import compare
 from demos.clip import draw as views
-from demos.clip.words import data, say
+from demos.clip.words import say
 from demos.draw import base as draw
 from demos.kit import classifier, library, walkthrough
 from demos.kit.html import Markup, join, tag
 from demos.kit.language import pick
-from demos.kit.walkthrough import Outcome, Step
+from demos.kit.walkthrough import Case, Outcome, Step
 
 if TYPE_CHECKING:
-    from core.clip import Classification, ZeroShot
+    from core.clip import Classification
 
 SHARES = (0.5, 0.9)
 ENGLISH_ONLY = "clip-vit-b32"
 
 
-@cache
-def image_of(name: str) -> Image.Image:
-    """The image of a step: an example by its name, or a scene of the classroom by its text."""
-    if name in library.shared():
-        return inputs.image(library.shared()[name]["path"])
-    from core.classroom.world import description
-
-    return inputs.image(description.draw(description.parse(name)).picture)
+def labels_of(step: Step, lang: str) -> list[str]:
+    """The labels of a step."""
+    return inputs.labels(step["labels"][lang])
 
 
 def choices(step: Step, lang: str) -> list[str]:
-    """What may be predicted."""
-    kind = step["kind"]
-    if kind == "best":
+    """What may be predicted: the labels, what the step offers, or what is offered for its kind."""
+    if step["kind"] == "best":
         return labels_of(step, lang)
-    if kind in ("negatives", "senses"):
-        return [str(choice) for choice in step["choices"]]
-    return [choice["zh" if lang == "zh" else "en"] for choice in data()["choices"][kind]]
+    return [str(one) for one in step.get("choices") or walkthrough.choices_of("clip", step, lang)]
 
 
-def labels_of(step: Step, lang: str) -> list[str]:
-    """The labels of a step."""
-    return inputs.labels(step["labels"]["zh" if lang == "zh" else "en"])
+def card(step: Step, lang: str) -> Markup:
+    """The image and the labels of a step."""
+    labels = tag("p", pick(lang, ", ", "、").join(labels_of(step, lang)))
+    return walkthrough.image(walkthrough.image_of("clip", step), say("step_image", lang), labels)
 
 
-def bars(answer: Classification, lang: str) -> Markup:
-    """An answer as bars."""
-    return draw.probability_bars(answer.to_json()["results"], lang)
+def classify(case: Case) -> tuple[Classification, Markup]:
+    """The answer to a step's labels, and its bars."""
+    answer = classifier.model(case.checkpoint).classify(case.image, labels_of(case.step, case.lang))
+    return answer, draw.probability_bars(answer.to_json()["results"], case.lang)
+
+
+def compare_templates(case: Case, names: list[str]) -> tuple[list[Classification], Markup]:
+    """The answers to a step's labels in several templates, and their table."""
+    labels, model = labels_of(case.step, case.lang), classifier.model(case.checkpoint)
+    answers = model.compare_templates(case.image, labels, names)
+    return answers, views.template_table(answers, compare.titles(names, case.lang), case.lang)
 
 
 # --- how the outcome of a step is computed ---------------------------------------------------------------
 
 
-def best(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def best(case: Case) -> Outcome:
     """Which label wins."""
-    answer = model.classify(image_of(step["image"]), labels_of(step, lang))
-    return Outcome(int(answer.order[0]), bars(answer, lang))
+    answer, bars = classify(case)
+    return Outcome(int(answer.order[0]), bars)
 
 
-def share(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def share(case: Case) -> Outcome:
     """How probable the best label is."""
-    answer = model.classify(image_of(step["image"]), labels_of(step, lang))
-    return Outcome(int(np.searchsorted(SHARES, float(answer.probabilities.max()))), bars(answer, lang))
+    answer, bars = classify(case)
+    return Outcome(int(np.searchsorted(SHARES, float(answer.probabilities.max()))), bars)
 
 
-def there(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def there(case: Case) -> Outcome:
     """Whether the best label lies nearer than unrelated words."""
-    image = image_of(step["image"])
-    answer = model.classify(image, labels_of(step, lang))
-    threshold = model.absence_line(image, None, lang)
-    reading = views.absence_reading(answer, threshold, lang)
+    answer, bars = classify(case)
+    threshold = classifier.model(case.checkpoint).absence_line(case.image, None, case.lang)
     is_there = answer.cosines[answer.order[0]] >= threshold
-    return Outcome(0 if is_there else 1, bars(answer, lang) + reading)
+    return Outcome(0 if is_there else 1, bars + views.absence_reading(answer, threshold, case.lang))
 
 
-def same(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def same(case: Case) -> Outcome:
     """Whether a template changes the winner that bare labels have."""
-    names = ["none", step["template"] + ("-zh" if lang == "zh" else "")]
-    labels = labels_of(step, lang)
-    answers = model.compare_templates(image_of(step["image"]), labels, names)
-    table = views.template_table(compare.columns(answers, names, lang), answers[0].labels, lang)
-    return Outcome(0 if answers[0].order[0] == answers[1].order[0] else 1, table)
+    names = ["none", case.step["template"] + ("-zh" if case.lang == "zh" else "")]
+    (bare, inside), table = compare_templates(case, names)
+    return Outcome(0 if bare.order[0] == inside.order[0] else 1, table)
 
 
-def senses(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def senses(case: Case) -> Outcome:
     """Which template gives the first label the highest probability."""
-    labels = labels_of(step, lang)
-    answers = model.compare_templates(image_of(step["image"]), labels, step["choices"])
-    table = views.template_table(compare.columns(answers, step["choices"], lang), answers[0].labels, lang)
+    answers, table = compare_templates(case, case.step["choices"])
     return Outcome(int(np.argmax([one.probabilities[0] for one in answers])), table)
 
 
-def parts(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def parts(case: Case) -> Outcome:
     """Whether every quarter has the answer of the whole image."""
     from core.clip import crops
 
-    image = image_of(step["image"])
-    boxes = crops.grid(*inputs.size_of(image), 2, 2)
-    result = crops.classify_crops(model, image, boxes, labels_of(step, lang))
+    boxes, labels = crops.grid(*inputs.size_of(case.image), 2, 2), labels_of(case.step, case.lang)
+    result = crops.classify_crops(classifier.model(case.checkpoint), case.image, boxes, labels)
     agree = bool((result.best == result.whole.order[0]).all())
-    return Outcome(0 if agree else 1, views.crop_table(result, image, lang))
+    return Outcome(0 if agree else 1, views.crop_table(result, case.image, case.lang))
 
 
-def languages(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def languages(case: Case) -> Outcome:
     """Whether labels of the other language win alike; an English-only checkpoint answers too where it is on this machine."""
+    lang = case.lang
     is_here = checkpoints.state(ENGLISH_ONLY) in ("bundled", "cached")
-    also = [classifier.model(ENGLISH_ONLY)] if is_here and model.checkpoint != ENGLISH_ONLY else []
-    pairs = [
-        [one.classify(image_of(step["image"]), labels_of(step, code)) for code in ("en", "zh")]
-        for one in (model, *also)
-    ]
+    rows = dict.fromkeys([case.checkpoint, ENGLISH_ONLY] if is_here else [case.checkpoint])
+    pairs = [[classify(replace(case, checkpoint=one, lang=code))[0] for code in ("en", "zh")] for one in rows]
     body = join(views.language_table(english, chinese, lang) for english, chinese in pairs)
     if not is_here:
         title = checkpoints.row(ENGLISH_ONLY).title["zh" if lang == "zh" else "en"]
@@ -137,39 +127,16 @@ def languages(model: ZeroShot, step: Step, lang: str) -> Outcome:
     return Outcome(0 if english.order[0] == chinese.order[0] else 1, body)
 
 
-def negatives(model: ZeroShot, step: Step, lang: str) -> Outcome:
+def negatives(case: Case) -> Outcome:
     """How many cells of a batch are pairs that do not belong together."""
     from core.clip import contrastive
 
-    rows = [row for row in library.shared().values() if row["classroom"]][: step["count"]]
-    captions = [row["caption"]["zh" if lang == "zh" else "en"] for row in rows]
+    rows = [row for row in library.shared().values() if row["classroom"]][: case.step["count"]]
+    captions = [row["caption"][case.lang] for row in rows]
     images = [inputs.image(row["path"]) for row in rows]
-    made = contrastive.match(model, images, captions).contrast
-    table = views.batch_table(images, captions, made.cosines, made.targets > 0, lang)
-    return Outcome(step["choices"].index(int((made.targets == 0).sum())), table)
+    made = contrastive.match(classifier.model(case.checkpoint), images, captions).contrast
+    table = views.batch_table(images, captions, made, case.lang)
+    return Outcome(case.step["choices"].index(int((made.targets == 0).sum())), table)
 
 
-KINDS: dict[str, Callable[[Any, Step, str], Outcome]] = {
-    "best": best,
-    "share": share,
-    "there": there,
-    "same": same,
-    "senses": senses,
-    "parts": parts,
-    "languages": languages,
-    "negatives": negatives,
-}
-
-
-# --- what the walkthrough asks for -----------------------------------------------------------------------
-
-
-def card(step: Step, lang: str) -> Markup:
-    """The image and the labels of a step."""
-    labels = tag("p", pick(lang, ", ", "、").join(labels_of(step, lang)))
-    return walkthrough.image(image_of(step["image"]), say("step_image", lang), labels)
-
-
-def outcome(step: Step, checkpoint: str, lang: str) -> Outcome:
-    """Which of a step's choices came true with a checkpoint."""
-    return KINDS[step["kind"]](classifier.model(checkpoint), step, lang)
+KINDS = {one.__name__: one for one in (best, share, there, same, senses, parts, languages, negatives)}

@@ -16,7 +16,7 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from demos.clip import answer as answers
 from demos.clip import draw as views
-from demos.clip.words import options, say, text
+from demos.clip.words import examples, options, say, text
 from demos.draw import base as draw
 from demos.kit import classifier, form
 from demos.kit import files as files_in
@@ -93,7 +93,7 @@ def lay_map(
     language = classifier.language(model.checkpoint, lang)
     # A miniature knows the images of the classroom, real weights know photos as well.
     is_miniature = checkpoints.row(model.checkpoint).bundled is not None
-    rows = [row for row in answers.examples().values() if row["classroom"] or not is_miniature]
+    rows = [row for row in examples().values() if row["classroom"] or not is_miniature]
     texts = pool_of(kind, own, [row["caption"][language] for row in rows], language)
     others = [(row, inputs.image(row["path"])) for row in rows]
     others = [(row, one) for row, one in others if inputs.digest(one) != inputs.digest(image)]

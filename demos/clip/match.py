@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,11 +25,14 @@ from demos.kit.language import has_chinese
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from PIL import Image
+
     from core.clip import Classification, ZeroShot
     from core.clip.matching import Pairs
     from core.clip.prompt_words import PromptWords
     from demos.clip.page import Question
 
+SHARES = ("above_strange", "above_matching")  # of pairs with a lower cosine than a label's
 MAX_SENTENCES = 5  # whose words are shown: those of the most probable labels
 
 
@@ -60,14 +62,13 @@ def clip_match(
         source, names, model = classifier.receive(image, labels, checkpoint, limit=1000)
         pairs = finish(pairs_of(model, language_of(model, names, "en")))
         result = model.classify(source, names, template)
-        counts = [int(pairs.matching.sum()), int(pairs.strange.sum())]
-        facts = {
+        return {
             "checkpoint": model.checkpoint,
             "line": pairs.line,
-            "pairs": counts,
+            "pairs": [int(pairs.matching.sum()), int(pairs.strange.sum())],
             "command": pairs.command,
+            "results": [judged(result, i, pairs) for i in result.order.tolist()],
         }
-        return {**facts, "results": [judged(result, i, pairs) for i in result.order.tolist()]}
 
 
 def clip_words(image: gr.FileData, text: str, checkpoint: str | None = None) -> dict[str, Any]:
@@ -126,22 +127,15 @@ def judged(result: Classification, at: int, pairs: Pairs) -> dict[str, Any]:
 
 def match(question: Question, lang: str, cancel: Cancel) -> Iterator[Any]:
     """The job of *Match?*: the histograms with the labels on them, and the verdict of each label."""
-    image, labels, model = answers.read(question)
-    start = time.perf_counter()
-    measuring = pairs_of(model, language_of(model, labels, lang), cancel)
+    answer = answers.run(question)
+    model, result = answer.model, answer.result
+    measuring = pairs_of(model, language_of(model, result.labels, lang), cancel)
     pairs = yield from timed(measuring, partial(say, "measuring", lang))
-    encoded = model.encode(image)
-    result = model.classify(encoded, labels, answers.template_of(question))
     rows = [judged(result, i, pairs) for i in result.order.tolist()]
-    seconds = time.perf_counter() - start
-    files = [
-        answers.as_json(
-            "clip-match.json", {"checkpoint": model.checkpoint, "line": pairs.line, "results": rows}
-        )
-    ]
+    facts = {"checkpoint": model.checkpoint, "line": pairs.line, "results": rows}
     yield {
         "out": histogram(pairs, rows, lang) + verdicts(rows, lang) + where_from(pairs, lang),
-        "line": answers.below([(result, encoded.digest)], seconds, lang, files),
+        "line": answer.below(lang, [draw.json_file("clip-match.json", facts)]),
     }
 
 
@@ -164,11 +158,9 @@ def verdicts(rows: Sequence[dict[str, Any]], lang: str) -> Markup:
         name = tag("small", f"{number}. ", class_="clip-number") + one["label"]
         verdict = say("matches" if one["matches"] else "matches_not", lang)
         cells = [tag("td", tag("b", verdict)), tag("td", f"{one['cosine']:+.3f}")]
-        cells += [
-            share(one[name_], draw.percent(one[name_])) for name_ in ("above_strange", "above_matching")
-        ]
+        cells += [share(one[kind], draw.percent(one[kind])) for kind in SHARES]
         lines.append(row(name, *cells, kind="best" if one["matches"] else None))
-    head = [say(name, lang) for name in ("label", "does_match", "cosine", "above_strange", "above_matching")]
+    head = [say(name, lang) for name in ("label", "does_match", "cosine", *SHARES)]
     return grid(head, lines, "clip-match")
 
 
@@ -189,34 +181,24 @@ def words(question: Question, lang: str) -> dict[str, Any]:
     """A card for the sentence of each of the most probable labels: its map over the image, and what each word adds."""
     from core.clip.prompt_words import prompt_words
 
-    image, labels, model = answers.read(question)
-    templates = prompts.resolve(answers.template_of(question))
-    start = time.perf_counter()
-    encoded = model.encode(image)
-    ranked = model.classify(encoded, labels, templates)
-    chosen = [ranked.labels[i] for i in ranked.order[:MAX_SENTENCES].tolist()]
-    sentences = [prompt_words(model, encoded, prompts.fill(templates[0], label)) for label in chosen]
-    cards = [
-        word_card(
-            one, draw.data_uri(draw.heat_overlay(image, one.answer.relevance[0], one.answer.crop), 420), lang
-        )
-        for one in sentences
-    ]
+    answer = answers.run(question)
+    templates, labels = prompts.resolve(answers.template_of(question)), answer.result.labels
+    chosen = [labels[i] for i in answer.result.order[:MAX_SENTENCES].tolist()]
+    texts = [prompts.fill(templates[0], label) for label in chosen]
+    sentences = [prompt_words(answer.model, answer.encoded, text) for text in texts]
     notes = [say("words_note", lang)]
     if len(templates) > 1:
         notes.append(say("first_template", lang, template=templates[0], count=len(templates)))
     if len(chosen) < len(labels):
         notes.append(say("likeliest", lang, shown=len(chosen), count=len(labels)))
-    seconds = time.perf_counter() - start
-    files = [answers.as_json("clip-words.json", [one.to_json() for one in sentences])]
+    cards = tag("div", *(word_card(one, answer.image, lang) for one in sentences), class_="atlas-where")
     return {
-        "out": tag("div", *cards, class_="atlas-where")
-        + join(tag("p", one, class_="atlas-line") for one in notes),
-        "line": answers.below([(ranked, encoded.digest)], seconds, lang, files),
+        "out": cards + join(tag("p", one, class_="atlas-line") for one in notes),
+        "line": answer.below(lang, [draw.json_file("clip-words.json", [one.to_json() for one in sentences])]),
     }
 
 
-def word_card(one: PromptWords, source: str, lang: str) -> Markup:
+def word_card(one: PromptWords, image: Image.Image, lang: str) -> Markup:
     """The image under a sentence's map, and the sentence with each word in the strength of what it adds."""
     strongest = max(float(np.abs(one.added).max()), 1e-9)
     parts: list[Any] = []
@@ -229,6 +211,7 @@ def word_card(one: PromptWords, source: str, lang: str) -> Markup:
         parts.append(tag("span", one.text[first:last_], amount, class_=kind, style=style))
         end = last_
     alt = say("words_alt", lang, text=one.text)
-    figure = tag("figure", tag("img", alt=alt, src=source))
+    overlay = draw.heat_overlay(image, one.answer.relevance[0], one.answer.crop)
+    figure = tag("figure", tag("img", alt=alt, src=draw.data_uri(overlay, 420)))
     head = tag("h4", tag("span", one.text), " ", tag("small", f"{one.cosine:+.3f}"))
     return tag("section", head, figure, tag("p", *parts, class_="clip-words"))

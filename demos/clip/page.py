@@ -7,12 +7,11 @@ from functools import partial
 
 from demos.clip import answer, batch, compare, crops, inside, lessons, map, match, train, whatif
 from demos.clip.words import text
-from demos.kit import form, library, page, scenes_link
+from demos.kit import form, page, scenes_link, walkthrough
 from demos.kit import train as live
 from demos.kit.batch import Many
 from demos.kit.components import output, plot
 from demos.kit.language import Text
-from demos.kit.walkthrough import Walkthrough
 
 
 @dataclass(frozen=True)
@@ -40,29 +39,24 @@ PAGE = page.declare(
         files=answer.files,
         opening=answer.recorded,
     ),
-    examples=page.Examples(answer.examples, answer.OPENING, answer.fill, scenes_link.labels),
+    examples=page.labelled("clip", answer.OPENING, scenes_link.labels),
     compare=[
         page.Custom("compare", Text("Two answers", "两个回答"), compare.lay_out),
-        tab("prompts", compare.templates, inputs=form.inputs(compare.Templates, "prompts")),
-        tab(
-            "absent",
-            compare.absent,
-            slots={"present": output, "missing": output},
-            inputs=form.inputs(compare.Missing, "absent"),
-        ),
+        tab("prompts", compare.templates, inputs=compare.Templates),
+        tab("absent", compare.absent, slots=dict.fromkeys(compare.LISTS, output), inputs=compare.Missing),
         tab("match", match.match),
         page.Custom("whatif", Text("What if?", "假如……"), whatif.lay_out),
         page.Custom("crops", Text("Crops", "裁剪"), crops.lay_out),
     ],
     inside=[
-        tab("where", inside.where, inputs=form.inputs(inside.Method, "where")),
+        tab("where", inside.where, inputs=inside.Method),
         tab("words", match.words),
         page.Custom("attention", Text("Attention", "注意力"), inside.lay_out_attention),
-        tab("map", map.lay_map, slots=MAP, inputs=form.inputs(map.Settings, "map")),
+        tab("map", map.lay_map, slots=MAP, inputs=map.Settings),
         page.tensors_tab(inside.tensors),
         tab("code", inside.code),
     ],
-    walk=Walkthrough(partial(library.lessons, "clip"), lessons.choices, lessons.card, lessons.outcome),
+    walk=walkthrough.of_page("clip", lessons.KINDS, choices=lessons.choices, card=lessons.card),
     train=[
         page.Custom("batch", Text("Contrastive batch", "对比批次"), batch.lay_out),
         live.tab(train.LIVE, Text("Train CLIP live", "现场训练 CLIP")),

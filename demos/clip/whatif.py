@@ -16,7 +16,7 @@ from core.classroom.world import concepts, sprites
 from core.errors import Refusal
 from demos.clip import answer as answers
 from demos.clip import draw as views
-from demos.clip.words import data, options, say, text
+from demos.clip.words import data, examples, options, say, text
 from demos.draw import base as draw
 from demos.kit import classifier, components, thumbnails
 from demos.kit.components import output
@@ -69,10 +69,8 @@ def clip_counterfactual(
 
     with api_errors():
         source, names, model = classifier.receive(image, labels, checkpoint)
-        painted = []
-        if boxes:
-            checked = crops.check_boxes(boxes, *inputs.size_of(source))
-            painted = inputs.to_pixels(source, checked).tolist()
+        size = inputs.size_of(source)
+        painted = inputs.to_pixels(source, crops.check_boxes(boxes, *size)).tolist() if boxes else []
         _, pastes = edit.check(None, things)
         if not painted and not pastes:
             raise Refusal("nothing_changed")
@@ -95,7 +93,7 @@ def ask(question: Question, value: str | None, fill: str, lang: str) -> dict[str
         raise Refusal("nothing_changed")
     changed = edit.changed(image, strokes, pastes, [], fill, sprites.drawing)
     pair = edit.ask_twice((model, model), (image, changed), labels, answers.template_of(question))
-    files = answers.pair_files("clip-what-if", pair, views.pair_csv(pair))
+    files = views.pair_files("clip-what-if", pair)
     files.append(("clip-what-if.png", "image/png", draw.png(changed)))
     titles = (say("before", lang), say("after", lang))
     return {
@@ -135,7 +133,7 @@ def put_in(question: Question, value: str | None, fill: str, name: str, lang: st
 def attempt(name: str, question: Question, fill: str, lang: str) -> dict[str, Any]:
     """A change of one click on its own example: the image, the labels, the surface."""
     row = data()["whatif"]["tries"][name]
-    example = answers.examples()[row["example"]]
+    example = examples()[row["example"]]
     pastes: list[dict[str, Any]] = []
     left, top, right, bottom = (0.06, 0.05, 0.5, 0.45)
 

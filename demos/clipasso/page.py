@@ -53,7 +53,7 @@ PAGE = page.declare(
             "losses",
             compare.losses,
             slots={"view": strokes.surface},
-            inputs=form.inputs(compare.Losses, "losses"),
+            inputs=compare.Losses,
             in_turn=True,
         ),
         page.tab(
@@ -61,7 +61,7 @@ PAGE = page.declare(
             "starts",
             compare.starts,
             slots={"view": strokes.surface, "verdict": output},
-            inputs=form.inputs(compare.Starts, "starts"),
+            inputs=compare.Starts,
             in_turn=True,
         ),
         page.tab(answer.PAGE, "edges", compare.edges, inputs=compare.last_run),

@@ -1,17 +1,13 @@
-"""`python -m demos.clipasso.record`: runs what the CLIPasso page opens with and writes what it shows.
-
-A test runs the sketch again and compares: the recorded run is never older than its miniature.
-"""
+"""`python -m demos.clipasso.record`: the recorded run that the CLIPasso page opens with."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import Any
 
-from core import inputs, terminal
+from core import inputs
 from demos.clipasso import answer
-from demos.kit import library, runs, sketch_runs
+from demos.kit import library, records, runs, sketch_runs
 
 
 def sketch() -> Any:
@@ -26,13 +22,12 @@ def sketch() -> Any:
     return last.result
 
 
-def main() -> None:
-    """Draws the page's opening sketch and writes the files that the page reads."""
-    argparse.ArgumentParser(prog="python -m demos.clipasso.record", description=main.__doc__).parse_args()
+def record() -> dict[str, Any]:
+    """The run and what the page shows of it."""
     labels = answer.examples()[answer.OPENING]["labels"]
     names = {lang: sketch_runs.label_list(labels[lang]) for lang in ("en", "zh")}
-    sketch_runs.write(answer.PAGE, sketch_runs.record(sketch(), names))
+    return sketch_runs.record(sketch(), names)
 
 
 if __name__ == "__main__":
-    sys.exit(terminal.run(main))
+    sys.exit(records.run(answer.PAGE, record))

@@ -12,7 +12,7 @@ from core import checkpoints, inputs
 from core.runtime import Cancel
 from demos.draw import base as draw
 from demos.draw import strokes
-from demos.kit import library, results, runs, sketch_runs
+from demos.kit import library, records, results, runs, sketch_runs
 from demos.kit.events import api_errors
 from demos.kit.html import tag
 from demos.kit.language import Text
@@ -203,7 +203,7 @@ def go_on(
 
 def opening(lang: str) -> dict[str, Any]:
     """The recorded drawing with what both miniatures read in it."""
-    opinions = sketch_runs.recorded(PAGE)["opinions"]["zh" if lang == "zh" else "en"]
+    opinions = records.read(PAGE)["opinions"]["zh" if lang == "zh" else "en"]
     return {**sketch_runs.opening(PAGE, DRAW, lang), "verdict": verdict(opinions, lang)}
 
 

@@ -1,14 +1,12 @@
-"""`python -m demos.clipdraw.record`: runs what the CLIPDraw page opens with and writes what it shows."""
+"""`python -m demos.clipdraw.record`: the recorded run that the CLIPDraw page opens with."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import Any
 
-from core import terminal
 from demos.clipdraw import answer
-from demos.kit import library, runs, sketch_runs
+from demos.kit import library, records, runs, sketch_runs
 
 
 def drawing() -> Any:
@@ -21,12 +19,11 @@ def drawing() -> Any:
     return last.result
 
 
-def main() -> None:
-    """Draws the page's opening sketch and writes the files that the page reads."""
-    argparse.ArgumentParser(prog="python -m demos.clipdraw.record", description=main.__doc__).parse_args()
+def record() -> dict[str, Any]:
+    """The run and what the page shows of it."""
     names = {lang: answer.prompts(lang) for lang in ("en", "zh")}
-    sketch_runs.write(answer.PAGE, sketch_runs.record(drawing(), names, answer.judges))
+    return sketch_runs.record(drawing(), names, answer.judges)
 
 
 if __name__ == "__main__":
-    sys.exit(terminal.run(main))
+    sys.exit(records.run(answer.PAGE, record))

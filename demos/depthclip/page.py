@@ -39,7 +39,7 @@ PAGE = page.declare(
     opening=answer.own_words,
     compare=[
         page.tab(PAPER, "truth", truth.scenes),
-        page.tab(PAPER, "own", truth.own, inputs=form.inputs(truth.Own, "own")),
+        page.tab(PAPER, "own", truth.own, inputs=truth.Own),
         page.tab(PAPER, "supervised", truth.supervised),
     ],
     inside=page.traced(PAPER, inside.values),

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from core import inputs
-from demos.kit.files import to_data_uri
+from demos.kit.files import File, to_data_uri
 from demos.kit.html import Markup, join, row, share, table, tag
 from demos.kit.language import pick
 
@@ -61,25 +61,23 @@ def share_cell(probability: float, is_best: bool, cosine: float | None = None) -
     return share(probability, f"{'✓ ' if is_best else ''}{percent(probability)}", small, best=is_best)
 
 
+def ranking(head: Sequence[str], names: Iterable[str], *cells: Iterable[Markup]) -> Markup:
+    """A table of what is ranked, best first: the first row is marked. `cells` are columns of `td` elements."""
+    rows = zip(names, *cells, strict=True)
+    lines = [row(name, *some, kind=None if i else "best") for i, (name, *some) in enumerate(rows)]
+    return table(head, lines, "atlas-bars")
+
+
 def probability_bars(rows: Rows, lang: str, limit: int = 20) -> Markup:
     """Labels with their probability as bars and the cosine behind each, best first, as a table."""
-    lines = [
-        row(
-            one["label"],
-            bar(one["probability"]),
-            tag("td", percent(one["probability"])),
-            tag("td", f"{one['cosine']:+.3f}"),
-            kind="best" if i == 0 else None,
-        )
-        for i, one in enumerate(rows[:limit])
-    ]
-    head = [
-        pick(lang, "label", "标签"),
-        "",
-        pick(lang, "probability", "概率"),
-        pick(lang, "cosine", "余弦"),
-    ]
-    made = table(head, lines, "atlas-bars")
+    some = rows[:limit]
+    made = ranking(
+        [pick(lang, "label", "标签"), "", pick(lang, "probability", "概率"), pick(lang, "cosine", "余弦")],
+        [one["label"] for one in some],
+        [bar(one["probability"]) for one in some],
+        [tag("td", percent(one["probability"])) for one in some],
+        [tag("td", f"{one['cosine']:+.3f}") for one in some],
+    )
     if len(rows) <= limit:
         return made
     count = len(rows) - limit
@@ -241,3 +239,13 @@ def to_csv(rows: Rows) -> str:
 def to_json(value: Any) -> str:
     """Plain values as readable JSON."""
     return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def json_file(name: str, value: Any) -> File:
+    """Plain values as a JSON file to download."""
+    return name, "application/json", to_json(value).encode()
+
+
+def csv_file(name: str, table: str) -> File:
+    """A table of `csv_of` as a file to download; its mark tells spreadsheets that it is UTF-8."""
+    return name, "text/csv", table.encode("utf-8-sig")

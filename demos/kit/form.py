@@ -422,11 +422,6 @@ def lay_out_fields(kind: type[Any], prefix: str, fold: Text = SETTINGS) -> dict[
     return {name: made[name] for name in fields}
 
 
-def inputs(kind: type[Any], prefix: str) -> Callable[[Any], list[Any]]:
-    """What lays the fields of a dataclass out as the inputs of a tab (`demos.kit.page.Tab`); `prefix` as above."""
-    return lambda layout: list(lay_out_fields(kind, prefix).values())
-
-
 def uploads_of(component: Any) -> list[Any]:
     """The events with which a component gets a visitor's own file; none where it takes no file."""
     return [component.upload] if isinstance(component, gr.Image | gr.File | gr.Video) else []

@@ -118,11 +118,13 @@ def clip_digests() -> frozenset[str]:
 
 @cache
 def examples(page: str) -> dict[str, dict[str, Any]]:
-    """Example images of a page with a table `examples`, by id: {"path", "caption", "labels", "classroom", "objects"}.
+    """Example images of a page, by id: {"path", "caption", "labels", "classroom", "objects"}.
 
-    The page's words win over those of a shared image; "objects" are known of drawn scenes alone. KeyError with a sentence
-    where there is no image.
+    Those of the table `examples`, whose words win over those of a shared image; all shared ones, the photos for real weights,
+    where the page has no table. "objects" are known of drawn scenes alone. KeyError with a sentence where there is no image.
     """
+    if "examples" not in data(page):
+        return {name: {"objects": [], **row, "real": not row["classroom"]} for name, row in shared().items()}
     file = ASSETS / page / LISTING
     listing = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     own = {

@@ -22,7 +22,7 @@ from demos.kit import batch, code, library, opening, places, results, scenes_lin
 from demos.kit.components import output
 from demos.kit.events import QUIET, Shell
 from demos.kit.examples import chosen, strip
-from demos.kit.form import Form, uploads_of
+from demos.kit.form import Form, lay_out_fields, uploads_of
 from demos.kit.html import tag
 from demos.kit.jobs import STOPS
 from demos.kit.language import Text
@@ -79,16 +79,18 @@ class Examples:
     scene: Callable[[scenes_link.SceneOpened, Any, str], dict[str, Any]] | None = None
 
 
-def labelled(paper: str, opening: str) -> Examples:
+def named_things(opened: scenes_link.SceneOpened, question: Any, lang: str) -> dict[str, Any]:
+    """The things in a scene as its labels."""
+    return {"labels": ", ".join(opened.names)}
+
+
+def labelled(paper: str, opening: str, scene: Handler = named_things) -> Examples:
     """The examples of a page that asks for an image and labels, in a language that its checkpoint reads."""
 
     def fill(name: str, question: Any, lang: str) -> dict[str, Any]:
         row = library.examples(paper)[name]
         language = label_language(paper, getattr(question, "checkpoint", ""), lang)
         return {"image": row["path"], "labels": row["labels"][language]}
-
-    def scene(opened: scenes_link.SceneOpened, question: Any, lang: str) -> dict[str, Any]:
-        return {"labels": ", ".join(opened.names)}
 
     return Examples(partial(library.examples, paper), opening, fill, scene)
 
@@ -104,8 +106,8 @@ class Tab:
         handler: as of `Try`.
         button: the title of its button.
         slots: what makes each slot; one, "out", where it is left out.
-        inputs: lays further inputs out and returns them; the handler gets their values behind the question. That of a
-            dataclass of fields is `demos.kit.form.inputs`.
+        inputs: further inputs, whose values the handler gets behind the question: a dataclass of `demos.kit.form` fields, or
+            a function that lays them out and returns them.
         in_turn: as of `Try`.
     """
 
@@ -115,7 +117,7 @@ class Tab:
     handler: Handler
     button: Text = SHOW
     slots: Slots | None = None
-    inputs: Callable[[Layout], Sequence[Any]] | None = None
+    inputs: type[Any] | Callable[[Layout], Sequence[Any]] | None = None
     in_turn: bool = False
 
 
@@ -333,7 +335,11 @@ def _tab(layout: Layout, tab: AnyTab) -> dict[Any, Callable[[str], str]]:
         gr.Markdown(tab.idea.tr)
     if isinstance(tab, Html):
         return {output(f"{tab.name}-out"): tab.draw}
-    more = tab.inputs(layout) if tab.inputs else ()
+    more: Sequence[Any] = ()
+    if isinstance(tab.inputs, type):
+        more = list(lay_out_fields(tab.inputs, tab.name).values())
+    elif tab.inputs is not None:
+        more = tab.inputs(layout)
     place = layout.place(tab.name, tab.button, tab.slots or {"out": output})
     layout.ask(place.button.click, place, tab.handler, more, in_turn=tab.in_turn)
     return {}

@@ -17,7 +17,7 @@ from core.errors import Refusal
 from core.runtime import Cancel
 from demos.draw import base as draw
 from demos.draw import strokes
-from demos.kit import library, results, runs
+from demos.kit import library, records, results, runs
 from demos.kit.html import tag
 from demos.kit.jobs import Progress
 from demos.kit.language import Text, pick
@@ -227,21 +227,9 @@ def record(
     }
 
 
-def write(page: str, value: Mapping[str, Any]) -> None:
-    """Writes the record of a page."""
-    path = library.ASSETS / page / "recorded.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
-
-
-def recorded(page: str) -> dict[str, Any]:
-    """The record of a page."""
-    return json.loads((library.ASSETS / page / "recorded.json").read_text(encoding="utf-8"))
-
-
 def opening(page: str, button: Text, lang: str) -> dict[str, Any]:
     """The slots "view" and "line" that a page opens with; `button` makes a run of the visitor's own."""
-    value = recorded(page)
+    value = records.read(page)
     name, press = runs.title(value["checkpoint"], lang), button.get(lang)
     note = library.kit("run_recorded", lang, name=name, steps=value["steps"], press=press)
     labels = [strokes.opinions(headed(value["opinions"]["zh" if lang == "zh" else "en"], lang))]

@@ -94,7 +94,7 @@ class Case:
     @cached_property
     def image(self) -> Image.Image:
         """The image of the step."""
-        return inputs.image(self.example["path"])
+        return image_of(self.page, self.step)
 
     @property
     def things(self) -> list[dict[str, Any]]:
@@ -141,6 +141,15 @@ def of_page(page: str, kinds: Mapping[str, Callable[[Case], Outcome]], **options
 def choices_of(page: str, step: Step, lang: str) -> list[str]:
     """What may be predicted in a step, by its kind."""
     return list(library.data(page)["choices"][step["kind"]][lang])
+
+
+def image_of(page: str, step: Step) -> Image.Image:
+    """The image of a step: its `example`, or its `scene` of the classroom, drawn from its text."""
+    if "scene" not in step:
+        return inputs.image(library.examples(page)[step["example"]]["path"])
+    from core.classroom.world import description
+
+    return inputs.image(description.draw(description.parse(step["scene"])).picture)
 
 
 def card_of(page: str, step: Step, lang: str, lines: str = "") -> Markup:

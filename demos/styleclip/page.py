@@ -47,14 +47,12 @@ PAGE = page.declare(
     compare=[
         page.tab(PAPER, "methods", compare.methods, in_turn=True),
         page.tab(PAPER, "grid", compare.plane),
-        page.tab(
-            PAPER, "between", compare.between, slots=STAGE, inputs=form.inputs(compare.Other, "between")
-        ),
+        page.tab(PAPER, "between", compare.between, slots=STAGE, inputs=compare.Other),
     ],
     inside=[
         page.tab(PAPER, "channels", inside.channels),
-        page.tab(PAPER, "channel", inside.channel, slots=STAGE, inputs=form.inputs(inside.Place, "channel")),
-        page.tab(PAPER, "layers", inside.layers, inputs=form.inputs(compare.Other, "layers")),
+        page.tab(PAPER, "channel", inside.channel, slots=STAGE, inputs=inside.Place),
+        page.tab(PAPER, "layers", inside.layers, inputs=compare.Other),
         page.tab(PAPER, "noise", inside.noise, slots=STAGE),
         *page.traced(PAPER, inside.values, text("no_generator")),
     ],

@@ -35,7 +35,7 @@ PAGE = page.declare(
     compare=[
         page.tab(PAPER, "prior", compare.prior),
         page.tab(PAPER, "cost", compare.cost),
-        page.tab(PAPER, "retrieval", compare.retrieval, inputs=form.inputs(compare.Collection, "retrieval")),
+        page.tab(PAPER, "retrieval", compare.retrieval, inputs=compare.Collection),
     ],
     inside=page.traced(PAPER, inside.values),
     walk=walkthrough.of_page(PAPER, lessons.KINDS),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -14,7 +13,7 @@ from core import checkpoints
 from core.runtime import Cancel
 from demos.chinese_clip import answer, compare, inside, record, stages
 from demos.chinese_clip.page import PAGE, Question
-from demos.kit import library, walkthrough
+from demos.kit import library, records, walkthrough
 from tests.pages import offered, run
 
 EXAMPLES = answer.examples()
@@ -79,7 +78,7 @@ def test_html_in_labels_is_text() -> None:
 
 def test_the_recorded_answer_is_what_the_miniature_says_today() -> None:
     today = record.record()
-    recorded = json.loads(answer.RECORDED.read_text(encoding="utf-8"))
+    recorded = records.read("chinese_clip")
     assert recorded["checkpoint"] == today["checkpoint"]
     cosines = {row["label"]: row["cosine"] for row in recorded["results"]}
     assert cosines == pytest.approx({row["label"]: row["cosine"] for row in today["results"]}, abs=2e-3)

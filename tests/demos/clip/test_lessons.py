@@ -13,6 +13,7 @@ from demos.clip import draw as views
 from demos.clip import lessons
 from demos.clip.page import PAGE
 from demos.kit import classifier, library, walkthrough
+from demos.kit.walkthrough import Case
 
 WALK = PAGE.declared.walk
 STEPS = [f"{name}:{at}" for name, row in library.lessons("clip").items() for at in range(len(row["steps"]))]
@@ -46,7 +47,7 @@ def test_templates_of_steps_exist_in_both_languages() -> None:
 
 def test_the_negatives_of_a_batch_are_counted() -> None:
     step = walkthrough.step_of("batch:0", library.lessons("clip"))
-    outcome = lessons.negatives(classifier.model(None), step, "en")
+    outcome = lessons.negatives(Case("clip", step, "classroom-rn", "en"))
     count = step["count"] ** 2 - step["count"]
     assert step["choices"][outcome.index] == count and outcome.body.count("negative") == count
 
@@ -55,8 +56,8 @@ def test_the_negatives_of_a_batch_are_counted() -> None:
 def test_one_word_has_two_senses_and_the_template_chooses(checkpoint: str) -> None:
     """The step brings its own image, a computer mouse, whatever is on the page."""
     step = walkthrough.step_of("prompts:1", library.lessons("clip"))
-    assert step["kind"] == "senses" and step["image"] not in library.shared()
-    outcome = lessons.outcome(step, checkpoint, "zh")
+    assert step["kind"] == "senses" and "scene" in step
+    outcome = WALK.outcome(step, checkpoint, "zh")
     assert step["choices"][outcome.index] == "a computer {}" and "mouse" in outcome.body
     assert "data:image" in lessons.card(step, "en")
 
@@ -66,7 +67,8 @@ def test_an_english_only_checkpoint_is_told_apart(monkeypatch: pytest.MonkeyPatc
     step = walkthrough.step_of("language:0", library.lessons("clip"))
     model = classifier.model(None)
     english, chinese = (
-        model.classify(lessons.image_of("toys"), lessons.labels_of(step, lang)) for lang in ("en", "zh")
+        model.classify(walkthrough.image_of("clip", step), lessons.labels_of(step, lang))
+        for lang in ("en", "zh")
     )
     assert "both languages" in views.language_table(english, chinese, "en")
     row = dataclasses.replace(checkpoints.row(model.checkpoint), languages=("en",))
@@ -77,5 +79,5 @@ def test_an_english_only_checkpoint_is_told_apart(monkeypatch: pytest.MonkeyPatc
 
 def test_the_english_only_checkpoint_is_offered_where_it_is_not_here() -> None:
     step = walkthrough.step_of("language:0", library.lessons("clip"))
-    body = lessons.languages(classifier.model(None), step, "en").body
+    body = lessons.languages(Case("clip", step, "classroom-rn", "en")).body
     assert ("atlas-hint" in body) == (checkpoints.state(lessons.ENGLISH_ONLY) != "cached")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-import json
 import struct
 import zlib
 from collections.abc import Callable
@@ -22,7 +21,9 @@ from core import checkpoints
 from core.clip import zero_shot
 from demos.clip import answer as answers
 from demos.clip import record
-from demos.kit import classifier, scenes_link
+from demos.clip.page import PAGE
+from demos.clip.words import examples
+from demos.kit import classifier, records, scenes_link
 from tests.demos.clip.asked import EXAMPLES, asked
 from tests.pages import offered, run
 
@@ -213,13 +214,13 @@ def test_every_example_runs_in_both_languages(name: str, lang: str) -> None:
     is_photo = not EXAMPLES[name]["classroom"]
     hint = "seen the drawings of the classroom" if lang == "en" else "“教室”里的图画"
     assert (hint in slots["notes"]) == is_photo
-    assert answers.examples()[name]["real"] == is_photo and offered(slots) >= is_photo
+    assert examples()[name]["real"] == is_photo and offered(slots) >= is_photo
 
 
 @pytest.mark.parametrize("row", [row.name for row in checkpoints.rows("clip") if row.bundled])
 @pytest.mark.parametrize(("lang", "label"), [("en", "red envelope"), ("zh", "红包")])
 def test_the_opening_example_is_answered_correctly(row: str, lang: str, label: str) -> None:
-    fields = answers.fill(answers.OPENING, asked(checkpoint=row), lang)
+    fields = PAGE.declared.examples.fill(answers.OPENING, asked(checkpoint=row), lang)
     slots = run(answers.classify, asked(checkpoint=row, **fields), lang)
     assert best(slots["bars"]) == label and slots["notes"] == "" and slots["get"]["visible"] == "hidden"
 
@@ -246,7 +247,7 @@ def test_labels_that_a_checkpoint_reads_alike_are_one_and_this_is_said() -> None
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_an_example_speaks_a_language_of_the_checkpoint(lang: str) -> None:
     real = next(row.name for row in checkpoints.rows("clip") if row.languages == ("en",))
-    fields = answers.fill("toys", asked(checkpoint=real), lang)
+    fields = PAGE.declared.examples.fill("toys", asked(checkpoint=real), lang)
     assert fields["labels"] == EXAMPLES["toys"]["labels"]["en"]
 
 
@@ -254,8 +255,8 @@ def test_chinese_labels_of_an_english_checkpoint_are_warned_of(monkeypatch: pyte
     result = classifier.model(None).classify(Image.new("RGB", (32, 32)), ["鸭子", "dog"])
     row = dataclasses.replace(checkpoints.row(result.checkpoint), languages=("en",))
     monkeypatch.setattr(checkpoints, "row", lambda name: row)
-    assert "cannot read Chinese" in answers.notes(result, "", "en")["notes"]
-    assert "读不懂中文" in answers.notes(result, "", "zh")["notes"]
+    assert "not trained on Chinese" in answers.notes(result, "", "en")["notes"]
+    assert "没有学过中文" in answers.notes(result, "", "zh")["notes"]
 
 
 def test_the_slider_stands_at_the_learned_value_until_it_is_moved() -> None:
@@ -293,7 +294,7 @@ def test_a_scene_of_the_classroom_is_asked_its_labels() -> None:
 
 def test_the_recorded_answer_is_what_the_miniature_says_today() -> None:
     today = record.record()
-    recorded = json.loads(answers.RECORDED.read_text(encoding="utf-8"))
+    recorded = records.read("clip")
     for lang in ("en", "zh"):
         assert recorded[lang]["checkpoint"] == today[lang]["checkpoint"]
         there = {row["label"]: row for row in recorded[lang]["results"]}

@@ -16,7 +16,7 @@ from core.drawing.strokes import CANVAS, Strokes
 from core.runtime import Cancel
 from demos.clipasso import answer, compare, inside, lessons, record
 from demos.clipasso.page import PAGE, Question
-from demos.kit import library, runs, sketch_runs
+from demos.kit import library, records, runs, sketch_runs
 from demos.kit.form import Form
 from demos.kit.opening import opening_state
 from tests.contract.test_pages import form
@@ -295,7 +295,7 @@ def test_an_address_with_an_example_opens_it() -> None:
 
 @pytest.mark.slow
 def test_the_recorded_run_is_reproduced() -> None:
-    recorded = sketch_runs.recorded("clipasso")
+    recorded = records.read("clipasso")
     live = sketch_runs.record(record.sketch(), {"en": ["a"], "zh": ["a"]})
     assert live["checkpoint"] == recorded["checkpoint"] and live["steps"] == recorded["steps"]
     # Two hundred steps of float32 part ways between processors; what they come to does not.

@@ -13,7 +13,7 @@ from gradio_client.exceptions import AppError
 from core import checkpoints
 from demos.clipdraw import answer, record
 from demos.clipdraw.page import PAGE, Question
-from demos.kit import library, runs, sketch_runs
+from demos.kit import library, records, runs, sketch_runs
 from demos.kit.opening import opening_state
 from tests.contract.test_pages import form
 from tests.pages import offered, parts, run
@@ -140,7 +140,7 @@ def test_a_link_opens_its_prompt() -> None:
 
 @pytest.mark.slow
 def test_the_recorded_drawing_is_reproduced() -> None:
-    recorded = sketch_runs.recorded("clipdraw")
+    recorded = records.read("clipdraw")
     live = sketch_runs.record(record.drawing(), {"en": ["a"], "zh": ["a"]})
     assert live["checkpoint"] == recorded["checkpoint"] and live["steps"] == recorded["steps"]
     assert live["loss"] == pytest.approx(recorded["loss"], abs=0.1)

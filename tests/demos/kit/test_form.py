@@ -48,12 +48,6 @@ def test_a_field_that_no_component_shows_is_named() -> None:
         form.Form(Question, Shell())
 
 
-def test_a_tab_gets_the_components_in_the_order_of_the_fields() -> None:
-    with gr.Blocks():
-        components = form.inputs(Inputs, "tab")(None)
-    assert [type(one) for one in components[:3]] == [gr.Number, gr.CheckboxGroup, gr.Radio]
-
-
 @pytest.mark.parametrize(
     ("make", "names"),
     [(gr.Textbox, ["input"]), (gr.State, []), (gr.Image, ["upload", "input", "clear"]), (gr.File, ["upload", "clear", "delete"])],
