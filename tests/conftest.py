@@ -152,10 +152,10 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-def settle(page: Any, rounds: int = 1) -> None:
-    """Waits until no handler of a page is at work and nothing changes in it for `rounds` times 0.3 s, 20 s at most. (Its
+def settle(page: Any, rounds: int = 1, seconds: float = 20) -> None:
+    """Waits until no handler of a page is at work and nothing changes in it for `rounds` times 0.3 s, `seconds` at most. (Its
     network never rests: Gradio keeps one stream open for as long as the page lives, another for as long as handlers work.)"""
-    end = time.monotonic() + 20
+    end = time.monotonic() + seconds
     quiet = 0
     while quiet < rounds and time.monotonic() < end:
         page.evaluate(STILL)
