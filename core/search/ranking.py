@@ -52,7 +52,7 @@ class Hit:
         return {
             "id": row.id,
             "root": row.root,
-            "path": row.path,
+            "file": row.path,
             "kind": row.kind,
             "start": round(row.start, 3),
             "end": round(row.end, 3),

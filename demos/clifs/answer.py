@@ -150,7 +150,7 @@ def clifs_search(
         smaller: only files of at most this size, "5 MB".
 
     Returns:
-        {"checkpoint", "seconds", "results": [{"id", "root", "path", "kind", "start", "end", "box", "heard", "score", "fit",
+        {"checkpoint", "seconds", "results": [{"id", "root", "file", "kind", "start", "end", "box", "heard", "score", "fit",
         "above_chance", "copies"}, ...], "more", "above_chance", "files", "levels"}, best first; times in seconds, boxes in shares
         of the frame.
     """

@@ -282,7 +282,7 @@ def test_the_command_line(
     assert status == 0 and json.loads(printed)["done"] == 0
     status, printed = call("a", "rooster", "--kind", "image", "--json", "--count", "3")
     answer = json.loads(printed)
-    assert status == 0 and answer["results"][0]["path"] == "rooster.webp" and len(answer["results"]) == 3
+    assert status == 0 and answer["results"][0]["file"] == "rooster.webp" and len(answer["results"]) == 3
     status, printed = call("--sound", str(ASSETS / "audioclip" / "dog.mp3"))
     assert status == 0 and printed.splitlines()[1].endswith("dog.mp3")
     assert call()[0] == 1

@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 import pytest
 from gradio.context import LocalContext
+from gradio_client.utils import is_file_obj
 from PIL import Image
 
 from core.errors import Refusal
@@ -150,7 +151,8 @@ def test_folders_of_the_server_are_for_its_own_machine_alone(
 def test_endpoints_take_uploads_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits: dict[str, Any] = {"larger": "1 kB", "smaller": "5 MB", "after": "2000-01-01"}
     found = answer.clifs_search("an ambulance", kinds=["image"], count=3, **limits)
-    assert found["results"][0]["path"] == "vild/rescue.webp" and len(found["results"]) == 3
+    assert found["results"][0]["file"] == "vild/rescue.webp" and len(found["results"]) == 3
+    assert not any(map(is_file_obj, found["results"]))  # clients would fetch it from the server
     image = tmp_path / "one.webp"
     image.write_bytes(Path(library.shared()["red_envelope"]["path"]).read_bytes())
     for path in (str(image), "/etc/passwd", "../../etc/passwd"):
@@ -160,7 +162,7 @@ def test_endpoints_take_uploads_alone(tmp_path: Path, monkeypatch: pytest.Monkey
     made = answer.clifs_index([{"path": str(image)}])  # type: ignore[list-item]
     assert made["files"] == 1 and made["refused"] == {}
     rows = answer.clifs_search("a red envelope", files=[{"path": str(image)}])["results"]  # type: ignore[list-item]
-    assert [row["path"] for row in rows] == ["one.webp"]
+    assert [row["file"] for row in rows] == ["one.webp"]
     with pytest.raises(gr.Error):
         answer.clifs_search("")
     for wrong in ({"larger": "huge"}, {"before": "soon"}, {"kinds": ["film"]}):
