@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,49 @@ def running_app(
         except subprocess.TimeoutExpired:  # a handler may wait for a Hub that a test has slowed down
             process.kill()
             process.wait()
+
+
+Rows = Callable[..., Path]
+
+
+@contextmanager
+def registered(folder: Path) -> Iterator[Rows]:
+    """`rows(*tables)` makes tables the registry, in a file of this folder and on the CPU, while the context lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def rows(*tables: str) -> Path:
+            path = folder / "registry.toml"
+            path.write_text("\n".join(tables), encoding="utf-8")
+            patch.setenv("CLIP_ATLAS_REGISTRY", str(path))
+            patch.setenv("CLIP_ATLAS_DEVICE", "cpu")
+            return path
+
+        yield rows
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Iterator[Rows]:
+    """`rows(*tables)` gives a test a registry of its own (`tests.tiny.row` makes tables); returns its file."""
+    with registered(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def module_rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
+    """The same for all tests of a module."""
+    with registered(tmp_path_factory.mktemp("registry")) as made:
+        yield made
+
+
+@pytest.fixture
+def forget() -> None:
+    """No feature that an earlier test computed is remembered."""
+    from core.memory import BUDGET
+
+    with BUDGET.lock:
+        for entry in list(BUDGET.features.entries):
+            BUDGET.remove(BUDGET.features, entry)
+            entry.forget()
 
 
 @pytest.fixture(scope="session")

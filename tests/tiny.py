@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
-import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -415,12 +416,15 @@ def make_omdet(folder: Path) -> Any:
     return model
 
 
-def register(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes a bundle in a folder, under this name the only row of the registry, on the CPU."""
+def bundled(name: str, folder: Path) -> str:
+    """Makes a bundle in a folder; its row."""
     make_bundle(folder / "bundle")
-    (folder / "registry.toml").write_text(row(name, folder / "bundle"), encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(folder / "registry.toml"))
-    monkeypatch.setenv("CLIP_ATLAS_DEVICE", "cpu")
+    return row(name, folder / "bundle")
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    """An image of random pixels."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def row(

@@ -12,13 +12,14 @@ import pytest
 from core import __main__ as cli
 from core.batch import Outcome
 from tests import tiny
+from tests.conftest import Rows
 
 PHOTO = str(Path(__file__).resolve().parents[2] / "assets" / "examples" / "photos" / "rose.jpg")
 
 
 @pytest.fixture(autouse=True)
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny.register("tiny-cli", tmp_path, monkeypatch)
+def registry(tmp_path: Path, rows: Rows) -> None:
+    rows(tiny.bundled("tiny-cli", tmp_path))
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -12,14 +12,15 @@ from PIL import Image
 
 from core import __main__ as cli
 from tests import tiny
+from tests.conftest import Rows
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "examples"
 CLOUD, PHOTO = str(ASSETS / "shapes" / "cow_spot.obj"), str(ASSETS / "photos" / "rose.jpg")
 
 
 @pytest.fixture(autouse=True)
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny.register("tiny-cli", tmp_path, monkeypatch)
+def registry(tmp_path: Path, rows: Rows) -> None:
+    rows(tiny.bundled("tiny-cli", tmp_path))
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

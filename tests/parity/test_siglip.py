@@ -19,6 +19,7 @@ from core import checkpoints
 from core.clip import encoders, siglip
 from core.clip.zero_shot import ZeroShot, normalise
 from tests import tiny
+from tests.conftest import Rows
 
 TEXTS = ["a dog", "Two DOGS on a red rug", "躺着的羊", "a dog " * 60]
 
@@ -171,16 +172,9 @@ def test_sigmoid_probabilities_are_each_labels_own_and_never_warn() -> None:
     )
 
 
-def test_a_sigmoid_row_classifies_without_sharing_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sigmoid_row_classifies_without_sharing_out(tmp_path: Path, rows: Rows) -> None:
     tiny.make_siglip(tmp_path / "bundle")
-    registry = tmp_path / "registry.toml"
-    registry.write_text(
-        tiny.row("test-sigmoid", tmp_path / "bundle", "sigmoid", "core.clip.siglip:load_siglip"),
-        encoding="utf-8",
-    )
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(registry))
+    rows(tiny.row("test-sigmoid", tmp_path / "bundle", "sigmoid", "core.clip.siglip:load_siglip"))
     clip = ZeroShot.load("test-sigmoid", "cpu")
     photo = photos()[0]
     alone = clip.classify(photo, ["a dog"])

@@ -17,12 +17,13 @@ from core.classroom.recipes.common.miniature import WEIGHTS, tensors
 from core.clip import encoders
 from core.errors import Refusal
 from tests import tiny
+from tests.conftest import Rows
 
 TEXTS = ["a photo of a dog", "一张红包的照片"]
 
 
 @pytest.fixture
-def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def exported(tmp_path: Path, rows: Rows) -> Path:
     """A CLIP, `first`, and the export of another with the same text tower, for the row `second`, which requires it."""
     tiny.make_bundle(tmp_path / "first")
     tiny.make_bundle(tmp_path / "export", seed=1)
@@ -33,8 +34,7 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     second = tiny.row("second", tmp_path / "first").replace(str(tmp_path / "first"), str(tmp_path / "second"))
     digest = checkpoints.integrity.sha256(tmp_path / "first" / WEIGHTS)
     second = second.replace("languages =", f'requires = {{first = "{digest}"}}\nlanguages =')
-    (tmp_path / "registry.toml").write_text(f"{tiny.row('first', tmp_path / 'first')}\n{second}", "utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(tmp_path / "registry.toml"))
+    rows(tiny.row("first", tmp_path / "first"), second)
     return tmp_path / "export"
 
 

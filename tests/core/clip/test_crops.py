@@ -7,29 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from core.clip import ZeroShot, crops, encoders, zero_shot
+from core.clip import ZeroShot, crops
 from core.errors import Refusal
 from tests import tiny
+from tests.conftest import Rows
+
+pytestmark = pytest.mark.usefixtures("forget")
 
 LABELS = ["dog", "cat", "red envelope"]
 
 
-@pytest.fixture(autouse=True)
-def use_registry(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.getbasetemp() / "crops"
-    if not folder.exists():
-        tiny.make_bundle(folder / "soft")
-        (folder / "registry.toml").write_text(tiny.row("tiny", folder / "soft"), encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(folder / "registry.toml"))
-    for cache in (encoders.TEXT_FEATURES, zero_shot.ENCODED_IMAGES, crops.CROP_FEATURES):
-        cache.clear()
-
-
-def picture(width: int = 60, height: int = 40) -> Image.Image:
-    generator = np.random.default_rng(0)
-    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+@pytest.fixture(scope="module", autouse=True)
+def registry(tmp_path_factory: pytest.TempPathFactory, module_rows: Rows) -> None:
+    module_rows(tiny.bundled("tiny", tmp_path_factory.mktemp("crops")))
 
 
 def test_a_grid_tiles_the_picture_row_by_row() -> None:
@@ -85,7 +76,7 @@ def test_the_tower_sees_a_square_around_the_box(box: tuple[int, ...], square: tu
 
 
 def test_each_crop_is_answered_like_a_picture_of_its_own() -> None:
-    model, image = ZeroShot.load("tiny", "cpu"), picture()
+    model, image = ZeroShot.load("tiny", "cpu"), tiny.noise(60, 40)
     result = crops.classify_crops(model, image, crops.grid(*image.size, 2, 2), LABELS, "photo")
     assert result.probabilities.shape == result.cosines.shape == (4, 3)
     np.testing.assert_allclose(result.probabilities.sum(axis=1), 1, rtol=1e-5)
@@ -97,7 +88,7 @@ def test_each_crop_is_answered_like_a_picture_of_its_own() -> None:
 
 
 def test_new_labels_and_known_boxes_encode_no_crop_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, image = ZeroShot.load("tiny", "cpu"), picture()
+    model, image = ZeroShot.load("tiny", "cpu"), tiny.noise(60, 40)
     boxes = crops.grid(*image.size, 2, 2)
     crops.classify_crops(model, image, boxes, LABELS)
     batches: list[int] = []
@@ -113,7 +104,7 @@ def test_new_labels_and_known_boxes_encode_no_crop_again(monkeypatch: pytest.Mon
 
 
 def test_the_answer_as_plain_values() -> None:
-    model, image = ZeroShot.load("tiny", "cpu"), picture()
+    model, image = ZeroShot.load("tiny", "cpu"), tiny.noise(60, 40)
     answer = crops.classify_crops(model, image, crops.grid(*image.size, 1, 2), LABELS).to_json()
     assert [crop["box"] for crop in answer["crops"]] == [[0, 0, 30, 40], [30, 0, 60, 40]]
     for rows in (answer["whole"], *(crop["results"] for crop in answer["crops"])):

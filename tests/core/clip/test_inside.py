@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from core import inputs
-from core.clip import ZeroShot, atlas, attention, encoders, relevance, stages, zero_shot
+from core.clip import ZeroShot, atlas, attention, encoders, relevance, stages
 from core.clip.walk import POOL, walk
 from core.errors import Refusal
 from tests import tiny
+from tests.conftest import Rows
 
 ROOT = Path(__file__).resolve().parents[3]
 SCENES = ROOT / "assets" / "examples" / "clip"
@@ -32,28 +32,21 @@ KINDS = {
 ALL = [*KINDS, MINIATURE]
 
 
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A row of random weights for every kind of transformer."""
+    folder, made = tmp_path_factory.mktemp("inside"), []
+    for name, (make, loader) in KINDS.items():
+        make(folder / name)
+        made.append(tiny.row(name, folder / name, "sigmoid" if name == "siglip" else "softmax", loader))
+    return made
+
+
 @pytest.fixture(autouse=True)
-def use_registry(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A row of random weights for every kind of transformer; the miniature keeps its own registry."""
-    if "kind" not in request.fixturenames or request.getfixturevalue("kind") == MINIATURE:
-        return
-    folder = tmp_path_factory.getbasetemp() / "inside"
-    if not folder.exists():
-        rows = []
-        for name, (make, loader) in KINDS.items():
-            make(folder / name)
-            rows.append(tiny.row(name, folder / name, "sigmoid" if name == "siglip" else "softmax", loader))
-        (folder / "registry.toml").write_text("\n".join(rows), encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(folder / "registry.toml"))
-    for cache in (encoders.TEXT_FEATURES, zero_shot.ENCODED_IMAGES, attention.ATTENTIONS):
-        cache.clear()
-
-
-def picture(width: int = 60, height: int = 40) -> Image.Image:
-    generator = np.random.default_rng(0)
-    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+def use_registry(request: pytest.FixtureRequest, tables: list[str], rows: Rows, forget: None) -> None:
+    """The miniature keeps its own registry."""
+    if "kind" in request.fixturenames and request.getfixturevalue("kind") != MINIATURE:
+        rows(*tables)
 
 
 def use(model: ZeroShot) -> encoders.DualEncoder:
@@ -64,7 +57,7 @@ def use(model: ZeroShot) -> encoders.DualEncoder:
 @pytest.mark.parametrize("kind", ALL)
 def test_the_walk_is_the_librarys_own_pass(kind: str) -> None:
     encoder = use(ZeroShot.load(kind, "cpu"))
-    pixels = encoder.pixels([picture(), picture(40, 60)])
+    pixels = encoder.pixels([tiny.noise(60, 40), tiny.noise(40, 60)])
     with torch.inference_mode():
         made, own = walk(encoder.vision, pixels), encoder.vision(pixels)
         attention = encoder.vision.attention(pixels)
@@ -88,7 +81,7 @@ def test_a_tower_of_another_kind_is_not_walked() -> None:
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("reader", [None, (0, 1)])
 def test_what_a_reader_reads_sums_to_one(kind: str, reader: tuple[int, int] | None) -> None:
-    found = attention.attend(ZeroShot.load(kind, "cpu"), picture(), reader)
+    found = attention.attend(ZeroShot.load(kind, "cpu"), tiny.noise(60, 40), reader)
     assert found.weights.shape[:2] == found.kept.shape and len(found.layers) == len(found.weights)
     np.testing.assert_allclose(found.weights.sum((2, 3)) + found.kept, 1, rtol=1e-4)
     assert (found.weights >= 0).all() and (found.entropy >= 0).all() and (found.entropy <= 1 + 1e-6).all()
@@ -99,7 +92,7 @@ def test_what_a_reader_reads_sums_to_one(kind: str, reader: tuple[int, int] | No
 
 def test_a_place_outside_the_grid_is_refused() -> None:
     with pytest.raises(Refusal) as refusal:
-        attention.attend(ZeroShot.load(MINIATURE, "cpu"), picture(), (2, 0))
+        attention.attend(ZeroShot.load(MINIATURE, "cpu"), tiny.noise(60, 40), (2, 0))
     assert refusal.value.code == "no_such_place"
 
 
@@ -107,12 +100,12 @@ def test_a_place_outside_the_grid_is_refused() -> None:
 @pytest.mark.parametrize("method", relevance.METHODS)
 def test_relevance_has_a_map_for_every_label(kind: str, method: str) -> None:
     model = ZeroShot.load(kind, "cpu")
-    found = relevance.locate(model, picture(), LABELS, method)
+    found = relevance.locate(model, tiny.noise(60, 40), LABELS, method)
     assert found.maps.ndim == 3 and len(found.maps) == 3 and np.isfinite(found.maps).all()
     if method != "maskclip":
         assert (found.maps >= 0).all() and found.maps.max() > 0
     # Answers belong to labels, not to their order.
-    turned = relevance.locate(model, picture(), LABELS[::-1], method)
+    turned = relevance.locate(model, tiny.noise(60, 40), LABELS[::-1], method)
     np.testing.assert_allclose(turned.maps[::-1], found.maps, rtol=1e-3, atol=1e-6)
     assert pickle.loads(pickle.dumps(found)).method == method
     assert [row["label"] for row in found.to_json()["relevance"]] == LABELS
@@ -152,16 +145,19 @@ def test_what_is_refused() -> None:
         ({"labels": [str(i) for i in range(13)]}, "too_many_labels"),
     ):
         with pytest.raises(Refusal) as refusal:
-            relevance.locate(model, picture(), **options)
+            relevance.locate(model, tiny.noise(60, 40), **options)
         assert refusal.value.code == code
 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_stages_lead_from_the_picture_to_a_vector_of_length_one(kind: str) -> None:
     model = ZeroShot.load(kind, "cpu")
-    found = stages.of_image(model, picture())
+    found = stages.of_image(model, tiny.noise(60, 40))
     assert found[0].shape == (40, 60, 3) and found[1].name == "pixels" and found[1].shape[0] == 3
-    assert found[-1].name == "normalised" and found[-1].shape == model.encode(picture()).image_features.shape
+    assert (
+        found[-1].name == "normalised"
+        and found[-1].shape == model.encode(tiny.noise(60, 40)).image_features.shape
+    )
     width = found[-1].shape[0]
     assert width * (found[-1].mean ** 2 + found[-1].deviation ** 2) == pytest.approx(1, abs=0.02)
     assert all(stage.picture.dtype == np.uint8 and stage.picture.shape[-1] == 3 for stage in found)

@@ -17,6 +17,7 @@ from core.clip import ZeroShot, matching
 from core.errors import Refusal
 from core.runtime import Cancel
 from tests import tiny
+from tests.conftest import Rows
 
 
 def test_pairs_are_counted_and_told_apart() -> None:
@@ -70,9 +71,9 @@ def test_the_command_measures_what_is_recorded() -> None:
 
 
 def test_a_measurement_here_is_of_the_images_and_remembered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny.register("tiny-pairs", tmp_path, monkeypatch)
+    rows(tiny.bundled("tiny-pairs", tmp_path))
     model = ZeroShot.load("tiny-pairs")
     images = [Image.fromarray(np.full((32, 32, 3), 40 * i, np.uint8)) for i in range(6)]
     captions = ["a dog", "a cat", "a dog", "red envelope", "money", "sheep"]

@@ -13,6 +13,7 @@ from core.classroom.world.concepts import concepts
 from core.clip import ZeroShot, bilingual, encoders, reading
 from core.errors import Refusal
 from tests import tiny
+from tests.conftest import Rows
 
 SCENES = Path(__file__).resolve().parents[3] / "assets" / "examples" / "clip"
 TEXTS = ["站立的羊", "a sheep Standing, eating", "龘", "x" * 300]
@@ -59,11 +60,9 @@ def test_clip_gets_three_bytes_for_every_chinese_character_without_any_download(
     assert chinese.pooling == "end" and chinese.feature_at == len(chinese.pieces) - 1
 
 
-def test_siglip_reads_the_last_of_64_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_siglip_reads_the_last_of_64_places(tmp_path: Path, rows: Rows) -> None:
     tiny.make_siglip(tmp_path / "bundle")
-    text = tiny.row("tiny-reading", tmp_path / "bundle", "sigmoid", "core.clip.siglip:load_siglip")
-    (tmp_path / "registry.toml").write_text(text, encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(tmp_path / "registry.toml"))
+    rows(tiny.row("tiny-reading", tmp_path / "bundle", "sigmoid", "core.clip.siglip:load_siglip"))
     encoder = encoders.load("tiny-reading", "cpu", torch.float32)
     readings = reading.read("tiny-reading", TEXTS)
     assert [one.ids for one in readings] == encoder.text.tokenize(TEXTS)
@@ -75,11 +74,9 @@ def test_siglip_reads_the_last_of_64_places(tmp_path: Path, monkeypatch: pytest.
     assert [piece.kind for piece in spelled.pieces] == ["byte"] * 3 + ["special"]
 
 
-def test_chinese_clip_reads_the_first_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chinese_clip_reads_the_first_place(tmp_path: Path, rows: Rows) -> None:
     tiny.make_chinese_clip(tmp_path / "bundle")
-    text = tiny.row("tiny-bert", tmp_path / "bundle", loader="core.clip.encoders:load_chinese_clip")
-    (tmp_path / "registry.toml").write_text(text, encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(tmp_path / "registry.toml"))
+    rows(tiny.row("tiny-bert", tmp_path / "bundle", loader="core.clip.encoders:load_chinese_clip"))
     encoder = encoders.load("tiny-bert", "cpu", torch.float32)
     texts = ["站立的羊", "龘羊"]
     readings = reading.read("tiny-bert", texts)

@@ -10,19 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from core.clip import ZeroShot, encoders, trace
 from core.errors import Refusal
 from demos.clip.words import data
+from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[3]
 LABELS = ["dog", "cat", "red envelope"]
-
-
-def picture() -> Image.Image:
-    generator = np.random.default_rng(0)
-    return Image.fromarray(generator.integers(0, 256, (40, 60, 3), dtype=np.uint8))
 
 
 def branches(value: int) -> str:
@@ -58,7 +53,7 @@ def test_only_lines_that_ran_are_marked() -> None:
 
 
 def test_lines_are_those_of_the_file() -> None:
-    run = trace.classify(ZeroShot.load("classroom-rn", "cpu"), picture(), LABELS, "seven")
+    run = trace.classify(ZeroShot.load("classroom-rn", "cpu"), tiny.noise(60, 40), LABELS, "seven")
     assert list(run.functions) == [step["role"] for step in data()["pseudocode"]]
     for one in run.functions.values():
         source = (ROOT / one.file).read_text(encoding="utf-8").splitlines()
@@ -69,8 +64,8 @@ def test_lines_are_those_of_the_file() -> None:
 
 def test_shapes_are_those_of_the_answer_also_when_everything_is_remembered() -> None:
     model = ZeroShot.load("classroom-rn", "cpu")
-    answer = model.classify(picture(), LABELS, "seven")
-    run = trace.classify(model, picture(), LABELS, "seven")
+    answer = model.classify(tiny.noise(60, 40), LABELS, "seven")
+    run = trace.classify(model, tiny.noise(60, 40), LABELS, "seven")
     np.testing.assert_array_equal(run.answer.probabilities, answer.probabilities)
     made = {
         role: {name: value for line in one.lines for name, value in line.made}
@@ -90,7 +85,7 @@ def test_shapes_are_those_of_the_answer_also_when_everything_is_remembered() -> 
 
 def test_every_step_of_the_paper_finds_its_line() -> None:
     """The marks of the page's table are in the source of what they stand for: a renamed variable breaks this."""
-    run = trace.classify(ZeroShot.load("classroom-rn", "cpu"), picture(), LABELS)
+    run = trace.classify(ZeroShot.load("classroom-rn", "cpu"), tiny.noise(60, 40), LABELS)
     for step in data()["pseudocode"]:
         one = run.functions[step["role"]]
         assert any(mark in line.code for line in one.lines for mark in step["marks"] if line.ran), step[
@@ -135,7 +130,7 @@ def test_what_values_look_like(value: object, shown: str) -> None:
 
 def test_too_many_labels() -> None:
     with pytest.raises(Refusal) as refusal:
-        trace.classify(ZeroShot.load("classroom-rn", "cpu"), picture(), [str(i) for i in range(101)])
+        trace.classify(ZeroShot.load("classroom-rn", "cpu"), tiny.noise(60, 40), [str(i) for i in range(101)])
     assert refusal.value.code == "too_many_labels"
 
 

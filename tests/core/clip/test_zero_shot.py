@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from core.clip import ZeroShot, encoders, zero_shot
 from core.errors import Refusal
 from tests import tiny
+from tests.conftest import Rows
+
+pytestmark = pytest.mark.usefixtures("forget")
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", autouse=True)
+def registry(tmp_path_factory: pytest.TempPathFactory, module_rows: Rows) -> None:
     folder = tmp_path_factory.mktemp("bundles")
-    tiny.make_bundle(folder / "soft")
-    text = tiny.row("tiny-soft", folder / "soft") + tiny.row("tiny-sigmoid", folder / "soft", "sigmoid")
-    (folder / "registry.toml").write_text(text, encoding="utf-8")
-    return folder / "registry.toml"
-
-
-@pytest.fixture(autouse=True)
-def use_registry(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(registry))
-    encoders.TEXT_FEATURES.clear()
-    zero_shot.ENCODED_IMAGES.clear()
-
-
-def picture(seed: int = 0, width: int = 50, height: int = 40) -> Image.Image:
-    generator = np.random.default_rng(seed)
-    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    tiny.make_bundle(folder)
+    module_rows(tiny.row("tiny-soft", folder), tiny.row("tiny-sigmoid", folder, "sigmoid"))
 
 
 LABELS = ["dog", "cat", "red envelope"]
 
 
 def test_probabilities_are_the_papers_formula() -> None:
-    result = ZeroShot.load("tiny-soft", "cpu").classify(picture(), LABELS)
+    result = ZeroShot.load("tiny-soft", "cpu").classify(tiny.noise(50, 40), LABELS)
     np.testing.assert_allclose(result.cosines, result.text_features @ result.image_features, atol=1e-6)
     logits = result.learned_logit_scale * result.cosines
     expected = np.exp(logits) / np.exp(logits).sum()
@@ -52,8 +39,8 @@ def test_probabilities_are_the_papers_formula() -> None:
 
 def test_order_of_labels_does_not_matter() -> None:
     model = ZeroShot.load("tiny-soft", "cpu")
-    there = model.classify(picture(), LABELS)
-    back = model.classify(picture(), LABELS[::-1])
+    there = model.classify(tiny.noise(50, 40), LABELS)
+    back = model.classify(tiny.noise(50, 40), LABELS[::-1])
     np.testing.assert_allclose(there.probabilities, back.probabilities[::-1], atol=1e-6)
     assert [row["label"] for row in there.to_json()["results"]] == [
         row["label"] for row in back.to_json()["results"]
@@ -62,40 +49,40 @@ def test_order_of_labels_does_not_matter() -> None:
 
 def test_sigmoid_rows_do_not_sum_to_one_and_do_not_see_each_other() -> None:
     model = ZeroShot.load("tiny-sigmoid", "cpu")
-    one = model.classify(picture(), LABELS[:1])
-    three = model.classify(picture(), LABELS)
+    one = model.classify(tiny.noise(50, 40), LABELS[:1])
+    three = model.classify(tiny.noise(50, 40), LABELS)
     np.testing.assert_allclose(one.probabilities[0], three.probabilities[0], atol=1e-6)
 
 
 def test_temperature_flattens_and_sharpens_without_changing_the_order() -> None:
     model = ZeroShot.load("tiny-soft", "cpu")
-    cold = model.classify(picture(), LABELS, logit_scale=200)
-    warm = model.classify(picture(), LABELS, logit_scale=1)
+    cold = model.classify(tiny.noise(50, 40), LABELS, logit_scale=200)
+    warm = model.classify(tiny.noise(50, 40), LABELS, logit_scale=1)
     assert cold.probabilities.max() > warm.probabilities.max()
     assert list(cold.order) == list(warm.order)
     for value in (0, -1, 1001, float("nan")):
         with pytest.raises(Refusal, match="logit scale"):
-            model.classify(picture(), LABELS, logit_scale=value)
+            model.classify(tiny.noise(50, 40), LABELS, logit_scale=value)
 
 
 def test_ensemble_of_one_template_twice_is_that_template() -> None:
     model = ZeroShot.load("tiny-soft", "cpu")
-    once = model.classify(picture(), LABELS, ["a photo of a {}"])
-    twice = model.classify(picture(), LABELS, ["a photo of a {}", "a photo of a {}"])
+    once = model.classify(tiny.noise(50, 40), LABELS, ["a photo of a {}"])
+    twice = model.classify(tiny.noise(50, 40), LABELS, ["a photo of a {}", "a photo of a {}"])
     np.testing.assert_allclose(once.cosines, twice.cosines, atol=1e-6)
     assert twice.cosines_per_template.shape == (2, 3)
 
 
 def test_a_changed_label_encodes_only_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
     model = ZeroShot.load("tiny-soft", "cpu")
-    model.classify(picture(), LABELS)
+    model.classify(tiny.noise(50, 40), LABELS)
     encoded: list[str] = []
     original = zero_shot._encode_text
     monkeypatch.setattr(
         zero_shot, "_encode_text", lambda model, texts: encoded.extend(texts) or original(model, texts)
     )
     monkeypatch.setattr(zero_shot, "_encode_image", lambda *_: pytest.fail("the picture was encoded again"))
-    model.classify(picture(), [*LABELS, "sheep"])
+    model.classify(tiny.noise(50, 40), [*LABELS, "sheep"])
     assert encoded == ["sheep"]
 
 
@@ -109,7 +96,7 @@ def test_labels_that_repeat_or_share_a_batch_do_not_mix() -> None:
 
 def test_results_pickle() -> None:
     model = ZeroShot.load("tiny-soft", "cpu")
-    result = model.classify(picture(), LABELS)
+    result = model.classify(tiny.noise(50, 40), LABELS)
     again = pickle.loads(pickle.dumps(result))
     assert again.labels == result.labels
     assert pickle.loads(pickle.dumps(model)) == model
@@ -120,8 +107,8 @@ def test_absence_line_lies_inside_the_cosines_of_unrelated_words() -> None:
     for language in ("en", "zh"):
         words = zero_shot.background_words(language)
         assert len(words) == len(set(words)) == 120
-        cosines = model.classify(picture(), words).cosines
-        line = model.absence_line(picture(), None, language)
+        cosines = model.classify(tiny.noise(50, 40), words).cosines
+        line = model.absence_line(tiny.noise(50, 40), None, language)
         # Words that this tiny vocabulary does not know share one feature, so a few may tie with the line.
         assert (cosines > line).mean() <= 0.05 <= (cosines >= line).mean()
 

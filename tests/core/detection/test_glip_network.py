@@ -25,6 +25,7 @@ from core.detection.glip.deform import modulated_conv
 from core.detection.glip.head import as_read
 from core.errors import Refusal, sentences
 from tests import tiny
+from tests.conftest import Rows
 
 CLIP = "classroom-rn"
 WORDS = [
@@ -79,7 +80,7 @@ def row(name: str, loader: str, folder: Path, files: str, requires: str, options
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def here(tmp_path_factory: pytest.TempPathFactory, module_rows: Rows) -> Iterator[Path]:
     """A registry with a miniature, a tiny GLIP-T and a tiny Grounding DINO, all of random weights."""
     folder = tmp_path_factory.mktemp("glip")
     patch = pytest.MonkeyPatch()
@@ -129,9 +130,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             f'family = "GroundingDino"\n{pictures}',
         ),
     ]  # fmt: skip
-    (folder / "registry.toml").write_text("\n".join(tables), encoding="utf-8")
-    patch.setenv("CLIP_ATLAS_REGISTRY", str(folder / "registry.toml"))
-    patch.setenv("CLIP_ATLAS_DEVICE", "cpu")
+    module_rows(*tables)
     patch.setattr(originals.constants, "HF_HOME", str(folder / "home"))
     yield folder
     patch.undo()

@@ -16,11 +16,12 @@ from core.detection import GLIP
 from core.detection.glip import grounding, language, omdet
 from demos.glip import draw
 from tests import tiny
+from tests.conftest import Rows
 from tests.core.checkpoints import known_rows
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GLIP]:
+def model(tmp_path_factory: pytest.TempPathFactory, module_rows: Rows) -> Iterator[GLIP]:
     """A tiny OmDet-Turbo as the only row; asking the Hub about a backbone is an error."""
     folder = tmp_path_factory.mktemp("omdet")
     tiny.make_omdet(folder / "omdet")
@@ -28,10 +29,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GLIP]:
     text = text.replace('paper = "clip"', 'paper = "glip"').replace(
         "[[omdet.files]]", "[omdet.options]\nthreshold = 0.1\n[[omdet.files]]", 1
     )
-    (folder / "registry.toml").write_text(text, encoding="utf-8")
+    module_rows(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLIP_ATLAS_REGISTRY", str(folder / "registry.toml"))
-        patch.setenv("CLIP_ATLAS_DEVICE", "cpu")
         patch.setattr(backbone_utils, "hf_api", lambda: 1 / 0)
         yield GLIP.load("omdet")
     runtime.POOL.drop_idle()

@@ -16,9 +16,10 @@ from torchvision.ops import box_iou
 
 from core import __main__ as cli
 from core import checkpoints
-from core.clip import encoders
 from core.detection import ViLD, vild
 from core.errors import Refusal
+
+pytestmark = pytest.mark.usefixtures("forget")
 
 ROOT = Path(__file__).resolve().parents[3]
 SHELF = ROOT / "assets" / "examples" / "vild" / "toy_shelf.webp"
@@ -34,12 +35,6 @@ def shelf() -> Image.Image:
 @pytest.fixture(scope="module")
 def model() -> ViLD:
     return ViLD.load("classroom-vild", "cpu")
-
-
-@pytest.fixture(autouse=True)
-def forget() -> None:
-    for cache in (encoders.TEXT_FEATURES, vild.ENCODED_IMAGES, vild.CROPS):
-        cache.clear()
 
 
 @pytest.mark.parametrize("variant", vild.VARIANTS)

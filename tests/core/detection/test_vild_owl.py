@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,11 @@ from core.clip import encoders
 from core.detection import ViLD, vild
 from core.errors import Refusal
 from tests import tiny
+from tests.conftest import Rows
+
+pytestmark = pytest.mark.usefixtures("forget")
 
 WORDS = ["dog", "cat", "red envelope"]
-
-
-@pytest.fixture(autouse=True)
-def forget() -> None:
-    for cache in (encoders.TEXT_FEATURES, vild.ENCODED_IMAGES, vild.CROPS):
-        cache.clear()
 
 
 def config(kind: Any) -> Any:
@@ -38,7 +34,7 @@ def config(kind: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def owls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def owls(tmp_path_factory: pytest.TempPathFactory, module_rows: Rows) -> dict[str, Any]:
     """Both families with random weights saved as published repositories, and a CLIP that names crops."""
     import transformers
 
@@ -76,20 +72,13 @@ def owls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     )
     detectors = "".join(tables).replace('paper = "clip"', 'paper = "vild"')
     clip = tiny.row("tiny-vild-clip", root / "clip")
-    (root / "registry.toml").write_text(clip + detectors, encoding="utf-8")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("CLIP_ATLAS_REGISTRY", str(root / "registry.toml"))
-    yield models
-    patch.undo()
-
-
-def picture(width: int, height: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    module_rows(clip, detectors)
+    return models
 
 
 @pytest.mark.parametrize("family", ["Owlv2", "OwlViT"])
 def test_scores_and_boxes_are_transformers_own(owls: dict[str, Any], family: str) -> None:
-    image = picture(80, 48)
+    image = tiny.noise(80, 48)
     lines = [f"a photo of a {word}." for word in WORDS]
     ids = [encoding.ids for encoding in tiny.tokenizer().encode_batch(lines)]
     tokens = torch.zeros(len(ids), 16, dtype=torch.long)
@@ -120,7 +109,7 @@ def test_scores_and_boxes_are_transformers_own(owls: dict[str, Any], family: str
 
 
 def test_owlv2_proposes_and_clip_names_the_crops(owls: dict[str, Any]) -> None:
-    image, handle = picture(70, 50), ViLD.load("tiny-vild-crops", "cpu")
+    image, handle = tiny.noise(70, 50), ViLD.load("tiny-vild-crops", "cpu")
     assert vild.variants("tiny-vild-crops") == ("crops",)
     found = handle.detect(image, WORDS, threshold=0.0, proposals=3)
     with encoders.use("tiny-vild-clip", "cpu", torch.float32) as encoder:
@@ -142,5 +131,5 @@ def test_owlv2_proposes_and_clip_names_the_crops(owls: dict[str, Any]) -> None:
 
 
 def test_a_picture_of_one_pixel_is_one_proposal(owls: dict[str, Any]) -> None:
-    found = ViLD.load("tiny-vild-crops", "cpu").detect(picture(1, 1), WORDS, threshold=0.0)
+    found = ViLD.load("tiny-vild-crops", "cpu").detect(tiny.noise(1, 1), WORDS, threshold=0.0)
     assert found.class_scores.shape == (1, 3) and found.class_scores.sum() == pytest.approx(1, abs=1e-4)

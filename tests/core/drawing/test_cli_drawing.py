@@ -12,14 +12,15 @@ from PIL import Image
 from core import __main__ as cli
 from core.drawing.strokes import Strokes
 from tests import tiny
+from tests.conftest import Rows
 
 PHOTO = str(Path(__file__).resolve().parents[3] / "assets" / "examples" / "photos" / "rose.jpg")
 FEW = ("--strokes", "3", "--steps", "2", "--seeds", "2")
 
 
 @pytest.fixture(autouse=True)
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny.register("tiny-draw", tmp_path, monkeypatch)
+def registry(tmp_path: Path, rows: Rows) -> None:
+    rows(tiny.bundled("tiny-draw", tmp_path))
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -20,19 +20,14 @@ from core.drawing.strokes import Frame, Painting, Sketch, Strokes
 from core.errors import Refusal
 from core.runtime import Cancel
 from tests import tiny
+from tests.conftest import Rows
 
 STEPS = 6
 
 
 @pytest.fixture(scope="module", autouse=True)
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("sketch")
-    tiny.make_bundle(folder / "bundle")
-    (folder / "registry.toml").write_text(tiny.row("tiny-guide", folder / "bundle"), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLIP_ATLAS_REGISTRY", str(folder / "registry.toml"))
-        patch.setenv("CLIP_ATLAS_DEVICE", "cpu")
-        yield
+def registry(tmp_path_factory: pytest.TempPathFactory, module_rows: Rows) -> None:
+    module_rows(tiny.bundled("tiny-guide", tmp_path_factory.mktemp("sketch")))
 
 
 @pytest.fixture(scope="module")

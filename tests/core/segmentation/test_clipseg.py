@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from core import checkpoints
-from core.clip import encoders
 from core.errors import Refusal
 from core.segmentation import CLIPSeg, clipseg
 from tests import tiny
+from tests.conftest import Rows
+
+pytestmark = pytest.mark.usefixtures("forget")
 
 SIDE = 64
 LABELS = ["dog", "cat", "red envelope", "sheep"]
@@ -41,12 +41,11 @@ def config() -> Any:
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def original(tmp_path_factory: pytest.TempPathFactory, module_rows: Rows) -> Any:
     """transformers' own model with random weights, saved as a published repository and named in the registry."""
     from transformers import CLIPSegForImageSegmentation
 
-    root = tmp_path_factory.mktemp("clipseg")
-    folder = root / "tiny"
+    folder = tmp_path_factory.mktemp("clipseg")
     torch.manual_seed(0)
     model = CLIPSegForImageSegmentation(config()).eval()
     for parameter in model.parameters():
@@ -56,30 +55,14 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     tiny.tokenizer().save(str(folder / "tokenizer.json"))
     preprocess = {"size": {"height": SIDE, "width": SIDE}, "image_mean": MEAN, "image_std": STD}
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocess))
-    (root / "registry.toml").write_text(
-        tiny.row("tiny-clipseg", folder, loader="core.segmentation.clipseg:load_clipseg"), encoding="utf-8"
-    )
-    patch = pytest.MonkeyPatch()
-    patch.setenv("CLIP_ATLAS_REGISTRY", str(root / "registry.toml"))
-    yield model
-    patch.undo()
-
-
-@pytest.fixture(autouse=True)
-def forget() -> None:
-    encoders.TEXT_FEATURES.clear()
-    clipseg.ENCODED_IMAGES.clear()
-
-
-def picture(width: int = SIDE, height: int = SIDE) -> Image.Image:
-    generator = np.random.default_rng(0)
-    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    module_rows(tiny.row("tiny-clipseg", folder, loader="core.segmentation.clipseg:load_clipseg"))
+    return model
 
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_maps_are_transformers_own(original: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clipseg, "LABELS_AT_ONCE", 3)
-    image, labels = picture(), LABELS[:count]
+    image, labels = tiny.noise(SIDE, SIDE), LABELS[:count]
     ids = [encoding.ids for encoding in tiny.tokenizer().encode_batch(labels)]
     batch = torch.tensor([row + [0] * (max(map(len, ids)) - len(row)) for row in ids])
     levels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
@@ -97,7 +80,7 @@ def test_maps_are_transformers_own(original: Any, count: int, monkeypatch: pytes
 
 @pytest.mark.parametrize("size", [(60, 40), (33, 33), (20, 300), (5, 5)])
 def test_pictures_of_any_size(original: Any, size: tuple[int, int]) -> None:
-    found = CLIPSeg.load("tiny-clipseg", "cpu").segment(picture(*size), LABELS)
+    found = CLIPSeg.load("tiny-clipseg", "cpu").segment(tiny.noise(*size), LABELS)
     assert found.mask.shape == (size[1], size[0]) and found.scores.shape == (4, size[1], size[0])
     assert found.shares.sum() == pytest.approx(1)
     again = pickle.loads(pickle.dumps(found))
@@ -106,7 +89,7 @@ def test_pictures_of_any_size(original: Any, size: tuple[int, int]) -> None:
 
 def test_a_label_says_the_same_whoever_is_beside_it(original: Any) -> None:
     model = CLIPSeg.load("tiny-clipseg", "cpu")
-    encoded = model.encode(picture(50, 30))
+    encoded = model.encode(tiny.noise(50, 30))
     together, alone = model.segment(encoded, LABELS), model.segment(encoded, LABELS[2:3])
     np.testing.assert_allclose(together.scores[2], alone.scores[0], atol=1e-5)
     assert alone.scores[0].max() < 1  # a softmax of one label would be sure of it
@@ -114,7 +97,7 @@ def test_a_label_says_the_same_whoever_is_beside_it(original: Any) -> None:
 
 def test_a_changed_label_encodes_only_itself(original: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = CLIPSeg.load("tiny-clipseg", "cpu")
-    model.segment(picture(), LABELS)
+    model.segment(tiny.noise(SIDE, SIDE), LABELS)
     asked: list[str] = []
     read = clipseg._encode_text
 
@@ -124,7 +107,7 @@ def test_a_changed_label_encodes_only_itself(original: Any, monkeypatch: pytest.
 
     monkeypatch.setattr(clipseg, "_encode_text", listen)
     monkeypatch.setattr(clipseg, "_encode_image", lambda *_: pytest.fail("the picture was encoded again"))
-    model.segment(picture(), [*LABELS, "money"])
+    model.segment(tiny.noise(SIDE, SIDE), [*LABELS, "money"])
     assert asked == ["money"]
 
 

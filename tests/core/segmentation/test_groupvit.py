@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import pickle
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from core import checkpoints
-from core.clip import encoders
 from core.segmentation import GroupViT, grouping, groupvit, oracle
 from tests import tiny
+from tests.conftest import Rows
+
+pytestmark = pytest.mark.usefixtures("forget")
 
 CONFIG: dict[str, Any] = {
     "projection_dim": 12,
@@ -42,7 +42,7 @@ LABELS = ["dog", "cat", "red envelope", "sheep"]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def registry(tmp_path_factory: pytest.TempPathFactory, module_rows: Rows) -> None:
     folder = tmp_path_factory.mktemp("bundles")
     tiny.make_bundle(folder / "clip")
     torch.manual_seed(0)
@@ -53,31 +53,16 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     rows = tiny.row("tiny-group", folder / "group", loader="core.segmentation.groupvit:load_miniature")
     digest = hashlib.sha256((folder / "clip" / "model.safetensors").read_bytes()).hexdigest()
     head, files = rows.split("[[tiny-group.files]]", 1)
-    rows = (
-        f"{tiny.row('tiny-soft', folder / 'clip')}\n{head}[tiny-group.options]\nshort_side = 32\n"
-        f'[tiny-group.requires]\ntiny-soft = "{digest}"\n[[tiny-group.files]]{files}'
+    module_rows(
+        tiny.row("tiny-soft", folder / "clip"),
+        f"{head}[tiny-group.options]\nshort_side = 32\n"
+        f'[tiny-group.requires]\ntiny-soft = "{digest}"\n[[tiny-group.files]]{files}',
     )
-    (folder / "registry.toml").write_text(rows, encoding="utf-8")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("CLIP_ATLAS_REGISTRY", str(folder / "registry.toml"))
-    yield
-    patch.undo()
-
-
-@pytest.fixture(autouse=True)
-def forget() -> None:
-    encoders.TEXT_FEATURES.clear()
-    groupvit.ENCODED_IMAGES.clear()
-
-
-def picture(width: int = 60, height: int = 40) -> Image.Image:
-    generator = np.random.default_rng(0)
-    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 @pytest.mark.parametrize("size", [(60, 40), (33, 33), (20, 300), (5, 5)])
 def test_pictures_of_any_size(size: tuple[int, int]) -> None:
-    found = GroupViT.load("tiny-group", "cpu").segment(picture(*size), LABELS, threshold=0)
+    found = GroupViT.load("tiny-group", "cpu").segment(tiny.noise(*size), LABELS, threshold=0)
     assert found.mask.shape == found.groups.shape == (size[1], size[0])
     assert found.mask.min() >= 0 and found.scores.shape == (3, 4)
     first, last = found.stages
@@ -91,7 +76,7 @@ def test_pictures_of_any_size(size: tuple[int, int]) -> None:
 
 def test_threshold_names_less_and_less_but_never_nothing() -> None:
     model = GroupViT.load("tiny-group", "cpu")
-    encoded = model.encode(picture())
+    encoded = model.encode(tiny.noise(60, 40))
     named = [int((model.segment(encoded, LABELS, t).group_labels >= 0).sum()) for t in (0.0, 0.02, 0.1, 1.0)]
     assert named[0] == 3 and named == sorted(named, reverse=True) and named[-1] == 1
     lines = [model.segment(encoded, LABELS, t) for t in (0.01, 1.0)]
@@ -101,24 +86,27 @@ def test_threshold_names_less_and_less_but_never_nothing() -> None:
 def test_order_of_labels_does_not_matter() -> None:
     model = GroupViT.load("tiny-group", "cpu")
     order = [2, 0, 3, 1]
-    there, back = model.segment(picture(), LABELS, 0), model.segment(picture(), [LABELS[i] for i in order], 0)
+    there, back = (
+        model.segment(tiny.noise(60, 40), LABELS, 0),
+        model.segment(tiny.noise(60, 40), [LABELS[i] for i in order], 0),
+    )
     np.testing.assert_allclose(back.scores, there.scores[:, order], atol=1e-6)
     np.testing.assert_array_equal(np.array(order)[back.mask], there.mask)
 
 
 def test_a_changed_label_encodes_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     model = GroupViT.load("tiny-group", "cpu")
-    model.segment(picture(), LABELS)
+    model.segment(tiny.noise(60, 40), LABELS)
     asked: list[str] = []
     original = groupvit._encode_text
     monkeypatch.setattr(groupvit, "_encode_text", lambda m, texts: asked.extend(texts) or original(m, texts))
     monkeypatch.setattr(groupvit, "_encode_image", lambda *_: pytest.fail("the picture was encoded again"))
-    model.segment(picture(), [*LABELS, "money"])
+    model.segment(tiny.noise(60, 40), [*LABELS, "money"])
     assert asked == ["a photo of a money."]
 
 
 def test_results_pickle() -> None:
-    found = GroupViT.load("tiny-group", "cpu").segment(picture(), LABELS)
+    found = GroupViT.load("tiny-group", "cpu").segment(tiny.noise(60, 40), LABELS)
     again = pickle.loads(pickle.dumps(found))
     np.testing.assert_array_equal(again.mask, found.mask)
     told = found.to_json()
@@ -163,7 +151,7 @@ def test_a_published_folder_loads_as_transformers_wrote_it(tmp_path: Path) -> No
     )
     paths = {path.name: path for path in tmp_path.iterdir()}
     loaded = groupvit.load_groupvit(paths, row, "cpu", torch.float32)
-    assert loaded.pixels(picture(60, 40)).shape == (1, 3, 64, 96)
+    assert loaded.pixels(tiny.noise(60, 40)).shape == (1, 3, 64, 96)
     ids = open_clip.tokenize(["a photo of a dog.", "two"])
     with torch.inference_mode():
         expected = published.get_text_features(ids).pooler_output
@@ -224,7 +212,7 @@ def test_foreground_iou_leaves_the_background_out() -> None:
 
 
 def test_right_names_tell_bad_names_from_bad_groups() -> None:
-    found = GroupViT.load("tiny-group", "cpu").segment(picture(), LABELS, 0)
+    found = GroupViT.load("tiny-group", "cpu").segment(tiny.noise(60, 40), LABELS, 0)
     # Where the truth is the groups themselves under other names, naming is all that can be wrong.
     truth = np.array([2, -1, 0])[found.groups]
     right = oracle.right_names(found, truth)
@@ -234,7 +222,7 @@ def test_right_names_tell_bad_names_from_bad_groups() -> None:
 
 
 def test_a_map_of_many_groups_is_the_one_of_all_at_once() -> None:
-    encoded = GroupViT.load("tiny-group", "cpu").encode(picture())
+    encoded = GroupViT.load("tiny-group", "cpu").encode(tiny.noise(60, 40))
     generator = np.random.default_rng(1)
     stages = (generator.random((20, 4, 6), np.float32),)
     many = replace(encoded, stages=stages)

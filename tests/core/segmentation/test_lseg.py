@@ -13,19 +13,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors.torch import save_file
 
 from core import checkpoints
 from core.checkpoints import originals
-from core.clip import encoders, zero_shot
 from core.clip.resnet import ClipResNetBackbone
 from core.errors import Refusal
-from core.segmentation import LSeg, MaskCLIP, lseg, maskclip, result
+from core.segmentation import LSeg, MaskCLIP, lseg, result
 from core.segmentation.blocks import RegularizationBlock
 from core.segmentation.dpt import FineClipResNetBackbone, Scratch
 from core.segmentation.evaluation import Sliding
 from tests import tiny
+from tests.conftest import Rows
+
+pytestmark = pytest.mark.usefixtures("forget")
 
 TINY = {
     "features": 8,
@@ -71,39 +72,26 @@ def write_row(folder: Path, name: str, options: str) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def registry(tmp_path_factory: pytest.TempPathFactory, module_rows: Rows) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("bundles")
-    patch = pytest.MonkeyPatch()
-    patch.setattr(lseg, "architectures", lambda: {"tiny": TINY, "tiny-vit": TINY_VIT})
     tiny.make_bundle(folder / "clip")
-    rows = tiny.row("tiny-soft", folder / "clip")
-    rows += write_row(folder, "plain", 'architecture = "tiny"')
-    rows += write_row(folder, "lseg-vit", 'architecture = "tiny-vit"')
-    for kind in ("bottleneck", "depthwise"):
-        rows += write_row(folder, kind, f'architecture = "tiny"\nblock = "{kind}"\ndepth = 2')
-    (folder / "registry.toml").write_text(rows, encoding="utf-8")
-    patch.setenv("CLIP_ATLAS_REGISTRY", str(folder / "registry.toml"))
-    yield
-    patch.undo()
-
-
-@pytest.fixture(autouse=True)
-def forget() -> None:
-    encoders.TEXT_FEATURES.clear()
-    lseg.ENCODED_IMAGES.clear()
-    maskclip.ENCODED_IMAGES.clear()
-    zero_shot.ENCODED_IMAGES.clear()
-
-
-def picture(width: int = 90, height: int = 50, seed: int = 0) -> Image.Image:
-    generator = np.random.default_rng(seed)
-    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    blocks = [f'architecture = "tiny"\nblock = "{kind}"\ndepth = 2' for kind in ("bottleneck", "depthwise")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lseg, "architectures", lambda: {"tiny": TINY, "tiny-vit": TINY_VIT})
+        module_rows(
+            tiny.row("tiny-soft", folder / "clip"),
+            write_row(folder, "plain", 'architecture = "tiny"'),
+            write_row(folder, "lseg-vit", 'architecture = "tiny-vit"'),
+            write_row(folder, "bottleneck", blocks[0]),
+            write_row(folder, "depthwise", blocks[1]),
+        )
+        yield
 
 
 @pytest.mark.parametrize("name", ["plain", "lseg-vit", "bottleneck", "depthwise"])
 @pytest.mark.parametrize("size", [(90, 50), (33, 200), (7, 7), (640, 64)])
 def test_pictures_of_any_size(name: str, size: tuple[int, int]) -> None:
-    found = LSeg.load(name, "cpu").segment(picture(*size), LABELS)
+    found = LSeg.load(name, "cpu").segment(tiny.noise(*size), LABELS)
     width, height = size
     assert found.mask.shape == (height, width) and found.mask.max() < len(LABELS)
     scores = found.scores
@@ -119,7 +107,10 @@ def test_pictures_of_any_size(name: str, size: tuple[int, int]) -> None:
 def test_the_order_of_labels_does_not_matter(name: str) -> None:
     model = LSeg.load(name, "cpu")
     order = [2, 0, 3, 1]
-    there, back = model.segment(picture(), LABELS), model.segment(picture(), [LABELS[i] for i in order])
+    there, back = (
+        model.segment(tiny.noise(90, 50), LABELS),
+        model.segment(tiny.noise(90, 50), [LABELS[i] for i in order]),
+    )
     np.testing.assert_allclose(back.logits, there.logits[order], atol=1e-4)
     np.testing.assert_array_equal(np.array(order)[back.mask], there.mask)
 
@@ -155,8 +146,8 @@ def test_blocks_are_the_formula_and_equivariant(kind: Any, depth: int, activatio
 
 
 def test_label_maps_are_cosines_over_the_temperature() -> None:
-    found = LSeg.load("plain", "cpu").segment(picture(), LABELS)
-    encoded = LSeg.load("plain", "cpu").encode(picture())
+    found = LSeg.load("plain", "cpu").segment(tiny.noise(90, 50), LABELS)
+    encoded = LSeg.load("plain", "cpu").encode(tiny.noise(90, 50))
     expected = np.moveaxis(encoded.pixel_features @ found.text_features.T, -1, 0) / 0.07
     np.testing.assert_allclose(found.before_blocks, expected, atol=1e-4)
     np.testing.assert_allclose(np.linalg.norm(encoded.pixel_features, axis=-1), 1, atol=1e-5)
@@ -164,12 +155,12 @@ def test_label_maps_are_cosines_over_the_temperature() -> None:
 
 def test_an_added_label_encodes_nothing_but_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     model = LSeg.load("bottleneck", "cpu")
-    model.segment(picture(), LABELS)
+    model.segment(tiny.noise(90, 50), LABELS)
     asked: list[str] = []
     original = lseg._encode_text
     monkeypatch.setattr(lseg, "_encode_text", lambda m, labels: asked.extend(labels) or original(m, labels))
     monkeypatch.setattr(lseg, "_encode_image", lambda *_: pytest.fail("the picture was encoded again"))
-    model.segment(picture(), [*LABELS, "money"])
+    model.segment(tiny.noise(90, 50), [*LABELS, "money"])
     assert asked == ["money"]
 
 
@@ -182,11 +173,11 @@ def test_many_labels_win_as_if_enlarged_together() -> None:
 def test_sliding_windows_cover_the_picture_and_stop() -> None:
     model = LSeg.load("plain", "cpu")
     sliding = Sliding(base=80, crop=64, scales=(0.5, 1.0), flip=True)
-    *shares, found = model.segment_multi_scale(picture(), LABELS, sliding)
+    *shares, found = model.segment_multi_scale(tiny.noise(90, 50), LABELS, sliding)
     assert shares == sorted(shares) and shares[-1] == 1
     assert isinstance(found, result.Segmentation) and found.mask.shape == (50, 90)
     cancel = lseg.runtime.Cancel()
-    steps = model.segment_multi_scale(picture(), LABELS, sliding, cancel)
+    steps = model.segment_multi_scale(tiny.noise(90, 50), LABELS, sliding, cancel)
     next(steps)
     cancel.set()
     with pytest.raises(Refusal) as refused:
@@ -196,7 +187,7 @@ def test_sliding_windows_cover_the_picture_and_stop() -> None:
 
 def test_results_pickle() -> None:
     model = LSeg.load("plain", "cpu")
-    found = model.segment(picture(), LABELS)
+    found = model.segment(tiny.noise(90, 50), LABELS)
     again = pickle.loads(pickle.dumps(found))
     np.testing.assert_array_equal(again.mask, found.mask)
     assert pickle.loads(pickle.dumps(model)) == model
@@ -222,16 +213,16 @@ def test_the_released_file_becomes_the_rows_tensors(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("size", [(90, 50), (32, 32), (40, 300)])
 def test_maskclip_covers_the_whole_picture(size: tuple[int, int]) -> None:
     model = MaskCLIP.load("tiny-soft", "cpu")
-    found = model.segment(picture(*size), LABELS)
+    found = model.segment(tiny.noise(*size), LABELS)
     assert found.mask.shape == (size[1], size[0])
     np.testing.assert_allclose(
-        np.linalg.norm(model.encode(picture(*size)).place_features, axis=-1), 1, atol=1e-4
+        np.linalg.norm(model.encode(tiny.noise(*size)).place_features, axis=-1), 1, atol=1e-4
     )
 
 
 def test_maskclip_of_one_window_is_the_towers_value_path() -> None:
     model = MaskCLIP.load("tiny-soft", "cpu", zoom=1)
-    square = picture(32, 32)
+    square = tiny.noise(32, 32)
     expected = model.clip.encode(square).patch_features
     np.testing.assert_allclose(model.encode(square).place_features, expected, atol=1e-5)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from core.segmentation import regularization
 from core.segmentation.blocks import Kind
 from core.segmentation.regularization import DEPTHS, FILE, KINDS, WEIGHTS
 from core.segmentation.result import Segmentation
+from tests.conftest import Rows
 
 LABELS = ("dog", "cat", "tree", "background")
 ORDER = [2, 0, 3, 1]
@@ -53,7 +53,7 @@ def answer(checkpoint: str, before: torch.Tensor, size: tuple[int, int] = (24, 3
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def registry(tmp_path: Path, rows: Rows) -> Path:
     """Rows with blocks of their own weights, with those of others, and without; the folder of the first."""
     text = ""
     for name, fitted_on in (("smooth", b"weights"), ("stale", b"others"), ("bare", None)):
@@ -69,9 +69,8 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             text += (
                 f'[[{name}.files]]\npath = "{file.name}"\nsha256 = "{digest}"\nsize = {file.stat().st_size}\n'
             )
-    (tmp_path / "registry.toml").write_text(text, encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(tmp_path / "registry.toml"))
-    yield tmp_path / "smooth"
+    rows(text)
+    return tmp_path / "smooth"
 
 
 @pytest.mark.parametrize("kind", KINDS)

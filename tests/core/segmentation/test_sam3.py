@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,6 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from core import checkpoints, segmentation
@@ -21,7 +19,10 @@ from core.checkpoints.registry import Original
 from core.errors import Refusal
 from core.segmentation import SAM3, sam3
 from tests import tiny
+from tests.conftest import Rows
 from tests.core.checkpoints.known_families import CONCEPTS
+
+pytestmark = pytest.mark.usefixtures("forget")
 
 SIZE = (150, 90)
 ABSENT = "dog"
@@ -29,29 +30,12 @@ LABELS = [*CONCEPTS, ABSENT]
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def original(tmp_path_factory: pytest.TempPathFactory, module_rows: Rows) -> Any:
     """transformers' own detector with random weights, saved as a published repository and named in the registry."""
-    root = tmp_path_factory.mktemp("sam3")
-    model = tiny.make_sam3(root / "tiny")
-    (root / "registry.toml").write_text(
-        tiny.row("tiny-sam3", root / "tiny", "sigmoid", loader="core.segmentation.sam3:load_sam3"),
-        encoding="utf-8",
-    )
-    patch = pytest.MonkeyPatch()
-    patch.setenv("CLIP_ATLAS_REGISTRY", str(root / "registry.toml"))
-    yield model
-    patch.undo()
-
-
-@pytest.fixture(autouse=True)
-def forget() -> None:
-    sam3.ENCODED_IMAGES.clear()
-    sam3.CONCEPTS.clear()
-
-
-def picture(width: int = SIZE[0], height: int = SIZE[1]) -> Image.Image:
-    generator = np.random.default_rng(0)
-    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    folder = tmp_path_factory.mktemp("sam3")
+    model = tiny.make_sam3(folder)
+    module_rows(tiny.row("tiny-sam3", folder, "sigmoid", loader="core.segmentation.sam3:load_sam3"))
+    return model
 
 
 def asked(original: Any, label: str) -> tuple[Any, Any]:
@@ -62,7 +46,7 @@ def asked(original: Any, label: str) -> tuple[Any, Any]:
     (ids,) = open_clip.get_tokenizer("ViT-B-32", context_length=32)([label])
     with torch.inference_mode():
         output = original(
-            **processor(images=picture(), return_tensors="pt"),
+            **processor(images=tiny.noise(*SIZE), return_tensors="pt"),
             input_ids=ids[None],
             attention_mask=(ids > 0).long()[None],
         )
@@ -74,7 +58,7 @@ def test_a_concept_is_transformers_own(original: Any, label: str) -> None:
     output, processor = asked(original, label)
     (theirs,) = processor.post_process_instance_segmentation(output, threshold=0.5, mask_threshold=0.5)
     model = SAM3.load("tiny-sam3", "cpu")
-    (ours,) = model.concepts(picture(), [label])
+    (ours,) = model.concepts(tiny.noise(*SIZE), [label])
     order = theirs["scores"].argsort(descending=True)
     assert ours.presence == pytest.approx(float(output.presence_logits.sigmoid()), abs=1e-5)
     np.testing.assert_allclose(ours.scores, theirs["scores"][order], atol=1e-5)
@@ -85,7 +69,7 @@ def test_a_concept_is_transformers_own(original: Any, label: str) -> None:
 
 
 def test_a_pixel_takes_the_surest_label_or_none(original: Any) -> None:
-    found = SAM3.load("tiny-sam3", "cpu").segment(picture(), LABELS)
+    found = SAM3.load("tiny-sam3", "cpu").segment(tiny.noise(*SIZE), LABELS)
     logits = []
     for label in LABELS:
         output, _ = asked(original, label)
@@ -111,23 +95,23 @@ def test_a_pixel_takes_the_surest_label_or_none(original: Any) -> None:
 
 @pytest.mark.parametrize("size", [(60, 40), (20, 300), (5, 5)])
 def test_images_of_any_size(original: Any, size: tuple[int, int]) -> None:
-    found = segmentation.load("tiny-sam3").segment(picture(*size), LABELS)
+    found = segmentation.load("tiny-sam3").segment(tiny.noise(*size), LABELS)
     assert found.mask.shape == (size[1], size[0]) and found.mask.max() <= len(LABELS)
 
 
 def test_only_a_new_label_has_a_pass(original: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = SAM3.load("tiny-sam3", "cpu")
-    model.segment(picture(), LABELS)
+    model.segment(tiny.noise(*SIZE), LABELS)
     passes: list[str] = []
     run = sam3._concept
     monkeypatch.setattr(
         sam3, "_concept", lambda of, encoded, label: passes.append(label) or run(of, encoded, label)
     )
     monkeypatch.setattr(sam3, "_encode_image", lambda *_: pytest.fail("the image was encoded again"))
-    found = model.segment(picture(), [*LABELS, "DOG", "sheep"])
+    found = model.segment(tiny.noise(*SIZE), [*LABELS, "DOG", "sheep"])
     assert passes == ["sheep"] and found.notes.merged == {"DOG": "dog"}
     long = "a very long name of " * 8
-    assert model.segment(picture(), ["dog", long.strip()]).notes.truncated == (long.strip(),)
+    assert model.segment(tiny.noise(*SIZE), ["dog", long.strip()]).notes.truncated == (long.strip(),)
 
 
 def test_a_file_that_lacks_a_tensor_is_refused(original: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,38 +14,24 @@ from safetensors.torch import load_file, save_file
 
 from core import checkpoints, segmentation
 from core.checkpoints import registry
-from core.clip import encoders
 from core.errors import Refusal
 from core.segmentation import TIPS, tips
 from tests import tiny
+from tests.conftest import Rows
+
+pytestmark = pytest.mark.usefixtures("forget")
 
 SIDE, PATCH, GRID = 112, 14, 8
 LABELS = ["dog", "red envelope", "sheep"]
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def original(tmp_path_factory: pytest.TempPathFactory, module_rows: Rows) -> Any:
     """transformers' own model with random weights, saved as a published repository and named in the registry."""
-    root = tmp_path_factory.mktemp("tips")
-    model = tiny.make_tips(root / "tiny")
-    (root / "registry.toml").write_text(
-        tiny.row("tiny-tips", root / "tiny", loader="core.segmentation.tips:load_tips"), encoding="utf-8"
-    )
-    patch = pytest.MonkeyPatch()
-    patch.setenv("CLIP_ATLAS_REGISTRY", str(root / "registry.toml"))
-    yield model
-    patch.undo()
-
-
-@pytest.fixture(autouse=True)
-def forget() -> None:
-    encoders.TEXT_FEATURES.clear()
-    tips.ENCODED_IMAGES.clear()
-
-
-def picture(width: int = SIDE, height: int = SIDE) -> Image.Image:
-    generator = np.random.default_rng(0)
-    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    folder = tmp_path_factory.mktemp("tips")
+    model = tiny.make_tips(folder)
+    module_rows(tiny.row("tiny-tips", folder, loader="core.segmentation.tips:load_tips"))
+    return model
 
 
 def levels(image: Image.Image) -> torch.Tensor:
@@ -101,7 +86,7 @@ def test_transformers_b14_has_as_many_numbers_as_the_published_file() -> None:
 
 def test_texts_and_whole_images_are_transformers_own(original: Any) -> None:
     texts = ["A photo of a Dog.", "two   sheep", "红包 and ä"]
-    image = picture(150, 90)
+    image = tiny.noise(150, 90)
     with TIPS.load("tiny-tips", "cpu").use() as loaded, torch.inference_mode():
         read, seen = loaded.text_features(texts), loaded.image_features([image])
         assert loaded.logit_scale == pytest.approx(50)
@@ -117,7 +102,7 @@ def test_texts_and_whole_images_are_transformers_own(original: Any) -> None:
 
 def test_a_square_is_named_as_the_authors_do(original: Any) -> None:
     """Value features of patches, nine templates averaged, the learned temperature."""
-    image = picture()
+    image = tiny.noise(SIDE, SIDE)
     places = F.normalize(seen_by_recipe(original, levels(image))[0], dim=-1)
     plain = F.normalize(
         original.vision_model(pixel_values=levels(image)).last_hidden_state[0, 2:].detach(), dim=-1
@@ -135,7 +120,7 @@ def test_a_square_is_named_as_the_authors_do(original: Any) -> None:
 
 def test_a_long_image_is_covered_with_squares_that_are_averaged(original: Any) -> None:
     """14 places along the short... side by side: squares that start 0 and 6 places from the left, as authors overlap them."""
-    image = picture(14 * PATCH, SIDE)
+    image = tiny.noise(14 * PATCH, SIDE)
     both = torch.cat([levels(image)[..., :SIDE], levels(image)[..., -SIDE:]])
     features = F.normalize(seen_by_recipe(original, both), dim=-1)
     total = torch.zeros(GRID, 14, 32)
@@ -147,7 +132,7 @@ def test_a_long_image_is_covered_with_squares_that_are_averaged(original: Any) -
 
 @pytest.mark.parametrize("size", [(60, 40), (33, 33), (20, 300), (5, 5)])
 def test_images_of_any_size(original: Any, size: tuple[int, int]) -> None:
-    found = segmentation.load("tiny-tips").segment(picture(*size), LABELS)
+    found = segmentation.load("tiny-tips").segment(tiny.noise(*size), LABELS)
     assert found.mask.shape == (size[1], size[0]) and found.scores.shape == (3, size[1], size[0])
     assert found.shares.sum() == pytest.approx(1)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(found)).mask, found.mask)
@@ -155,21 +140,21 @@ def test_images_of_any_size(original: Any, size: tuple[int, int]) -> None:
 
 def test_capitals_are_one_label_and_a_long_text_loses_its_end(original: Any) -> None:
     model = TIPS.load("tiny-tips", "cpu")
-    found = model.segment(picture(), ["Dog", "dog", "sheep"])
+    found = model.segment(tiny.noise(SIDE, SIDE), ["Dog", "dog", "sheep"])
     assert found.labels == ("Dog", "sheep") and found.notes.merged == {"dog": "Dog"}
     long = "a red cat " * 25
     assert model.tokenize([long])[0] == list(model.tokenize.whole(long)[:64])
-    assert model.segment(picture(), ["dog", long.strip()]).notes.truncated == (long.strip(),)
+    assert model.segment(tiny.noise(SIDE, SIDE), ["dog", long.strip()]).notes.truncated == (long.strip(),)
 
 
 def test_another_label_encodes_only_itself(original: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = TIPS.load("tiny-tips", "cpu")
-    model.segment(picture(), LABELS)
+    model.segment(tiny.noise(SIDE, SIDE), LABELS)
     asked: list[str] = []
     read = tips._encode_text
     monkeypatch.setattr(tips, "_encode_text", lambda of, texts: asked.extend(texts) or read(of, texts))
     monkeypatch.setattr(tips, "_encode_image", lambda *_: pytest.fail("the image was encoded again"))
-    model.segment(picture(), [*LABELS, "money"])
+    model.segment(tiny.noise(SIDE, SIDE), [*LABELS, "money"])
     assert asked == [template.replace("{}", "money") for template in tips.TEMPLATES]
 
 

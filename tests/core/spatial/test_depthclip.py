@@ -20,6 +20,7 @@ from core.spatial import depth_errors, depthclip
 from core.spatial.depth_anything import RelativeDepth
 from core.spatial.depthclip import CLASSROOM, PUBLISHED, DepthEstimator, DepthView, DepthWords
 from tests import tiny
+from tests.conftest import Rows
 
 PLACE = DepthView("place", 64, False)
 
@@ -53,13 +54,10 @@ def make_resnet(folder: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def registry(tmp_path: Path, rows: Rows) -> None:
     make_resnet(tmp_path / "resnet")
     tiny.make_bundle(tmp_path / "vit")
-    rows = tiny.row("tiny-resnet", tmp_path / "resnet") + tiny.row("tiny-vit", tmp_path / "vit")
-    (tmp_path / "registry.toml").write_text(rows, encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(tmp_path / "registry.toml"))
-    monkeypatch.setenv("CLIP_ATLAS_DEVICE", "cpu")
+    rows(tiny.row("tiny-resnet", tmp_path / "resnet"), tiny.row("tiny-vit", tmp_path / "vit"))
 
 
 def picture(width: int = 90, height: int = 60) -> inputs.FileImage:

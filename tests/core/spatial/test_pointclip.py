@@ -15,11 +15,12 @@ from core.spatial import adapter, pointclip
 from core.spatial.pointclip import FEW_SHOT, V2, ZERO_SHOT, PointClassifier
 from core.spatial.pointnet import PointNet, ensemble
 from tests import tiny
+from tests.conftest import Rows
 
 
 @pytest.fixture(autouse=True)
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny.register("tiny-points", tmp_path, monkeypatch)
+def registry(tmp_path: Path, rows: Rows) -> None:
+    rows(tiny.bundled("tiny-points", tmp_path))
 
 
 def ball(count: int = 300, seed: int = 0) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,21 +15,15 @@ from core.clip import ZeroShot, encoders
 from core.errors import Refusal
 from core.video import frames
 from tests import tiny
+from tests.conftest import Rows
 from tests.core.inputs.test_video import film, numbered, steady
 
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundles")
-    tiny.make_bundle(folder / "soft")
-    (folder / "registry.toml").write_text(tiny.row("tiny-soft", folder / "soft"), encoding="utf-8")
-    return folder / "registry.toml"
+pytestmark = pytest.mark.usefixtures("forget")
 
 
-@pytest.fixture(autouse=True)
-def use_registry(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(registry))
-    frames.ENCODED.clear()
+@pytest.fixture(scope="module", autouse=True)
+def registry(tmp_path_factory: pytest.TempPathFactory, module_rows: Rows) -> None:
+    module_rows(tiny.bundled("tiny-soft", tmp_path_factory.mktemp("bundles")))
 
 
 @pytest.fixture(scope="module")

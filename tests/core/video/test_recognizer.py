@@ -17,7 +17,7 @@ from core import checkpoints, inputs
 from core.checkpoints import File, originals, registry
 from core.clip import encoders
 from core.errors import Refusal
-from core.video import frames, models
+from core.video import models
 from core.video.actionclip import objectives, prompts, xclip
 from core.video.actionclip.heads import PostPrompt, PostSettings
 from core.video.actionclip.recognizer import ActionRecognizer, parts_of, templates_of
@@ -52,8 +52,7 @@ def video() -> inputs.Video:
 
 
 @pytest.fixture()
-def recognizer() -> ActionRecognizer:
-    frames.ENCODED.clear()
+def recognizer(forget: None) -> ActionRecognizer:
     return ActionRecognizer.load("tiny-action", "cpu")
 
 

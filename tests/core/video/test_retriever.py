@@ -18,7 +18,7 @@ from core import checkpoints, inputs, runtime
 from core.checkpoints import originals
 from core.clip import ZeroShot
 from core.errors import Refusal
-from core.video import frames, models
+from core.video import models
 from core.video.clip4clip.heads import HEADERS, HeadSettings, Similarity
 from core.video.clip4clip.retriever import Sampling, VideoRetriever, sampling
 from core.video.tower import VideoTower
@@ -45,8 +45,7 @@ def videos() -> list[inputs.Video]:
 
 
 @pytest.fixture()
-def retriever() -> VideoRetriever:
-    frames.ENCODED.clear()
+def retriever(forget: None) -> VideoRetriever:
     return VideoRetriever.load("tiny-c4c", "cpu")
 
 

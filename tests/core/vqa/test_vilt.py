@@ -27,6 +27,7 @@ from core.vqa.vilt.model import LoadedViLT, ViLT, seen_size
 from core.vqa.vilt.network import Task, ViltNetwork, image_tokens, named
 from core.vqa.vilt.results import EncodedImage
 from tests import tiny
+from tests.conftest import Rows
 
 SIZES: dict[str, Any] = {
     "max_position_embeddings": 16, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -58,7 +59,9 @@ def network(tokens: Tokens) -> ViltNetwork:
 
 
 @pytest.fixture(scope="module")
-def models(tokens: Tokens, network: ViltNetwork, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def models(
+    tokens: Tokens, network: ViltNetwork, tmp_path_factory: pytest.TempPathFactory, module_rows: Rows
+) -> Any:
     """Two rows: one with three heads, one that compares two images."""
     root = tmp_path_factory.mktemp("vilt")
     config = {"vocab_size": len(tokens), **SIZES}
@@ -78,10 +81,8 @@ def models(tokens: Tokens, network: ViltNetwork, tmp_path_factory: pytest.TempPa
         (folder / "config.json").write_text(json.dumps({**told, "id2label": labels}, ensure_ascii=False))
         tokens.library.save(str(folder / "tokenizer.json"))
         rows.append(table(name, folder, tasks, size=32, match="sigmoid"))
-    (root / "registry.toml").write_text("\n".join(rows), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLIP_ATLAS_REGISTRY", str(root / "registry.toml"))
-        yield {name: ViLT.load(name, "cpu") for name in ("tiny-vilt", "tiny-pair")}, two.eval()
+    module_rows(*rows)
+    return {name: ViLT.load(name, "cpu") for name in ("tiny-vilt", "tiny-pair")}, two.eval()
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (48, 48)) -> Image.Image:

@@ -13,6 +13,7 @@ from core.runtime import Cancel
 from demos.clip import match
 from demos.draw import charts
 from tests import tiny
+from tests.conftest import Rows
 from tests.demos.clip.asked import EXAMPLES, asked
 from tests.pages import run
 
@@ -63,8 +64,8 @@ def test_labels_of_another_language_have_its_pairs() -> None:
     ]
 
 
-def test_a_row_without_a_record_is_measured_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny.register("tiny-match", tmp_path, monkeypatch)
+def test_a_row_without_a_record_is_measured_here(tmp_path: Path, rows: Rows) -> None:
+    rows(tiny.bundled("tiny-match", tmp_path))
     question = asked("cat_left_of_car", "dog, cat", checkpoint="tiny-match")
     slots = run(match.match, question, "en", cancel=Cancel())
     assert slots["bars"] and slots["bars"][-1].share == 1.0

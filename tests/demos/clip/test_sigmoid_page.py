@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from demos.clip import compare
 from demos.clip import draw as views
 from demos.kit import classifier
 from tests import tiny
+from tests.conftest import Rows
 from tests.demos.clip.asked import EXAMPLES, asked
 from tests.pages import run
 
@@ -22,15 +22,12 @@ ROW = "tiny-sigmoid"
 
 
 @pytest.fixture
-def sigmoid_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def sigmoid_row(tmp_path: Path, rows: Rows) -> str:
     """A tiny SigLIP as the only row of the registry."""
     tiny.make_siglip(tmp_path / "bundle")
-    registry = tmp_path / "registry.toml"
-    text = tiny.row(ROW, tmp_path / "bundle", "sigmoid", "core.clip.siglip:load_siglip")
-    registry.write_text(text, encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(registry))
+    rows(tiny.row(ROW, tmp_path / "bundle", "sigmoid", "core.clip.siglip:load_siglip"))
     assert checkpoints.default("clip") == ROW
-    yield ROW
+    return ROW
 
 
 @pytest.mark.parametrize(("lang", "words"), [("en", "need not sum to 100"), ("zh", "不必等于 100")])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
@@ -18,6 +17,7 @@ from demos.glip.words import examples
 from demos.kit import components, label_choices
 from demos.vild import answer as vild
 from demos.vild.page import Question as ViLDQuestion
+from tests.conftest import Rows
 from tests.pages import run
 
 ENGLISH, BOTH = "grounding-dino-tiny", "classroom-glip"
@@ -48,14 +48,13 @@ def test_a_checkpoint_that_reads_chinese_gets_what_was_typed() -> None:
 
 
 @pytest.fixture
-def english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def english(rows: Rows) -> Iterator[None]:
     """The miniatures of GLIP and ViLD as rows that say they read English alone."""
     text = registry.BUILT_IN.read_text(encoding="utf-8")
     for name in ("classroom-glip", "classroom-vild"):
         start = text.index(f"[{name}]")
         text = text[:start] + text[start:].replace('languages = ["en", "zh"]', 'languages = ["en"]', 1)
-    (tmp_path / "registry.toml").write_text(text, encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(tmp_path / "registry.toml"))
+    rows(text)
     yield
     runtime.POOL.drop_idle()
 

@@ -29,6 +29,7 @@ from demos.lseg import answer, inside, lessons
 from demos.lseg.page import PAGE, Question
 from demos.lseg.words import examples
 from tests import tiny
+from tests.conftest import Rows
 from tests.pages import offered, run
 
 EXAMPLES = examples()
@@ -156,15 +157,14 @@ def test_a_label_that_no_miniature_has_read_is_named_before_the_answer() -> None
 
 
 @pytest.fixture
-def tiny_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def tiny_rows(tmp_path: Path, rows: Rows) -> None:
     """A TIPSv2 and a SAM 3 of random weights among the rows of the page."""
     tables = [registry.BUILT_IN.read_text(encoding="utf-8")]
     for name, make in (("tips", tiny.make_tips), ("sam3", tiny.make_sam3)):
         make(tmp_path / name)
         table = tiny.row(f"tiny-{name}", tmp_path / name, loader=f"core.segmentation.{name}:load_{name}")
         tables.append(table.replace('paper = "clip"', 'paper = "lseg"').replace('["en", "zh"]', '["en"]'))
-    (tmp_path / "registry.toml").write_text("\n".join(tables), encoding="utf-8")
-    monkeypatch.setenv("CLIP_ATLAS_REGISTRY", str(tmp_path / "registry.toml"))
+    rows(*tables)
 
 
 @pytest.mark.usefixtures("tiny_rows")
