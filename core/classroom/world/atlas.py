@@ -1,4 +1,4 @@
-"""The sprites on a device: one tensor of premultiplied RGBA in three sizes, and the tables that index it.
+"""The sprites on a device: premultiplied RGBA in three sizes, and the tables that index them.
 
 Sprite indices run over every (style, concept) that is drawn, then over the poses of the sheep.
 S is the number of sprites, C of concepts, T of styles.
@@ -6,6 +6,7 @@ S is the number of sprites, C of concepts, T of styles.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import ItemsView, Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -25,11 +26,34 @@ PART = 256  # sprites that are made at a time
 ROUND = 0.12  # drawings that differ less from themselves when turned do not show that they turn
 
 
+class Packed:
+    """Sprites uint8 [S, 4, c, c] of which each is deflated: a small part of the memory, for 0.1 ms a sprite that is taken."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.size = size
+        self.cells = [b""] * count
+
+    def __setitem__(self, rows: slice, sprites: Tensor) -> None:
+        self.cells[rows] = [zlib.compress(sprite.numpy().tobytes(), 1) for sprite in sprites]
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        made = torch.empty((len(rows), 4, self.size, self.size), dtype=torch.uint8)
+        for cell, row in zip(made.numpy(), rows.tolist(), strict=True):
+            cell.reshape(-1)[:] = np.frombuffer(zlib.decompress(self.cells[row]), np.uint8)
+        return made
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the sprites as they are kept."""
+        return sum(map(len, self.cells))
+
+
 class Atlas:
     """Sprites ready to be composed.
 
-    levels: per size c of LEVELS a uint8 tensor [S, 4, c, c], premultiplied. A drawing in one colour keeps its ink in
-        channel 3 and, since its colour is free, the area that the ink encloses in channel 0.
+    levels: per size c of LEVELS uint8 [S, 4, c, c], premultiplied: a tensor, or `Packed` for the largest size on a CPU, where
+        only the large objects of a scene need it. A drawing in one colour keeps its ink in channel 3 and, since its colour is
+        free, the area that the ink encloses in channel 0.
     concept, style: [S] indices. mono: [S] drawn in one colour.
     table: [T, C, 3 poses] sprite index, -1 where a style has no drawing.
     box: [S, 4] xyxy, what a drawing covers of its cell [-1, 1] x [-1, 1].
@@ -53,16 +77,21 @@ class Atlas:
         self.concept = torch.tensor(concept)
         self.style = torch.tensor(style)
         self.mono = torch.tensor([mono[name] for name in cells], dtype=torch.bool)[self.style]
-        self.levels = {
+        self.box = torch.empty(len(concept), 4)
+        self.levels: dict[int, Tensor | Packed] = {
             size: torch.empty((len(concept), 4, size, size), dtype=torch.uint8, device=self.device)
-            for size in LEVELS
+            for size in LEVELS[1:]
         }
+        if self.device.type == "cpu":
+            self.levels[LEVELS[0]] = Packed(len(concept), LEVELS[0])
+        else:
+            shape = (len(concept), 4, LEVELS[0], LEVELS[0])
+            self.levels[LEVELS[0]] = torch.empty(shape, dtype=torch.uint8, device=self.device)
         # A few at a time: all of them in floats would take several times the memory of the atlas.
         start = 0
         for part in _parts(cells, PART):
             self._put(start, part)
             start += len(part)
-        self.box = boxes(self.levels[LEVELS[0]]).cpu()
 
     def _put(self, start: int, drawings: Sequence[sprites.Sprite]) -> None:
         """Puts sprites at `start` and behind it, in every size."""
@@ -72,6 +101,7 @@ class Atlas:
         level = values.round().to(torch.uint8)
         inked = self.mono[rows]
         level[inked, 0] = enclosed(level[inked, 3])
+        self.box[rows] = boxes(level)
         self.levels[LEVELS[0]][rows] = level.to(self.device)
         for size in LEVELS[1:]:
             level = F.avg_pool2d(level.float(), 2).round().to(torch.uint8)
@@ -88,7 +118,7 @@ class Atlas:
     @cached_property
     def is_round(self) -> Tensor:
         """[S] bool: drawings that look the same when they are turned by a quarter or a half."""
-        cells = self.levels[LEVELS[-1]].cpu().float() / 255
+        cells = self.levels[LEVELS[-1]][torch.arange(len(self), device=self.device)].cpu().float() / 255
         mass = cells.mean((1, 2, 3)).clamp(min=1e-3)
         turned = [(cells - cells.rot90(k, (2, 3))).abs().mean((1, 2, 3)) / mass for k in (1, 2)]
         return torch.minimum(*turned) < ROUND

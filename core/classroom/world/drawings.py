@@ -9,9 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.classroom.world import renderings, sprites
-from core.classroom.world.atlas import LEVELS, Atlas
+from core.classroom.world.atlas import LEVELS, Atlas, Packed
 from core.classroom.world.grounds import windows
 from core.classroom.world.specs import Spec, nearness
+
+# Channels of a sprite.
+ALL, OPACITY, INKED = slice(None), slice(3, None), slice(None, None, 3)
 
 
 @dataclass(frozen=True)
@@ -133,13 +136,16 @@ def _grid(
     return grid
 
 
-def _look_up(drawings: Tensor, sprite: Tensor, grid: Tensor) -> Tensor:
-    """Drawings uint8 [S, C, c, c] where grid [N, 2, s, s] looks -> [N, C, s, s] in [0, 1]."""
-    cells = drawings.index_select(0, sprite).float().div_(255)
+def _look_up(drawings: Tensor | Packed, channels: slice, sprite: Tensor, grid: Tensor) -> Tensor:
+    """Some channels C of drawings uint8 [S, 4, c, c] where grid [N, 2, s, s] looks -> [N, C, s, s] in [0, 1]."""
+    cells = drawings[sprite] if isinstance(drawings, Packed) else drawings.index_select(0, sprite)
+    cells = cells[:, channels].float().div_(255)
     return F.grid_sample(cells, grid.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False)
 
 
-def _painted(things: _Things, grid: Tensor, drawings: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
+def _painted(
+    things: _Things, grid: Tensor, drawings: Tensor | Packed, counts: list[int]
+) -> tuple[Tensor, Tensor]:
     """Patches [N, 4, s, s] and shapes [N, s, s] of drawings [S, 4, c, c]; counts: in one colour, painted, outlined."""
     n, _, s, _ = grid.shape
     inked, lined = counts[0], counts[0] + counts[1]
@@ -147,14 +153,14 @@ def _painted(things: _Things, grid: Tensor, drawings: Tensor, counts: list[int])
     shape = torch.empty(n, s, s, device=grid.device)
     if inked:
         fill, ink = things.fill[:inked, :, None, None], things.ink[:inked, :, None, None]
-        enclosed, lines = _look_up(drawings[:, ::3], things.sprite[:inked], grid[:inked]).split(1, 1)
+        enclosed, lines = _look_up(drawings, INKED, things.sprite[:inked], grid[:inked]).split(1, 1)
         whole = torch.maximum(enclosed, lines)
         inside = (whole - lines).mul_(fill[:, 3:])
         torch.mul(ink, lines, out=patch[:inked, :3]).add_(fill[:, :3] * inside)
         torch.add(lines, inside, out=patch[:inked, 3:])
         shape[:inked] = whole[:, 0]
     if inked < n:
-        seen = _look_up(drawings, things.sprite[inked:], grid[inked:])
+        seen = _look_up(drawings, ALL, things.sprite[inked:], grid[inked:])
         mixed = torch.bmm(things.colour[inked:], seen.flatten(2)).clamp_(min=0).view(-1, 3, s, s)
         torch.minimum(mixed, seen[:, 3:], out=patch[inked:, :3])
         patch[inked:, 3:] = seen[:, 3:]
@@ -169,14 +175,16 @@ def _painted(things: _Things, grid: Tensor, drawings: Tensor, counts: list[int])
     return patch, shape
 
 
-def _opacity(things: _Things, grid: Tensor, drawings: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
+def _opacity(
+    things: _Things, grid: Tensor, drawings: Tensor | Packed, counts: list[int]
+) -> tuple[Tensor, Tensor]:
     """The opacity [N, 1, s, s] alone of what `_painted` draws, and the shapes."""
     inked, lined = counts[0], counts[0] + counts[1]
     if inked:
-        enclosed, lines = _look_up(drawings[:, ::3], things.sprite[:inked], grid[:inked]).split(1, 1)
+        enclosed, lines = _look_up(drawings, INKED, things.sprite[:inked], grid[:inked]).split(1, 1)
         whole = torch.maximum(enclosed, lines)
         filled = lines + (whole - lines).mul_(things.fill[:inked, 3:, None, None])
-    seen = _look_up(drawings[:, 3:], things.sprite[inked:], grid[inked:])
+    seen = _look_up(drawings, OPACITY, things.sprite[inked:], grid[inked:])
     strength = things.outline[lined:, None, None, None]
     seen[lined - inked :] = torch.maximum(
         seen[lined - inked :], renderings.grown(seen[lined - inked :]) * strength

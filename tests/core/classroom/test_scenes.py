@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.classroom import find
 from core.classroom.world import wording
-from core.classroom.world.atlas import POSES, Atlas, eating, enclosed, lying, open_atlas
+from core.classroom.world.atlas import LEVELS, POSES, Atlas, Packed, eating, enclosed, lying, open_atlas
 from core.classroom.world.captions import Writer, claim_table, claims
 from core.classroom.world.concepts import concepts
 from core.classroom.world.placing import Placed, arrange
@@ -47,6 +47,20 @@ def test_a_part_of_a_batch_is_drawn_as_in_the_whole(atlas: Atlas) -> None:
     whole = render(spec, atlas, 48)
     part = render(spec.take([3, 28]), atlas, 48)
     assert torch.allclose(part.picture, whole.picture[[3, 28]], atol=1e-6)
+
+
+def test_packed_sprites_draw_the_same_scenes_in_less_than_half_of_the_memory(
+    atlas: Atlas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large objects in one colour and in many, as an accelerator draws them from a tensor."""
+    largest = atlas.levels[LEVELS[0]]
+    assert isinstance(largest, Packed)
+    dense = largest[torch.arange(len(atlas))]
+    assert atlas.nbytes < (dense.nbytes + sum(atlas.levels[size].nbytes for size in LEVELS[1:])) / 2
+    spec = sample(12, 3, atlas)
+    packed = render(spec, atlas, 256).picture
+    monkeypatch.setitem(atlas.levels, LEVELS[0], dense)
+    assert torch.equal(packed, render(spec, atlas, 256).picture)
 
 
 def test_a_cutout_holds_all_of_its_object(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
