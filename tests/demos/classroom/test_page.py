@@ -283,7 +283,7 @@ def test_the_clip_page_opens_with_a_scene(lang: str, caption: str) -> None:
 def test_the_clip_page_says_that_a_link_holds_no_scene() -> None:
     fields, refused = pages.opened(CLIP.declared, {"scene": "1F415.q3_grass.colour.0"})
     assert 'role="alert"' in refused and fields["scene"] == ""
-    assert fields["image"] == clip_handlers.examples()[clip_handlers.OPENING]["path"]
+    assert fields["image"] == CLIP.declared.examples.rows()[clip_handlers.OPENING]["path"]
 
 
 def test_links_lead_to_every_open_page_that_takes_a_scene() -> None:
