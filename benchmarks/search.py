@@ -127,9 +127,9 @@ def probes(folder: Path, count: int) -> None:
 
     table, questions, places, _ = filled(folder, count)
     built(table)
-    for factor in (0.3, 0.6, 1.25, 2.5, 5):
-        lance.PROBES = factor
-        name = f"{lance.probes(table.cells(), count)} of {table.cells()} cells"
+    for cells in (2, 4, 9, 18, 35):
+        lance.PROBES = cells
+        name = f"{cells} of {table.cells()} cells"
         report(name, speed(table, questions, places, Filter()), "p50 under 8 ms" if count <= 200_000 else "")
     report("comparing everything", speed(table, questions[:20], places, Filter(), exact=True), "")
 
@@ -147,7 +147,7 @@ def vectors(folder: Path, count: int) -> None:
     )
     line(
         "cells, of which a question looks at, candidates",
-        f"{table.cells()}, {lance.probes(table.cells(), count)}, {lance.REFINE} x {TOP}",
+        f"{table.cells()}, {lance.probes(table.cells(), count, count)}, {lance.REFINE} x {TOP}",
     )
     few = questions[: 20 if count > 200_000 else 100]
     report("comparing everything", speed(table, few, places, ours, exact=True), "")

@@ -45,7 +45,9 @@ def newer(page: Any, place: str = "try", press: bool = False) -> Iterator[None]:
         page.locator(f"#{place}-run").click()
     else:
         page.wait_for_function(f"({mark}) !== '{before}' || {stale}", timeout=PATIENCE)
-        settle(page, rounds=2, seconds=PATIENCE / 1000)  # a click while the handler is at work would replace its answer
+        settle(
+            page, rounds=2, seconds=PATIENCE / 1000
+        )  # a click while the handler is at work would replace its answer
         if page.evaluate(stale):  # a slow machine asks for a click
             page.locator(f"#{place}-run").click()
     page.wait_for_function(f"({mark}) !== '{before}' && !({stale})", timeout=PATIENCE)
