@@ -98,7 +98,7 @@ def threads() -> int:
     return max(cores, 1)
 
 
-def whole(name: str) -> Any:
+def import_whole(name: str) -> Any:
     """A module once its import is over, whichever thread began it.
 
     transformers puts another object into its own place while it is imported; a thread that waited for the import of

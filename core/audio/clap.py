@@ -98,7 +98,7 @@ def tokenizer(checkpoint: str) -> Tokenizer:
 
 def load_clap(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedClap:
     """A CLAP of transformers from its local files."""
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     folder = paths["config.json"].parent
     model = encoders.from_transformers(transformers.ClapModel, folder, row, dtype, UNREAD)
     features = transformers.ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)

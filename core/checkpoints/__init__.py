@@ -127,7 +127,7 @@ def _imported(checkpoint: Checkpoint) -> bool:
         return False
     from core.checkpoints import originals
 
-    return originals.here(checkpoint)
+    return originals.is_imported(checkpoint)
 
 
 def _bundled(checkpoint: Checkpoint) -> dict[str, Path]:

@@ -154,13 +154,13 @@ def check(arguments: argparse.Namespace) -> int:
         verdicts += made
         if not arguments.json:
             for verdict in made:
-                print("  ".join(told(verdict)), flush=True)
+                print("  ".join(format_cells(verdict)), flush=True)
     if arguments.json:
         print(json.dumps([one.to_json() for one in verdicts], ensure_ascii=False, indent=2))
     return 1 if any(one.verdict == "differs" for one in verdicts) else 0
 
 
-def told(verdict: Verdict) -> list[str]:
+def format_cells(verdict: Verdict) -> list[str]:
     """A verdict in cells: row, verdict, value, published, difference, seconds, device, source or reason."""
     from core.checkpoints import known
 
@@ -169,7 +169,7 @@ def told(verdict: Verdict) -> list[str]:
         apart = "-" if verdict.difference is None else f"{verdict.difference:.2g}"
         apart += "" if verdict.pixels is None else f", {verdict.pixels:.1f} px"
         cells += [
-            f"{known.shown(verdict.value, verdict.published)}  {both('published', '公布')} {known.shown(verdict.published)}",
+            f"{known.shorten(verdict.value, verdict.published)}  {both('published', '公布')} {known.shorten(verdict.published)}",
             f"{both('difference', '差')} {apart}",
         ]
     if verdict.device:

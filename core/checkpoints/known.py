@@ -208,7 +208,7 @@ def overlap(first: Sequence[float], second: Sequence[float]) -> float:
     return both / (sum(areas) - both) if both else 0.0
 
 
-def shown(value: Any, beside: Any = None) -> str:
+def shorten(value: Any, beside: Any = None) -> str:
     """A value in a few characters; of boxes the one that fits the first published one.
 
     Args:
@@ -332,7 +332,7 @@ def _refused(answer: Answer, refusal: Refusal, seconds: float, device: str) -> V
     )
 
 
-def whole(verdicts: Sequence[Verdict]) -> Verdict:
+def summarise(verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict that stands for a row: the first that differs, else the first as published, else the first."""
     for state in reversed(COMPARED):
         for one in verdicts:
@@ -355,7 +355,7 @@ def results(file: Path = RESULTS) -> dict[str, Verdict]:
     rows: dict[str, list[Verdict]] = {}
     for entry in json.loads(file.read_text(encoding="utf-8")):
         rows.setdefault(entry["row"], []).append(Verdict(**entry))
-    return {name: whole(verdicts) for name, verdicts in rows.items()}
+    return {name: summarise(verdicts) for name, verdicts in rows.items()}
 
 
 # --- remembering -------------------------------------------------------------------------------------------
@@ -370,7 +370,7 @@ def record() -> Path:
 
 def remember(name: str, verdicts: Sequence[Verdict]) -> None:
     """Notes the verdict of a row, where its files are here; without a word where nothing can be written."""
-    one = whole(verdicts)
+    one = summarise(verdicts)
     if one.verdict not in COMPARED:
         return
     entries = _entries()

@@ -58,7 +58,7 @@ def recorded(row: Checkpoint) -> dict[str, str]:
     return {file.path: files[file.path] for file in row.files if file.path in files}
 
 
-def here(row: Checkpoint) -> bool:
+def is_imported(row: Checkpoint) -> bool:
     """Whether every file of a row was imported, unchecked."""
     known = recorded(row)
     return all(file.path in known and (folder(row) / file.path).is_file() for file in row.files)

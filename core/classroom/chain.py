@@ -102,7 +102,7 @@ def trainer(name: str, runs: Path, device: str = "cpu", seed: int = 0, steps: in
     return clip.Trainer(clip.Settings(name, device=device, teacher=teacher, **budget))
 
 
-def left(runs: Path) -> list[str]:
+def list_unfinished(runs: Path) -> list[str]:
     """The miniatures of the chain that are not finished in `runs`."""
     return [name for name in CHAIN if not (runs / name / FINISHED).exists()]
 
@@ -112,10 +112,10 @@ def outlook(runs: Path) -> str:
     done = [
         f"{name} ({json.loads((runs / name / FINISHED).read_text(encoding='utf-8'))['minutes']:.0f} min)"
         for name in CHAIN
-        if name not in left(runs)
+        if name not in list_unfinished(runs)
     ]
-    to_do = [f"{name} ({CHAIN[name]:g} min)" for name in left(runs)]
-    minutes = sum(CHAIN[name] for name in left(runs))
+    to_do = [f"{name} ({CHAIN[name]:g} min)" for name in list_unfinished(runs)]
+    minutes = sum(CHAIN[name] for name in list_unfinished(runs))
     return (
         f"finished: {', '.join(done) or 'nothing'}; left: {', '.join(to_do) or 'nothing'}"
         f"{f', {minutes:g} minutes in all' if to_do else ''}"
@@ -128,7 +128,7 @@ def train_all(
     """Train what is left of the chain; returns what was exported now."""
     exports = []
     say(outlook(runs))
-    for name in left(runs):
+    for name in list_unfinished(runs):
         start = time.monotonic()
         say(f"{name}: begins")
         run = trainer(name, runs, device, seed, steps)

@@ -431,7 +431,7 @@ def load_chinese_clip(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> DualEncoder:
     """Chinese-CLIP (Yang et al. 2022, https://arxiv.org/abs/2211.01335) as transformers' class."""
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     folder = paths["config.json"].parent
     model = from_transformers(transformers.ChineseCLIPModel, folder, row, dtype, UNREAD_BY_CHINESE_CLIP)
     tokenizer = transformers.BertTokenizer.from_pretrained(folder, local_files_only=True)

@@ -36,7 +36,7 @@ def load_metaclip2(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> DualEncoder:
     """A MetaCLIP 2 as transformers' class; its vision tower has the same parts as Chinese-CLIP's."""
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     folder = paths["config.json"].parent
     model = from_transformers(transformers.MetaClip2Model, folder, row, dtype, ("position_ids",))
     length = model.config.text_config.max_position_embeddings

@@ -131,7 +131,7 @@ class BertVocabulary:
     def __init__(self, folder: Path, context_length: int) -> None:
         from core.clip import encoders
 
-        kind = runtime.whole("transformers").BertTokenizer
+        kind = runtime.import_whole("transformers").BertTokenizer
         self.library: Any = kind.from_pretrained(folder, local_files_only=True)
         self.tokenize = encoders.of_bert(self.library, context_length)
 

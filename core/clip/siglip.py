@@ -125,7 +125,7 @@ class SiglipViT:
 
 def load_siglip(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> DualEncoder:
     """A SigLIP 2 model of fixed image size as transformers' class."""
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     folder = paths["config.json"].parent
     model = from_transformers(transformers.SiglipModel, folder, row, dtype)
     length = model.config.text_config.max_position_embeddings

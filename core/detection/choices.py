@@ -47,7 +47,9 @@ def least_scores(
     return least
 
 
-def shown(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, negatives: Sequence[int]) -> np.ndarray:
+def select_visible(
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, negatives: Sequence[int]
+) -> np.ndarray:
     """[R] bool: boxes that are of no negative label and that no surer box of a negative label lies on.
 
     Args:
@@ -83,5 +85,5 @@ def choose(
     tensors = (torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(least))
     chosen = of_boxes.choose(*tensors, overlap, across_labels=across_labels)
     box, label, score = (part.numpy() for part in chosen)
-    visible = shown(boxes[box], score, label, negatives)
+    visible = select_visible(boxes[box], score, label, negatives)
     return box[visible], label[visible], score[visible]

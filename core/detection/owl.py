@@ -113,7 +113,7 @@ def _apart(boxes: torch.Tensor, objectness: torch.Tensor) -> torch.Tensor:
 
 def load_owl(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedOWL:
     """A published OWL-ViT or OWLv2 in transformers' form; its tokenizer is CLIP's. A row that requires a CLIP asks that one."""
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     name = row.options["family"]
     folder = paths["config.json"].parent
     model = encoders.from_transformers(

@@ -115,7 +115,7 @@ class LoadedPixels:
 
 def _scheduler(kind: str, config: Any, steps: int, device: str) -> Any:
     """A scheduler of its own for each run: the library's keep the state of one."""
-    diffusers = runtime.whole("diffusers")
+    diffusers = runtime.import_whole("diffusers")
     made = getattr(diffusers, kind).from_config(config)
     made.set_timesteps(steps, device=device)
     return made

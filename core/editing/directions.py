@@ -142,7 +142,7 @@ def way(loaded: Measured, neutral: str, target: str, beta: float) -> global_dire
     return global_direction.direction(loaded.relevance, text, loaded.deviations, to_rgb, beta)
 
 
-def told(loaded: Measured, neutral: str, target: str, beta: float) -> TextDirection:
+def describe(loaded: Measured, neutral: str, target: str, beta: float) -> TextDirection:
     """The direction of two texts, as plain values."""
     found = way(loaded, neutral, target, beta)
     scores = found.scores.cpu().numpy()

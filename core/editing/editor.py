@@ -102,7 +102,7 @@ class EditorNetwork(nn.Module):
         super().__init__()
         # diffusers asks transformers for classes that it lacks while another thread imports it.
         for name in ("transformers", "diffusers"):
-            runtime.whole(name)
+            runtime.import_whole(name)
         from diffusers.models.attention_processor import AttnProcessor
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 

@@ -120,7 +120,7 @@ class Editor(Handle[Any]):
         """The style channels that a text switches on; an empty neutral text is the mean of all things."""
         self._needs("global_direction")
         texts = settings.neutral(neutral), inputs.text(target)
-        return _asked(self, directions.told, *texts, inputs.number("beta", beta))
+        return _asked(self, directions.describe, *texts, inputs.number("beta", beta))
 
     def directed(self, start: Start, neutral: str, target: str, alpha: float, beta: float) -> Edit:
         """An edit by a global direction, which takes one step."""

@@ -42,14 +42,14 @@ PIPELINES = {
 def _library() -> Any:
     """diffusers, which may not run code of a repository."""
     os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")
-    return runtime.whole("diffusers")
+    return runtime.import_whole("diffusers")
 
 
 def load_pipeline(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> LoadedPipeline:
     """A pipeline of the Stable Diffusion family. The row's options: "pipeline" (of PIPELINES), and "variant" of its files."""
-    diffusers, transformers = _library(), runtime.whole("transformers")
+    diffusers, transformers = _library(), runtime.import_whole("transformers")
     folder = paths["model_index.json"].parent
     variant = row.options.get("variant")
     parts: dict[str, Any] = {}

@@ -147,7 +147,7 @@ def full_size(image: Image.Image) -> Image.Image:
     return again if again is not None and again.size == size else FileImage.of(image.resize(size), size)
 
 
-def taken(source: Path) -> float | None:
+def read_capture_time(source: Path) -> float | None:
     """When a camera says that it took an image: seconds since 1970 of its own clock, read as UTC; None where none says it."""
     try:
         with source.open("rb") as file:

@@ -68,7 +68,7 @@ class Collection:
         if row.path in self.files and self.files[row.path].is_file():
             return self.files[row.path]
         if row.root not in self.folders:
-            raise Refusal("search_gone", name=listing.shown(row.path))
+            raise Refusal("search_gone", name=listing.clean_name(row.path))
         return listing.locate(self.folders[row.root], row.path)
 
     def prepare(self, space: Space, cancel: Cancel | None = None) -> Iterator[Step | None]:
@@ -135,7 +135,7 @@ def of_files(paths: Sequence[str]) -> Collection:
     files: dict[str, Path] = {}
     refused: list[tuple[str, Refusal]] = []
     for number, member in enumerate(inputs.files_of(list(paths))):
-        name = listing.shown(member.name)
+        name = listing.clean_name(member.name)
         name = name if name not in files else f"{number}/{name}"
         if member.refusal is not None:
             refused.append((name, member.refusal))

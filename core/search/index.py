@@ -264,7 +264,7 @@ def rows_of(job: Job, pieces: Sequence[Piece], digest: str, is_joint: bool) -> E
     """The rows of a file's pieces. A file that is only heard has a row without a vector in the table that sees."""
     seen = [piece for piece in pieces if is_joint or not piece.is_heard]
     heard = [piece for piece in pieces if not is_joint and piece.is_heard]
-    taken = inputs.taken(job.listed.file) if pieces[0].kind == "image" else None
+    taken = inputs.read_capture_time(job.listed.file) if pieces[0].kind == "image" else None
     template = Row(
         id="", root=job.root, path=job.path, part=0, kind=pieces[0].kind, start=0.0, end=0.0, box=None, shot=0, width=0,
         height=0, taken=taken or job.listed.mtime, dated="exif" if taken else "file", mtime=job.listed.mtime,

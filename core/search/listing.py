@@ -50,14 +50,14 @@ def listing(folder: Path, only: Sequence[str] = ()) -> Listing:
             raise NotADirectoryError
         os.scandir(root).close()
     except (OSError, ValueError) as error:
-        raise Refusal("search_folder", name=shown(folder.name)) from error
+        raise Refusal("search_folder", name=clean_name(folder.name)) from error
     found = Listing()
     tops = [root / name for name in only] or [root]
     for entry in (entry for top in tops for entry in _below(top, found)):
         try:
             path = unicodedata.normalize("NFC", Path(entry.path).relative_to(root).as_posix())
             if any(unicodedata.category(sign) in UNSEEN for sign in path):
-                found.refused[shown(path)] = Refusal("search_name")
+                found.refused[clean_name(path)] = Refusal("search_name")
                 continue
             if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
                 found.refused[path] = Refusal("search_link")
@@ -67,7 +67,7 @@ def listing(folder: Path, only: Sequence[str] = ()) -> Listing:
             state = entry.stat()
             found.files[path] = Listed(Path(entry.path), state.st_size, state.st_mtime)
         except OSError:
-            found.refused[shown(entry.name)] = Refusal("search_unreadable")
+            found.refused[clean_name(entry.name)] = Refusal("search_unreadable")
     return found
 
 
@@ -76,7 +76,7 @@ def _below(folder: Path, found: Listing) -> Iterator[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
     except OSError:
-        found.refused[shown(folder.name)] = Refusal("search_unreadable")
+        found.refused[clean_name(folder.name)] = Refusal("search_unreadable")
         return
     for entry in ordered:
         if is_junk(entry.name) or entry.name.lower() in SYSTEM:
@@ -87,7 +87,7 @@ def _below(folder: Path, found: Listing) -> Iterator[os.DirEntry[str]]:
             yield entry
 
 
-def shown(name: str) -> str:
+def clean_name(name: str) -> str:
     """A name as it can be shown and kept: without control characters and halves of characters."""
     clean = "".join("\ufffd" if unicodedata.category(sign) in UNSEEN else sign for sign in name)
     return unicodedata.normalize("NFC", clean)
@@ -101,7 +101,7 @@ def locate(folder: Path, path: str) -> Path:
     """
     root = folder.resolve()
     if "\0" in path:
-        raise Refusal("search_gone", name=shown(path))
+        raise Refusal("search_gone", name=clean_name(path))
     file = root / path
     if not file.exists():  # a system that writes names in another form
         file = root
@@ -110,7 +110,7 @@ def locate(folder: Path, path: str) -> Path:
             file = file / (found[0] if found else name)
     file = file.resolve()
     if not file.is_relative_to(root) or not file.is_file():
-        raise Refusal("search_gone", name=shown(path))
+        raise Refusal("search_gone", name=clean_name(path))
     return file
 
 

@@ -144,7 +144,7 @@ def of_video(video: inputs.Video, space: Space, check: Check | None = None) -> I
     """The pieces of a video's frames."""
     kept: list[Piece] = []  # the entry that later frames may lengthen
     whole = np.zeros(0)
-    for batch in _batches(chosen(video, space.side, check)):
+    for batch in _batches(choose_frames(video, space.side, check)):
         seen = [views(image) for _, _, image in batch]
         vectors = iter(space.images([crop for _, crops in seen for crop in crops]))
         for (time, shot, _), (boxes, _) in zip(batch, seen, strict=True):
@@ -168,7 +168,7 @@ def _until(piece: Piece, end: float) -> Piece:
     return replace(piece, end=end)
 
 
-def chosen(
+def choose_frames(
     video: inputs.Video, side: int, check: Check | None = None
 ) -> Iterator[tuple[float, int, Image.Image]]:
     """The frames of a video that are indexed: their time, their shot, their pixels; one pass, one frame at a time.

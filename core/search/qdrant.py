@@ -147,7 +147,7 @@ class QdrantTable:
                     payload={
                         **{name: getattr(row, name) for name in KEPT},
                         "lot": row.lot,
-                        "folders": above(row.path),
+                        "folders": list_parents(row.path),
                     },
                 )
                 for row in batch
@@ -169,7 +169,7 @@ class QdrantTable:
 
     def move(self, root: str, moves: Mapping[str, str]) -> None:
         for old, new in moves.items():
-            fresh = {"path": new, "folders": above(new)}
+            fresh = {"path": new, "folders": list_parents(new)}
             self.client.set_payload(self.name, fresh, points=self._must(root=root, path=old), wait=True)
         self._mark(moves)
 
@@ -260,7 +260,7 @@ class QdrantTable:
         )
 
 
-def above(path: str) -> list[str]:
+def list_parents(path: str) -> list[str]:
     """The folders that a path lies in, each from the root."""
     parts = path.split("/")
     return ["/".join(parts[:at]) for at in range(1, len(parts))]

@@ -147,7 +147,7 @@ def load_clipseg(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> LoadedCLIPSeg:
     """A published CLIPSeg in transformers' form; its tokenizer is CLIP's."""
-    kind = runtime.whole("transformers").CLIPSegForImageSegmentation
+    kind = runtime.import_whole("transformers").CLIPSegForImageSegmentation
     folder = paths["config.json"].parent
     model = encoders.from_transformers(kind, folder, row, dtype, ("position_ids",))
     length = model.config.text_config.max_position_embeddings

@@ -274,7 +274,7 @@ def load_groupvit(
     paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype
 ) -> LoadedGroupViT:
     """A published GroupViT in transformers' form; its tokenizer is CLIP's."""
-    kind = runtime.whole("transformers").GroupViTModel
+    kind = runtime.import_whole("transformers").GroupViTModel
     model = encoders.from_transformers(kind, paths["config.json"].parent, row, dtype, ("position_ids",))
     length = model.config.text_config.max_position_embeddings
     return LoadedGroupViT(model, encoders.open_clip_tokenizer({}, row, length), row, device, dtype)
@@ -300,7 +300,7 @@ def build(config: Mapping[str, Any]) -> Any:
 
     transformers starts group tokens and places at zero, where all groups are one and stay one.
     """
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     model = transformers.GroupViTModel(transformers.GroupViTConfig(**config))
     vision: Any = model.vision_model
     nn.init.trunc_normal_(vision.embeddings.position_embeddings, std=0.02)

@@ -185,7 +185,7 @@ class SAM3(Handle[LoadedSAM3]):
 
 def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, Tensor]:
     """The tensors, without memory, that `load_sam3` wants of a row."""
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     config = transformers.Sam3Config.from_pretrained(paths["config.json"].parent, local_files_only=True)
     with torch.device("meta"):
         return transformers.Sam3Model(config).state_dict()
@@ -193,7 +193,7 @@ def tensors(row: Checkpoint, paths: Mapping[str, Path]) -> dict[str, Tensor]:
 
 def load_sam3(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedSAM3:
     """The detector of a published SAM 3 as transformers' class; the file also holds the tracker, which is not read."""
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     model = encoders.from_transformers(transformers.Sam3Model, paths["config.json"].parent, row, dtype)
     side = model.config.image_size
     processor = transformers.Sam3ImageProcessor(size={"height": side, "width": side})

@@ -149,7 +149,7 @@ class TIPS(Handle[LoadedTIPS]):
 def load_tips(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedTIPS:
     """A published TIPSv2 as transformers' class, which also renames the authors' own tensors; the temperature is in the
     configuration where the file has none."""
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     model = encoders.from_transformers(
         transformers.Tipsv2Model, paths["config.json"].parent, row, dtype, ("position_ids",)
     )

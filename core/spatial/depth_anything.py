@@ -59,7 +59,7 @@ class LoadedDepthAnything:
 
 def load(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedDepthAnything:
     """transformers' class with the weights of a row, and its image processor."""
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     folder = paths["config.json"].parent
     model = encoders.from_transformers(transformers.DepthAnythingForDepthEstimation, folder, row, dtype)
     settings = json.loads(paths["preprocessor_config.json"].read_text(encoding="utf-8"))

@@ -89,7 +89,7 @@ def folder(path: str) -> Collection:
         if not found.is_dir():
             raise NotADirectoryError
     except (OSError, ValueError, RuntimeError) as error:
-        raise Refusal("search_folder", name=listing.shown(path)[:80]) from error
+        raise Refusal("search_folder", name=listing.clean_name(path)[:80]) from error
     made = _folder(str(found))
     made.ready.clear()  # it may have changed
     return made

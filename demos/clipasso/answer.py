@@ -253,7 +253,7 @@ def go_on(
     question: Question, made: Made | None, edited: str | None, lang: str, cancel: Cancel
 ) -> Iterator[dict[str, Any]]:
     """The question's image sketched further, from where a person left the strokes of the last sketch."""
-    before = sketch_runs.needed(made).result.strokes
+    before = sketch_runs.require(made).result.strokes
     yield from sketch(question, lang, cancel, begin=strokes.edited(edited, before) or before)
 
 
@@ -261,7 +261,7 @@ def judge_edit(question: Question, made: Made | None, edited: str | None, lang: 
     """What the loss says of strokes that a person has moved."""
     from core.drawing import questions
 
-    made = sketch_runs.needed(made)
+    made = sketch_runs.require(made)
     drawn = made.result.strokes
     moved = strokes.edited(edited, drawn)
     if moved is None:

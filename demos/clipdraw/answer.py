@@ -194,7 +194,7 @@ def go_on(
     question: Question, made: Made | None, edited: str | None, lang: str, cancel: Cancel
 ) -> Iterator[dict[str, Any]]:
     """The question drawn further, from where a person left the strokes of the last drawing."""
-    before = sketch_runs.needed(made).result.strokes
+    before = sketch_runs.require(made).result.strokes
     yield from draw_prompt(question, lang, cancel, begin=strokes.edited(edited, before) or before)
 
 

@@ -68,7 +68,7 @@ def mask_stage(elem_id: str, value: str = "") -> gr.HTML:
 
 
 def pick_box(elem_id: str) -> gr.HTML:
-    """Where clicks on boxes arrive: its `change` event follows each, and `picked` reads which box it was.
+    """Where clicks on boxes arrive: its `change` event follows each, and `read_pick` reads which box it was.
 
     It stands outside of tabs: what is in a closed one is not in the page.
     """
@@ -76,7 +76,7 @@ def pick_box(elem_id: str) -> gr.HTML:
     return output(elem_id, html_template="<span></span>", js_on_load=code, elem_classes="atlas-det-pick")
 
 
-def picked(value: str | None, count: int) -> int | None:
+def read_pick(value: str | None, count: int) -> int | None:
     """The number behind a pick box's value, if it is one of `count`."""
     number = (value or "").partition(" ")[0]
     at = int(number) if number.isascii() and number.isdecimal() and len(number) < 7 else count

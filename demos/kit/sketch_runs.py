@@ -50,7 +50,7 @@ class Made:
     source: str | None = None
 
 
-def needed(made: Made | None) -> Made:
+def require(made: Made | None) -> Made:
     """The last run; Refusal("no_sketch") where there is none."""
     if made is None:
         raise Refusal("no_sketch")
@@ -59,9 +59,9 @@ def needed(made: Made | None) -> Made:
 
 def of_image(made: Made | None, source: str | None) -> Made:
     """The last run; Refusal("no_sketch") where there is none of this image."""
-    if needed(made).source != source:
+    if require(made).source != source:
         raise Refusal("no_sketch")
-    return needed(made)
+    return require(made)
 
 
 def label_list(text: str | None) -> list[str]:
@@ -184,7 +184,7 @@ def files(
     name: str, question: Any, made: Made | None, lang: str, cancel: Cancel
 ) -> Iterator[Progress | dict[str, Any]]:
     """Downloads of a run: its drawings at once, then its films."""
-    result = needed(made).result
+    result = require(made).result
     facts = {"checkpoint": result.checkpoint, "steps": result.steps, "seconds": round(result.seconds, 2)}
     links = strokes.links(name, result.drawn, facts, lang)
     yield {"out": links}

@@ -22,7 +22,7 @@ from core.runtime import Cancel
 from demos.draw import box_files
 from demos.kit import files as files_in
 from demos.kit import label_choices, results
-from demos.kit.components import picked
+from demos.kit.components import read_pick
 from demos.kit.events import api_errors
 from demos.kit.jobs import Progress, timed
 from demos.kit.menu import needs_download, start_row
@@ -204,7 +204,7 @@ def detect(question: Question, lang: str) -> dict[str, Any]:
 def inspect(question: Question, clicked: str, lang: str) -> dict[str, Any]:
     """The region behind a clicked box; nothing where the click belongs to another answer."""
     answer = ask(question)
-    at = picked(clicked, len(answer.detection.boxes))
+    at = read_pick(clicked, len(answer.detection.boxes))
     if at is None:
         return {}
     region = int(answer.detection.proposal_indices[at])

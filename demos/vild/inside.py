@@ -10,7 +10,7 @@ from PIL import Image
 
 from demos.draw import base, boxes
 from demos.kit import tensors
-from demos.kit.components import output, pick_box, picked, stage
+from demos.kit.components import output, pick_box, read_pick, stage
 from demos.kit.html import Markup, join, tag
 from demos.kit.places import Slots
 from demos.vild import draw
@@ -61,7 +61,7 @@ def gallery(answer: Answer, lang: str) -> Markup:
 def look(question: Question, clicked: str, lang: str) -> dict[str, Any]:
     """The region of a clicked candidate box; nothing where the click belongs to another answer."""
     answer = ask(question)
-    at = picked(clicked, len(answer.detection.proposals))
+    at = read_pick(clicked, len(answer.detection.proposals))
     return {} if at is None else {"region": draw.region(answer.image, answer.detection, at, lang)}
 
 

@@ -445,7 +445,7 @@ def test_a_module_that_puts_another_in_its_place_is_whole_for_all(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "changeling", raising=False)
-    assert together(4, lambda _: runtime.whole("changeling").thing) == [7] * 4
+    assert together(4, lambda _: runtime.import_whole("changeling").thing) == [7] * 4
 
 
 def test_cancel() -> None:

@@ -105,7 +105,7 @@ def phrase_scores(logits: Tensor, phrases: Sequence[Sequence[int]], phrase: Phra
     return logits.float().sigmoid() @ belongs.T.to(logits.device)
 
 
-def apart(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def suppress_overlaps(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Indices [K] of boxes that do not stand for a surer one, whatever their phrases are; best first.
 
     Args:

@@ -117,6 +117,6 @@ class LoadedDino:
 
 def load_dino(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedDino:
     """A published Grounding DINO in transformers' form; the row's `family` is how the name of its classes begins."""
-    kind = getattr(runtime.whole("transformers"), row.options["family"] + "ForObjectDetection")
+    kind = getattr(runtime.import_whole("transformers"), row.options["family"] + "ForObjectDetection")
     model = encoders.from_transformers(kind, paths["config.json"].parent, row, dtype)
     return LoadedDino(model, language.cutter(paths["vocab.txt"]), row, device, dtype)

@@ -342,7 +342,7 @@ def phrase_spans(caption: str, wanted: Sequence[str] | None = None) -> list[Span
     Raises:
         Refusal: "no_phrase", "phrase_not_in_caption".
     """
-    spans = phrases.spans(caption) if wanted is None else language.found(caption, wanted)
+    spans = phrases.spans(caption) if wanted is None else language.locate(caption, wanted)
     if not spans:
         raise Refusal("no_phrase")
     return spans

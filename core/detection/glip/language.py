@@ -91,7 +91,7 @@ def listed(labels: Sequence[str]) -> tuple[str, list[Span]]:
     return text.rstrip(), spans
 
 
-def found(caption: str, phrases: Sequence[str]) -> list[Span]:
+def locate(caption: str, phrases: Sequence[str]) -> list[Span]:
     """Where phrases lie in a caption: each behind the one before it where it can, else at its first place.
 
     Raises:

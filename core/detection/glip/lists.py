@@ -95,10 +95,10 @@ def kept(
     """The boxes of an answer that are sure enough, and that no surer one stands for; arguments as of `GLIP.detect`."""
     names = [phrase.text for phrase in whole.phrases]
     least = choices.least_scores(names, threshold, by_label, whole.negatives)
-    visible = choices.shown(whole.boxes, whole.scores, whole.phrase_indices, whole.negatives)
+    visible = choices.select_visible(whole.boxes, whole.scores, whole.phrase_indices, whole.negatives)
     left = np.flatnonzero(visible & (whole.scores >= least[whole.phrase_indices]))
     if across_labels:
-        left = left[boxes.apart(whole.boxes[left], whole.scores[left])]
+        left = left[boxes.suppress_overlaps(whole.boxes[left], whole.scores[left])]
     shown = ("boxes", "scores", "phrase_indices", "alignment", "alignment_before")
     parts = {name: getattr(whole, name)[left[:limit]] for name in shown}
     return replace(whole, settled=choices.places(names, list(by_label)), **parts)

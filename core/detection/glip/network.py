@@ -40,7 +40,7 @@ class Bert(nn.Module):
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         super().__init__()
-        transformers = runtime.whole("transformers")
+        transformers = runtime.import_whole("transformers")
         config = transformers.BertConfig(
             vocab_size=row["vocabulary"],
             hidden_size=row["width"],

@@ -104,7 +104,7 @@ def settings(file: Path) -> dict[str, Any]:
 
 def load_omdet(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedOmDet:
     """A published OmDet-Turbo in transformers' form."""
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     folder = paths["config.json"].parent
     config = transformers.OmDetTurboConfig(**settings(paths["config.json"]))
     kind = transformers.OmDetTurboForObjectDetection

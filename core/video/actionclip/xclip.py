@@ -150,7 +150,7 @@ class XCLIP(Handle[LoadedXCLIP]):
 
 def load_xclip(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedXCLIP:
     """A published X-CLIP in transformers' form; its tokenizer is CLIP's."""
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     folder = paths["config.json"].parent
     model = encoders.from_transformers(transformers.XCLIPModel, folder, row, dtype, ("position_ids",))
     length = model.config.text_config.max_position_embeddings

@@ -64,7 +64,7 @@ class LoadedBlip:
 
 def load(paths: Mapping[str, Path], row: Checkpoint, device: str, dtype: torch.dtype) -> LoadedBlip:
     """transformers' class with the weights of a row."""
-    transformers = runtime.whole("transformers")
+    transformers = runtime.import_whole("transformers")
     folder = paths["config.json"].parent
     model = encoders.from_transformers(
         transformers.BlipForQuestionAnswering, folder, row, dtype, ("position_ids",)

@@ -73,7 +73,7 @@ class LoadedViLT:
             return ((levels - 0.5) / 0.5).to(self.device, self.dtype)
         if min(seen_size(*image.size)) < STRIDE:
             raise Refusal("vilt_narrow", width=image.width, height=image.height)
-        processor = runtime.whole("transformers").ViltImageProcessor()
+        processor = runtime.import_whole("transformers").ViltImageProcessor()
         return processor(images=image, return_tensors="pt").pixel_values.to(self.device, self.dtype)
 
     def ids(self, text: str) -> tuple[list[int], bool]:

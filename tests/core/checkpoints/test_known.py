@@ -105,7 +105,8 @@ def test_boxes_are_found_wherever_they_stand_in_the_answer() -> None:
     assert made.fits and made.difference == pytest.approx(0.05) and made.pixels == 0.5
     assert not known.compare(answer, boxes[:2]).fits and not known.compare(answer, []).fits
     assert (
-        known.shown(boxes, answer.want) == "0.92 0.5 0 10 10" and known.shown(answer.want) == "0.9 0 0 10 10"
+        known.shorten(boxes, answer.want) == "0.92 0.5 0 10 10"
+        and known.shorten(answer.want) == "0.9 0 0 10 10"
     )
 
 

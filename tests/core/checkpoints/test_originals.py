@@ -129,7 +129,7 @@ def refused(name: str, path: Path) -> Refusal:
     with pytest.raises(Refusal) as caught:
         originals.bring(checkpoints.row(name), path)
     assert caught.value.text("zh") and caught.value.text("en").endswith(".")
-    assert not originals.here(checkpoints.row(name))
+    assert not originals.is_imported(checkpoints.row(name))
     return caught.value
 
 

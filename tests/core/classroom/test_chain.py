@@ -115,7 +115,7 @@ def test_a_chain_goes_on_where_it_stopped(stands: list[tuple[str, Any]], tmp_pat
     Stand.broken = "classroom-lseg"
     with pytest.raises(KeyboardInterrupt):
         chain.train_all(tmp_path, lambda line: None)
-    assert chain.left(tmp_path) == list(chain.CHAIN)[2:]
+    assert chain.list_unfinished(tmp_path) == list(chain.CHAIN)[2:]
     stands.clear()
     Stand.broken = ""
     lines: list[str] = []

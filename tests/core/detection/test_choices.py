@@ -58,10 +58,15 @@ def test_a_surer_negative_takes_the_box() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 0, 10, 10], [50, 50, 60, 60], [0, 0, 10, 4]], np.float32)
     labels = np.array([1, 0, 0, 0])
     scores = np.array([0.9, 0.6, 0.5, 0.4], np.float32)
-    assert choices.shown(boxes, scores, labels, (1,)).tolist() == [False, False, True, True]
+    assert choices.select_visible(boxes, scores, labels, (1,)).tolist() == [False, False, True, True]
     # A less sure one takes nothing, and is not shown either.
-    assert choices.shown(boxes, scores[::-1].copy(), labels, (1,)).tolist() == [False, True, True, True]
-    assert choices.shown(boxes, scores, labels, ()).all()
+    assert choices.select_visible(boxes, scores[::-1].copy(), labels, (1,)).tolist() == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert choices.select_visible(boxes, scores, labels, ()).all()
 
 
 def scene() -> Any:
@@ -81,7 +86,9 @@ def test_glip_and_its_negatives() -> None:
     dog = whole.boxes[whole.phrase_indices == 2][0], whole.scores[whole.phrase_indices == 2][0]
     for box, score, phrase in zip(answer.boxes, answer.scores, answer.phrase_indices, strict=True):
         if phrase == 0 and score < dog[1]:
-            assert choices.shown(np.stack([dog[0], box]), np.array([1.0, 0.0]), np.array([1, 0]), (1,))[1]
+            assert choices.select_visible(
+                np.stack([dog[0], box]), np.array([1.0, 0.0]), np.array([1, 0]), (1,)
+            )[1]
     assert len(answer.boxes) < len(whole.boxes)
     told = answer.to_json()["phrases"]
     assert told[2]["negative"] is True and "negative" not in told[0]

@@ -286,7 +286,7 @@ def test_pictures_are_filled_up_and_boxes_are_not(here: Path) -> None:
 
 def test_a_descendant_answers_as_its_own_library_does(here: Path) -> None:
     """Every query of the tiny Grounding DINO, against transformers' own reading of the same pass."""
-    transformers = encoders.runtime.whole("transformers")
+    transformers = encoders.runtime.import_whole("transformers")
     model = GLIP.load("dino")
     image = picture()
     answer = model.ground(image, "a red dog", threshold=0.0)

@@ -147,4 +147,4 @@ def test_a_server_that_is_not_there_is_one_sentence() -> None:
 
 
 def test_folders_above_a_path() -> None:
-    assert qdrant.above("a/b/c.png") == ["a", "a/b"] and qdrant.above("c.png") == []
+    assert qdrant.list_parents("a/b/c.png") == ["a", "a/b"] and qdrant.list_parents("c.png") == []

@@ -223,7 +223,7 @@ def film(path: Path, colours: list[str], seconds: float, rate: float) -> Path:
 def test_one_frame_a_second_whatever_the_rate(rate: float, tmp_path: Path) -> None:
     """CLIFS asks whether the number of a frame is a multiple of the rate, which at 29.97 is so once."""
     video = inputs.video(film(tmp_path / "film.mp4", ["red"], 6, rate))
-    times = [time for time, _, _ in media.chosen(video, 16)]
+    times = [time for time, _, _ in media.choose_frames(video, 16)]
     assert len(times) in (6, 7) and np.diff(times) == pytest.approx(np.ones(len(times) - 1), abs=0.1)
 
 

@@ -113,4 +113,4 @@ def test_drawn_images_show_their_boxes(marks: list[draw.Mark]) -> None:
 @pytest.mark.parametrize(("value", "found"), [("2 171", 2), ("3 171", None), ("", None), (None, None),
                                               ("-1 5", None), ("x", None), ("٣ 1", None), ("9" * 99, None)])  # fmt: skip
 def test_a_pick_is_one_of_the_boxes(value: str | None, found: int | None) -> None:
-    assert components.picked(value, 3) == found
+    assert components.read_pick(value, 3) == found
