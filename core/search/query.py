@@ -24,6 +24,7 @@ from PIL import Image
 from core import inputs
 from core.clip.labels import NO_NOTES, Notes, read
 from core.errors import Refusal
+from core.search.media import of_image
 from core.search.ranking import Hit, best_of_files, fused, hits_of, moment, sample, scale_of
 from core.search.spaces import Space
 from core.search.store import Filter, Part, Row, Stats, Store, Table
@@ -250,7 +251,7 @@ def _term(
         mean = windows.mean(0)
         mean = mean / max(float(np.linalg.norm(mean)), 1e-9)
         return (mean, mean) if space.is_joint else (None, mean)
-    vector = space.images([what])[0]
+    vector = next(of_image(what, space)).vector
     return vector, (vector if space.is_joint else None)
 
 

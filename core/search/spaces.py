@@ -26,6 +26,7 @@ from core.search.store import Part
 
 SOUND_LOADERS = frozenset(("core.audio.audioclip:load_audioclip", "core.audio.clap:load_clap"))
 MOST_WINDOWS = 2_000  # of one sound: 2.7 hours of CLAP's
+WAY = 2  # in which files become vectors; tables of another way are left as they are
 SILENT = 1e-3  # root mean square of a window that is not indexed: -60 dB of full scale
 
 
@@ -140,12 +141,12 @@ class Space:
 
 
 def _table(checkpoint: str) -> str:
-    """The name of a table: the row and its exact weights, so that other weights never meet these vectors."""
+    """The name of a table: the row, its exact weights and the way of its vectors, so that others never meet these vectors."""
     row = checkpoints.row(checkpoint)
     weights = row.revision or next(
         (file.sha256 for file in row.files if file.path.endswith(".safetensors")), ""
     )
-    return f"{checkpoint}-{(weights or 'imported')[:12]}"
+    return f"{checkpoint}-{(weights or 'imported')[:12]}-{WAY}"
 
 
 @runtime.on_device

@@ -168,6 +168,26 @@ def row(path: str, vector: np.ndarray | None = None, **more: Any) -> Row:
     return Row(**{**values, "vector": vector, **more})
 
 
+def test_cells_of_an_index_are_few_enough_to_be_even() -> None:
+    assert [lance._partitions(count) for count in (51_000, 100_000, 1_000_000, 9_000_000)] == [
+        25,
+        50,
+        250,
+        250,
+    ]
+    assert lance.probes(50, 100_000, 100_000) == lance.probes(250, 1_000_000, 1_000_000) == 18
+    assert lance.probes(250, 1_000_000, 10_000) == 54 and lance.probes(16, 60_000, 0) == 16
+
+
+def test_a_view_keeps_a_share_of_its_frame() -> None:
+    views = unit(np.random.default_rng(0).normal(size=(10, 64)))
+    mixed = media.in_context(views)
+    assert np.allclose(np.linalg.norm(mixed, axis=1), 1) and mixed.dtype == views.dtype
+    mean = unit(views.mean(0)[None])[0]
+    assert (mixed @ mean > views @ mean).all() and (np.sum(mixed * views, 1) > 0.9).all()
+    assert np.allclose(media.in_context(views[:1]), views[:1])
+
+
 def test_an_index_finds_what_comparing_everything_finds(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
