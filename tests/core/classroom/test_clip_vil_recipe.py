@@ -125,7 +125,7 @@ def test_the_table_has_a_row_for_each_encoder_and_share(
         monkeypatch.setattr(table, name, value)
     base = Settings(supervised=supervised, scenes=4, batch=4, side=64)
     frozen = list(table.frozen_rows(4, tmp_path, once, averaged, base, seeds=(0, 1)))
-    tuned = list(table.tuned_rows(4, tmp_path, once, base))
+    tuned = list(table.tuned_rows(4, tmp_path, once, averaged, base, seeds=(0, 1)))
     names = [measure for measure, _, _ in (*frozen, *tuned)]
     for share in table.SHARES:
         assert f"frozen, {share} of the questions" in names and f"tuned, {share} of the questions" in names

@@ -4,8 +4,8 @@
     python -m core.classroom ablate clip-vil-tuned --steps 400 --out FOLDER [--record]
 
 A larger share of the questions gets more steps (`STEPS`). Frozen features are computed once, and the heads of an encoder are
-trained from three seeds. Tuned: the head of the first seed goes on for a few steps of few questions while the last residual stage
-of its encoder learns along; beside it stands the same head after as many more steps without that.
+trained from three seeds. Tuned: each head goes on for some steps of few questions while the last residual stage of its encoder
+learns along; beside it stands the same head after as many more steps without that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from core.vqa.clip_vil.models import ENCODERS
 
 SHARES = {"1 %": 0.01, "10 %": 0.1, "100 %": 1.0}
 STEPS = {"1 %": 0.25, "10 %": 0.5, "100 %": 1.0}  # the share of the steps that a share of the questions gets
-MORE, FEW = 20, 16  # steps by which the tuned ones go on, and questions of such a step
+MORE, FEW = 100, 16  # steps by which the tuned ones go on, and questions of such a step
 EXAM = 150  # new scenes
 
 
@@ -115,17 +115,25 @@ def frozen_rows(
 
 
 def tuned_rows(
-    steps: int, out: Path, once: Any, base: Settings | None = None
+    steps: int,
+    out: Path,
+    once: Any,
+    averaged: Any,
+    base: Settings | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2),
 ) -> Iterator[tuple[str, str, float]]:
-    """Measure, encoder, value: of the first seed, gone on with and without the encoder's last stage."""
+    """Measure, encoder, value: the mean over seeds and their spread, gone on with and without the encoder's last stage."""
     bench = Bench.of(base or Settings(), out)
     for name in ENCODERS:
         for share in SHARES:
 
-            def measured(name: str = name, share: str = share) -> list[float]:
-                first = bench.head(name, share, 0, steps, out)
+            def measured(seed: int, name: str = name, share: str = share) -> list[float]:
+                first = bench.head(name, share, seed, steps, out)
                 return [bench.gone_on(first, tuned) for tuned in (False, True)]
 
-            on, tuned = once(out / f"{name}-{share[:-2]}-tuned", measured)
-            yield f"frozen, {share} of the questions, more steps", name, on
-            yield f"tuned, {share} of the questions", name, tuned
+            found = [
+                once(out / f"{name}-{share[:-2]}-{seed}-tuned", partial(measured, seed)) for seed in seeds
+            ]
+            on, tuned = zip(*found, strict=True)
+            yield from averaged(f"frozen, {share} of the questions, more steps", name, list(on))
+            yield from averaged(f"tuned, {share} of the questions", name, list(tuned))

@@ -224,7 +224,7 @@ ROWS: dict[str, Callable[[int, Path], Iterator[Measured]]] = {
     "actionclip-prompts": prompt_rows,
     "audioclip": audioclip_rows,
     "clip-vil": partial(clip_vil.frozen_rows, once=once, averaged=averaged),
-    "clip-vil-tuned": partial(clip_vil.tuned_rows, once=once),
+    "clip-vil-tuned": partial(clip_vil.tuned_rows, once=once, averaged=averaged),
 }
 
 

@@ -26,10 +26,19 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 SWAPPED = 0.25  # of the false captions of pairs, how many tell the right things the wrong way round
 GROUNDED = 0.3  # how many captions name the ground
-ASKED, FITTED = (
-    0.64,
-    0.82,
-)  # where one text stands beside an image: up to here a question, up to there a caption to match
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How often which text stands beside an image.
+
+    gaps: of the captions beside several texts, how many have a gap, the others are to be matched. questions, fits: of the texts
+    that stand alone beside an image, how many are questions, and how many are captions to match; the others have a gap.
+    """
+
+    gaps: float = 0.5
+    questions: float = 0.64
+    fits: float = 0.18
 
 
 class Tokens:
@@ -161,14 +170,16 @@ def write(
     captions: int,
     rng: random.Random,
     alone: bool,
+    shares: Shares = Shares(),
     longest: int = 24,
 ) -> Written:
     """Texts for the images of a spec, each in English or Chinese.
 
     Args:
         asked, rows: questions, and which of them [B, each] stand beside an image, -1 for none.
-        captions: how many captions stand beside them, to match and to fill in by turns.
+        captions: how many captions stand beside them, to match or to fill in.
         alone: one text for each image, a question or a caption.
+        shares: of questions, captions to match and captions to fill in.
     """
     writer = Writer(spec, atlas.mono, forward=True)
     columns = {name: getattr(asked, name).tolist() for name in ("kind", "a", "b", "general", "answer")}
@@ -206,11 +217,10 @@ def write(
     for i, chosen in enumerate(rows.tolist()):
         if alone:
             roll = rng.random()
-            every.append(
-                [question(chosen[0], i) if roll < ASKED else matched(i) if roll < FITTED else gapped(i)]
-            )
+            told = matched if roll < shares.questions + shares.fits else gapped
+            every.append([question(chosen[0], i) if roll < shares.questions else told(i)])
         else:
-            beside = [matched(i) if (i + at) % 2 == 0 else gapped(i) for at in range(captions)]
+            beside = [gapped(i) if rng.random() < shares.gaps else matched(i) for _ in range(captions)]
             every.append([question(at, i) for at in chosen] + beside)
     encodings = tokens.library.encode_batch_fast([text for _, text in pending])
     for (made, _), encoding in zip(pending, encodings, strict=True):

@@ -63,7 +63,7 @@ from core.classroom.recipes.vilt.pointing import (
     reading_loss,
     wanted,
 )
-from core.classroom.recipes.vilt.texts import PAD, Tokens, Written, write
+from core.classroom.recipes.vilt.texts import PAD, Shares, Tokens, Written, write
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.questions import QUESTIONS as KINDS
 from core.classroom.world.questions import SCENES, Kind, Questions, answers, ask, scenes
@@ -96,7 +96,8 @@ class Settings:
 
     clip: a bundled row or the folder of an export, which must be an image transformer. together: the share of the run in which
     several texts share an image. questions, captions: texts of an image then. images, pairs: of a step, in the first and in the
-    second part. shown: scenes on which the head that is taught begins.
+    second part. shown: scenes on which the head that is taught begins. masking: the weight of masked words. texts: how
+    often which text stands beside an image.
     """
 
     clip: str = CLIP
@@ -113,6 +114,8 @@ class Settings:
     steps: int | None = None
     log_every: int = 50
     rate: float = RATE
+    masking: float = MASKING
+    texts: Shares = field(default_factory=Shares)
     shares: dict[Kind, float] = field(default_factory=lambda: dict(ASKED_OF))
     world: SceneSettings = field(default_factory=lambda: replace(SCENES, kinds=CROWDS))
 
@@ -223,7 +226,7 @@ class Trainer(Run):
         cover = covers(drawn, int(self.config["patch_size"]))
         asked = ask(spec, 4 * each * count, seed, shares=s.shares)
         rows = chosen(asked, torch.arange(count), each)
-        texts = write(self.tokens, spec, self.atlas, asked, rows, told, rng, apart)
+        texts = write(self.tokens, spec, self.atlas, asked, rows, told, rng, apart, s.texts)
         target = wanted(texts.named, spec.concept, spec.present, cover).to(self.device)
         thing = covering(cover, spec.concept, spec.present).to(self.device)
         return {**self._learn(texts, pixels, target, thing, apart), "batch": float(count)}
@@ -256,7 +259,7 @@ class Trainer(Run):
         ).mean()
         real = ~special(ids.flatten(0, 1)).view_as(ids)
         likeness = likeness_loss(words.float(), patches[:, 1:].float(), real, target[..., 1:])
-        loss = answering + MATCHING * matching + MASKING * masking
+        loss = answering + MATCHING * matching + self.settings.masking * masking
         reading = reading_loss(read.reads.float(), texts.named.to(self.device))
         loss = loss + NAMING * naming + LOOKING * looking + READING * reading + LIKENESS * likeness
         told = {
