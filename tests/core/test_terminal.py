@@ -92,7 +92,9 @@ def test_every_program_runs_behind_the_door() -> None:
     files = [path for room in ("core", "demos", "benchmarks") for path in (ROOT / room).rglob("*.py")]
     programs = [text for path in files if 'if __name__ == "__main__":' in (text := path.read_text("utf-8"))]
     assert len(programs) > 20
-    assert [text[:80] for text in programs if "sys.exit(" not in text or "terminal.run(" not in text] == []
+    doors = ("terminal.run(", "records.run(")
+    behind = [text for text in programs if "sys.exit(" in text and any(door in text for door in doors)]
+    assert [text[:80] for text in programs if text not in behind] == []
 
 
 # --- what a terminal can print -------------------------------------------------------------------------------

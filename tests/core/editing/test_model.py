@@ -37,7 +37,8 @@ def edit(model: Editor, start: Start, method: str, **chosen: object) -> tuple[li
 
 
 def same(first: np.ndarray, second: np.ndarray) -> bool:
-    return bool(np.array_equal(first, second))
+    """Up to a grey level: some processors multiply a batch in another order than one image."""
+    return bool(np.abs(first.astype(int) - second).max() <= 1)
 
 
 def test_an_edit_begins_at_a_state_a_seed_an_image_or_a_text(model: Editor) -> None:
