@@ -124,8 +124,8 @@ def test_the_table_has_a_row_for_each_encoder_and_share(
     for name, value in {"EXAM": 4, "ENCODERS": ("clip",), "MORE": 1, "FEW": 2}.items():
         monkeypatch.setattr(table, name, value)
     base = Settings(supervised=supervised, scenes=4, batch=4, side=64)
-    frozen = list(table.frozen_rows(4, tmp_path, once, averaged, base, seeds=(0, 1)))
-    tuned = list(table.tuned_rows(4, tmp_path, once, averaged, base, seeds=(0, 1)))
+    frozen = list(table.rows(4, tmp_path, table.FROZEN, once, averaged, base, seeds=(0, 1)))
+    tuned = list(table.rows(4, tmp_path, table.TUNED, once, averaged, base, seeds=(0, 1)))
     names = [measure for measure, _, _ in (*frozen, *tuned)]
     for share in table.SHARES:
         assert f"frozen, {share} of the questions" in names and f"tuned, {share} of the questions" in names
@@ -133,7 +133,7 @@ def test_the_table_has_a_row_for_each_encoder_and_share(
     assert all(encoder == "clip" and 0 <= value <= 1 for _, encoder, value in (*frozen, *tuned))
     # What was measured is read again.
     monkeypatch.setattr(table, "right", None)
-    assert list(table.frozen_rows(4, tmp_path, once, averaged, base, seeds=(0, 1))) == frozen
+    assert list(table.rows(4, tmp_path, table.FROZEN, once, averaged, base, seeds=(0, 1))) == frozen
 
 
 def test_a_lesson_learns_on_three_encoders(monkeypatch: pytest.MonkeyPatch) -> None:

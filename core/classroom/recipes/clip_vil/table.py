@@ -10,7 +10,7 @@ learns along; beside it stands the same head after as many more steps without th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -94,9 +94,34 @@ class Bench:
         return right(trainer, self.exam, first.settings.which[0])
 
 
-def frozen_rows(
+@dataclass(frozen=True)
+class Way:
+    """One way to measure an encoder: `measure` gives a value for each of `names`, which have a place for the share."""
+
+    names: tuple[str, ...]
+    suffix: str  # of the folders of its runs
+    measure: Callable[[Bench, str, str, int, int, Path], list[float]]  # encoder, share, seed, steps, folder
+
+
+def frozen(bench: Bench, name: str, share: str, seed: int, steps: int, out: Path) -> list[float]:
+    """Right answers of a head on a frozen encoder."""
+    return [right(bench.head(name, share, seed, steps, out), bench.exam, name)]
+
+
+def tuned(bench: Bench, name: str, share: str, seed: int, steps: int, out: Path) -> list[float]:
+    """Right answers of that head, gone on without the encoder's last stage and with it."""
+    first = bench.head(name, share, seed, steps, out)
+    return [bench.gone_on(first, along) for along in (False, True)]
+
+
+FROZEN = Way(("frozen, {} of the questions",), "", frozen)
+TUNED = Way(("frozen, {} of the questions, more steps", "tuned, {} of the questions"), "-tuned", tuned)
+
+
+def rows(
     steps: int,
     out: Path,
+    way: Way,
     once: Any,
     averaged: Any,
     base: Settings | None = None,
@@ -106,34 +131,12 @@ def frozen_rows(
     bench = Bench.of(base or Settings(), out)
     for name in ENCODERS:
         for share in SHARES:
-
-            def measured(seed: int, name: str = name, share: str = share) -> list[float]:
-                return [right(bench.head(name, share, seed, steps, out), bench.exam, name)]
-
-            found = [once(out / f"{name}-{share[:-2]}-{seed}", partial(measured, seed))[0] for seed in seeds]
-            yield from averaged(f"frozen, {share} of the questions", name, found)
-
-
-def tuned_rows(
-    steps: int,
-    out: Path,
-    once: Any,
-    averaged: Any,
-    base: Settings | None = None,
-    seeds: tuple[int, ...] = (0, 1, 2),
-) -> Iterator[tuple[str, str, float]]:
-    """Measure, encoder, value: the mean over seeds and their spread, gone on with and without the encoder's last stage."""
-    bench = Bench.of(base or Settings(), out)
-    for name in ENCODERS:
-        for share in SHARES:
-
-            def measured(seed: int, name: str = name, share: str = share) -> list[float]:
-                first = bench.head(name, share, seed, steps, out)
-                return [bench.gone_on(first, tuned) for tuned in (False, True)]
-
-            found = [
-                once(out / f"{name}-{share[:-2]}-{seed}-tuned", partial(measured, seed)) for seed in seeds
+            runs = [
+                once(
+                    out / f"{name}-{share[:-2]}-{seed}{way.suffix}",
+                    partial(way.measure, bench, name, share, seed, steps, out),
+                )
+                for seed in seeds
             ]
-            on, tuned = zip(*found, strict=True)
-            yield from averaged(f"frozen, {share} of the questions, more steps", name, list(on))
-            yield from averaged(f"tuned, {share} of the questions", name, list(tuned))
+            for measure, values in zip(way.names, zip(*runs, strict=True), strict=True):
+                yield from averaged(measure.format(share), name, list(values))

@@ -223,8 +223,8 @@ ROWS: dict[str, Callable[[int, Path], Iterator[Measured]]] = {
     "actionclip": actionclip_rows,
     "actionclip-prompts": prompt_rows,
     "audioclip": audioclip_rows,
-    "clip-vil": partial(clip_vil.frozen_rows, once=once, averaged=averaged),
-    "clip-vil-tuned": partial(clip_vil.tuned_rows, once=once, averaged=averaged),
+    "clip-vil": partial(clip_vil.rows, way=clip_vil.FROZEN, once=once, averaged=averaged),
+    "clip-vil-tuned": partial(clip_vil.rows, way=clip_vil.TUNED, once=once, averaged=averaged),
 }
 
 
