@@ -62,9 +62,8 @@ def ipot(
     ratio = patches / words
     for round_ in range(rounds):
         plan.mul_(base)
-        if (
-            round_ % FLUSHED == 0
-        ):  # a processor takes a hundred times as long for numbers below float32's normal ones
+        # A processor takes a hundred times as long for numbers below float32's normal ones.
+        if round_ % FLUSHED == 0:
             plan.masked_fill_(plan < NOTHING, 0.0)
         for _ in range(inner):
             delta = torch.baddbmm(patch_floor, plan, sigma).reciprocal_()  # [B, N, 1]
