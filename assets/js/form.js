@@ -164,8 +164,7 @@
         bring(name); // a run that takes long: one watches it
       }
     }
-    // The sentence of an earlier run may still be in sight while the next one works.
-    const over = document.querySelector("#atlas-message [data-over]")?.dataset.over;
+    const over = document.querySelector("#atlas-over [data-over]")?.dataset.over;
     if (over && over !== unanswered) finished(over.split(" ")[0], false);
     unanswered = over || unanswered;
     walked ||= setTimeout(walk, LOOK);

@@ -37,7 +37,7 @@ LANGUAGE_LAST = "(...values) => { values[values.length - 1] = window.atlasLang |
 
 
 class Shell:
-    """The hidden parts of one page: its language box and the place where refusals appear."""
+    """The hidden parts of one page: its language box, the place of refusals, the mark of a run without an answer."""
 
     def __init__(self) -> None:
         self.lang = gr.Textbox(
@@ -45,6 +45,9 @@ class Shell:
         )
         self.message = gr.HTML(
             "", elem_id="atlas-message", elem_classes="atlas-message", padding=False, apply_default_css=False
+        )
+        self.over = gr.HTML(
+            "", visible="hidden", elem_id="atlas-over", padding=False, apply_default_css=False
         )
 
     def on_load(
@@ -84,6 +87,7 @@ class Shell:
         *,
         session: bool = False,
         behind: Any = None,
+        clears: bool = True,
         **options: Any,
     ) -> Any:
         """Wires `handler(*inputs, lang)`; a refusal becomes one sentence and leaves the outputs as they are.
@@ -95,12 +99,13 @@ class Shell:
             outputs: components; the message area comes before them.
             session: whether the handler's first argument is the name of the visitor's session.
             behind: an event behind which the handler runs, in place of triggers.
+            clears: False for a handler in the background: the sentence in sight is none of its own and stays.
             options: of Gradio's event listeners: show_progress, concurrency_limit, queue...
 
         Returns:
             The event, for `.then` and `cancels`.
         """
-        function = (with_session if session else guarded)(handler, len(outputs))
+        function = (with_session if session else guarded)(handler, len(outputs), clears)
         settings = {"concurrency_limit": CONCURRENCY, "show_progress": "minimal", **options}
         wired = function, [*inputs, self.lang], [self.message, *outputs]
         if behind is not None:
@@ -118,12 +123,14 @@ def hinted(**hints: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return replace
 
 
-def guarded(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]:
+def guarded(handler: Callable[..., Any], outputs: int, clears: bool = True) -> Callable[..., Any]:
     """A handler that never raises: its last argument is the language, its first output the page's message.
 
-    A refusal becomes one sentence there; any other exception is logged, and the sentence says that it was.
+    A refusal becomes one sentence there; any other exception is logged, and the sentence says that it was. An answer takes
+    the sentence away where the handler `clears`.
     """
     still = [gr.skip()] * outputs
+    silence = "" if clears else gr.skip()
 
     if inspect.isgeneratorfunction(handler):
 
@@ -132,7 +139,7 @@ def guarded(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]:
             steps = handler(*values)
             try:
                 for result in steps:
-                    yield ("", *result)
+                    yield (silence, *result)
             except Exception as error:
                 yield (failure(error, handler, lang_of(values)), *still)
             finally:
@@ -144,26 +151,26 @@ def guarded(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]:
     @hinted()
     def call(*values: Any, **special: Any) -> tuple[Any, ...]:
         try:
-            return ("", *handler(*values, **special))
+            return (silence, *handler(*values, **special))
         except Exception as error:
             return (failure(error, handler, lang_of(values)), *still)
 
     return call
 
 
-def with_session(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]:
+def with_session(handler: Callable[..., Any], outputs: int, clears: bool = True) -> Callable[..., Any]:
     """A guarded handler whose first argument is the name of the session: the same for all events of one open page."""
     if inspect.isgeneratorfunction(handler):
 
         @hinted(request=gr.Request)
         def stream(request: gr.Request, *values: Any) -> Generator[tuple[Any, ...], None, None]:
-            yield from guarded(partial(handler, request.session_hash), outputs)(*values)
+            yield from guarded(partial(handler, request.session_hash), outputs, clears)(*values)
 
         return stream
 
     @hinted(request=gr.Request)
     def call(request: gr.Request, *values: Any) -> tuple[Any, ...]:
-        return guarded(partial(handler, request.session_hash), outputs)(*values)
+        return guarded(partial(handler, request.session_hash), outputs, clears)(*values)
 
     return call
 

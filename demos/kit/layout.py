@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -140,16 +139,19 @@ class Layout:
             options: of `places.wire`.
         """
         try_it = self.declared.try_it
-        handler = self.prepared(try_it.handler)
-        if when is not None:
-            handler = _when(handler, when)
+
+        def read(values: Sequence[Any]) -> tuple[Any, ...] | None:
+            question = self.form.question(values)
+            settled = question if when is None else when(question)
+            return None if settled is None else (settled,)
+
         return places.wire(
             self.shell,
             triggers,
             place,
-            handler,
+            self.prepared(try_it.handler),
             self.form.inputs,
-            lambda values: (self.form.question(values),),
+            read,
             in_turn=try_it.in_turn,
             fields=self.form.components,
             **options,
@@ -172,21 +174,3 @@ class Layout:
         filled = gr.on(listening(triggers), *wired, js=script, **QUIET)
         filled.then(None, None, None, js="() => { window.atlas.filled(); }", **QUIET)
         return filled
-
-
-def _when(handler: Handler, when: Handler) -> Handler:
-    """The handler for the question that `when(question)` gives; no answer where it gives None."""
-    if inspect.isgeneratorfunction(handler):
-
-        def job(question: Any, lang: str, cancel: Any) -> Iterator[Any]:
-            settled = when(question)
-            if settled is not None:
-                yield from handler(settled, lang, cancel)
-
-        return job
-
-    def answer(question: Any, lang: str) -> Any:
-        settled = when(question)
-        return {} if settled is None else handler(settled, lang)
-
-    return answer

@@ -268,33 +268,29 @@ class CheckpointMenu:
         self.outputs = [self.value, *state]
         if opens:
             page.on_load(self.opened, self.outputs, [self.remembered])
-        page.on(self.value.change, self._shown, [self.value], state, show_progress="hidden")
-        page.on(
-            self.value.input,
-            lambda name, lang: (name,),
-            [self.value],
-            [self.remembered],
-            show_progress="hidden",
-        )
+        # Nothing here was asked by the button of an answer, whose sentence stays.
+        quiet: dict[str, Any] = {"show_progress": "hidden", "clears": False}
+        page.on(self.value.change, self._shown, [self.value], state, **quiet)
+        page.on(self.value.input, lambda name, lang: (name,), [self.value], [self.remembered], **quiet)
         self.downloaded = page.on(
             self.button.click,
             self._download,
             [self.value],
             [self.value, *state],
             session=True,
-            show_progress="hidden",
             concurrency_limit=DOWNLOADS,
             concurrency_id="download",
+            **quiet,
         )
         self._checked(self.downloaded)
         # Gradio's own `cancels` would let a last bar arrive after the answer to Stop: here one handler writes both.
-        page.on(
-            self.stop.click, self._stop, [], [self.stop], session=True, show_progress="hidden", queue=False
-        )
+        page.on(self.stop.click, self._stop, [], [self.stop], session=True, queue=False, **quiet)
 
     def fetch(self, event: Any) -> Any:
         """Downloads the chosen row behind an event; one that is here already takes no time. Returns the event after it."""
-        fetched = self.page.on(None, self._download, [self.value], self.outputs, session=True, behind=event)
+        fetched = self.page.on(
+            None, self._download, [self.value], self.outputs, session=True, behind=event, clears=False
+        )
         self._checked(fetched)
         return fetched
 
@@ -306,6 +302,7 @@ class CheckpointMenu:
             [self.value],
             [self.card],
             behind=event,
+            clears=False,
             show_progress="hidden",
             concurrency_limit=1,
             concurrency_id="known",

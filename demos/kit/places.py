@@ -162,7 +162,7 @@ def wire(
     place: Place,
     handler: Handler,
     inputs: Sequence[Any],
-    read: Callable[[Sequence[Any]], tuple[Any, ...]],
+    read: Callable[[Sequence[Any]], tuple[Any, ...] | None],
     *,
     in_turn: bool = False,
     fields: Mapping[str, Any] | None = None,
@@ -181,7 +181,8 @@ def wire(
         place: where the answer appears.
         handler: see the module.
         inputs: components; the language follows them.
-        read: the handler's arguments from the values of `inputs`.
+        read: the handler's arguments from the values of `inputs`; None where there is nothing to answer. What is in sight then
+            stays: an answer, a sentence, and the run that the visitor has asked for meanwhile.
         in_turn: whether the job waits for the device behind the jobs of other visitors.
         fields: components beside the slots that the handler may set by name.
         behind: an event behind which the handler runs, in place of triggers.
@@ -209,24 +210,35 @@ def wire(
         if asks is not None and not values[len(inputs)]:
             yield {shell.message: gr.skip()}
             return
+        arguments: tuple[Any, ...] | None = ()
+        refused: Exception | None = None
+        try:
+            arguments = read(values[: len(inputs)])
+        except Exception as error:  # such a run, too, takes the place of the one before
+            refused = error
+        visitor = str(request.session_hash)
+        takes_over = jobs.STOPS.is_running(visitor, place.name)  # a run that may have shown Stop
+        if arguments is None:
+            yield {shell.over: gr.skip() if takes_over else _over(place.name)}
+            return
         steps = Steps()
         resting = {"stop": gr.update(visible="hidden"), "run": gr.update(visible=True)}
         values_of: dict[str, Any] = {}
         last: Mapping[str, Any] = {}
         visible = False  # whether this run has shown Stop
-        visitor = str(request.session_hash)
-        takes_over = jobs.STOPS.is_running(visitor, place.name)  # one that may have shown it
         with jobs.STOPS.job(visitor, place.name) as cancel:
 
             def begin() -> Iterator[Any]:
                 first = (visitor,) if session else ()
-                return parts(handler, (*first, *read(values[: len(inputs)]), lang), cancel)
+                return parts(handler, (*first, *(arguments or ()), lang), cancel)
 
             def step() -> dict[Any, Any]:
                 stop = gr.update(visible=True, interactive=not cancel.is_set())
                 return named({**steps.take(), "stop": stop, "run": gr.update(visible="hidden")})
 
             try:
+                if refused is not None:
+                    raise refused
                 if in_turn:
                     steps.add({"line": Progress(None, pick(lang, *READY)).bar})
                     yield step()
@@ -252,14 +264,14 @@ def wire(
                             yield step()
                             visible = True
                 end = {**steps.take(), **last, **(resting if visible or takes_over else {})}
-                message = Markup()
+                final = {shell.message: ""}
                 if visible or values_of:
                     end["line"] = done(values_of, complete=bool(values_of))["line"]
                 else:  # nothing is to be answered, and the last answer keeps its line
-                    message = _over(place.name)
-                final = {shell.message: message, **named(end)}
+                    final[shell.over] = _over(place.name)
+                final |= named(end)
             except Exception as error:
-                final = {shell.message: Markup(failure(error, handler, lang)) + _over(place.name)}
+                final = {shell.message: failure(error, handler, lang), shell.over: _over(place.name)}
                 if visible or takes_over:
                     final |= named({**steps.take(), "line": "", **resting})
             # The buttons belong to the newest run.
@@ -275,17 +287,14 @@ def wire(
     }
     if trigger_mode is not None:
         options["trigger_mode"] = trigger_mode
-    outputs = [shell.message, *dict.fromkeys(components.values())]
+    outputs = [shell.message, shell.over, *dict.fromkeys(components.values())]
     if behind is not None:
         return behind.then(run, given, outputs, **options)
     return gr.on(listening(triggers), run, given, outputs, **options)
 
 
 def _over(name: str) -> Markup:
-    """The mark in the message area of a run of a place that is over without an answer.
-
-    The sentence of an earlier run may still be in sight: the browser tells them apart by their numbers.
-    """
+    """The mark of a run of a place that is over without an answer; the browser tells two of them apart by their numbers."""
     return tag("span", hidden=True, data_over=f"{name} {next(_numbers)}")
 
 

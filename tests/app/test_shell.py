@@ -10,6 +10,7 @@ import threading
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -143,6 +144,17 @@ def test_only_named_verbs_are_public() -> None:
 
 def test_a_handler_that_succeeds_empties_the_message() -> None:
     assert wiring.guarded(lambda a, lang: (a, lang), 2)("x", "zh") == ("", "x", "zh")
+
+
+def test_a_handler_in_the_background_leaves_the_message_of_another() -> None:
+    def steps(lang: str) -> Iterator[tuple[str]]:
+        yield (lang,)
+
+    assert wiring.guarded(lambda lang: (lang,), 1, clears=False)("en") == (gr.skip(), "en")
+    assert list(wiring.guarded(steps, 1, clears=False)("en")) == [(gr.skip(), "en")]
+    request: Any = SimpleNamespace(session_hash="session")
+    handler = wiring.with_session(lambda session, lang: (session,), 1, clears=False)
+    assert handler(request, "en") == (gr.skip(), "session")
 
 
 @pytest.mark.parametrize(("lang", "word"), [("en", "labels"), ("zh", "标签"), ("fr", "labels")])

@@ -21,14 +21,17 @@ from demos.kit.language import Text
 STEP = Progress(0.5, "half")
 
 
-def steps(handler: Callable[..., Any]) -> Iterator[dict[str, Any]]:
-    """What a place shows of a handler, step by step: values by "out", "line", "stop", "run", "message"."""
+def steps(
+    handler: Callable[..., Any], read: Callable[[Any], tuple[Any, ...] | None] = tuple
+) -> Iterator[dict[str, Any]]:
+    """What a place shows of a handler, step by step: values by "out", "line", "stop", "run", "message", "over"."""
     with gr.Blocks() as demo:
         shell = Shell()
         place = places.lay_out("try", Text("Run", "运行"), {"out": output})
-        places.wire(shell, place.button.click, place, handler, [], tuple)
+        places.wire(shell, place.button.click, place, handler, [], read)
     (function,) = [one.fn for one in demo.fns.values()]
     named = {**place.slots, "stop": place.stop, "run": place.button, "message": shell.message}
+    named["over"] = shell.over
     names = {component: name for name, component in named.items()}
     for step in function(SimpleNamespace(session_hash="session"), "en"):
         yield {names[component]: value for component, value in step.items()}
@@ -212,16 +215,52 @@ def test_the_browser_can_tell_two_refusals_of_one_sentence_apart() -> None:
     def refuse(lang: str) -> dict[str, Any]:
         raise Refusal("no_text")
 
-    marks = [re.search(r'data-over="try (\d+)"', step["message"]) for _ in range(2) for step in steps(refuse)]
+    marks = [re.search(r'data-over="try (\d+)"', step["over"]) for _ in range(2) for step in steps(refuse)]
     first, second = (mark.group(1) for mark in marks if mark)
     assert first != second
 
 
+def nothing(values: Any) -> None:
+    """As when another checkpoint is chosen that is not here yet."""
+
+
 def test_the_browser_learns_that_a_run_without_an_answer_is_over() -> None:
-    """As when another checkpoint is chosen that is not here yet: the answer in sight stays as it is."""
-    (step,) = steps(lambda lang: {})
-    assert set(step) == {"message"}
-    assert re.fullmatch(r'<span hidden[^>]* data-over="try \d+"></span>', step["message"])
+    (step,) = steps(plain, nothing)
+    assert set(step) == {"over"}  # the answer and the sentence in sight stay as they are
+    assert re.fullmatch(r'<span hidden[^>]* data-over="try \d+"></span>', step["over"])
+
+
+def test_a_run_with_nothing_to_answer_leaves_the_one_that_was_asked_for(slow: threading.Event) -> None:
+    """A visitor presses the button before what follows a change of the checkpoint has been looked at."""
+
+    def refuse(lang: str) -> dict[str, Any]:
+        slow.wait(60)
+        raise Refusal("no_text")
+
+    asked = steps(refuse)
+    next(asked)
+    (step,) = steps(plain, nothing)
+    assert set(step) == {"over"} and not isinstance(step["over"], str)
+    slow.set()
+    *_, last = asked
+    assert 'role="alert"' in last["message"] and "data-over" in last["over"]
+
+
+def test_a_question_that_is_refused_takes_the_place_of_a_run(slow: threading.Event) -> None:
+    def function(lang: str) -> dict[str, Any]:
+        slow.wait(60)
+        return {"out": lang}
+
+    def refuse(values: Any) -> None:
+        raise Refusal("no_text")
+
+    first = steps(function)
+    next(first)
+    (last,) = steps(plain, refuse)
+    assert 'role="alert"' in last["message"] and stopped(last) is False
+    slow.set()
+    (end,) = first
+    assert not isinstance(end["message"], str)
 
 
 def test_a_fault_is_said_without_its_details(caplog: pytest.LogCaptureFixture) -> None:
