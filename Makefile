@@ -3,11 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --durations=20
-# Four processes test side by side on two cores: a browser waits now and then, and another process uses the time. Two of them
-# open every page, and then test what needs neither browser nor server, so that all end at about the same time. What has no
-# browser at all lets the others go first, because a page that is starved of the processor shows its states late.
-CONTRACT := tests/browser/test_contract.py tests/parity
-PAGES := tests/browser/test_every_page.py tests/core/classroom tests/core/checkpoints
+# Two processes test side by side, one for each core: four browsers and servers on two cores get in each other's way. One of
+# them opens the pages one by one and tests what has no browser, so that both end at about the same time.
+PAGES := tests/browser/test_every_page.py
+OTHERS := $(filter-out tests/browser/,$(wildcard tests/*/)) $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test space lint format docs clean
@@ -32,14 +31,10 @@ test: $(VENV)/.dev ## install what is missing, then lint, check types and run ev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	nice $(BIN)/mypy > .types.log 2>&1 & types=$$!; \
-	$(PYTEST) $(CONTRACT) > .contract-tests.log 2>&1 & contract=$$!; \
-	$(PYTEST) $(PAGES) > .pages-tests.log 2>&1 & pages=$$!; \
-	$(PYTEST) tests/browser $(CONTRACT:%=--ignore=%) $(PAGES:%=--ignore=%) > .browser-tests.log 2>&1 & browser=$$!; \
-	nice $(PYTEST) --ignore=tests/browser $(CONTRACT:%=--ignore=%) $(PAGES:%=--ignore=%); others=$$?; \
+	$(PYTEST) tests/browser --ignore=$(PAGES) > .browser-tests.log 2>&1 & browser=$$!; \
+	$(PYTEST) $(PAGES) $(OTHERS); others=$$?; \
 	wait $$browser; shown=$$?; cat .browser-tests.log; \
-	wait $$contract; kept=$$?; cat .contract-tests.log; \
-	wait $$pages; seen=$$?; cat .pages-tests.log; \
-	wait $$types; typed=$$?; cat .types.log; exit $$((others + shown + kept + seen + typed))
+	wait $$types; typed=$$?; cat .types.log; exit $$((others + shown + typed))
 
 space: $(VENV)/.dev ## install exactly requirements.txt into .venv/space and test the app in it as a Space runs it
 	test -x $(VENV)/space/bin/python || $(PYTHON) -m venv $(VENV)/space
