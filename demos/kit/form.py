@@ -338,7 +338,14 @@ class Form:
         return [self.components[name] for name in self.fields]
 
     def question(self, values: Sequence[Any]) -> Any:
-        """The question that the values of `inputs` mean."""
+        """The question that the values of `inputs` mean; others may follow them.
+
+        Raises:
+            Refusal: "not_a_number" where one of all values is NaN or infinite, which no browser sends.
+        """
+        for value in values:
+            if isinstance(value, float) and not math.isfinite(value):
+                raise Refusal("not_a_number", value=str(value))
         return self.kind(*values[: len(self.fields)])
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from core.errors import Refusal
 from demos.kit import form
 from demos.kit.events import Shell
 from demos.kit.language import Text
@@ -46,6 +47,25 @@ def test_a_field_that_no_component_shows_is_named() -> None:
 
     with gr.Blocks(), pytest.raises(TypeError, match=r"Question.labels needs a field of demos.kit.form"):
         form.Form(Question, Shell())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_number_that_is_none_is_refused_in_one_sentence(value: float, place: int) -> None:
+    """Also in an input of a tab, which follows those of the question."""
+
+    @dataclass(frozen=True)
+    class Question:
+        page: int = form.number(1, Text("Page", "页"))
+
+    with gr.Blocks():
+        asked = form.Form(Question, Shell())
+    values: list[float] = [2, 3]
+    assert asked.question(values) == Question(2)
+    values[place] = value
+    with pytest.raises(Refusal) as refused:
+        asked.question(values)
+    assert refused.value.code == "not_a_number" and str(value) in refused.value.text("en")
 
 
 @pytest.mark.parametrize(
