@@ -3,10 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --durations=20
-# Two processes test side by side, one for each core: four browsers and servers on two cores get in each other's way. One of
-# them opens the pages one by one and tests what has no browser, so that both end at about the same time.
-PAGES := tests/browser/test_every_page.py
-OTHERS := $(filter-out tests/browser/,$(wildcard tests/*/)) $(wildcard tests/test_*.py)
+# Three processes test side by side on two cores, two of them with a browser: more browsers and servers get in each other's
+# way. What needs neither lets the others go first, because a page that is starved of the processor shows its states late.
+PAGES := tests/browser/test_every_page.py tests/app tests/contract tests/parity
 
 .DEFAULT_GOAL := help
 .PHONY: help run test space lint format docs clean
@@ -31,10 +30,12 @@ test: $(VENV)/.dev ## install what is missing, then lint, check types and run ev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	nice $(BIN)/mypy > .types.log 2>&1 & types=$$!; \
-	$(PYTEST) tests/browser --ignore=$(PAGES) > .browser-tests.log 2>&1 & browser=$$!; \
-	$(PYTEST) $(PAGES) $(OTHERS); others=$$?; \
+	$(PYTEST) $(PAGES) > .pages-tests.log 2>&1 & pages=$$!; \
+	$(PYTEST) tests/browser $(PAGES:%=--ignore=%) > .browser-tests.log 2>&1 & browser=$$!; \
+	nice $(PYTEST) --ignore=tests/browser $(PAGES:%=--ignore=%); others=$$?; \
 	wait $$browser; shown=$$?; cat .browser-tests.log; \
-	wait $$types; typed=$$?; cat .types.log; exit $$((others + shown + typed))
+	wait $$pages; seen=$$?; cat .pages-tests.log; \
+	wait $$types; typed=$$?; cat .types.log; exit $$((others + shown + seen + typed))
 
 space: $(VENV)/.dev ## install exactly requirements.txt into .venv/space and test the app in it as a Space runs it
 	test -x $(VENV)/space/bin/python || $(PYTHON) -m venv $(VENV)/space
