@@ -2,14 +2,15 @@
 
     python -m benchmarks.search vectors [--count 1000000] [--keep FOLDER]
     python -m benchmarks.search probes [--count 100000] [--keep FOLDER]
+    python -m benchmarks.search indices [--count 1000000] [--keep FOLDER]
     python -m benchmarks.search photos [--count 1000]
     python -m benchmarks.search kills [--count 10]
 
 `vectors` compares an index with comparing everything in one run: clustered vectors of 512 numbers, and questions that lie apart
-from them as texts lie apart from images; `probes` does so by the number of cells that a question looks at. With `--keep` the
-table, its index and the right answers stay in a folder, and the next run measures at once. `photos` indexes JPEGs of 12
-megapixels beside a plain loop over the same encoder. `kills` ends a process that indexes with SIGKILL at random moments and looks
-at what is left.
+from them as texts lie apart from images; `probes` does so by the number of cells that a question looks at, `indices` by the way
+a number is written and by the candidates that are compared exactly. With `--keep` the table, its index and the right answers
+stay in a folder, and the next run measures at once. `photos` indexes JPEGs of 12 megapixels beside a plain loop over the same
+encoder. `kills` ends a process that indexes with SIGKILL at random moments and looks at what is left.
 """
 
 from __future__ import annotations
@@ -127,11 +128,37 @@ def probes(folder: Path, count: int) -> None:
 
     table, questions, places, _ = filled(folder, count)
     built(table)
-    for cells in (2, 4, 9, 18, 35):
+    for cells in (4, 8, 14, 20, 35):
         lance.PROBES = cells
         name = f"{cells} of {table.cells()} cells"
         report(name, speed(table, questions, places, Filter()), "p50 under 8 ms" if count <= 200_000 else "")
     report("comparing everything", speed(table, questions[:20], places, Filter(), exact=True), "")
+
+
+def indices(folder: Path, count: int) -> None:
+    """What other indices trade: bits of a number, and candidates for each wanted piece whose exact vectors are compared."""
+    from lancedb import index
+
+    from core.search import lance
+
+    table, questions, places, _ = filled(folder, count)
+    built(table)
+    cells = table.cells()
+    common: dict[str, Any] = {"distance_type": "cosine", "num_partitions": cells}
+    choices = (
+        ("8 bits (IVF_SQ)", index.IvfSq(**common), (3,)),
+        ("4 bits of 128 parts (IVF_PQ)", index.IvfPq(**common, num_sub_vectors=128, num_bits=4), (3, 10)),
+        ("1 bit (IVF_RQ)", index.IvfRq(**common, num_bits=1), (3, 10, 20, 40, 80)),
+        ("4 bits (IVF_RQ)", index.IvfRq(**common, num_bits=4), (3, 5, 10)),  # as it is: the table keeps it
+    )
+    for name, config, candidates in choices:
+        start = time.perf_counter()
+        table.table.create_index("vector", config=config, replace=True)
+        line(name, f"built in {time.perf_counter() - start:.0f} s")
+        for each in candidates:
+            lance.REFINE = each
+            report(f"{name}, {each} candidates", speed(table, questions, places, Filter()), "")
+    table.tidy()
 
 
 def vectors(folder: Path, count: int) -> None:
@@ -296,6 +323,7 @@ def killed(url: str, files: Path, seconds: float) -> int:
 PARTS: dict[str, tuple[Callable[[Path, int], None], int]] = {
     "vectors": (vectors, 1_000_000),
     "probes": (probes, 100_000),
+    "indices": (indices, 1_000_000),
     "photos": (photos, 1000),
     "kills": (kills, 10),
 }
@@ -311,12 +339,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--count", type=int, help="of vectors, photos or kills")
     parser.add_argument(
-        "--keep", type=Path, metavar="FOLDER", help="of vectors and probes: where the table stays"
+        "--keep", type=Path, metavar="FOLDER", help="of vectors, probes and indices: where the table stays"
     )
     args = parser.parse_args(arguments)
     measure, count = PARTS[args.part]
-    if args.keep and args.part not in ("vectors", "probes"):
-        parser.error("only vectors and probes keep a table")
+    if args.keep and args.part not in ("vectors", "probes", "indices"):
+        parser.error("only vectors, probes and indices keep a table")
     with ExitStack() as stack:
         folder = args.keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="clip-atlas-bench-"))
         measure(Path(folder), args.count or count)

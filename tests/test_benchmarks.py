@@ -54,6 +54,10 @@ def test_a_table_that_is_kept_is_measured_again_and_not_made_again(
     assert not (tmp_path / "index-2000" / "half").exists()
     assert "seconds to write" in printed[0] and "seconds to build" in printed[0]
     assert "seconds to" not in printed[1] and "recall@10 1.000" in printed[1]
+    monkeypatch.setattr(lance, "REFINE", lance.REFINE)
+    assert search.main(["indices", *arguments[1:]]) == 0
+    measured = capsys.readouterr().out
+    assert measured.count("built in") == 4 and measured.count("recall@10") == 11
     with pytest.raises(SystemExit):
         search.main(["kills", "--keep", str(tmp_path)])
 

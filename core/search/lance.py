@@ -1,6 +1,6 @@
 """Tables in LanceDB: columns in files, each commit whole or absent, several processes at once.
 
-Below `EXACT` vectors all of them are compared; above, an index of cells with one byte a number (IVF_SQ) finds candidates, which
+Below `EXACT` vectors all of them are compared; above, an index of cells with four bits a number (IVF_RQ) finds candidates, which
 are compared exactly. Cells and candidates were chosen on queries that lie apart from the vectors, as texts lie apart from images
 (`benchmarks/search.py`): what suffices for vectors of the table loses a third of the right answers to texts.
 """
@@ -35,8 +35,9 @@ CELL = 2_000  # vectors of a cell of the index
 # Cells at most. The engine sorts into more than 256 in steps, and the cells that lie nearest to text-like questions come out far
 # too large: 27 of 500 such cells find less than 6 of 250, and take twice as long.
 CELLS = 250
-PROBES = 18  # cells that a question looks at
-REFINE = 3  # candidates for each wanted piece whose exact vectors are compared: without them recall@10 is .97 at most
+PROBES = 14  # cells that a question looks at
+BITS = 4  # a number of a vector in the index: with one, eighty candidates a piece would be needed in place of five
+REFINE = 5  # candidates for each wanted piece whose exact vectors are compared
 KEPT = timedelta(days=1)  # of old versions where readers cannot be asked
 PATHS = 500  # in one condition
 FORMAT = 3  # of a table; one of another format is left as it is and made again under another name
@@ -278,7 +279,7 @@ class LanceTable:
         index = optional("lancedb.index")
         self.table.create_index(
             "vector",
-            config=index.IvfSq(distance_type="cosine", num_partitions=_partitions(count)),
+            config=index.IvfRq(distance_type="cosine", num_partitions=_partitions(count), num_bits=BITS),
             replace=True,
         )
         for column in ("path", "lot", "id", "taken", "size"):
@@ -297,9 +298,9 @@ def _partitions(count: int) -> int:
 def probes(cells: int, count: int, left: int) -> int:
     """How many of the cells of an index a question looks at, where a filter leaves so many of all vectors.
 
-    Cells are chosen by the question, and what a filter leaves may lie in others: for a hundredth it looks at three times as many.
+    Cells are chosen by the question, and what a filter leaves may lie in others: for a hundredth it looks at 2.6 times as many.
     """
-    more = 1 + math.log10(max(1.0, count / max(1, left)))
+    more = 1 + 0.8 * math.log10(max(1.0, count / max(1, left)))
     return min(cells, max(1, round(PROBES * more)))
 
 
