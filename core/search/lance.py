@@ -35,7 +35,7 @@ CELL = 2_000  # vectors of a cell of the index
 # Cells at most. The engine sorts into more than 256 in steps, and the cells that lie nearest to text-like questions come out far
 # too large: 27 of 500 such cells find less than 6 of 250, and take twice as long.
 CELLS = 250
-PROBES = 14  # cells that a question looks at
+PROBES = 20  # cells that a question looks at
 BITS = 4  # a number of a vector in the index: with one, eighty candidates a piece would be needed in place of five
 REFINE = 5  # candidates for each wanted piece whose exact vectors are compared
 KEPT = timedelta(days=1)  # of old versions where readers cannot be asked
@@ -298,9 +298,9 @@ def _partitions(count: int) -> int:
 def probes(cells: int, count: int, left: int) -> int:
     """How many of the cells of an index a question looks at, where a filter leaves so many of all vectors.
 
-    Cells are chosen by the question, and what a filter leaves may lie in others: for a hundredth it looks at 2.6 times as many.
+    Cells are chosen by the question, and what a filter leaves may lie in others: for a hundredth it looks at nearly twice as many.
     """
-    more = 1 + 0.8 * math.log10(max(1.0, count / max(1, left)))
+    more = 1 + 0.4 * math.log10(max(1.0, count / max(1, left)))
     return min(cells, max(1, round(PROBES * more)))
 
 

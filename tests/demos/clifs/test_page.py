@@ -197,7 +197,7 @@ def test_what_the_lessons_say_comes_true() -> None:
         ("nothing", ""): 0,
         ("languages", ""): 0,
         ("trade", 2): 1,
-        ("trade", 18): 2,
+        ("trade", 20): 2,
         ("rate", ""): 0,
     }
 
