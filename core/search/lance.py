@@ -298,7 +298,7 @@ def _partitions(count: int) -> int:
 def probes(cells: int, count: int, left: int) -> int:
     """How many of the cells of an index a question looks at, where a filter leaves so many of all vectors.
 
-    Cells are chosen by the question, and what a filter leaves may lie in others: for a hundredth it looks at nearly twice as many.
+    Cells are chosen by the question, and what a filter leaves may lie in others: for a hundredth it takes 1.8 times as many.
     """
     more = 1 + 0.4 * math.log10(max(1.0, count / max(1, left)))
     return min(cells, max(1, round(PROBES * more)))

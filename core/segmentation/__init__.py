@@ -38,6 +38,7 @@ def load(checkpoint: str) -> LSeg | CLIPSeg | TIPS | SAM3 | GroupViT | MaskCLIP:
         Refusal: "other_checkpoint" for a row that is none of these, and what loading refuses.
     """
     from core import checkpoints
+    from core.clip import DUAL_ENCODERS
     from core.segmentation.clipseg import CLIPSeg
     from core.segmentation.groupvit import GroupViT
     from core.segmentation.lseg import LSeg
@@ -45,7 +46,6 @@ def load(checkpoint: str) -> LSeg | CLIPSeg | TIPS | SAM3 | GroupViT | MaskCLIP:
     from core.segmentation.sam3 import SAM3
     from core.segmentation.tips import TIPS
 
-    loader = checkpoints.row(checkpoint).loader
     kinds: tuple[type[LSeg] | type[CLIPSeg] | type[TIPS] | type[SAM3] | type[GroupViT], ...] = (
         LSeg,
         CLIPSeg,
@@ -53,6 +53,8 @@ def load(checkpoint: str) -> LSeg | CLIPSeg | TIPS | SAM3 | GroupViT | MaskCLIP:
         SAM3,
         GroupViT,
     )
+    able = DUAL_ENCODERS.union(*(kind.LOADERS for kind in kinds))
+    loader = checkpoints.row(checkpoint, lambda row: row.loader in able).loader
     for kind in kinds:
         if loader in kind.LOADERS:
             return kind.load(checkpoint)

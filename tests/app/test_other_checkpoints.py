@@ -13,7 +13,7 @@ import gradio as gr
 import pytest
 
 from core import __main__ as commands
-from core import checkpoints
+from core import checkpoints, segmentation
 from core.audio.audioclip import AudioCLIP
 from core.clip import DUAL_ENCODERS, ZeroShot, encoders, reading
 from core.detection import GLIP, ViLD
@@ -29,9 +29,11 @@ from core.spatial.depth_anything import DepthAnything
 from core.spatial.depthclip import DepthEstimator
 from core.spatial.pointclip import PointClassifier
 from core.spatial.pointnet import SupervisedClassifier
+from core.video import actionclip
 from core.video.actionclip.recognizer import ActionRecognizer
 from core.video.actionclip.xclip import XCLIP
 from core.video.clip4clip.retriever import VideoRetriever
+from core.vqa import clip_vil
 from core.vqa.clip_vil.blip import BlipVQA
 from core.vqa.clip_vil.models import CLIPViL
 from core.vqa.vilt.model import ViLT
@@ -171,3 +173,23 @@ def test_the_command_line_refuses_likewise(
     assert commands.main() == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and row in said and "would do" in said
+
+
+@pytest.mark.parametrize(
+    ("load", "kinds"),
+    [
+        (segmentation.load, (LSeg, CLIPSeg, TIPS, SAM3, GroupViT, ZeroShot)),
+        (clip_vil.load, (CLIPViL, BlipVQA)),
+        (actionclip.load, (ActionRecognizer, XCLIP)),
+    ],
+)
+def test_rows_that_would_do_are_of_the_kinds_that_are_asked_for(
+    load: Callable[[str], Any], kinds: tuple[Any, ...]
+) -> None:
+    """Also behind a door for several kinds of models."""
+    with pytest.raises(Refusal) as refused:
+        load("nothing")
+    assert refused.value.code == "unknown_checkpoint"
+    able = frozenset[str]().union(*(kind.LOADERS for kind in kinds))
+    names = refused.value.params["known"].split(", ")
+    assert names and all(checkpoints.row(name).loader in able for name in names)

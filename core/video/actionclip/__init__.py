@@ -15,5 +15,6 @@ def load(checkpoint: str, device: str | None = None) -> ActionRecognizer | XCLIP
     from core.video.actionclip.recognizer import ActionRecognizer
     from core.video.actionclip.xclip import XCLIP
 
-    own = checkpoints.row(checkpoint).loader in XCLIP.LOADERS
+    able = XCLIP.LOADERS | ActionRecognizer.LOADERS
+    own = checkpoints.row(checkpoint, lambda row: row.loader in able).loader in XCLIP.LOADERS
     return XCLIP.load(checkpoint, device) if own else ActionRecognizer.load(checkpoint, device)

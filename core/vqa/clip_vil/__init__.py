@@ -18,5 +18,6 @@ def load(checkpoint: str, device: str | None = None) -> CLIPViL | BlipVQA:
     from core.vqa.clip_vil.blip import BlipVQA
     from core.vqa.clip_vil.models import CLIPViL
 
-    own = checkpoints.row(checkpoint).loader in BlipVQA.LOADERS
+    able = BlipVQA.LOADERS | CLIPViL.LOADERS
+    own = checkpoints.row(checkpoint, lambda row: row.loader in able).loader in BlipVQA.LOADERS
     return BlipVQA.load(checkpoint, device) if own else CLIPViL.load(checkpoint, device)
