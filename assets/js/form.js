@@ -164,8 +164,12 @@
         bring(name); // a run that takes long: one watches it
       }
     }
-    const over = document.querySelector("#atlas-over [data-over]")?.dataset.over;
-    if (over && over !== unanswered) finished(over.split(" ")[0], false);
+    const { over, goesOn } = document.querySelector("#atlas-over [data-over]")?.dataset || {};
+    if (over && over !== unanswered) {
+      const [name] = over.split(" ");
+      if (goesOn !== undefined) run(name).dirty = true; // the answer that is still to come belongs to other inputs
+      else finished(name, false);
+    }
     unanswered = over || unanswered;
     walked ||= setTimeout(walk, LOOK);
   }

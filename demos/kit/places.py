@@ -219,7 +219,7 @@ def wire(
         visitor = str(request.session_hash)
         takes_over = jobs.STOPS.is_running(visitor, place.name)  # a run that may have shown Stop
         if arguments is None:
-            yield {shell.over: gr.skip() if takes_over else _over(place.name)}
+            yield {shell.over: _over(place.name, goes_on=takes_over)}
             return
         steps = Steps()
         resting = {"stop": gr.update(visible="hidden"), "run": gr.update(visible=True)}
@@ -293,9 +293,12 @@ def wire(
     return gr.on(listening(triggers), run, given, outputs, **options)
 
 
-def _over(name: str) -> Markup:
-    """The mark of a run of a place that is over without an answer; the browser tells two of them apart by their numbers."""
-    return tag("span", hidden=True, data_over=f"{name} {next(_numbers)}")
+def _over(name: str, goes_on: bool = False) -> Markup:
+    """The mark of a run of a place that is over without an answer; the browser tells two of them apart by their numbers.
+
+    `goes_on`: another run of the place goes on, whose answer, should it have one, belongs to other inputs.
+    """
+    return tag("span", hidden=True, data_over=f"{name} {next(_numbers)}", data_goes_on=goes_on)
 
 
 def parts(handler: Handler, arguments: Sequence[Any], cancel: Any) -> Iterator[Any]:

@@ -19,6 +19,7 @@ from tests.browser.driving import (
     open_tab,
     run,
 )
+from tests.conftest import settle
 
 pytestmark = pytest.mark.browser
 
@@ -136,3 +137,20 @@ def test_the_page_fits_its_width(visit: Visits, lang: str, width: int) -> None:
         shot = SHOTS / f"clip-{wide}-{theme}-{lang}.png"
         page.screenshot(path=str(shot), full_page=True)
         assert shot.stat().st_size > 20_000
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_answer_to_the_checkpoint_of_before_is_greyed(visit: Visits, goes_on: bool) -> None:
+    """The visitor chooses a row that is not here while an answer is on its way: what the server then sends, played by hand."""
+    page = visit().open("/clip", ANSWERED)
+    settle(page)
+    page.evaluate("window.atlas.started('try'); window.atlas.touched(true); window.atlas.started('try');")
+    sent = '<span hidden data-over="try 100001"' + (" data-goes-on>" if goes_on else ">") + "</span>"
+    looked = """async ([mark, answer]) => {
+      document.querySelector("#atlas-over").innerHTML = mark;
+      await new Promise(requestAnimationFrame);
+      document.querySelector("#try-line [data-answer]").dataset.answer = answer;
+      await new Promise(requestAnimationFrame);
+      return document.querySelector("#try-result").dataset.stale;
+    }"""
+    assert page.evaluate(looked, [sent, "100002" if goes_on else "none-100002"])
