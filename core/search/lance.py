@@ -33,7 +33,7 @@ EXACT = 50_000  # vectors up to which all are compared
 FEW = 2_000  # of an index, which a filter leaves, and which are all compared: each is read from its own place
 CELL = 2_000  # vectors of a cell of the index
 # Cells at most. The engine sorts into more than 256 in steps, and the cells that lie nearest to text-like questions come out far
-# too large: 27 of 500 such cells find less than 6 of 250, and take twice as long.
+# too large.
 CELLS = 250
 PROBES = 20  # cells that a question looks at
 BITS = 4  # a number of a vector in the index: with one, eighty candidates a piece would be needed in place of five

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # Downloads that the server runs at once; more of them wait.
 DOWNLOADS = 2
+# Of events that the button of an answer did not cause: its sentence stays.
+BACKGROUND: dict[str, Any] = {"show_progress": "hidden", "clears": False}
 STATES = {
     "bundled": Text("built in, works offline", "内置，可离线使用"),
     "cached": Text("downloaded", "已下载"),
@@ -268,10 +270,8 @@ class CheckpointMenu:
         self.outputs = [self.value, *state]
         if opens:
             page.on_load(self.opened, self.outputs, [self.remembered])
-        # Nothing here was asked by the button of an answer, whose sentence stays.
-        quiet: dict[str, Any] = {"show_progress": "hidden", "clears": False}
-        page.on(self.value.change, self._shown, [self.value], state, **quiet)
-        page.on(self.value.input, lambda name, lang: (name,), [self.value], [self.remembered], **quiet)
+        page.on(self.value.change, self._shown, [self.value], state, **BACKGROUND)
+        page.on(self.value.input, lambda name, lang: (name,), [self.value], [self.remembered], **BACKGROUND)
         self.downloaded = page.on(
             self.button.click,
             self._download,
@@ -280,11 +280,11 @@ class CheckpointMenu:
             session=True,
             concurrency_limit=DOWNLOADS,
             concurrency_id="download",
-            **quiet,
+            **BACKGROUND,
         )
         self._checked(self.downloaded)
         # Gradio's own `cancels` would let a last bar arrive after the answer to Stop: here one handler writes both.
-        page.on(self.stop.click, self._stop, [], [self.stop], session=True, queue=False, **quiet)
+        page.on(self.stop.click, self._stop, [], [self.stop], session=True, queue=False, **BACKGROUND)
 
     def fetch(self, event: Any) -> Any:
         """Downloads the chosen row behind an event; one that is here already takes no time. Returns the event after it."""
@@ -302,10 +302,9 @@ class CheckpointMenu:
             [self.value],
             [self.card],
             behind=event,
-            clears=False,
-            show_progress="hidden",
             concurrency_limit=1,
             concurrency_id="known",
+            **BACKGROUND,
         )
 
     def _check(self, name: str, lang: str) -> Generator[tuple[Any, ...], None, None]:

@@ -221,16 +221,14 @@ def wire(
         if arguments is None:
             yield {shell.over: _over(place.name, goes_on=takes_over)}
             return
+        arguments = (*((visitor,) if session else ()), *arguments, lang)
         steps = Steps()
         resting = {"stop": gr.update(visible="hidden"), "run": gr.update(visible=True)}
         values_of: dict[str, Any] = {}
         last: Mapping[str, Any] = {}
         visible = False  # whether this run has shown Stop
         with jobs.STOPS.job(visitor, place.name) as cancel:
-
-            def begin() -> Iterator[Any]:
-                first = (visitor,) if session else ()
-                return parts(handler, (*first, *(arguments or ()), lang), cancel)
+            begin = partial(parts, handler, arguments, cancel)
 
             def step() -> dict[Any, Any]:
                 stop = gr.update(visible=True, interactive=not cancel.is_set())

@@ -59,12 +59,12 @@ def test_a_number_that_is_none_is_refused_in_one_sentence(value: float, place: i
         page: int = form.number(1, Text("Page", "页"))
 
     with gr.Blocks():
-        asked = form.Form(Question, Shell())
+        page_form = form.Form(Question, Shell())
     values: list[float] = [2, 3]
-    assert asked.question(values) == Question(2)
+    assert page_form.question(values) == Question(2)
     values[place] = value
     with pytest.raises(Refusal) as refused:
-        asked.question(values)
+        page_form.question(values)
     assert refused.value.code == "not_a_number" and str(value) in refused.value.text("en")
 
 

@@ -30,8 +30,13 @@ def steps(
         place = places.lay_out("try", Text("Run", "运行"), {"out": output})
         places.wire(shell, place.button.click, place, handler, [], read)
     (function,) = [one.fn for one in demo.fns.values()]
-    named = {**place.slots, "stop": place.stop, "run": place.button, "message": shell.message}
-    named["over"] = shell.over
+    named = {
+        **place.slots,
+        "stop": place.stop,
+        "run": place.button,
+        "message": shell.message,
+        "over": shell.over,
+    }
     names = {component: name for name, component in named.items()}
     for step in function(SimpleNamespace(session_hash="session"), "en"):
         yield {names[component]: value for component, value in step.items()}
@@ -230,6 +235,12 @@ def test_the_browser_learns_that_a_run_without_an_answer_is_over() -> None:
     assert re.fullmatch(r'<span hidden[^>]* data-over="try \d+"></span>', step["over"])
 
 
+def test_the_browser_learns_that_a_handler_gave_no_answer() -> None:
+    (step,) = steps(lambda lang: {})
+    assert set(step) == {"message", "over"} and step["message"] == ""
+    assert re.fullmatch(r'<span hidden[^>]* data-over="try \d+"></span>', step["over"])
+
+
 def test_a_run_with_nothing_to_answer_leaves_the_one_that_was_asked_for(slow: threading.Event) -> None:
     """A visitor presses the button before what follows a change of the checkpoint has been looked at."""
 
@@ -237,12 +248,12 @@ def test_a_run_with_nothing_to_answer_leaves_the_one_that_was_asked_for(slow: th
         slow.wait(60)
         raise Refusal("no_text")
 
-    asked = steps(refuse)
-    next(asked)
+    press = steps(refuse)
+    next(press)
     (step,) = steps(plain, nothing)
     assert set(step) == {"over"} and "data-goes-on" in step["over"]
     slow.set()
-    *_, last = asked
+    *_, last = press
     assert 'role="alert"' in last["message"] and "data-over" in last["over"]
 
 
