@@ -15,10 +15,11 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
+from gradio.server_messages import CloseStreamMessage
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from core.errors import Refusal
 from demos.app import endpoints
@@ -138,7 +139,8 @@ class Guard:
             return
         try:
             receive = await self._admit(scope, receive)
-            await self.app(scope, receive, answer.send)
+            app = NO_EVENTS if is_idle_stream(scope) else self.app
+            await app(scope, receive, answer.send)
         except Refusal as refusal:
             if answer.started:
                 raise
@@ -200,6 +202,25 @@ class Guard:
         query = scope.get("query_string", b"").decode("latin-1")
         # Behind a proxy whose prefix is unknown here, an address relative to the one that was asked for.
         return (f"{root}/{slug}" if root else f"../{slug}") + (f"?{query}" if query else "")
+
+
+# --- streams of events ---------------------------------------------------------------------------------------
+
+NO_EVENTS = Response(f"data: {CloseStreamMessage().model_dump_json()}\n\n", media_type="text/event-stream")
+
+
+def is_idle_stream(scope: Scope) -> bool:
+    """Whether a request is for the events of a session that waits for none.
+
+    Gradio's browser side opens a stream for an event as soon as it knows the event's number. By then the answer may have
+    come, through the stream of another event. Gradio would keep the new stream open until the session's next event, and a
+    reload in between would be reported as a lost connection.
+    """
+    if not scope["path"].endswith("/queue/data"):
+        return False
+    session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
+    queue = scope["app"].get_blocks()._queue
+    return session in queue.pending_messages_per_session and not queue.pending_event_ids_session.get(session)
 
 
 # --- request bodies ------------------------------------------------------------------------------------------

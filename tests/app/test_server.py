@@ -21,6 +21,7 @@ from demos.app import site
 from demos.app.guard import Guard, Warm
 from demos.kit import network
 from demos.kit.language import Text
+from tests.wire import Tab
 
 TITLES = {"": Text("Home", "首页"), "clip": Text("CLIP", "CLIP")}
 Answer = tuple[int, dict[str, str], bytes]
@@ -425,3 +426,13 @@ def test_a_stream_whose_session_is_gone_ends_and_other_errors_are_raised() -> No
     assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
     with pytest.raises(RuntimeError):
         run(failing(ValueError()))
+
+
+def test_a_stream_in_which_nothing_would_come_ends_at_once(server: str) -> None:
+    """A browser opens a stream for an event whose answer has come through the stream of another event."""
+    tab = Tab(server)
+    assert tab.join(tab.event("checkpoint", "input"), {})[0] == 200
+    with tab.stream() as messages:
+        assert [message["msg"] for message in messages][-1] == "close_stream"
+    with tab.stream() as messages:
+        assert next(messages)["msg"] == "close_stream"  # Gradio alone sends a heartbeat, for ever

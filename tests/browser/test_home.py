@@ -13,12 +13,36 @@ import pytest
 
 from demos import catalog
 from tests import standin_hub, tiny
-from tests.browser.driving import chinese_lines
-from tests.conftest import Visit, running_app, settle
+from tests.browser.driving import ANSWERED, chinese_lines
+from tests.conftest import QUEUE, Visit, running_app, settle
 
 pytestmark = pytest.mark.browser
 
 Visits = Callable[..., Any]
+
+
+# --- a slow browser ------------------------------------------------------------------------------------------
+
+LATE_NUMBERS = """
+const real = window.fetch;
+window.fetch = async (request, ...options) => {
+  const answer = await real(request, ...options);
+  if ((request.url ?? String(request)).includes('/queue/join')) await new Promise((go) => setTimeout(go, 700));
+  return answer;
+};
+"""
+
+
+def test_an_answer_that_comes_before_its_number_keeps_no_stream_open(visit: Visits) -> None:
+    """Of events that begin together some are over before a slow browser knows their numbers."""
+    tab = visit()
+    tab.page.add_init_script(LATE_NUMBERS)
+    page = tab.open("/clip", ANSWERED)
+    page.locator("#examples [data-example=sheep_eating]").click()
+    settle(page, rounds=3)
+    assert not QUEUE[page]
+    page.reload()  # the visit's end looks whether a connection was said to be lost
+    page.wait_for_function(ANSWERED)
 
 
 # --- home ----------------------------------------------------------------------------------------------------
