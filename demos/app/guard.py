@@ -7,6 +7,7 @@ Gradio's own start; a page for unknown addresses; a warm-up that waits until a b
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import os
@@ -139,7 +140,7 @@ class Guard:
             return
         try:
             receive = await self._admit(scope, receive)
-            app = NO_EVENTS if is_idle_stream(scope) else self.app
+            app = NO_EVENTS if await stays_idle(scope) else self.app
             await app(scope, receive, answer.send)
         except Refusal as refusal:
             if answer.started:
@@ -209,18 +210,31 @@ class Guard:
 NO_EVENTS = Response(f"data: {CloseStreamMessage().model_dump_json()}\n\n", media_type="text/event-stream")
 
 
-def is_idle_stream(scope: Scope) -> bool:
-    """Whether a request is for the events of a session that waits for none.
+GRACE = 3.0  # seconds; events come close together, and the next one needs the stream
+GLANCE = 0.1  # seconds
 
-    Gradio's browser side opens a stream for an event as soon as it knows the event's number. By then the answer may have
-    come, through the stream of another event. Gradio would keep the new stream open until the session's next event, and a
-    reload in between would be reported as a lost connection.
-    """
+
+def is_idle(scope: Scope) -> bool:
+    """Whether a request is for the events of a session that waits for none."""
     if not scope["path"].endswith("/queue/data"):
         return False
     session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
     queue = scope["app"].get_blocks()._queue
     return session in queue.pending_messages_per_session and not queue.pending_event_ids_session.get(session)
+
+
+async def stays_idle(scope: Scope) -> bool:
+    """Whether a stream of events is asked for in which nothing comes for `GRACE` seconds.
+
+    Gradio's browser side opens a stream for an event as soon as it knows the event's number. By then the answer may have
+    come, through the stream of another event. Gradio would keep the new stream open until the session's next event, and a
+    reload in between would be reported as a lost connection.
+    """
+    for _ in range(round(GRACE / GLANCE)):
+        if not is_idle(scope):
+            return False
+        await asyncio.sleep(GLANCE)
+    return is_idle(scope)
 
 
 # --- request bodies ------------------------------------------------------------------------------------------

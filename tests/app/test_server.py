@@ -428,7 +428,7 @@ def test_a_stream_whose_session_is_gone_ends_and_other_errors_are_raised() -> No
         run(failing(ValueError()))
 
 
-def test_a_stream_in_which_nothing_would_come_ends_at_once(server: str) -> None:
+def test_a_stream_in_which_nothing_comes_ends(server: str) -> None:
     """A browser opens a stream for an event whose answer has come through the stream of another event."""
     tab = Tab(server)
     assert tab.join(tab.event("checkpoint", "input"), {})[0] == 200
@@ -436,3 +436,16 @@ def test_a_stream_in_which_nothing_would_come_ends_at_once(server: str) -> None:
         assert [message["msg"] for message in messages][-1] == "close_stream"
     with tab.stream() as messages:
         assert next(messages)["msg"] == "close_stream"  # Gradio alone sends a heartbeat, for ever
+
+
+def test_a_stream_that_waits_serves_an_event_that_begins_meanwhile(server: str) -> None:
+    tab = Tab(server)
+    event = tab.event("checkpoint", "input")
+    assert tab.join(event, {})[0] == 200
+    with tab.stream() as messages:
+        assert [message["msg"] for message in messages][-1] == "close_stream"
+    timer = threading.Timer(door.GRACE / 3, tab.join, (event, {}))
+    timer.start()
+    with tab.stream() as messages:
+        assert "process_completed" in [message["msg"] for message in messages]
+    timer.join()
