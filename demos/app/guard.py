@@ -2,7 +2,8 @@
 
 Security headers and a content policy; limits on request bodies, whether they declare their length or not, and on how
 many one address sends; no fetching of foreign addresses on a caller's behalf; the language script in front of
-Gradio's own start; a page for unknown addresses; a warm-up that waits until a browser has its first page.
+Gradio's own start; a page for unknown addresses; an end for streams of events that wait for nothing; a warm-up that waits
+until a browser has its first page.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import math
 import os
 import re
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gradio.server_messages import CloseStreamMessage
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from core.errors import Refusal
@@ -208,33 +211,27 @@ class Guard:
 # --- streams of events ---------------------------------------------------------------------------------------
 
 NO_EVENTS = Response(f"data: {CloseStreamMessage().model_dump_json()}\n\n", media_type="text/event-stream")
-
-
 GRACE = 3.0  # seconds; events come close together, and the next one needs the stream
 GLANCE = 0.1  # seconds
 
 
-def is_idle(scope: Scope) -> bool:
-    """Whether a request is for the events of a session that waits for none."""
-    if not scope["path"].endswith("/queue/data"):
-        return False
-    session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
-    queue = scope["app"].get_blocks()._queue
-    return session in queue.pending_messages_per_session and not queue.pending_event_ids_session.get(session)
-
-
 async def stays_idle(scope: Scope) -> bool:
-    """Whether a stream of events is asked for in which nothing comes for `GRACE` seconds.
+    """Whether a request is for the events of a session that waits for none, and none begins for `GRACE` seconds.
 
     Gradio's browser side opens a stream for an event as soon as it knows the event's number. By then the answer may have
     come, through the stream of another event. Gradio would keep the new stream open until the session's next event, and a
     reload in between would be reported as a lost connection.
     """
-    for _ in range(round(GRACE / GLANCE)):
-        if not is_idle(scope):
-            return False
+    if not scope["path"].endswith("/queue/data"):
+        return False
+    session = Request(scope).query_params.get("session_hash")
+    queue = scope["app"].get_blocks()._queue
+    end = time.monotonic() + GRACE
+    while session in queue.pending_messages_per_session and not queue.pending_event_ids_session.get(session):
+        if time.monotonic() > end:
+            return True
         await asyncio.sleep(GLANCE)
-    return is_idle(scope)
+    return False
 
 
 # --- request bodies ------------------------------------------------------------------------------------------

@@ -127,7 +127,8 @@ def slowness() -> float:
 def work_after(server: str, end: Callable[[], Any]) -> float:
     """Processor seconds that the server still spends once `end` was done, until it rests or has spent enough.
 
-    Seconds of a clock would measure what else the machine is busy with. They are those of a core that nobody shares.
+    Seconds of a clock would measure what else the machine is busy with, so would those of a processor that neighbours slow
+    down: these are the seconds of a core that nobody shares.
     """
     pid = process_of(server)
     last = startup.cpu_seconds(pid)[1]

@@ -428,22 +428,26 @@ def test_a_stream_whose_session_is_gone_ends_and_other_errors_are_raised() -> No
         run(failing(ValueError()))
 
 
-def test_a_stream_in_which_nothing_comes_ends(server: str) -> None:
-    """A browser opens a stream for an event whose answer has come through the stream of another event."""
-    tab = Tab(server)
-    assert tab.join(tab.event("checkpoint", "input"), {})[0] == 200
-    with tab.stream() as messages:
-        assert [message["msg"] for message in messages][-1] == "close_stream"
-    with tab.stream() as messages:
-        assert next(messages)["msg"] == "close_stream"  # Gradio alone sends a heartbeat, for ever
-
-
-def test_a_stream_that_waits_serves_an_event_that_begins_meanwhile(server: str) -> None:
+@pytest.fixture
+def idle(server: str) -> tuple[Tab, dict[str, Any]]:
+    """A tab whose event is over, and the event."""
     tab = Tab(server)
     event = tab.event("checkpoint", "input")
     assert tab.join(event, {})[0] == 200
     with tab.stream() as messages:
         assert [message["msg"] for message in messages][-1] == "close_stream"
+    return tab, event
+
+
+def test_a_stream_in_which_nothing_comes_ends(idle: tuple[Tab, dict[str, Any]]) -> None:
+    """A browser opens a stream for an event whose answer has come through the stream of another event."""
+    tab, _ = idle
+    with tab.stream() as messages:
+        assert next(messages)["msg"] == "close_stream"  # Gradio alone sends a heartbeat, for ever
+
+
+def test_a_stream_that_waits_serves_an_event_that_begins_meanwhile(idle: tuple[Tab, dict[str, Any]]) -> None:
+    tab, event = idle
     timer = threading.Timer(door.GRACE / 3, tab.join, (event, {}))
     timer.start()
     with tab.stream() as messages:
