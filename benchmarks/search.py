@@ -158,7 +158,7 @@ def indices(folder: Path, count: int) -> None:
     )
     for name, config, candidates in choices:
         start = time.perf_counter()
-        table.table.create_index("vector", config=config, replace=True)
+        table.run(table.table.create_index("vector", config=config, replace=True))
         line(name, f"built in {time.perf_counter() - start:.0f} s")
         for each in candidates:
             lance.REFINE = each

@@ -93,6 +93,11 @@ def main(arguments: list[str] | None = None) -> int:
         help="the miniature to build on: a row or an export (lseg, vild, glip classroom-rn, groupvit classroom-vit, "
         "lseg-blocks classroom-lseg)",
     )
+    training.add_argument(
+        "--start",
+        default="",
+        help="a row or an export whose editor goes on learning, renderings above all (styleclip-editor)",
+    )
     training.add_argument("--steps", type=int, help="so many steps in place of minutes")
     training.add_argument(
         "--block", choices=["none", "bottleneck", "depthwise"], default="none", help="(lseg)"
@@ -361,7 +366,9 @@ def _train_segmenter(args: argparse.Namespace) -> None:
         run = styleclip.Trainer(styleclip.Settings(clip=clip, device=args.device, **common))
     elif args.paper == "styleclip-editor":
         clip = args.clip or styleclip_editor.CLIP
-        run = styleclip_editor.Trainer(styleclip_editor.Settings(clip=clip, device=args.device, **common))
+        run = styleclip_editor.Trainer(
+            styleclip_editor.Settings(clip=clip, start=args.start, device=args.device, **common)
+        )
     elif args.paper == "styleclip-generator":
         run = styleclip_generator.Trainer(styleclip_generator.Settings(device=args.device, **common))
     elif args.paper == "glip":

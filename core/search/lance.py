@@ -11,10 +11,11 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +41,17 @@ BITS = 4  # a number of a vector in the index: with one, eighty candidates a pie
 REFINE = 5  # candidates for each wanted piece whose exact vectors are compared
 KEPT = timedelta(days=1)  # of old versions where readers cannot be asked
 PATHS = 500  # in one condition
-FORMAT = 3  # of a table; one of another format is left as it is and made again under another name
+FORMAT = 4  # of a table; one of another format is left as it is and made again under another name
 
-# Columns that conditions name. What an answer shows is JSON in one column, because each column that it reads costs a third of a
-# millisecond, and a row has nineteen values; so eight of them are in both. A root is in its column alone, which `rename` changes.
+# Columns that conditions name. What an answer shows is JSON in one column, because each column that it reads costs time and a
+# row has nineteen values; so nine of them are in both. The column of roots would take a third of the time of a question to a
+# million vectors.
 NAMED = ("id", "root", "path", "part", "kind", "taken", "size", "error", "heard")
 FACTS = (
-    "id", "path", "part", "kind", "start", "end", "box", "shot", "width", "height", "taken", "dated", "mtime", "size", "hash",
-    "text", "error", "heard",
+    "root", "id", "path", "part", "kind", "start", "end", "box", "shot", "width", "height", "taken", "dated", "mtime", "size",
+    "hash", "text", "error", "heard",
 )  # fmt: skip
-COLUMNS = ("root", "facts")
-FOUND = (*COLUMNS, "vector", "_distance")  # of an answer
+FOUND = ("facts", "vector", "_distance")  # of an answer
 
 
 class Lance:
@@ -58,16 +59,19 @@ class Lance:
 
     def __init__(self, url: str) -> None:
         import lancedb  # takes seconds: only where a search begins
+        from lancedb.background_loop import LOOP
 
         self.is_local = "://" not in url
         self.url = os.path.abspath(os.path.expanduser(url)) if self.is_local else url
         self.counted: dict[tuple[str, ...], tuple[str, Any]] = {}  # see `LanceTable._once`
+        # The engine works in a loop of its own. What is asked of it in one coroutine passes between threads once.
+        self.run = LOOP.run
         try:
             if self.is_local:
                 os.makedirs(self.url, exist_ok=True)
             # Zero: every read sees what other processes have committed.
-            self.db = lancedb.connect(self.url, read_consistency_interval=timedelta(0))
-            self.names = set(_names(self.db))
+            connection = lancedb.connect_async(self.url, read_consistency_interval=timedelta(0))
+            self.db: Any = self.run(connection)
         except Exception as error:  # the engine raises anything of its drivers
             raise Refusal("search_store", url=_safe(url), reason=str(error)[:200]) from error
 
@@ -75,8 +79,8 @@ class Lance:
         name = f"{part.name.replace('/', '-')}-{FORMAT}"
         schema = _schema(part.dims)
         # Another process may have made it a moment ago.
-        opened = self.db.create_table(name, schema=schema, exist_ok=True)
-        if opened.schema.field("vector").type.list_size != part.dims:
+        opened = self.run(self.db.create_table(name, schema=schema, exist_ok=True))
+        if self.run(opened.schema()).field("vector").type.list_size != part.dims:
             raise Refusal("search_store", url=_safe(self.url), reason=f"{name} has other vectors")
         return LanceTable(self, part, opened)
 
@@ -121,16 +125,16 @@ class LanceTable:
 
     def __init__(self, store: Lance, part: Part, table: Any) -> None:
         self.store, self.part, self.table = store, part, table
-        self.url = store.url
+        self.url, self.run = store.url, store.run
 
     # --- reading ---------------------------------------------------------------------------------------------
 
     def count(self, where: Filter) -> int:
         with self.store.reading():
-            return int(self.table.count_rows(condition(where)))
+            return int(self.run(self.table.count_rows(condition(where))))
 
     def files(self, root: str) -> dict[str, FileState]:
-        rows = map(_row, self._rows(f"root = {quoted(root)} AND part = 0", COLUMNS))
+        rows = map(_row, self._rows(f"root = {quoted(root)} AND part = 0", ("facts",)))
         return {row.path: FileState(row.size, row.mtime, row.hash, row.error) for row in rows}
 
     def search(self, vector: np.ndarray, count: int, where: Filter, exact: bool = False) -> list[Row]:
@@ -138,27 +142,30 @@ class LanceTable:
         # Rows without a vector are never found; a condition on it would read every vector of the table.
         only = condition(where, pieces=False)
         with self.store.reading():
-            query = self.table.search(asked, vector_column_name="vector").distance_type("cosine")
-            if only:
-                query = query.where(only, prefilter=True)
-            query = query.select(list(FOUND)).limit(count)
-            cells = self.cells()
-            every = int(self.table.count_rows()) if cells else 0
-            left = int(self.table.count_rows(only)) if cells and only else every
-            if exact or not cells or left <= FEW:
-                query = query.bypass_vector_index()
-            else:
-                query = query.nprobes(probes(cells, every, left)).refine_factor(REFINE)
-            found = query.to_arrow()
+            found = self.run(self._found(asked, count, only, exact))
         return [row for row in _rows_of(found) if row.vector is not None]
+
+    async def _found(self, vector: np.ndarray, count: int, only: str, exact: bool) -> Any:
+        """The nearest rows that a condition (empty: none) lets pass, as the engine gives them."""
+        query = self.table.query().nearest_to(vector).column("vector").distance_type("cosine")
+        if only:
+            query = query.where(only)
+        version = await self._version()
+        cells, every = await self._once(version, ("cells",), self._count_cells)
+        left = every
+        if cells and only:
+            left = await self._once(f"{version} {only}", ("left",), partial(self.table.count_rows, only))
+        if exact or not cells or left <= FEW:
+            query = query.bypass_vector_index()
+        else:
+            query = query.nprobes(probes(cells, every, left)).refine_factor(REFINE)
+        return await query.select(list(FOUND)).limit(count).to_arrow()
 
     def sample(self, files: int, where: Filter) -> Sample:
         known = max(1, self.count_files(where))
         highest = min(LOTS - 1, LOTS * files // known)
         drawn = f"{condition(where)} AND lot <= {highest}"
-        with self.store.reading():
-            query = self.table.search().where(drawn).select(["root", "path", "kind", "heard", "vector"])
-            found = query.limit(self.table.count_rows()).to_arrow()
+        found = self._columns(drawn, ("root", "path", "kind", "heard", "vector"))
         roots, paths, kinds, heard = (found[name].to_pylist() for name in ("root", "path", "kind", "heard"))
         flat = found["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         return Sample(
@@ -170,33 +177,36 @@ class LanceTable:
     @property
     def version(self) -> str:
         """Changes with the content."""
-        self.table.checkout_latest()
-        return str(self.table.version)
+        return str(self.run(self._version()))
+
+    async def _version(self) -> str:
+        await self.table.checkout_latest()
+        return str(await self.table.version())
 
     def count_files(self, where: Filter) -> int:
         """How many files have pieces that a filter lets pass."""
         with self.store.reading():
-            return int(self.table.count_rows(f"{condition(where)} AND part = 0"))
+            return int(self.run(self.table.count_rows(f"{condition(where)} AND part = 0")))
 
     def get(self, identity: str) -> Row | None:
-        return next(map(_row, self._rows(f"id = {quoted(identity)}", (*COLUMNS, "vector"))), None)
+        return next(map(_row, self._rows(f"id = {quoted(identity)}", ("facts", "vector"))), None)
 
     def pieces(self, root: str, path: str) -> list[Row]:
-        found = self._rows(f"root = {quoted(root)} AND path = {quoted(path)}", (*COLUMNS, "vector"))
+        found = self._rows(f"root = {quoted(root)} AND path = {quoted(path)}", ("facts", "vector"))
         return sorted(map(_row, found), key=lambda row: row.part)
 
     def failures(self, root: str, most: int) -> list[Row]:
-        return [_row(one) for one in self._rows(f"root = {quoted(root)} AND error != ''", COLUMNS, most)]
+        return [_row(one) for one in self._rows(f"root = {quoted(root)} AND error != ''", ("facts",), most)]
 
     def stats(self, roots: Sequence[str] = ()) -> Stats:
         own = condition(Filter(roots=tuple(roots)), pieces=False) or "true"
 
-        def count() -> list[int]:
+        async def count() -> list[int]:
             parts = ("part = 0 AND error = ''", "vector IS NOT NULL", "error != ''")
-            with self.store.reading():
-                return [int(self.table.count_rows(f"{own} AND {more}")) for more in parts]
+            return [int(await self.table.count_rows(f"{own} AND {more}")) for more in parts]
 
-        files, pieces, failed = self._once(("stats", *roots), count)
+        with self.store.reading():
+            files, pieces, failed = self.run(self._once(self.version, ("stats", *roots), count))
         size = None
         if self.store.is_local:
             folder = Path(self.store.url, f"{self.table.name}.lance")
@@ -208,84 +218,88 @@ class LanceTable:
 
     def cells(self) -> int:
         """Cells of the index; 0 where there is none."""
-        return int(self._once(("cells",), self._count_cells))
+        return int(self.run(self._once(self.version, ("cells",), self._count_cells))[0])
 
-    def _once(self, name: tuple[str, ...], count: Callable[[], Any]) -> Any:
-        """What is counted once for each version of the table: every vector is read for some of it, at every question."""
-        key, version = (self.table.name, *name), self.version
+    async def _once(self, state: str, name: tuple[str, ...], count: Callable[[], Awaitable[Any]]) -> Any:
+        """What is counted once for each state of the table: every vector is read for some of it, at every question."""
+        key = (self.table.name, *name)
         known = self.store.counted.get(key)
-        if known is None or known[0] != version:
-            known = self.store.counted[key] = version, count()
+        if known is None or known[0] != state:
+            known = self.store.counted[key] = state, await count()
         return known[1]
 
-    def _count_cells(self) -> int:
-        for index in self.table.list_indices():
+    async def _count_cells(self) -> tuple[int, int]:
+        """Cells of the index, 0 where there is none, and rows of the table."""
+        every = int(await self.table.count_rows())
+        for index in await self.table.list_indices():
             if list(index.columns) == ["vector"]:
-                stats = self.table.index_stats(index.name)
-                return _partitions(int(stats.num_indexed_rows)) if stats else 0
-        return 0
+                stats = await self.table.index_stats(index.name)
+                return (_partitions(int(stats.num_indexed_rows)) if stats else 0), every
+        return 0, every
 
     def _rows(self, where: str, columns: Sequence[str], most: int | None = None) -> list[dict[str, Any]]:
-        with self.store.reading():
-            query = self.table.search().where(where).select(list(columns))
-            found = query.limit(most or self.table.count_rows()).to_arrow()
-        rows: list[dict[str, Any]] = found.to_pylist()
+        rows: list[dict[str, Any]] = self._columns(where, columns, most).to_pylist()
         return rows
+
+    def _columns(self, where: str, columns: Sequence[str], most: int | None = None) -> Any:
+        """Columns of the rows for which a condition holds, as the engine gives them."""
+
+        async def read() -> Any:
+            query = self.table.query().where(where).select(list(columns))
+            return await query.limit(most or await self.table.count_rows()).to_arrow()
+
+        with self.store.reading():
+            return self.run(read())
 
     # --- writing ---------------------------------------------------------------------------------------------
 
     def add(self, rows: Sequence[Row]) -> None:
         if rows:
-            self.table.add(_arrow(rows, self.part.dims))
+            self.run(self.table.add(_arrow(rows, self.part.dims)))
 
     def replace(self, root: str, paths: Sequence[str], rows: Sequence[Row]) -> None:
         merge = self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-        merge.when_not_matched_by_source_delete(_of_paths(root, paths)).execute(
-            _arrow(rows, self.part.dims), on_bad_vectors="null"
-        )
-
-    def rename(self, root: str, name: str) -> None:
-        self.table.update(where=f"root = {quoted(root)}", values={"root": name})
+        merge = merge.when_not_matched_by_source_delete(_of_paths(root, paths))
+        self.run(merge.execute(_arrow(rows, self.part.dims), on_bad_vectors="null"))
 
     def move(self, root: str, moves: Mapping[str, str]) -> None:
         for batch in in_batches(moves.items(), PATHS):
             names = dict(batch)
-            found = self._rows(_of_paths(root, list(names)), (*COLUMNS, "vector"))
+            found = self._rows(_of_paths(root, list(names)), ("facts", "vector"))
             rows = [replace(row, path=names[row.path]) for row in map(_row, found)]
-            self.table.merge_insert("id").when_matched_update_all().execute(
-                _arrow(rows, self.part.dims), on_bad_vectors="null"
-            )
+            merge = self.table.merge_insert("id").when_matched_update_all()
+            self.run(merge.execute(_arrow(rows, self.part.dims), on_bad_vectors="null"))
 
     def remove(self, root: str, paths: Sequence[str]) -> None:
         for batch in in_batches(paths, PATHS):
-            self.table.delete(_of_paths(root, batch))
+            self.run(self.table.delete(_of_paths(root, batch)))
 
     def tidy(self) -> None:
-        count = int(self.table.count_rows("vector IS NOT NULL"))
-        indices = {tuple(index.columns): index.name for index in self.table.list_indices()}
-        vectors = indices.get(("vector",))
-        if vectors is None and count > EXACT:
-            self.build(count)
-        elif vectors is not None:
-            stats = self.table.index_stats(vectors)
-            if stats and stats.num_unindexed_rows > stats.num_indexed_rows:
-                self.build(count)  # cells of a table that has doubled are too large
+        self.run(self._bring_up_to_date())
         with self.store.alone() as is_alone, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that nobody else may read: nobody does
-            self.table.optimize(cleanup_older_than=timedelta(0) if is_alone else KEPT)
+            self.run(self.table.optimize(cleanup_older_than=timedelta(0) if is_alone else KEPT))
 
-    def build(self, count: int) -> None:
+    async def _bring_up_to_date(self) -> None:
+        """Makes the index where it is missing, or where the table has outgrown it."""
+        count = int(await self.table.count_rows("vector IS NOT NULL"))
+        indices = {tuple(index.columns): index.name for index in await self.table.list_indices()}
+        vectors = indices.get(("vector",))
+        stats = await self.table.index_stats(vectors) if vectors else None
+        # The cells of a table that has doubled are too large.
+        has_doubled = stats and stats.num_unindexed_rows > stats.num_indexed_rows
+        if has_doubled or (vectors is None and count > EXACT):
+            await self._build(count)
+
+    async def _build(self, count: int) -> None:
         """Makes the indices of vectors and of paths again."""
         index = optional("lancedb.index")
-        self.table.create_index(
-            "vector",
-            config=index.IvfRq(distance_type="cosine", num_partitions=_partitions(count), num_bits=BITS),
-            replace=True,
-        )
+        config = index.IvfRq(distance_type="cosine", num_partitions=_partitions(count), num_bits=BITS)
+        await self.table.create_index("vector", config=config, replace=True)
         for column in ("path", "lot", "id", "taken", "size"):
-            self.table.create_index(column, config=index.BTree(), replace=True)
+            await self.table.create_index(column, config=index.BTree(), replace=True)
         for column in ("root", "kind", "heard"):
-            self.table.create_index(column, config=index.Bitmap(), replace=True)
+            await self.table.create_index(column, config=index.Bitmap(), replace=True)
 
 
 # --- rows and conditions -------------------------------------------------------------------------------------
@@ -366,7 +380,6 @@ def _row(values: Mapping[str, Any]) -> Row:
     facts["box"] = None if facts["box"] is None else tuple(facts["box"])
     vector = values.get("vector")
     return Row(
-        root=values["root"],
         **facts,
         vector=None if vector is None else np.asarray(vector, np.float32),
         score=1.0 - float(values["_distance"]) if values.get("_distance") is not None else 0.0,
@@ -382,12 +395,6 @@ def _rows_of(found: Any) -> list[Row]:
         _row({**one, "vector": vector})
         for one, vector in zip(found.drop(["vector"]).to_pylist(), vectors, strict=True)
     ]
-
-
-def _names(db: Any) -> list[str]:
-    with suppress(AttributeError):
-        return list(db.list_tables().tables)
-    return list(db.table_names())
 
 
 def _safe(url: str) -> str:

@@ -163,10 +163,6 @@ class QdrantTable:
             self.client.delete(self.name, self.models.PointIdsList(points=keys), wait=True)
         self._mark(old)
 
-    def rename(self, root: str, name: str) -> None:
-        self.client.set_payload(self.name, {"root": name}, points=self._must(root=root), wait=True)
-        self._mark([root])
-
     def move(self, root: str, moves: Mapping[str, str]) -> None:
         for old, new in moves.items():
             fresh = {"path": new, "folders": list_parents(new)}

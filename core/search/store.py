@@ -232,9 +232,6 @@ class Table(Protocol):
     def replace(self, root: str, paths: Sequence[str], rows: Sequence[Row]) -> None:
         """Puts rows in the place of all that is known of some files, in one step."""
 
-    def rename(self, root: str, name: str) -> None:
-        """Gives a root another name: a folder that was moved as a whole."""
-
     def move(self, root: str, moves: Mapping[str, str]) -> None:
         """Gives files other paths."""
 

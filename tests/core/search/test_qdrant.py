@@ -124,8 +124,6 @@ def test_an_index_on_a_server_follows_its_folder(store: Any, folder: Path) -> No
     assert table(store).get(rows[0].id).path == "deep/moved.png"
     for identity in ("0" * 32, "../../etc"):
         assert table(store).get(identity) is None
-    table(store).rename("files", "others")
-    assert table(store).roots() == ["others"] and table(store).count(Filter(roots=("files",))) == 0
 
 
 def test_every_filter_of_a_server_has_its_index(server: Server, folder: Path) -> None:

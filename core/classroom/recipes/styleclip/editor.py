@@ -1,11 +1,15 @@
 """Train the miniature editor: InstructPix2Pix on exact pairs.
 
     python -m core.classroom train styleclip-editor --minutes 60
+    python -m core.classroom train styleclip-editor --start runs/styleclip-editor/editor --minutes 40 --seed 1
 
 Brooks et al. (2023) let a language model write instructions and a diffusion model draw the pairs, half a million of them, many
 wrong. The classroom draws an image before and after with one factor changed (`scenes.pairs`), and the text describes the image
 after. The text tower of classroom-rn stays as it is. A tenth of the texts and a part of the sources are left out, so that the
 same network also generates from a text alone and both guidances work.
+
+A sketch is the hardest edit: its lines are finer than anything else, and only one pair in twenty asks for it. So a second run
+goes on from an export (`--start`) with pairs half of which change the rendering.
 
 Half of the times are high (t >= 500): what is in the image and on which ground is decided there, where the weighting by
 signal and noise that many recipes use leaves no gradient. Matrices learn by Muon, the rest by AdamW; what is exported is the
@@ -26,10 +30,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core import checkpoints
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.export import shipped
-from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, export_folder
+from core.classroom.recipes.common.miniature import NOTE, WEIGHTS, Miniature, export_folder
 from core.classroom.recipes.common.muon import Joined, Muon
 from core.classroom.recipes.common.rows import commit
 from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic, move_mean
@@ -38,20 +43,27 @@ from core.classroom.world.atlas import Atlas, open_atlas
 from core.editing.editor import ARCHITECTURE, SCHEDULE, Condition, EditorNetwork, condition, fold, schedule
 
 CLIP = "classroom-rn"
+PART = "unet."  # what the tensors of the editor begin with, where the generator is in the same file
 BATCH = 64
 SHARES = (0.55, 0.2, 0.15, 0.1)  # of scenes.CHANGES
+SHARES_LATER = (0.27, 0.12, 0.55, 0.06)  # in a run that goes on from an export
 NO_TEXT, NO_IMAGE = 0.1, 0.2
 HIGH, HIGHEST = 500, 1000  # half of the times lie between them
-RATE = 2e-3
+RATE, RATE_LATER = 2e-3, 1e-3
 MEAN = 0.999  # of the weights that are exported
 CHINESE = 0.4  # of the texts
 
 
 @dataclass
 class Settings:
-    """One training run. clip: a bundled row or the folder of an export whose text tower is read."""
+    """One training run.
+
+    clip: a bundled row or the folder of an export whose text tower is read. start: a bundled row or the folder of an export whose
+    editor goes on learning; empty for a new one.
+    """
 
     clip: str = CLIP
+    start: str = ""
     minutes: float = 60.0
     device: str = "cpu"
     out: Path = Path("runs/styleclip-editor")
@@ -59,8 +71,17 @@ class Settings:
     seed: int = 0
     steps: int | None = None
     log_every: int = 100
-    rate: float = RATE
     architecture: dict[str, Any] | None = None
+
+    @property
+    def rate(self) -> float:
+        """The highest rate of the run."""
+        return RATE_LATER if self.start else RATE
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of scenes.CHANGES."""
+        return SHARES_LATER if self.start else SHARES
 
 
 def optimizer_of(network: nn.Module, rate: float) -> Joined:
@@ -104,6 +125,8 @@ class Trainer(Run):
         self.texts = Texts(self.folder, self.device)
         self.atlas = atlas or open_atlas()
         network = EditorNetwork(s.architecture or ARCHITECTURE).to(self.device)
+        if s.start:
+            network.unet.load_state_dict(unet_of(export_folder(s.start)))
         mean = copy.deepcopy(network).requires_grad_(False)
         self.parts = nn.ModuleDict({"network": network, "mean": mean})
         self.learner = self.parts
@@ -114,7 +137,7 @@ class Trainer(Run):
     def batch(self, seed: int) -> tuple[Tensor, Tensor, Condition]:
         """Folded images before (zeros where there is none) and after, and what the texts say."""
         count, rng = self.settings.batch, random.Random(seed)
-        before, after, _ = scenes.pairs(count, seed, SHARES)
+        before, after, _ = scenes.pairs(count, seed, self.settings.shares)
         images = scenes.draw(
             scenes.States(*(torch.cat([getattr(s, f) for s in (before, after)]) for f in FIELDS)), self.atlas
         )
@@ -170,16 +193,35 @@ class Trainer(Run):
         save_file({k: shipped(v) for k, v in mean.unet.state_dict().items()}, folder / WEIGHTS)
         config = {"unet": mean.architecture, "schedule": SCHEDULE, "size": scenes.SIZE}
         (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        s = self.settings
+        start = f" --start {s.start}" if s.start else ""
+        seed = f" --seed {s.seed}" if s.seed else ""
         note = {
             "recipe": "core/classroom/recipes/styleclip/editor.py",
-            "command": f"python -m core.classroom train styleclip-editor --minutes {self.settings.minutes:g}",
+            "command": f"python -m core.classroom train styleclip-editor{start} --minutes {s.minutes:g}{seed}",
             **self.spent(),
-            "seed": self.settings.seed,
+            "seed": s.seed,
             "commit": commit(),
             "clip": {self.folder.name: sha256(self.folder / WEIGHTS)},
         }
+        if s.start:
+            before = export_folder(s.start)
+            known = json.loads((before / NOTE).read_text(encoding="utf-8"))
+            known = known["parts"]["editor"] if "parts" in known else known
+            note["start"] = {"weights": sha256(before / WEIGHTS), **known}
         self.write_note(folder, note)
         return folder
+
+
+def unet_of(folder: Path) -> dict[str, Tensor]:
+    """The UNet in the export of an editor, or in a folder that has the generator, too; float32."""
+    state = checkpoints.load_state_dict(folder / WEIGHTS)
+    joined = any(name.startswith(PART) for name in state)
+    return {
+        name.removeprefix(PART): tensor.float()
+        for name, tensor in state.items()
+        if name.startswith(PART) or not joined
+    }
 
 
 FIELDS = tuple(scenes.States.__dataclass_fields__)

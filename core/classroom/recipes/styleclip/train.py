@@ -95,7 +95,7 @@ def join(
     factors = shape.pop("coded")
     unet = json.loads((editor_folder / rows.CONFIG).read_text(encoding="utf-8"))["unet"]
     config = {"size": scenes.SIZE, "unet": unet, "schedule": SCHEDULE, "generator": shape, "factors": factors}
-    state = {f"unet.{name}": tensor for name, tensor in load_file(editor_folder / WEIGHTS).items()}
+    state = {f"{editor.PART}{name}": tensor for name, tensor in load_file(editor_folder / WEIGHTS).items()}
     made = load_file(generator_folder / WEIGHTS)
     state |= {name: tensor for name, tensor in made.items() if not name.endswith(".kernel")}
     out.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,9 @@ def join(
         "recipe": "core/classroom/recipes/styleclip/train.py",
         "clip": note["clip"],
         "parts": {"editor": note, "generator": of_generator},
-        "minutes": round(note["minutes"] + of_generator["minutes"], 1),
+        "minutes": round(
+            note["minutes"] + note.get("start", {}).get("minutes", 0) + of_generator["minutes"], 1
+        ),
     }
     (out / NOTE).write_text(json.dumps(together, indent=1) + "\n", encoding="utf-8")
     for part, folder in (("editor", editor_folder), ("generator", generator_folder)):
