@@ -4,7 +4,8 @@ port.
 Weights are stored with unit variance and scaled when they are used (the equalised learning rate). A modulated convolution is
 computed as scale, convolve, scale back: the input is multiplied by the styles, all images share one convolution, and its
 outputs are multiplied by the factor that demodulates (equation 3). That equals the published way, one convolution with a kernel
-and a group for each image, and needs no kernels of its own.
+and a group for each image, and needs no kernels of its own. Without gradients a processor makes large maps a few rows at a time
+(`Generator.strips`): a map of 1,024 pixels has 128 MB, and getting the memory for each of its steps took a third of the time.
 
 The input of every convolution is scaled by a style vector, an affine map of w. All of them together are StyleSpace (Wu et al.
 2021): `Generator.styles` gives them, `Generator.synthesise` takes them. The letter L counts the vectors of W+.
@@ -14,13 +15,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 BLUR = (1.0, 3.0, 3.0, 1.0)
+ROWS = 64  # of a large map that are made at once
+LARGE = 128  # pixels of a side
 _EPS = 1e-8
 
 
@@ -86,7 +90,7 @@ def kernel(blur: Sequence[float] = BLUR) -> Tensor:
 
 class Blur(nn.Module):
     """Smooths [B, C, 2H + 1, 2W + 1] to [B, C, 2H, 2W]: each channel by itself, which is several times faster on a CPU than all
-    channels as images of a batch."""
+    channels as images of a batch. padding: rows and columns of zeros around the map, 1 and 1 for a whole one."""
 
     kernel: Tensor
 
@@ -94,10 +98,10 @@ class Blur(nn.Module):
         super().__init__()
         self.register_buffer("kernel", kernel())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
         channels = x.shape[1]
         weight = self.kernel.expand(channels, 1, -1, -1).contiguous()
-        return F.conv2d(x, weight, padding=1, groups=channels)
+        return F.conv2d(x, weight, padding=padding, groups=channels)
 
 
 class Upsample(nn.Module):
@@ -112,6 +116,30 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.kernel.expand(x.shape[1], 1, -1, -1)
         return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=x.shape[1])
+
+
+@dataclass(frozen=True)
+class Modulated:
+    """A convolution for given styles: its kernel [out, in, k, k], and factors [B, C, 1, 1] of its inputs and outputs."""
+
+    weight: Tensor
+    before: Tensor | None = None
+    after: Tensor | None = None
+
+    def channels_last(self) -> Modulated:
+        """The same with another order in memory, which the maps that it makes have, too."""
+        return replace(self, weight=self.weight.contiguous(memory_format=torch.channels_last))
+
+    def convolve(self, x: Tensor, padding: int | tuple[int, int] = 0) -> Tensor:
+        """x [B, in, H, W] -> [B, out, ...]."""
+        y = F.conv2d(x if self.before is None else x * self.before, self.weight, padding=padding)
+        return y if self.after is None else y * self.after
+
+    def upsample(self, x: Tensor) -> Tensor:
+        """x [B, in, H, W] -> [B, out, 2H + 1, 2W + 1], not smoothed."""
+        x = x if self.before is None else x * self.before
+        y = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
+        return y if self.after is None else y * self.after
 
 
 class ModulatedConv2d(nn.Module):
@@ -132,26 +160,41 @@ class ModulatedConv2d(nn.Module):
         self.scale, self.demodulate = 1 / math.sqrt(inputs * side**2), demodulate
         self.blur = Blur() if upsample else None
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """x [B, in, H, W], style [B, in] -> [B, out, H, W], or of twice the side."""
+    def modulated(self, style: Tensor) -> Modulated:
+        """The convolution for styles [B, in]."""
         weight = self.weight[0] * self.scale  # [out, in, k, k]
         scales: Tensor | None = None
         if self.demodulate:
             energy = style.square() @ weight.square().sum((2, 3)).T  # [B, out]
             scales = (energy + _EPS).rsqrt()
-        if len(style) == 1:
-            # One image: its factors go into the kernel, which is smaller than a map.
-            weight = weight * style[0][:, None, None]
-            weight = weight if scales is None else weight * scales[0][:, None, None, None]
-        else:
-            x = x * style[:, :, None, None]
+        if len(style) > 1:
+            return Modulated(
+                weight, style[:, :, None, None], None if scales is None else scales[:, :, None, None]
+            )
+        # One image: its factors go into the kernel, which is smaller than a map.
+        weight = weight * style[0][:, None, None]
+        return Modulated(weight if scales is None else weight * scales[0][:, None, None, None])
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """x [B, in, H, W], style [B, in] -> [B, out, H, W], or of twice the side."""
+        kernel = self.modulated(style)
         if self.blur is None:
-            y = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-        else:
-            y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-        if scales is not None and len(style) > 1:
-            y = y * scales[:, :, None, None]
-        return y if self.blur is None else self.blur(y)
+            return kernel.convolve(x, padding=kernel.weight.shape[-1] // 2)
+        return self.blur(kernel.upsample(x), (1, 1))
+
+    def rows(self, x: Tensor, kernel: Modulated, first: int, last: int) -> Tensor:
+        """The rows from `first` to `last` of what `forward` makes of x, of twice the side."""
+        assert self.blur is not None
+        # A smoothed row reads the raw rows from the one before it to the second behind it, and raw row r the rows of x from
+        # (r - 2) / 2 to r / 2. What lies outside of the map is zero.
+        end = 2 * x.shape[2] + 1
+        begin = max(0, (first - 2) // 2)
+        wide = kernel.upsample(x[:, :, begin : min(end, last + 2) // 2 + 1])
+        above, below = int(first == 0), max(0, last + 2 - end)
+        if above or below:
+            wide = F.pad(wide, (0, 0, above, below))
+        at = first - 1 - 2 * begin + above
+        return self.blur(wide, (0, 1))[:, :, at : at + last - first]
 
 
 class Noise(nn.Module):
@@ -190,7 +233,10 @@ class StyledConv(nn.Module):
         if torch.is_grad_enabled():
             shown: Tensor = self.activate(self.noise(y, noise))
             return shown
-        # The same without a new map for each of its parts, which takes longer than the arithmetic.
+        return self.finish(y, noise)
+
+    def finish(self, y: Tensor, noise: Tensor) -> Tensor:
+        """Noise, bias and activation in the memory of y: new maps would take longer than the arithmetic."""
         y.add_(self.noise.weight * noise).add_(self.activate.bias[:, None, None])
         return F.leaky_relu_(y, 0.2).mul_(math.sqrt(2))
 
@@ -296,12 +342,45 @@ class Generator(nn.Module):
         noise = self.fixed_noise if noise is None else noise
         x = self.conv1(self.input(len(styles[0])), styles[0], noise[0])
         image: Tensor = self.to_rgb1(x, styles[1])
+        thrifty = x.device.type == "cpu" and not torch.is_grad_enabled()
         for k, rgb in enumerate(self.to_rgbs):
             up, plain, colour = styles[2 + 3 * k : 5 + 3 * k]
+            if thrifty and self.sides[k] >= LARGE:
+                x, image = self.strips(k, x, styles, noise, image)
+                continue
             x = self.convs[2 * k](x, up, noise[1 + 2 * k])
             x = self.convs[2 * k + 1](x, plain, noise[2 + 2 * k])
             image = rgb(x, colour, image)
         return image
+
+    def strips(
+        self, k: int, x: Tensor, styles: Sequence[Tensor], noise: Sequence[Tensor], image: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Block k, a strip of rows at a time: its map, empty behind the last block, and the image with its colours."""
+        first: Any = self.convs[2 * k]
+        second: Any = self.convs[2 * k + 1]
+        rgb: Any = self.to_rgbs[k]
+        blocks = zip((first, second, rgb), styles[2 + 3 * k : 5 + 3 * k], strict=True)
+        up, plain, colour = (block.conv.modulated(style).channels_last() for block, style in blocks)
+        # With the channels of a pixel side by side a strip is one piece of memory, which no convolution copies.
+        layout: Any = {"dtype": x.dtype, "memory_format": torch.channels_last}
+        x = x.contiguous(memory_format=torch.channels_last)
+        side, is_last = self.sides[k], k == len(self.sides) - 1
+        made = torch.empty(len(x), len(plain.weight), 0 if is_last else side, side, **layout)
+        colours = torch.empty(len(x), 3, side, side, **layout)
+        for top in range(0, side, ROWS):
+            end = min(top + ROWS, side)
+            # 1. the upsampled rows, with one more at each side for the second convolution; zeros outside of the map
+            begin, stop = max(0, top - 1), min(side, end + 1)
+            rows = first.finish(first.conv.rows(x, up, begin, stop), noise[1 + 2 * k][:, :, begin:stop])
+            if stop - begin < end - top + 2:
+                rows = F.pad(rows, (0, 0, begin - top + 1, end + 1 - stop))
+            # 2. the second convolution, 3. what it adds to the image
+            rows = second.finish(plain.convolve(rows, (0, 1)), noise[2 + 2 * k][:, :, top:end])
+            colours[:, :, top:end] = colour.convolve(rows)
+            if not is_last:
+                made[:, :, top:end] = rows
+        return made, colours.add_(rgb.bias).add_(rgb.upsample(image))
 
     def forward(self, w: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
         """w [B, D] or W+ [B, L, D] -> images [B, 3, H, W]."""

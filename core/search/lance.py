@@ -37,8 +37,8 @@ CELL = 2_000  # vectors of a cell of the index
 # too large.
 CELLS = 250
 PROBES = 20  # cells that a question looks at
-BITS = 4  # a number of a vector in the index: with one, eighty candidates a piece would be needed in place of five
-REFINE = 5  # candidates for each wanted piece whose exact vectors are compared
+BITS = 4  # a number of a vector in the index: with one, eighty candidates a piece would be needed in place of four
+REFINE = 4  # candidates for each wanted piece whose exact vectors are compared
 KEPT = timedelta(days=1)  # of old versions where readers cannot be asked
 PATHS = 500  # in one condition
 FORMAT = 4  # of a table; one of another format is left as it is and made again under another name
@@ -312,9 +312,9 @@ def _partitions(count: int) -> int:
 def probes(cells: int, count: int, left: int) -> int:
     """How many of the cells of an index a question looks at, where a filter leaves so many of all vectors.
 
-    Cells are chosen by the question, and what a filter leaves may lie in others: for a hundredth it takes 1.8 times as many.
+    Cells are chosen by the question, and what a filter leaves may lie in others: for a hundredth it takes 1.7 times as many.
     """
-    more = 1 + 0.4 * math.log10(max(1.0, count / max(1, left)))
+    more = 1 + 0.35 * math.log10(max(1.0, count / max(1, left)))
     return min(cells, max(1, round(PROBES * more)))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.editing import global_direction, inversion, mapper, optimization
+from core.editing import global_direction, inversion, mapper, optimization, stylegan2
 from core.editing.optimization import OptimizationSettings
 from core.editing.stylegan2 import Architecture, Generator, ModulatedConv2d
 from core.runtime import Cancel
@@ -60,6 +60,28 @@ def test_scaling_around_one_convolution_equals_a_kernel_for_each_image(upsample:
     else:
         y = F.conv2d(x.reshape(1, 18, 8, 8), weight.flatten(0, 1), padding=1, groups=3).view(3, 5, 8, 8)
     torch.testing.assert_close(conv(x, style), y, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 64])
+@pytest.mark.parametrize("count", [1, 3])
+def test_strips_of_rows_make_the_same_image(rows: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = Generator(Architecture(32, WIDTH, 2, {4: 16, 8: 16, 16: 8, 32: 8})).requires_grad_(False)
+    for name, parameter in net.named_parameters():
+        if name.endswith(("noise.weight", "bias")):
+            parameter.normal_()
+    w = net.map(torch.randn(count, WIDTH))
+    whole = net(w)
+    monkeypatch.setattr(stylegan2, "ROWS", rows)
+    monkeypatch.setattr(stylegan2, "LARGE", 8)
+    made = []
+    strips = Generator.strips
+    monkeypatch.setattr(Generator, "strips", lambda *given: made.append(given[1]) or strips(*given))
+    torch.testing.assert_close(net(w), whole, rtol=1e-4, atol=1e-4)
+    assert not made  # gradients can be asked for
+    with torch.no_grad():
+        torch.testing.assert_close(net(w), whole, rtol=1e-4, atol=1e-4)
+    assert made == [0, 1, 2]
 
 
 def test_stylespace_has_the_published_layout() -> None:

@@ -176,7 +176,7 @@ def test_cells_of_an_index_are_few_enough_to_be_even() -> None:
         250,
     ]
     assert lance.probes(50, 100_000, 100_000) == lance.probes(250, 1_000_000, 1_000_000) == 20
-    assert lance.probes(250, 1_000_000, 10_000) == 36 and lance.probes(16, 60_000, 0) == 16
+    assert lance.probes(250, 1_000_000, 10_000) == 34 and lance.probes(16, 60_000, 0) == 16
 
 
 def test_a_view_keeps_a_share_of_its_frame() -> None:
