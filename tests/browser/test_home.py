@@ -305,3 +305,25 @@ def test_a_hub_out_of_reach_is_one_sentence_and_the_page_goes_on(visit_hub: Visi
     page.wait_for_function("!document.querySelector('#download-note [role=alert]')")
     page.locator("#try-run").click()
     page.locator("#try-line .atlas-line").wait_for(timeout=60_000)
+
+
+def test_a_tab_keeps_nothing_of_the_visit_before(tabs: Tabs, server: str) -> None:
+    """The tests share tabs, and each begins as in a new browser."""
+    state = """async () => [
+      localStorage.length, sessionStorage.length, document.cookie, document.documentElement.lang.slice(0, 2),
+      document.documentElement.dataset.theme, innerWidth, matchMedia("print").matches,
+      (await navigator.permissions.query({ name: "clipboard-read" })).state,
+    ]"""
+    with tabs.visit(server, script="0") as tab:
+        page = tab.open("/privacy")
+        new = page.evaluate(state)
+        page.evaluate("sessionStorage.setItem('kept', 1); document.cookie = 'kept=1'")
+        page.locator("[data-toggle-theme]").click()
+        page.locator("[data-set-lang=zh]").click()
+        page.wait_for_function("document.documentElement.lang === 'zh-CN'")
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.emulate_media(media="print")
+        tab.context.grant_permissions(["clipboard-read"])
+        assert not any(one == other for one, other in zip(new, page.evaluate(state), strict=True))
+    with tabs.visit(server, script="0") as again:
+        assert again is tab and again.open("/privacy").evaluate(state) == new
