@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,6 +39,8 @@ STILL = """() => new Promise((resolve) => {
   timer = setTimeout(still, 300);
   setTimeout(still, 5000);
 })"""
+# Clears what a page keeps in the browser; a test may have forbidden one of the two.
+FORGET = """() => ["localStorage", "sessionStorage"].forEach((name) => { try { window[name].clear(); } catch {} })"""
 QUEUE: WeakKeyDictionary[Any, set[Any]] = (
     WeakKeyDictionary()
 )  # by page: the events its handlers are at work on
@@ -208,12 +210,13 @@ def settle(page: Any, rounds: int = 1, seconds: float = 20) -> None:
 class Visit:
     """A tab that keeps what must not happen: errors on the console and requests to other hosts."""
 
-    def __init__(self, browser: Any, server: str, **context: Any) -> None:
-        self.server = server
+    def __init__(self, browser: Any, locale: str, script: str) -> None:
+        self.server = ""
         self.errors: list[str] = []
         self.outside: list[str] = []
         # Nothing moves by itself: a cloud that turns would take the time of the tests beside it.
-        self.context = browser.new_context(reduced_motion="reduce", **context)
+        self.context = browser.new_context(reduced_motion="reduce", locale=locale)
+        self.context.add_init_script(script)
         self.page = self.context.new_page()
         self.page.set_default_timeout(180_000)  # of a busy machine; nothing waits longer than it has to
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -236,32 +239,76 @@ class Visit:
         self.page.wait_for_function(filled)
         return self.page
 
-    def close(self) -> None:
-        """Closes the tab and says what must not have happened."""
-        self.context.close()
+    def check(self) -> None:
+        """Says what must not have happened."""
+        if not self.page.is_closed():
+            self.page.evaluate("0")  # what the page has said so far is here
         assert self.errors == []
         assert self.outside == []
 
+    def forget(self) -> None:
+        """Leaves the page, and nothing of the visit stays but the scripts that the browser has read."""
+        self.page.goto(self.server + "/healthz")  # it has the same memory and no script that writes into it
+        self.page.evaluate(FORGET)
+        self.page.mouse.move(0, 0)
+        self.context.clear_cookies()
+        self.context.clear_permissions()
+        self.errors.clear()  # Gradio reports requests that a change of page cut off
+        self.outside.clear()
+        QUEUE[self.page].clear()
+
+
+class Tabs:
+    """The tabs of a browser. One that was left is used again: where its scripts were read before, a page of Gradio takes half
+    of the time."""
+
+    def __init__(self, browser: Any) -> None:
+        self.browser = browser
+        self.free: dict[tuple[str, str], list[Visit]] = {}  # by language and script
+
+    @contextmanager
+    def visit(
+        self,
+        server: str,
+        width: int = 1280,
+        height: int = 900,
+        locale: str = "en-US",
+        color_scheme: str = "light",
+        script: str = "",
+    ) -> Iterator[Visit]:
+        """A tab that knows nothing of other visits, for an app; `script` runs in each page before the page's own. At the end
+        the tab is checked."""
+        free = self.free.setdefault((locale, script), [])
+        tab = free.pop() if free else Visit(self.browser, locale, script)
+        tab.server = server
+        tab.page.set_viewport_size({"width": width, "height": height})
+        tab.page.emulate_media(media="screen", color_scheme=color_scheme)
+        try:
+            yield tab
+            tab.check()
+        except BaseException:
+            tab.context.close()
+            raise
+        if tab.page.is_closed():
+            tab.context.close()
+        else:
+            tab.forget()
+            free.append(tab)
+
+
+@pytest.fixture(scope="session")
+def tabs(chromium: Any) -> Tabs:
+    """The tabs of the session's browser."""
+    return Tabs(chromium)
+
+
+def visits(tabs: Tabs, server: str) -> Iterator[Callable[..., Visit]]:
+    """For a fixture: `visit(...)` opens a tab on an app as `Tabs.visit` does; all are checked at the end."""
+    with ExitStack() as opened:
+        yield lambda **how: opened.enter_context(tabs.visit(server, **how))
+
 
 @pytest.fixture
-def visit(chromium: Any, server: str) -> Iterator[Any]:
-    """`visit(width=..., height=..., locale=..., color_scheme=...)` opens a tab; all are checked at the end."""
-    opened: list[Visit] = []
-
-    def new(
-        width: int = 1280, height: int = 900, locale: str = "en-US", color_scheme: str = "light"
-    ) -> Visit:
-        opened.append(
-            Visit(
-                chromium,
-                server,
-                viewport={"width": width, "height": height},
-                locale=locale,
-                color_scheme=color_scheme,
-            )
-        )
-        return opened[-1]
-
-    yield new
-    for tab in opened:
-        tab.close()
+def visit(tabs: Tabs, server: str) -> Iterator[Callable[..., Visit]]:
+    """`visit(width=..., height=..., locale=..., color_scheme=..., script=...)` opens a tab on the warm app."""
+    yield from visits(tabs, server)

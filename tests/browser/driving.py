@@ -120,9 +120,8 @@ def look_around(page: Any) -> Iterator[tuple[int, str]]:
 
 def refuse_device(visit: Callable[..., Any], path: str, button: str, sentence: str) -> None:
     """Presses a button that records where there is no device: one sentence, and the button stays."""
-    tab = visit(locale="zh-CN")
-    tab.page.add_init_script("navigator.mediaDevices.getUserMedia = async () => { throw new Error('none'); }")
-    page = tab.open(f"{path}?lang=zh", ANSWERED)
+    script = "navigator.mediaDevices.getUserMedia = async () => { throw new Error('none'); }"
+    page = visit(locale="zh-CN", script=script).open(f"{path}?lang=zh", ANSWERED)
     page.locator(f"{button} button").click()
     page.locator(f"{button} [role=status]", has_text=sentence).wait_for()
     settle(page)

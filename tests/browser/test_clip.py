@@ -48,8 +48,7 @@ def test_classify_in_both_languages(visit: Visits, lang: str, labels: str, expec
 
 
 def test_a_fresh_page_shows_a_recorded_answer_and_a_link_shows_its_own_labels(visit: Visits) -> None:
-    tab = visit()
-    tab.page.add_init_script(REMEMBER)
+    tab = visit(script=REMEMBER)
     page = tab.open("/clip", ANSWERED)
     recorded, *live = page.evaluate("window.seen")
     assert "recorded answer" in recorded and live and "recorded answer" not in live[-1]

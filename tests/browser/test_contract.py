@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ import pytest
 from demos.chinese_clip import answer as chinese_clip
 from demos.kit import library
 from tests.browser.driving import ANSWERED, MARK, STALE, chinese_lines, newer, open_tab, unfold, write_labels
-from tests.conftest import Visit, settle
+from tests.conftest import Tabs, Visit, settle
 from tests.contract.test_pages import PAGES, QUICK
 from tests.pages import form as form_of
 
@@ -52,7 +52,7 @@ INPUTS = """(names) => Object.fromEntries(names.map((name) => {
   const labels = [...(area ? area.querySelectorAll('.atlas-labels li') : [])].map((chip) => chip.firstChild.textContent);
   return [name, [...values, ...labels]];
 }))"""
-# Tells of runs that are not over after thirty seconds (two, and time for a busy machine) and have no Stop.
+# Reports runs that are not over after thirty seconds (two, and time for a busy machine) and have no Stop.
 WATCH = """(() => {
   const watch = () => {
     if (!window.atlas || !window.atlas.started) { setTimeout(watch, 5); return; }
@@ -64,7 +64,7 @@ WATCH = """(() => {
       const over = () => mark(name) !== before || document.querySelector('#atlas-message .atlas-refusal');
       const hidden = () => document.getElementById(`${name}-result`)?.offsetParent == null;
       setTimeout(() => {
-        if (!over() && !hidden() && !document.getElementById(`${name}-stop`)) window.lateRun(name);
+        if (!over() && !hidden() && !document.getElementById(`${name}-stop`)) console.error(`no Stop: ${name}`);
       }, 30000);
     };
   };
@@ -78,10 +78,10 @@ class Desk:
 
     slug: str
     lang: str
-    page: Any
-    late: list[str] = field(default_factory=list)  # runs that had no Stop in time
+    tab: Visit
 
     def __post_init__(self) -> None:
+        self.page = self.tab.page
         self.declared, self.form = PAGES[self.slug], form_of(PAGES[self.slug].question)
         self.is_quick = self.slug in QUICK
 
@@ -185,16 +185,13 @@ CASES = [(slug, lang) for slug in PAGES for lang in LOCALES]
 
 
 @pytest.fixture(scope="module", params=CASES, ids=[f"{slug}-{lang}" for slug, lang in CASES])
-def desk(request: pytest.FixtureRequest, chromium: Any, server: str) -> Iterator[Desk]:
+def desk(request: pytest.FixtureRequest, tabs: Tabs, server: str) -> Iterator[Desk]:
     """A page that was opened from the link of a step, if it has one."""
     slug, lang = request.param
-    tab = Visit(chromium, server, viewport=DESK, locale=LOCALES[lang])
-    made = Desk(slug, lang, tab.page)
-    tab.context.expose_function("lateRun", lambda name: made.late.append(name))
-    tab.context.add_init_script(WATCH)
-    tab.open(f"/{slug}" + (f"?step={made.lesson[0]}:{made.lesson[1]}" if made.lesson else ""))
-    yield made
-    tab.close()
+    with tabs.visit(server, **DESK, locale=LOCALES[lang], script=WATCH) as tab:
+        made = Desk(slug, lang, tab)
+        tab.open(f"/{slug}" + (f"?step={made.lesson[0]}:{made.lesson[1]}" if made.lesson else ""))
+        yield made
 
 
 def test_a_step_opens_from_its_link(desk: Desk) -> None:
@@ -437,4 +434,4 @@ def test_an_answer_never_stands_beside_other_inputs(desk: Desk) -> None:
 
 
 def test_no_run_went_on_without_stop(desk: Desk) -> None:
-    assert desk.late == []
+    assert [line for line in desk.tab.errors if line.startswith("no Stop")] == []

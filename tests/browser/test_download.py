@@ -15,7 +15,7 @@ import pytest
 from core.checkpoints import registry
 from tests import standin_hub
 from tests.browser.driving import ANSWERED, STALE
-from tests.conftest import Visit, running_app
+from tests.conftest import Tabs, Visit, running_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -47,11 +47,10 @@ def choose(page: Any, name: str) -> None:
 
 
 @pytest.fixture
-def tab(chromium: Any, hub: tuple[str, standin_hub.StandInHub]) -> Iterator[Visit]:
+def tab(tabs: Tabs, hub: tuple[str, standin_hub.StandInHub]) -> Iterator[Visit]:
     """A tab on the app of the stand-in Hub."""
-    visit = Visit(chromium, hub[0], viewport={"width": 1280, "height": 900}, locale="en-US")
-    yield visit
-    visit.close()
+    with tabs.visit(hub[0]) as tab:
+        yield tab
 
 
 def test_a_real_row_is_downloaded_and_answers(tab: Visit, hub: tuple[str, standin_hub.StandInHub]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from demos import catalog
-from tests.conftest import Visit, settle
+from tests.conftest import Tabs, settle
 
 pytestmark = pytest.mark.browser
 
@@ -144,11 +144,10 @@ class Tour:
 
 
 @pytest.fixture(scope="module", params=PATHS)
-def tour(request: pytest.FixtureRequest, chromium: Any, server: str) -> Iterator[Tour]:
+def tour(request: pytest.FixtureRequest, tabs: Tabs, server: str) -> Iterator[Tour]:
     """A page that was just opened. Also: no error on the console and no request to another host in all that follows."""
-    tab = Visit(chromium, server, viewport=WIDE, locale="en-US", color_scheme="light")
-    yield Tour(request.param, tab.open(request.param))
-    tab.close()
+    with tabs.visit(server, **WIDE) as tab:
+        yield Tour(request.param, tab.open(request.param))
 
 
 def test_it_fits_and_has_one_heading(tour: Tour) -> None:

@@ -14,7 +14,7 @@ import pytest
 from demos import catalog
 from tests import standin_hub, tiny
 from tests.browser.driving import ANSWERED, chinese_lines
-from tests.conftest import QUEUE, Visit, running_app, settle
+from tests.conftest import QUEUE, Tabs, running_app, settle, visits
 
 pytestmark = pytest.mark.browser
 
@@ -35,9 +35,7 @@ window.fetch = async (request, ...options) => {
 
 def test_an_answer_that_comes_before_its_number_keeps_no_stream_open(visit: Visits) -> None:
     """Of events that begin together some are over before a slow browser knows their numbers."""
-    tab = visit()
-    tab.page.add_init_script(LATE_NUMBERS)
-    page = tab.open("/clip", ANSWERED)
+    page = visit(script=LATE_NUMBERS).open("/clip", ANSWERED)
     page.locator("#examples [data-example=sheep_eating]").click()
     settle(page, rounds=3)
     assert not QUEUE[page]
@@ -117,13 +115,12 @@ def test_a_link_brings_its_language_with_it(visit: Visits) -> None:
 
 
 def test_where_storage_is_forbidden_the_language_travels_in_the_address(visit: Visits) -> None:
-    tab = visit(locale="en-US")
     # As browsers do in a frame of another site.
-    tab.context.add_init_script(
+    forbidden = (
         "const get = () => { throw new DOMException('no', 'SecurityError'); };"
         "Object.defineProperty(window, 'localStorage', { configurable: true, get });"
     )
-    page = tab.open("/")
+    page = visit(script=forbidden).open("/")
     page.get_by_role("button", name="中文").click()
     page.wait_for_url("**/?lang=zh")
     page.locator(".atlas-start").click()
@@ -241,6 +238,12 @@ def place(app_with_hub: Place) -> Place:
     return app_with_hub
 
 
+@pytest.fixture
+def visit_hub(tabs: Tabs, place: Place) -> Iterator[Visits]:
+    """Opens tabs on that app."""
+    yield from visits(tabs, place.url)
+
+
 def choose(page: Any, text: str) -> None:
     """Picks a row of the checkpoint menu, once the page has set its own."""
     settle(page)
@@ -248,9 +251,9 @@ def choose(page: Any, text: str) -> None:
     page.get_by_role("option", name=text).click()
 
 
-def test_a_checkpoint_is_downloaded_stopped_resumed_and_remembered(chromium: Any, place: Place) -> None:
+def test_a_checkpoint_is_downloaded_stopped_resumed_and_remembered(visit_hub: Visits, place: Place) -> None:
     place.hub.fault(REPO, "slow", rate=300_000)  # 20 seconds: on a busy machine a click takes a few
-    tab = Visit(chromium, place.url, locale="en-US")
+    tab = visit_hub()
     page = tab.open("/clip")
     page.locator("#checkpoint input").wait_for()
     assert not page.locator("#download-checkpoint").is_visible()
@@ -287,13 +290,11 @@ def test_a_checkpoint_is_downloaded_stopped_resumed_and_remembered(chromium: Any
     page.wait_for_function("document.querySelector('#checkpoint input')?.value === '微型 · 内置'")
     # Gradio reports requests that a change of page cut off.
     tab.errors[:] = [line for line in tab.errors if "AbortError" not in line and "errored out" not in line]
-    tab.close()
 
 
-def test_a_hub_out_of_reach_is_one_sentence_and_the_page_goes_on(chromium: Any, place: Place) -> None:
+def test_a_hub_out_of_reach_is_one_sentence_and_the_page_goes_on(visit_hub: Visits, place: Place) -> None:
     place.hub.fault(REPO, "error")
-    tab = Visit(chromium, place.url, locale="zh-CN")
-    page = tab.open("/clip")
+    page = visit_hub(locale="zh-CN").open("/clip")
     page.locator("#checkpoint input").wait_for()
     choose(page, "慢")
     page.locator("#download-checkpoint").click()
@@ -304,4 +305,25 @@ def test_a_hub_out_of_reach_is_one_sentence_and_the_page_goes_on(chromium: Any, 
     page.wait_for_function("!document.querySelector('#download-note [role=alert]')")
     page.locator("#try-run").click()
     page.locator("#try-line .atlas-line").wait_for(timeout=60_000)
-    tab.close()
+
+
+def test_a_tab_keeps_nothing_of_the_visit_before(tabs: Tabs, server: str) -> None:
+    """The tests share tabs, and each begins as in a new browser."""
+    state = """async () => [
+      localStorage.length, sessionStorage.length, document.cookie, document.documentElement.lang.slice(0, 2),
+      document.documentElement.dataset.theme, innerWidth, matchMedia("print").matches,
+      (await navigator.permissions.query({ name: "clipboard-read" })).state,
+    ]"""
+    with tabs.visit(server, script="0") as tab:
+        page = tab.open("/privacy")
+        new = page.evaluate(state)
+        page.evaluate("sessionStorage.setItem('kept', 1); document.cookie = 'kept=1'")
+        page.locator("[data-toggle-theme]").click()
+        page.locator("[data-set-lang=zh]").click()
+        page.wait_for_function("document.documentElement.lang === 'zh-CN'")
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.emulate_media(media="print")
+        tab.context.grant_permissions(["clipboard-read"])
+        assert not any(one == other for one, other in zip(new, page.evaluate(state), strict=True))
+    with tabs.visit(server, script="0") as again:
+        assert again is tab and again.open("/privacy").evaluate(state) == new

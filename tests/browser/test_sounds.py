@@ -63,9 +63,7 @@ def test_a_video_without_sound_is_one_sentence(visit: Visits, films: dict[str, P
 
 
 def test_the_microphone_records_until_it_is_pressed_again(visit: Visits) -> None:
-    tab = visit()
-    tab.page.add_init_script(MICROPHONE)
-    page = tab.open("/audioclip", ANSWERED)
+    page = visit(script=MICROPHONE).open("/audioclip", ANSWERED)
     with newer(page):
         page.locator("#sound-microphone button").click()
         page.locator("#sound-microphone [role=status]", has_text="28 s").wait_for()

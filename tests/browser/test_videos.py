@@ -65,9 +65,7 @@ def test_the_real_clips_open_play_and_are_named_on_actionclip(visit: Visits) -> 
 
 
 def test_the_camera_records_a_clip_that_is_answered(visit: Visits) -> None:
-    tab = visit()
-    tab.page.add_init_script(CAMERA)
-    page = tab.open("/actionclip", ANSWERED)
+    page = visit(script=CAMERA).open("/actionclip", ANSWERED)
     with newer(page):
         page.locator("#video-camera button").click()
         page.wait_for_function(
