@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     training.add_argument(
         "--start",
         default="",
-        help="a row or an export whose editor goes on learning, renderings above all (styleclip-editor)",
+        help="a row or an export that goes on learning (glip; styleclip-editor, which then sees more renderings)",
     )
     training.add_argument("--steps", type=int, help="so many steps in place of minutes")
     training.add_argument(
@@ -372,7 +372,7 @@ def _train_segmenter(args: argparse.Namespace) -> None:
     elif args.paper == "styleclip-generator":
         run = styleclip_generator.Trainer(styleclip_generator.Settings(device=args.device, **common))
     elif args.paper == "glip":
-        run = glip.Trainer(glip.Settings(clip=args.clip or glip.CLIP, **common, **on_gpu))
+        run = glip.Trainer(glip.Settings(clip=args.clip or glip.CLIP, start=args.start, **common, **on_gpu))
     else:
         groups = tuple(args.groups or (64, 8))
         run = groupvit.Trainer(

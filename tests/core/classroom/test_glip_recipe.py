@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import pytest
 import torch
 from torchvision.ops import deform_conv2d, generalized_box_iou_loss
 
+from core import checkpoints
+from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common import ablations
+from core.classroom.recipes.common.miniature import WEIGHTS, export_folder
 from core.classroom.recipes.glip import evaluate as evaluate_glip
 from core.classroom.recipes.glip import train as glip
 from core.classroom.world.atlas import Atlas, open_atlas
@@ -162,6 +166,25 @@ def test_teacher_and_student_learn_in_turn_and_are_examined(tmp_path: Path, atla
     assert json.loads((tmp_path / "teacher" / "training.json").read_text())["who"] == "teacher"
     rows = evaluate_glip.evaluate(str(folder), count=3, say=lambda _: None)
     assert len(rows) == 8 and all(row["paper"] == "glip" and 0 <= row["value"] <= 1 for row in rows)
+
+
+def test_a_run_that_goes_on_has_its_student_as_it_was_for_a_teacher(tmp_path: Path, atlas: Atlas) -> None:
+    run = glip.Trainer(replace(settings(tmp_path, 2), start="classroom-glip"), atlas)
+    shipped = checkpoints.load_state_dict(export_folder("classroom-glip") / WEIGHTS)
+    for net in run.nets.values():
+        state = net.state_dict()
+        assert all(torch.equal(state[name], tensor.to(state[name])) for name, tensor in shipped.items())
+    teacher = {name: tensor.clone() for name, tensor in run.nets["teacher"].state_dict().items()}
+    folder = run.run(lambda _: None)
+    assert all(
+        torch.equal(run.nets["teacher"].state_dict()[name], tensor) for name, tensor in teacher.items()
+    )
+    learned = checkpoints.load_state_dict(folder / WEIGHTS)
+    assert any(not torch.equal(learned[name], tensor) for name, tensor in shipped.items())
+    note = json.loads((folder / "training.json").read_text())
+    assert note["steps of"] == {"teacher": 0, "student": 2} and not (tmp_path / "teacher").exists()
+    assert note["start"]["weights"] == sha256(export_folder("classroom-glip") / WEIGHTS)
+    assert "--start classroom-glip" in note["command"]
 
 
 def test_boxes_that_a_person_drew_are_of_seen_concepts(tmp_path: Path, atlas: Atlas) -> None:

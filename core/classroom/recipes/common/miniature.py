@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -102,6 +103,15 @@ def export_folder(checkpoint: str, beside: Path | None = None) -> Path:
         if (folder / WEIGHTS).exists():
             return folder
     raise SystemExit(f"no miniature called {checkpoint!r}: neither a folder nor below assets/checkpoints")
+
+
+def beginning(folder: Path, part: str = "") -> dict[str, Any]:
+    """What a training.json says of the export that its run went on from: its own training.json and the digest of its weights.
+
+    part: of an export that joins several runs, which one went on.
+    """
+    note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    return {"weights": sha256(folder / WEIGHTS), **note.get("parts", {}).get(part, note)}
 
 
 def tower_folder(head: Path) -> Path:

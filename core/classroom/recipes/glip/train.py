@@ -1,6 +1,7 @@
 """Train the miniature GLIP on classroom scenes (Li et al. 2022, section 3): a teacher on boxes, a student on captions too.
 
     python -m core.classroom train glip --minutes 35
+    python -m core.classroom train glip --start runs/glip/classroom-glip --minutes 60 --seed 1
 
 Who sees what:
 
@@ -17,6 +18,9 @@ those of the scene and others by lot. Languages alternate from step to step.
 Losses, assignment and the head are the paper's (`core.detection.glip`). Unlike the paper, the pictures' tower and the words' are
 CLIP's and frozen, so that names without boxes stay where CLIP has put them, and the network starts as what CLIP's attention
 pooling says of each place alone (`warm_start`).
+
+A second run goes on from a student (`--start`): the student as it was writes the boxes, and a copy of it learns for the whole
+budget on new scenes.
 """
 
 from __future__ import annotations
@@ -33,10 +37,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
+from core import checkpoints
 from core.checkpoints import bytewise
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common.export import MEAN, STD
-from core.classroom.recipes.common.miniature import Miniature, export_folder
+from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, beginning, export_folder
+from core.classroom.recipes.common.rows import commit
 from core.classroom.recipes.common.running import SEED, WARM_UP, Run, by_shape, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen
@@ -56,7 +62,7 @@ from core.detection.glip.network import GLIPNet
 
 CLIP = "classroom-rn"
 ARCHITECTURE = "glip_classroom"
-RATE = 1.5e-3
+RATE, RATE_LATER = 1.5e-3, 5e-4  # the later one in a run that goes on from an export
 # What decides how much all others count learns faster.
 GATES, QUICK = ("share_v", "share_l", "log_scale", "bias0"), 10
 SIZES = (96, 96, 128)  # of the images, step by step
@@ -78,10 +84,12 @@ END = torch.tensor([0.0, 0.0, 1.0, 1.0])  # a box that reaches to its last pixel
 
 @dataclass
 class Settings:
-    """One training run. `clip`: a bundled row or the folder of an export; `gold`: scenes with boxes; `student`: whether there is
-    one, for an ablation without it; `larger`: times as many images in a step, for a GPU."""
+    """One training run. `clip`: a bundled row or the folder of an export; `start`: a bundled row or the folder of an export that
+    goes on learning, empty for a new one; `gold`: scenes with boxes; `student`: whether there is one, for an ablation without it;
+    `larger`: times as many images in a step, for a GPU."""
 
     clip: str = CLIP
+    start: str = ""
     minutes: float = 35.0
     device: str = "cpu"
     out: Path = Path("runs/glip")
@@ -94,6 +102,11 @@ class Settings:
     steps: int | None = None
     log_every: int = 50
     larger: int = 1
+
+    @property
+    def rate(self) -> float:
+        """The highest rate of the run."""
+        return RATE_LATER if self.start else RATE
 
 
 @dataclass(frozen=True)
@@ -153,12 +166,16 @@ class Trainer(Run):
         names = [c.name(lang) for lang in LANGUAGES for c in concepts()]
         texts = self.reader.phrases(names)
         first = GLIPNet(ARCHITECTURE, s.fusion)
-        clip = load_file(self.folder / "model.safetensors")
+        clip = load_file(self.folder / WEIGHTS)
         self.body: nn.Module = first.backbone.body
         self.body.load_state_dict(picture_tower(clip, "model."))
         self.body.to(self.device).eval().requires_grad_(False)
         sample_maps = self.maps(self._scenes(SEED - 1, s.batch, s.sizes[0]).picture)
-        warm_start(first, clip, texts.cpu(), sample_maps[-1].float().cpu(), self.scale)
+        if s.start:
+            known = checkpoints.load_state_dict(export_folder(s.start) / WEIGHTS)
+            first.load_state_dict(known | picture_tower(clip, "backbone.body.model."))
+        else:
+            warm_start(first, clip, texts.cpu(), sample_maps[-1].float().cpu(), self.scale)
         second = GLIPNet(ARCHITECTURE, s.fusion)
         second.load_state_dict(first.state_dict())
         second.backbone.body = self.body
@@ -172,10 +189,10 @@ class Trainer(Run):
         plain = [p for k, p in trained.items() if not k.endswith(GATES)]
         self.optimizer = torch.optim.AdamW(
             [
-                *by_shape(plain, RATE, 0.02),
-                {"params": gates, "peak": QUICK * RATE, "weight_decay": 0.0},
+                *by_shape(plain, s.rate, 0.02),
+                {"params": gates, "peak": QUICK * s.rate, "weight_decay": 0.0},
             ],
-            lr=RATE,
+            lr=s.rate,
         )
         self.resume(self.device)
 
@@ -183,7 +200,9 @@ class Trainer(Run):
 
     @property
     def teaching(self) -> float:
-        """The share of the budget that is the teacher's: equal steps where steps are counted."""
+        """The share of the budget that is the teacher's: equal steps where steps are counted, none for one that is ready."""
+        if self.settings.start:
+            return 0.0
         if not self.settings.student:
             return 1.0
         return 0.5 if self.steps is not None else TEACHING
@@ -195,9 +214,8 @@ class Trainer(Run):
 
     def schedule(self) -> None:
         """Learning rates of this step: a warm-up and half a cosine for each of the two."""
-        first = self.turn == "teacher"
-        at = self.progress / self.teaching
-        at = at if first else (self.progress - self.teaching) / (1 - self.teaching)
+        since, until = (0.0, self.teaching) if self.turn == "teacher" else (self.teaching, 1.0)
+        at = (self.progress - since) / (until - since)
         share = min(1.0, at / WARM_UP + 0.02) * (0.5 + 0.5 * math.cos(math.pi * at))
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * share
@@ -360,20 +378,31 @@ class Trainer(Run):
         state = self.optimizer.state[next(self.parts[who].parameters())]
         return int(state["step"]) if state else 0
 
+    @property
+    def command(self) -> str:
+        """What starts this run on a command line."""
+        s = self.settings
+        options = {"clip": s.clip, "start": s.start, "device": s.device, "larger": s.larger, "seed": s.seed}
+        usual = vars(Settings())
+        said = [f"--{name} {value}" for name, value in options.items() if value != usual[name]]
+        return " ".join([f"python -m core.classroom train glip --minutes {s.minutes:g}", *said])
+
     def export(self) -> Path:
         """The student as it ships, model.safetensors in one byte a number without CLIP's towers and training.json; beside it the
-        teacher in the same form."""
+        teacher in the same form, where it learned."""
         last = "student" if self.settings.student else "teacher"
-        for name in {"teacher", last}:
+        for name in {last} if self.settings.start else {"teacher", last}:
             folder = self.out / ("classroom-glip" if name == last else name)
             folder.mkdir(parents=True, exist_ok=True)
             state = {
                 k: v for k, v in self.nets[name].state_dict().items() if not k.startswith("backbone.body.")
             }
-            save_file(bytewise.packed(state), folder / "model.safetensors")
+            save_file(bytewise.packed(state), folder / WEIGHTS)
             note = {
+                "recipe": "core/classroom/recipes/glip/train.py",
+                "command": self.command,
                 "paper": "glip",
-                "clip": {self.folder.name: sha256(self.folder / "model.safetensors")},
+                "clip": {self.folder.name: sha256(self.folder / WEIGHTS)},
                 "fusion": self.settings.fusion,
                 "who": name,
                 "saw": {
@@ -384,7 +413,10 @@ class Trainer(Run):
                 "seed": self.settings.seed,
                 "steps of": {who: self._steps(who) for who in self.nets},
                 **self.spent(),
+                "commit": commit(),
             }
+            if self.settings.start:
+                note["start"] = beginning(export_folder(self.settings.start))
             self.write_note(folder, note)
         return self.out / "classroom-glip"
 

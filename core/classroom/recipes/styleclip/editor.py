@@ -34,7 +34,7 @@ from core import checkpoints
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.export import shipped
-from core.classroom.recipes.common.miniature import NOTE, WEIGHTS, Miniature, export_folder
+from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, beginning, export_folder
 from core.classroom.recipes.common.muon import Joined, Muon
 from core.classroom.recipes.common.rows import commit
 from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic, move_mean
@@ -205,10 +205,7 @@ class Trainer(Run):
             "clip": {self.folder.name: sha256(self.folder / WEIGHTS)},
         }
         if s.start:
-            before = export_folder(s.start)
-            known = json.loads((before / NOTE).read_text(encoding="utf-8"))
-            known = known["parts"]["editor"] if "parts" in known else known
-            note["start"] = {"weights": sha256(before / WEIGHTS), **known}
+            note["start"] = beginning(export_folder(s.start), "editor")
         self.write_note(folder, note)
         return folder
 
