@@ -17,8 +17,8 @@ from core.memory.system import (
     is_out_of_memory,
     machine_memory,
     model_memory,
+    prepare_server,
     relieve,
-    share_arenas,
 )
 
 __all__ = [
@@ -33,6 +33,6 @@ __all__ = [
     "is_out_of_memory",
     "machine_memory",
     "model_memory",
+    "prepare_server",
     "relieve",
-    "share_arenas",
 ]

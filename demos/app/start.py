@@ -34,7 +34,7 @@ def prepare() -> None:
     Raises:
         Refusal: "temp_unwritable" where there is no place for temporary files.
     """
-    memory.share_arenas()
+    memory.prepare_server()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     parent = os.environ.get("GRADIO_TEMP_DIR")
