@@ -316,7 +316,7 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     bomb = png(20_000, 20_000, rows=bytes(1_000_000))
     assert len(bomb) < 2000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.process_time()
+    start = time.thread_time()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for kind in ("GIF", "BMP", "WEBP", "TIFF"):
@@ -326,7 +326,7 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
         # Between Pillow's two limits: it would only have warned.
         refused("image_too_large", png(10_000, 10_000), width=10_000)
     assert not caught
-    assert time.process_time() - start < 0.5
+    assert time.thread_time() - start < 0.5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
 
 

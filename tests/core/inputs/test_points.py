@@ -320,11 +320,11 @@ def test_ten_million_points_are_refused_by_the_head_of_the_file(kind: str, tmp_p
         out.write(head)
         out.truncate(84 + 50 * 10_000_000 if kind == "stl" else 1 << 30)
     tracemalloc.start()
-    start = time.process_time()
+    start = time.thread_time()
     with pytest.raises(Refusal) as caught:
         inputs.points(file)
     assert caught.value.code in ("points_too_many", "faces_too_many")
-    assert time.process_time() - start < 2 and tracemalloc.get_traced_memory()[1] < 20 << 20
+    assert time.thread_time() - start < 2 and tracemalloc.get_traced_memory()[1] < 20 << 20
     tracemalloc.stop()
 
 
@@ -353,7 +353,7 @@ def nested(levels: int) -> bytes:
 
 
 def test_bombs_in_a_glb(tmp_path: Path) -> None:
-    start = time.process_time()
+    start = time.thread_time()
     assert code(nested(40)) == "points_scene"
     assert code(glb(nodes=[{"children": [1]}, {"children": [0], "mesh": 0}])) == "points_scene"  # a ring
     many = glb(nodes=[{"children": list(range(1, 200_001))}, *[{"mesh": 0}] * 200_000])
@@ -367,7 +367,7 @@ def test_bombs_in_a_glb(tmp_path: Path) -> None:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("shape.glb", b"\0" * (100 << 20))
     assert code(packed) == "not_points"
-    assert time.process_time() - start < 10
+    assert time.thread_time() - start < 10
 
 
 def test_images_in_a_glb_are_not_decoded() -> None:

@@ -111,9 +111,9 @@ def test_labels_that_are_refused() -> None:
 
 
 def test_a_flood_of_commas_is_refused_before_it_is_cut() -> None:
-    start = time.process_time()
+    start = time.thread_time()
     refused_text("text_too_long", inputs.labels, "," * 20_000_000, length=20_000_000)
-    assert time.process_time() - start < 0.2
+    assert time.thread_time() - start < 0.2
 
 
 def test_text() -> None:
