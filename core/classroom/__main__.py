@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     training.add_argument(
         "--start",
         default="",
-        help="a row or an export that goes on learning (glip; styleclip-editor, which then sees more renderings)",
+        help="a row or an export that goes on learning (glip, groupvit; styleclip-editor, which then sees more renderings)",
     )
     training.add_argument("--steps", type=int, help="so many steps in place of minutes")
     training.add_argument(
@@ -376,7 +376,9 @@ def _train_segmenter(args: argparse.Namespace) -> None:
     else:
         groups = tuple(args.groups or (64, 8))
         run = groupvit.Trainer(
-            groupvit.Settings(clip=args.clip or groupvit.CLIP, groups=groups, **common, **on_gpu)
+            groupvit.Settings(
+                clip=args.clip or groupvit.CLIP, start=args.start, groups=groups, **common, **on_gpu
+            )
         )
     print(f"exported {run.run(lambda line: print(line, flush=True))}", flush=True)
 

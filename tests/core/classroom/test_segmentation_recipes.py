@@ -15,9 +15,11 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from core import checkpoints
+from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common import ablations, masks
 from core.classroom.recipes.common import tokenizer as tokens
-from core.classroom.recipes.common.miniature import tensors
+from core.classroom.recipes.common.miniature import WEIGHTS, export_folder, tensors
 from core.classroom.recipes.groupvit import evaluate as evaluate_groupvit
 from core.classroom.recipes.groupvit import train as groupvit
 from core.classroom.recipes.lseg import evaluate as evaluate_lseg
@@ -149,6 +151,24 @@ def test_projections_and_text_tower_start_as_clips(tmp_path: Path, atlas: Atlas)
         torch.testing.assert_close(
             run.learner.visual_projection(x), x @ clip.visual.proj, atol=2e-3, rtol=2e-3
         )
+
+
+def test_a_run_of_groupvit_goes_on_from_what_ships(tmp_path: Path, atlas: Atlas) -> None:
+    phases = ((0.5, 32, 4), (1.01, 32, 6))
+    settings = groupvit.Settings(
+        start="classroom-groupvit", out=tmp_path, steps=1, log_every=1, phases=phases
+    )
+    run = groupvit.Trainer(settings, atlas)
+    shipped = checkpoints.load_state_dict(export_folder("classroom-groupvit") / WEIGHTS)
+    state = run.learner.state_dict()
+    assert all(torch.equal(state[name], tensor.to(state[name].dtype)) for name, tensor in shipped.items())
+    scale = float(shipped["logit_scale"])
+    assert run.train_step()["batch"] == 6  # of the last phase
+    # A scale that had to be learned again would begin at the published start.
+    assert run.learner.logit_scale.item() == pytest.approx(scale, abs=0.05)
+    note = json.loads((run.export() / "training.json").read_text())
+    assert note["start"]["weights"] == sha256(export_folder("classroom-groupvit") / WEIGHTS)
+    assert "--start classroom-groupvit" in note["command"]
 
 
 def test_one_grouping_block_is_enough_for_a_run(tmp_path: Path, atlas: Atlas) -> None:

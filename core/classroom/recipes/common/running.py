@@ -22,6 +22,7 @@ from core.classroom.recipes.common.miniature import NOTE
 CURVE = "curve.csv"
 SAVE_SECONDS = 120.0
 WARM_UP = 0.02  # share of the budget
+OPTIONS = ("clip", "start", "device", "larger", "seed")  # of `train`, as settings of a run call them
 SEED = 1 << 32  # training seeds start here; evaluation seeds are small numbers
 
 
@@ -40,6 +41,13 @@ def hardware(device: torch.device) -> str:
     """What a run computes on, for its training.json."""
     cpu = f"{torch.get_num_threads()} threads of {platform.machine()}"
     return f"{torch.cuda.get_device_name(device)}, {cpu}" if device.type == "cuda" else cpu
+
+
+def command_line(paper: str, settings: Any) -> str:
+    """What starts a run on a command line: its minutes, and the options whose values are not the usual ones."""
+    usual, own = vars(type(settings)()), vars(settings)
+    said = [f"--{name} {own[name]}" for name in OPTIONS if name in own and own[name] != usual[name]]
+    return " ".join([f"python -m core.classroom train {paper} --minutes {settings.minutes:g}", *said])
 
 
 def by_shape(parameters: Iterable[Tensor], peak: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common.export import MEAN, STD
 from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, beginning, export_folder
 from core.classroom.recipes.common.rows import commit
-from core.classroom.recipes.common.running import SEED, WARM_UP, Run, by_shape, fast_arithmetic
+from core.classroom.recipes.common.running import SEED, WARM_UP, Run, by_shape, command_line, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen
 from core.classroom.world.grounded import Prompt as Said
@@ -378,15 +378,6 @@ class Trainer(Run):
         state = self.optimizer.state[next(self.parts[who].parameters())]
         return int(state["step"]) if state else 0
 
-    @property
-    def command(self) -> str:
-        """What starts this run on a command line."""
-        s = self.settings
-        options = {"clip": s.clip, "start": s.start, "device": s.device, "larger": s.larger, "seed": s.seed}
-        usual = vars(Settings())
-        said = [f"--{name} {value}" for name, value in options.items() if value != usual[name]]
-        return " ".join([f"python -m core.classroom train glip --minutes {s.minutes:g}", *said])
-
     def export(self) -> Path:
         """The student as it ships, model.safetensors in one byte a number without CLIP's towers and training.json; beside it the
         teacher in the same form, where it learned."""
@@ -400,7 +391,7 @@ class Trainer(Run):
             save_file(bytewise.packed(state), folder / WEIGHTS)
             note = {
                 "recipe": "core/classroom/recipes/glip/train.py",
-                "command": self.command,
+                "command": command_line("glip", self.settings),
                 "paper": "glip",
                 "clip": {self.folder.name: sha256(self.folder / WEIGHTS)},
                 "fusion": self.settings.fusion,

@@ -2,6 +2,7 @@
 
     python -m core.classroom train groupvit --minutes 45
     python -m core.classroom train groupvit --minutes 10 --groups 64 --groups 8     (64-8; give it once for one block)
+    python -m core.classroom train groupvit --start runs/groupvit/classroom-groupvit --minutes 40 --seed 1
 
 As in the paper: captions and images are matched (equations 6 and 7), and so are images and the prompted nouns of their
 captions (8 and 9); grouping is hard with Gumbel noise. Unlike the paper it does not start from nothing, because the paper
@@ -27,12 +28,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core import checkpoints
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.clip.objectives import content, true_pairs
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.export import MEAN, STD, shipped
-from core.classroom.recipes.common.miniature import export_folder, tensors
-from core.classroom.recipes.common.running import SEED, Run, by_shape, fast_arithmetic
+from core.classroom.recipes.common.miniature import WEIGHTS, beginning, export_folder, tensors
+from core.classroom.recipes.common.rows import commit
+from core.classroom.recipes.common.running import SEED, Run, by_shape, command_line, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.captions import Writer
 from core.classroom.world.concepts import concepts
@@ -45,7 +48,7 @@ from core.segmentation.groupvit import build, picture_layers, text_tower
 
 CLIP, SIBLING = "classroom-vit", "classroom-rn"
 SIZE, PATCH = 96, 8
-RATE = 1.5e-3
+RATE, RATE_LATER = 1.5e-3, 5e-4  # the later one in a run that goes on from an export
 TUNED = 0.2  # the rate of what starts as CLIP's, as a share
 MAX_SCALE = 30.0
 SPREAD = 0.5  # weight of the uneven use of groups
@@ -62,10 +65,12 @@ PHASES = ((0.6, 64, 96), (1.01, SIZE, 64))
 
 @dataclass
 class Settings:
-    """One training run. `clip`: a bundled row or the folder of an export; `groups`: of each grouping block;
-    `larger`: times as many images in a step, for a GPU."""
+    """One training run. `clip`: a bundled row or the folder of an export; `start`: a bundled row or the folder of an export that
+    goes on learning at the last phase's size, empty for a new one; `groups`: of each grouping block; `larger`: times as many
+    images in a step, for a GPU."""
 
     clip: str = CLIP
+    start: str = ""
     minutes: float = 45.0
     device: str = "cpu"
     out: Path = Path("runs/groupvit")
@@ -75,6 +80,11 @@ class Settings:
     phases: tuple[tuple[float, int, int], ...] = PHASES
     log_every: int = 20
     larger: int = 1
+
+    @property
+    def rate(self) -> float:
+        """The highest rate of the run."""
+        return RATE_LATER if self.start else RATE
 
 
 def configuration(groups: tuple[int, ...], clip: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +135,7 @@ class Trainer(Run):
         self.tokenizer = tokens.load(self.folder / "tokenizer.json")
         clip = json.loads((self.folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
         self.context = int(clip["text_cfg"]["context_length"])
+        self.phases = s.phases[-1:] if s.start else s.phases
         self.config = configuration(s.groups, clip)
         self.learner: Any = build(self.config)
         weights = {k: v.float() for k, v in tensors(self.folder).items()}
@@ -136,10 +147,10 @@ class Trainer(Run):
         trained = {k: p for k, p in self.learner.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
             [
-                *by_shape((p for k, p in trained.items() if k in tuned), TUNED * RATE, 0.05),
-                *by_shape((p for k, p in trained.items() if k not in tuned), RATE, 0.05),
+                *by_shape((p for k, p in trained.items() if k in tuned), TUNED * s.rate, 0.05),
+                *by_shape((p for k, p in trained.items() if k not in tuned), s.rate, 0.05),
             ],
-            lr=RATE,
+            lr=s.rate,
             betas=(0.9, 0.98),
         )
         sibling = export_folder(SIBLING, beside=self.folder)
@@ -147,7 +158,11 @@ class Trainer(Run):
         weight, bias = value_path(tensors(sibling), placed=False)
         self.values = weight[:, :, None, None].to(self.device), bias.to(self.device)
         self.nouns = {lang: self._nouns(lang) for lang in LANGUAGES}
-        self._settle_norms()
+        if s.start:
+            known = checkpoints.load_state_dict(export_folder(s.start) / WEIGHTS)
+            self.learner.load_state_dict(self.learner.state_dict() | known)
+        else:
+            self._settle_norms()
         self.resume(self.device)
 
     @torch.no_grad()
@@ -167,8 +182,8 @@ class Trainer(Run):
     @torch.no_grad()
     def _settle_norms(self) -> None:
         """Makes both projections' batch norms hand through what they see of a first batch."""
-        spec = sample(self.settings.phases[0][2], SEED - 1, self.atlas, SceneSettings())
-        picture = (render(spec, self.atlas, self.settings.phases[0][1]).picture - MEAN[0]) / STD[0]
+        spec = sample(self.phases[0][2], SEED - 1, self.atlas, SceneSettings())
+        picture = (render(spec, self.atlas, self.phases[0][1]).picture - MEAN[0]) / STD[0]
         nouns = torch.cat([*self.nouns.values()]).flatten(0, 1).float()
         for norm, look in (
             (self.learner.text_projection[1], lambda: self.learner.text_projection[0](nouns)),
@@ -192,7 +207,7 @@ class Trainer(Run):
     def train_step(self) -> dict[str, float]:
         """One step on one batch of scenes, told in one language."""
         s, learner = self.settings, self.learner
-        _, size, batch = next(phase for phase in s.phases if self.progress < phase[0])
+        _, size, batch = next(phase for phase in self.phases if self.progress < phase[0])
         batch *= s.larger
         self.schedule()
         learner.train()
@@ -275,15 +290,20 @@ class Trainer(Run):
         folder.mkdir(parents=True, exist_ok=True)
         locked = {k for k, p in self.learner.named_parameters() if not p.requires_grad}
         own = {k: shipped(v) for k, v in self.learner.state_dict().items() if k not in locked}
-        save_file(own, folder / "model.safetensors")
+        save_file(own, folder / WEIGHTS)
         (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
         note = {
+            "recipe": "core/classroom/recipes/groupvit/train.py",
+            "command": command_line("groupvit", self.settings),
             "paper": "groupvit",
-            "clip": {self.folder.name: sha256(self.folder / "model.safetensors")},
+            "clip": {self.folder.name: sha256(self.folder / WEIGHTS)},
             "groups": list(self.settings.groups),
             "seed": self.settings.seed,
             **self.spent(),
+            "commit": commit(),
         }
+        if self.settings.start:
+            note["start"] = beginning(export_folder(self.settings.start))
         self.write_note(folder, note)
         return folder
 
@@ -294,7 +314,7 @@ def resnet(folder: Path) -> ClipResNetBackbone:
         "vision_cfg"
     ]
     tower = ClipResNetBackbone(tuple(config["layers"]), config["width"])
-    tower.load_state_dict(picture_tower(load_file(folder / "model.safetensors"), "model."))
+    tower.load_state_dict(picture_tower(load_file(folder / WEIGHTS), "model."))
     return tower.eval().requires_grad_(False)
 
 

@@ -37,7 +37,7 @@ from core.classroom.recipes.common.export import shipped
 from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, beginning, export_folder
 from core.classroom.recipes.common.muon import Joined, Muon
 from core.classroom.recipes.common.rows import commit
-from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic, move_mean
+from core.classroom.recipes.common.running import SEED, Run, command_line, fast_arithmetic, move_mean
 from core.classroom.recipes.styleclip import scenes
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.editing.editor import ARCHITECTURE, SCHEDULE, Condition, EditorNetwork, condition, fold, schedule
@@ -194,11 +194,9 @@ class Trainer(Run):
         config = {"unet": mean.architecture, "schedule": SCHEDULE, "size": scenes.SIZE}
         (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         s = self.settings
-        start = f" --start {s.start}" if s.start else ""
-        seed = f" --seed {s.seed}" if s.seed else ""
         note = {
             "recipe": "core/classroom/recipes/styleclip/editor.py",
-            "command": f"python -m core.classroom train styleclip-editor{start} --minutes {s.minutes:g}{seed}",
+            "command": command_line("styleclip-editor", s),
             **self.spent(),
             "seed": s.seed,
             "commit": commit(),
