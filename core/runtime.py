@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from core.errors import Refusal
-from core.memory import ByteCache, Pool, available_memory, first_line, is_out_of_memory, relieve
+from core.memory import ByteCache, Pool, available_memory, first_line, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +52,6 @@ __all__ = [
     "pick_device",
     "pick_dtype",
     "relay",
-    "relieve",
     "semaphore",
     "system_line",
     "threads",

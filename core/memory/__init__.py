@@ -19,6 +19,7 @@ from core.memory.system import (
     model_memory,
     prepare_server,
     relieve,
+    watch,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "model_memory",
     "prepare_server",
     "relieve",
+    "watch",
 ]

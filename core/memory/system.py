@@ -11,6 +11,7 @@ import gc
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -20,6 +21,7 @@ from core.errors import Refusal
 
 UNKNOWN_MEMORY = 8 << 30
 MACHINE_SHARE = 8  # models and features may keep this part of the machine's memory
+WATCH_SECONDS = 10.0
 GROWN = 64 << 20  # bytes by which the process has grown when it is time to give memory back
 # glibc makes an arena of memory for each thread, up to eight for each core; what one has freed no other uses.
 M_ARENA_MAX, ARENAS = -8, 2
@@ -133,9 +135,18 @@ def give_back(collect: bool = True) -> None:
 
 
 def relieve() -> None:
-    """Gives memory back where the process has grown since the last time: cheap enough after every job."""
+    """Gives memory back where the process has grown since the last time."""
     if _trim() is not None and resident() - _after[0] > GROWN:
         give_back()
+
+
+def watch(stop: threading.Event, seconds: float = WATCH_SECONDS) -> None:
+    """Gives memory back whenever the process has grown, until `stop` is set: what a thread of a server does.
+
+    The end of a job would be too early: whoever runs it still holds what it made.
+    """
+    while not stop.wait(seconds):
+        relieve()
 
 
 def prepare_server() -> None:

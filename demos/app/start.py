@@ -110,6 +110,7 @@ def serve(demo: gr.Blocks, chosen: argparse.Namespace) -> None:
         raise Refusal("server_silent", host=chosen.host, port=chosen.port, reason=reason) from error
     _go_on()
     collect_garbage()
+    threading.Thread(target=memory.watch, args=(STOPPED,), name="memory", daemon=True).start()
     lan.announce(chosen.host, chosen.port)
     demo.block_thread()
 

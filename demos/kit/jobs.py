@@ -80,7 +80,6 @@ class Stops:
             flag.set()
             if self._running.get((session, name)) is flag:
                 del self._running[session, name]
-            runtime.relieve()
 
     def stop(self, session: str, name: str = "") -> None:
         """Asks the session's job of this name to stop, if there is one."""
@@ -161,7 +160,6 @@ def in_turn(cancel: Cancel, seconds: float, job: Callable[[], Iterator[Any]]) ->
         finally:
             end.cancel()
             cancel.set()
-            runtime.relieve()
 
 
 # --- runs that take longer than expected -------------------------------------------------------------------

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,19 @@ def test_memory_is_given_back_after_jobs_that_made_the_process_grow(monkeypatch:
         sizes[0] = mib << 20
         memory.relieve()
     assert [size >> 20 for size in given] == [570, 640]
+
+
+def test_a_server_looks_after_its_memory_until_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, stop = [], threading.Event()
+
+    def relieve() -> None:
+        looks.append(len(looks))
+        if len(looks) == 3:
+            stop.set()
+
+    monkeypatch.setattr(system, "relieve", relieve)
+    memory.watch(stop, seconds=0)
+    assert looks == [0, 1, 2]
 
 
 ARENAS = """
