@@ -268,7 +268,8 @@ def put_state(model: nn.Module, state: Mapping[str, Tensor], row: Checkpoint) ->
     expected = model.state_dict()
     # A counter of BatchNorm's training; some files leave it out, and inference never reads it.
     counters = {n: torch.tensor(0) for n in expected if n.endswith("num_batches_tracked")}
-    state = {**counters, **state}
+    # Whole numbers are copied: left in the file, they would keep all of it in memory when the rest is in another precision.
+    state = {**counters, **{n: t if t.is_floating_point() else t.clone() for n, t in state.items()}}
     wrong = [name for name in expected if name not in state or not _fits(state[name], expected[name])]
     wrong += [name for name in state if name not in expected]
     if wrong:

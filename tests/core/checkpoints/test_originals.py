@@ -472,3 +472,15 @@ def test_a_cached_file_of_other_numbers_is_no_checkpoint() -> None:
         with pytest.raises(Refusal) as caught:
             encoders.put_state(model, {"weight": wrong, "bias": torch.zeros(2)}, row)
         assert caught.value.code == "bad_checkpoint" and caught.value.params["tensor"] == "weight"
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not say")
+def test_a_model_in_another_precision_keeps_nothing_of_its_file_in_memory(tmp_path: Path) -> None:
+    """Counters of BatchNorm kept seven copies of one file in the memory of a server."""
+    file, model = tmp_path / "half.safetensors", torch.nn.BatchNorm2d(4)
+    save_file({n: t.half() if t.is_floating_point() else t for n, t in model.state_dict().items()}, file)
+    state = encoders.in_precision(checkpoints.load_state_dict(file), torch.float32)
+    encoders.put_state(model, state, checkpoints.row("plain"))
+    del state
+    assert str(file) not in Path("/proc/self/maps").read_text()
+    assert model.num_batches_tracked.dtype == torch.int64
