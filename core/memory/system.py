@@ -143,7 +143,7 @@ def relieve() -> None:
 def watch(stop: threading.Event, seconds: float = WATCH_SECONDS) -> None:
     """Gives memory back whenever the process has grown, until `stop` is set: what a thread of a server does.
 
-    The end of a job would be too early: whoever runs it still holds what it made.
+    At the end of a job, whoever runs it still holds some of what it made; and answers that are no jobs make a server grow, too.
     """
     while not stop.wait(seconds):
         relieve()

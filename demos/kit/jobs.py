@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from core import runtime
+from core import memory, runtime
 from core.errors import Refusal
 from core.runtime import Cancel
 from demos.kit.html import tag
@@ -80,6 +80,7 @@ class Stops:
             flag.set()
             if self._running.get((session, name)) is flag:
                 del self._running[session, name]
+            memory.relieve()
 
     def stop(self, session: str, name: str = "") -> None:
         """Asks the session's job of this name to stop, if there is one."""

@@ -49,24 +49,35 @@ def measure(size: tuple[int, int] = SIZE, width: int = WIDTH) -> list[Cost]:
     height, wide = size
     grid = height // STRIDE * (wide // STRIDE)
     image = torch.rand(3, height, wide, generator=torch.Generator().manual_seed(0))
-    with runtime.semaphore("cpu"), torch.inference_mode():
+
+    def regions() -> Callable[[], object]:
         detector = fasterrcnn_resnet50_fpn(
             weights=None, weights_backbone=None, min_size=height, max_size=max(size)
         ).eval()
-        trunk = nn.Sequential(*list(resnet50(weights=None).children())[:-2]).eval()
+        return lambda: detector([image])
+
+    def trunk() -> Callable[[], object]:
+        network = nn.Sequential(*list(resnet50(weights=None).children())[:-2]).eval()
+        return lambda: network(image[None])
+
+    def patches() -> Callable[[], object]:
         patch = nn.Conv2d(3, width, PATCH, PATCH)
+        return lambda: patch(image[None])
+
+    # One network after another is made and forgotten: together they take 300 MB.
+    ways: dict[Kind, tuple[Callable[[], Callable[[], object]], int]] = {
+        "regions": (regions, REGIONS),
+        "grid": (trunk, grid),
+        "patches": (patches, height // PATCH * (wide // PATCH)),
+    }
+    costs = []
+    with runtime.semaphore("cpu"), torch.inference_mode():
         layer = nn.TransformerEncoderLayer(width, HEADS, 4 * width, batch_first=True, norm_first=True).eval()
-        embeddings: dict[Kind, tuple[Callable[[], object], int]] = {
-            "regions": (lambda: detector([image]), REGIONS),
-            "grid": (lambda: trunk(image[None]), grid),
-            "patches": (lambda: patch(image[None]), height // PATCH * (wide // PATCH)),
-        }
-        costs = []
-        for kind, (embed, tokens) in embeddings.items():
+        for kind, (network, tokens) in ways.items():
             line = torch.rand(1, WORDS + tokens, width)
             passes = LAYERS * milliseconds(lambda line=line: layer(line))  # type: ignore[misc]
-            costs.append(Cost(kind, milliseconds(embed), passes, tokens))
-        return costs
+            costs.append(Cost(kind, milliseconds(network()), passes, tokens))
+    return costs
 
 
 def milliseconds(call: Callable[[], Tensor | object]) -> float:
