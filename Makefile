@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --durations=20
 # Three processes test side by side on two cores, two of them with a browser: more browsers and servers get in each other's
 # way. What needs neither lets the others go first, because a page that is starved of the processor shows its states late.
-PAGES := tests/browser/test_every_page.py tests/app tests/contract tests/parity
+PAGES := $(addprefix tests/browser/,test_every_page.py test_class.py test_clip_batch.py) tests/app tests/contract tests/parity
 
 .DEFAULT_GOAL := help
 .PHONY: help run test space lint format docs clean
