@@ -63,9 +63,9 @@ def test_every_mistake_is_found_by_the_kinds_that_say_so(
     shelf: Shelf, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All rows in one command: the right ones pass, and the table of `known_answers.toml` is what was measured."""
-    start = time.thread_time()
+    start = time.process_time()
     assert main(["check", "--all"]) == 1
-    assert time.thread_time() - start < 120
+    assert time.process_time() - start < 120
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines() if line.strip()]
     rows = [row.name for row in checkpoints.rows()]
     assert [line[0] for line in lines] == rows and len(rows) >= 40

@@ -17,12 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from core.classroom.recipes.common.miniature import NOTE
+from core.classroom.recipes.common.miniature import NOTE, beginning, export_folder
+from core.classroom.recipes.common.rows import commit
 
 CURVE = "curve.csv"
 SAVE_SECONDS = 120.0
 WARM_UP = 0.02  # share of the budget
-OPTIONS = ("clip", "start", "device", "larger", "seed")  # of `train`, as settings of a run call them
+OPTIONS = (
+    "clip",
+    "start",
+    "groups",
+    "device",
+    "larger",
+    "seed",
+)  # of `train`, as settings of a run call them
 SEED = 1 << 32  # training seeds start here; evaluation seeds are small numbers
 
 
@@ -41,13 +49,6 @@ def hardware(device: torch.device) -> str:
     """What a run computes on, for its training.json."""
     cpu = f"{torch.get_num_threads()} threads of {platform.machine()}"
     return f"{torch.cuda.get_device_name(device)}, {cpu}" if device.type == "cuda" else cpu
-
-
-def command_line(paper: str, settings: Any) -> str:
-    """What starts a run on a command line: its minutes, and the options whose values are not the usual ones."""
-    usual, own = vars(type(settings)()), vars(settings)
-    said = [f"--{name} {own[name]}" for name in OPTIONS if name in own and own[name] != usual[name]]
-    return " ".join([f"python -m core.classroom train {paper} --minutes {settings.minutes:g}", *said])
 
 
 def by_shape(parameters: Iterable[Tensor], peak: float, weight_decay: float) -> list[dict[str, Any]]:
@@ -97,6 +98,7 @@ class Run(ABC):
 
     def __init__(self, plan: Plan, device: str = "cpu") -> None:
         """Begins a run by its settings: the numbers that are drawn from here on follow from its seed."""
+        self.plan = plan
         self.out, self.minutes = plan.out, plan.minutes
         self.steps, self.log_every = plan.steps, plan.log_every
         torch.manual_seed(plan.seed)
@@ -180,6 +182,27 @@ class Run(ABC):
             "minutes": round(self.seconds / 60, 1),
             "hardware": hardware(self.device),
         }
+
+    def origin(self, paper: str, part: str = "") -> dict[str, Any]:
+        """How the run was started, for its training.json: the recipe, the command, the commit of the code, and the export that
+        the run went on from, if it did.
+
+        Args:
+            paper: as `train` calls it.
+            part: which one of an export that joins several runs went on.
+        """
+        usual, own = vars(type(self.plan)()), vars(self.plan)
+        options = [f"--minutes {self.minutes:g}"]
+        for name in OPTIONS:
+            if name in own and own[name] != usual[name]:
+                values = own[name] if isinstance(own[name], tuple) else (own[name],)
+                options += [f"--{name} {value}" for value in values]
+        note = {
+            "recipe": type(self).__module__.replace(".", "/") + ".py",
+            "command": " ".join([f"python -m core.classroom train {paper}", *options]),
+            "commit": commit(),
+        }
+        return note | ({"start": beginning(export_folder(own["start"]), part)} if own.get("start") else {})
 
     def write_note(self, folder: Path, note: Mapping[str, Any]) -> None:
         """Writes how an export came about into its folder, and the curve of the run beside it."""

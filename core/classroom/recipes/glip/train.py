@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,9 @@ from core import checkpoints
 from core.checkpoints import bytewise
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common.export import MEAN, STD
-from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, beginning, export_folder
-from core.classroom.recipes.common.rows import commit
-from core.classroom.recipes.common.running import SEED, WARM_UP, Run, by_shape, command_line, fast_arithmetic
+from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, export_folder
+from core.classroom.recipes.common.running import SEED, WARM_UP, Run, by_shape, fast_arithmetic
+from core.classroom.recipes.glip.beginning import warm_start
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.concepts import concepts, seen
 from core.classroom.world.grounded import Prompt as Said
@@ -51,11 +51,10 @@ from core.classroom.world.grounded import Prompter
 from core.classroom.world.scenes import Scenes, render
 from core.classroom.world.specs import SceneSettings, Spec, sample
 from core.classroom.world.wording import LANGUAGES
-from core.clip.resnet import picture_tower, value_path
+from core.clip.resnet import picture_tower
 from core.detection.glip import boxes as of_boxes
 from core.detection.glip import language
-from core.detection.glip.fusion import VLFuse
-from core.detection.glip.head import DyConv, Predictions
+from core.detection.glip.head import Predictions
 from core.detection.glip.language import ClipReader, Prompt
 from core.detection.glip.losses import Losses, detection_losses
 from core.detection.glip.network import GLIPNet
@@ -163,19 +162,18 @@ class Trainer(Run):
         self.scale = miniature.scale
         miniature.model.to(self.device)
         self.reader = ClipReader(miniature.model, miniature.tokenizer)
-        names = [c.name(lang) for lang in LANGUAGES for c in concepts()]
-        texts = self.reader.phrases(names)
         first = GLIPNet(ARCHITECTURE, s.fusion)
         clip = load_file(self.folder / WEIGHTS)
         self.body: nn.Module = first.backbone.body
         self.body.load_state_dict(picture_tower(clip, "model."))
         self.body.to(self.device).eval().requires_grad_(False)
-        sample_maps = self.maps(self._scenes(SEED - 1, s.batch, s.sizes[0]).picture)
         if s.start:
             known = checkpoints.load_state_dict(export_folder(s.start) / WEIGHTS)
             first.load_state_dict(known | picture_tower(clip, "backbone.body.model."))
         else:
-            warm_start(first, clip, texts.cpu(), sample_maps[-1].float().cpu(), self.scale)
+            texts = self.reader.phrases([c.name(lang) for lang in LANGUAGES for c in concepts()])
+            coarse = self.maps(self._scenes(SEED - 1, s.batch, s.sizes[0]).picture)[-1]
+            warm_start(first, clip, texts.cpu(), coarse.float().cpu(), self.scale)
         second = GLIPNet(ARCHITECTURE, s.fusion)
         second.load_state_dict(first.state_dict())
         second.backbone.body = self.body
@@ -390,8 +388,7 @@ class Trainer(Run):
             }
             save_file(bytewise.packed(state), folder / WEIGHTS)
             note = {
-                "recipe": "core/classroom/recipes/glip/train.py",
-                "command": command_line("glip", self.settings),
+                **self.origin("glip"),
                 "paper": "glip",
                 "clip": {self.folder.name: sha256(self.folder / WEIGHTS)},
                 "fusion": self.settings.fusion,
@@ -404,55 +401,6 @@ class Trainer(Run):
                 "seed": self.settings.seed,
                 "steps of": {who: self._steps(who) for who in self.nets},
                 **self.spent(),
-                "commit": commit(),
             }
-            if self.settings.start:
-                note["start"] = beginning(export_folder(self.settings.start))
             self.write_note(folder, note)
         return self.out / "classroom-glip"
-
-
-@torch.no_grad()
-def warm_start(net: GLIPNet, clip: Mapping[str, Tensor], texts: Tensor, coarse: Tensor, scale: float) -> None:
-    """Makes every level say what CLIP's attention pooling says of each place alone, compared with words at CLIP's own scale.
-
-    The value path c_proj(v_proj(x + position)) is linear, W x + b; levels are narrower than the joint space, so they get the part
-    that texts can see, their first right singular vectors. What the tower adds to levels and words starts at nothing. In deep
-    fusion every head compares places and words in the same way, so that a place begins by reading the words it is most like.
-
-    Args:
-        net: pyramid and head are overwritten.
-        clip: the state dict of an open_clip ResNet CLIP whose last stage the body shares.
-        texts: [M, D] features of what will be asked for, norm 1.
-        coarse: [B, C, h, w] maps of the last stage, of some pictures: the mean length of what is said becomes 1.
-        scale: CLIP's, of cosines.
-    """
-    weight, bias = value_path(clip, placed=True)
-    fpn: Any = net.backbone.fpn
-    width = fpn.fpn_inner4.out_channels
-    basis = torch.linalg.svd(texts, full_matrices=False).Vh[:width]  # [F, D]
-    weight, bias = basis @ weight, basis @ bias
-    said = torch.einsum("bchw,fc->bfhw", coarse, weight) + bias[None, :, None, None]
-    unit = math.sqrt(width) / said.norm(dim=1).mean()  # channels of about 1
-    fpn.fpn_inner4.weight.copy_(unit * weight[:, :, None, None])
-    fpn.fpn_inner4.bias.copy_(unit * bias)
-    for finer in (fpn.fpn_inner2, fpn.fpn_inner3):
-        finer.weight.mul_(0.1)
-    for layer in (fpn.fpn_layer2, fpn.fpn_layer3, fpn.fpn_layer4):
-        layer.weight.zero_()
-        layer.weight[:, :, 1, 1] = torch.eye(width)
-    head = net.head
-    head.dot_product_projection_text.weight.copy_(2 * basis)  # words enter it as halves
-    head.dot_product_projection_text.bias.zero_()
-    head.log_scale.fill_(math.log(math.sqrt(width) / scale))
-    for block in head.dyhead_tower:
-        if isinstance(block, VLFuse):
-            attention = block.b_attn.attn
-            heads = attention.heads
-            attention.v_proj.weight.copy_(torch.eye(width).repeat(heads, 1))
-            for layer in (attention.l_proj, attention.values_l_proj):
-                layer.weight.copy_(basis.repeat(heads, 1))
-            attention.out_v_proj.weight.copy_(torch.eye(width).repeat(1, heads) / heads)
-        elif isinstance(block, DyConv):
-            own: Any = block.DyConv[1]
-            own.conv.weight[:, :, 1, 1] += torch.eye(width)

@@ -33,9 +33,8 @@ from core.checkpoints.integrity import sha256
 from core.classroom.recipes.clip.objectives import content, true_pairs
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.export import MEAN, STD, shipped
-from core.classroom.recipes.common.miniature import WEIGHTS, beginning, export_folder, tensors
-from core.classroom.recipes.common.rows import commit
-from core.classroom.recipes.common.running import SEED, Run, by_shape, command_line, fast_arithmetic
+from core.classroom.recipes.common.miniature import WEIGHTS, export_folder, tensors
+from core.classroom.recipes.common.running import SEED, Run, by_shape, fast_arithmetic
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.classroom.world.captions import Writer
 from core.classroom.world.concepts import concepts
@@ -293,17 +292,13 @@ class Trainer(Run):
         save_file(own, folder / WEIGHTS)
         (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
         note = {
-            "recipe": "core/classroom/recipes/groupvit/train.py",
-            "command": command_line("groupvit", self.settings),
+            **self.origin("groupvit"),
             "paper": "groupvit",
             "clip": {self.folder.name: sha256(self.folder / WEIGHTS)},
             "groups": list(self.settings.groups),
             "seed": self.settings.seed,
             **self.spent(),
-            "commit": commit(),
         }
-        if self.settings.start:
-            note["start"] = beginning(export_folder(self.settings.start))
         self.write_note(folder, note)
         return folder
 

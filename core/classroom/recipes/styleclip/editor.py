@@ -34,10 +34,9 @@ from core import checkpoints
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common import tokenizer as tokens
 from core.classroom.recipes.common.export import shipped
-from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, beginning, export_folder
+from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, export_folder
 from core.classroom.recipes.common.muon import Joined, Muon
-from core.classroom.recipes.common.rows import commit
-from core.classroom.recipes.common.running import SEED, Run, command_line, fast_arithmetic, move_mean
+from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic, move_mean
 from core.classroom.recipes.styleclip import scenes
 from core.classroom.world.atlas import Atlas, open_atlas
 from core.editing.editor import ARCHITECTURE, SCHEDULE, Condition, EditorNetwork, condition, fold, schedule
@@ -193,17 +192,12 @@ class Trainer(Run):
         save_file({k: shipped(v) for k, v in mean.unet.state_dict().items()}, folder / WEIGHTS)
         config = {"unet": mean.architecture, "schedule": SCHEDULE, "size": scenes.SIZE}
         (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        s = self.settings
         note = {
-            "recipe": "core/classroom/recipes/styleclip/editor.py",
-            "command": command_line("styleclip-editor", s),
+            **self.origin("styleclip-editor", "editor"),
             **self.spent(),
-            "seed": s.seed,
-            "commit": commit(),
+            "seed": self.settings.seed,
             "clip": {self.folder.name: sha256(self.folder / WEIGHTS)},
         }
-        if s.start:
-            note["start"] = beginning(export_folder(s.start), "editor")
         self.write_note(folder, note)
         return folder
 

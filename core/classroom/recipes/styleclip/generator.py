@@ -27,7 +27,6 @@ from torch.nn import functional as F
 
 from core.classroom.recipes.common.export import shipped
 from core.classroom.recipes.common.miniature import WEIGHTS
-from core.classroom.recipes.common.rows import commit
 from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic, move_mean
 from core.classroom.recipes.styleclip import scenes
 from core.classroom.world.atlas import Atlas, open_atlas
@@ -149,11 +148,9 @@ class Trainer(Run):
             json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
         )
         note = {
-            "recipe": "core/classroom/recipes/styleclip/generator.py",
-            "command": f"python -m core.classroom train styleclip-generator --minutes {self.settings.minutes:g}",
+            **self.origin("styleclip-generator"),
             **self.spent(),
             "seed": self.settings.seed,
-            "commit": commit(),
         }
         self.write_note(folder, note)
         return folder

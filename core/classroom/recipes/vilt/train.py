@@ -41,7 +41,6 @@ from core.checkpoints import bytewise
 from core.checkpoints.integrity import sha256
 from core.classroom.recipes.common.miniature import WEIGHTS, Miniature, export_folder
 from core.classroom.recipes.common.muon import Joined, Muon
-from core.classroom.recipes.common.rows import commit
 from core.classroom.recipes.common.running import SEED, Run, fast_arithmetic
 from core.classroom.recipes.vilt.beginning import (
     LOOK,
@@ -310,11 +309,9 @@ class Trainer(Run):
         )
         self.tokens.library.save(str(folder / "tokenizer.json"), pretty=False)
         note = {
-            "recipe": "core/classroom/recipes/vilt/train.py",
-            "command": f"python -m core.classroom train vilt --minutes {self.settings.minutes:g}",
+            **self.origin("vilt"),
             **self.spent(),
             "seed": self.settings.seed,
-            "commit": commit(),
             "clip": {self.folder.name: sha256(self.folder / WEIGHTS)},
         }
         self.write_note(folder, note)
